@@ -1,0 +1,59 @@
+// Exit codes of every binary (sysexits.h where it fits). Schedulers retry 75, 137 and 143 and never 64, 65, 77 or 78.
+#ifndef GRPO_COMMON_EXIT_CODES_H_
+#define GRPO_COMMON_EXIT_CODES_H_
+
+#include "absl/status/status.h"
+
+namespace grpo {
+
+enum ExitCode : int {
+  kExitOk = 0,
+  kExitRunFailed = 1,
+  kExitUsage = 64,
+  // Bad data or a broken checkpoint.
+  kExitData = 65,
+  // An input file is not there.
+  kExitNoInput = 66,
+  // A service cannot be reached.
+  kExitUnavailable = 69,
+  kExitInternal = 70,
+  // A file, folder or port cannot be taken, or is locked.
+  kExitCannotCreate = 73,
+  kExitIo = 74,
+  // Stopped before the end; starting again with --resume goes on.
+  kExitRetry = 75,
+  kExitNotAllowed = 77,
+  kExitConfig = 78,
+};
+
+// The code for a status that ends a process; `otherwise` for codes that say nothing about the cause.
+inline int ExitCodeFor(const absl::Status& status, ExitCode otherwise = kExitRunFailed) {
+  switch (status.code()) {
+    case absl::StatusCode::kOk:
+      return kExitOk;
+    case absl::StatusCode::kInvalidArgument:
+      return kExitConfig;
+    case absl::StatusCode::kNotFound:
+      return kExitNoInput;
+    case absl::StatusCode::kDataLoss:
+      return kExitData;
+    case absl::StatusCode::kAlreadyExists:
+      return kExitCannotCreate;
+    case absl::StatusCode::kUnavailable:
+    case absl::StatusCode::kDeadlineExceeded:
+      return kExitUnavailable;
+    case absl::StatusCode::kAborted:
+      return kExitRetry;
+    case absl::StatusCode::kPermissionDenied:
+    case absl::StatusCode::kUnauthenticated:
+      return kExitNotAllowed;
+    case absl::StatusCode::kInternal:
+      return kExitInternal;
+    default:
+      return otherwise;
+  }
+}
+
+}  // namespace grpo
+
+#endif  // GRPO_COMMON_EXIT_CODES_H_

@@ -1,0 +1,33 @@
+// Files that survive kill -9 (DESIGN.md law 7). Messages name the path and errno's text. Thread-safe.
+#ifndef GRPO_COMMON_FILES_H_
+#define GRPO_COMMON_FILES_H_
+
+#include <cstdint>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
+namespace grpo {
+
+// The whole file. NotFound when it is not there, InvalidArgument when it is longer than max_bytes.
+absl::StatusOr<std::string> ReadFile(const std::string& path, int64_t max_bytes = int64_t{1} << 40);
+
+// Writes and fsyncs; a reader may see the file half written. For files in a folder that is renamed into place as a whole.
+absl::Status WriteFileSynced(const std::string& path, absl::string_view content);
+
+// Temporary file, fsync, rename, fsync of the folder: a reader sees the old content or the new, also after a crash.
+absl::Status WriteFileAtomically(const std::string& path, absl::string_view content);
+
+// Makes a rename or creation inside `folder` durable.
+absl::Status SyncFolder(const std::string& folder);
+
+absl::Status MakeFolders(const std::string& path);
+
+// The status for errno after `what` failed on `path`: NotFound for ENOENT, ResourceExhausted for ENOSPC, Internal otherwise.
+absl::Status ErrnoStatus(int error_number, absl::string_view what, absl::string_view path);
+
+}  // namespace grpo
+
+#endif  // GRPO_COMMON_FILES_H_

@@ -1,0 +1,56 @@
+// The one way in which this project opens a gRPC channel.
+#ifndef GRPO_COMMON_RPC_CLIENT_H_
+#define GRPO_COMMON_RPC_CLIENT_H_
+
+#include <memory>
+#include <string>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "grpcpp/grpcpp.h"
+
+namespace grpo::rpc {
+
+struct ClientOptions {
+  // File whose content is sent as `authorization: Bearer ...`; empty sends none.
+  std::string token_file;
+  // PEM files. With a ca the channel speaks TLS; cert and key are for servers that ask for them.
+  std::string tls_ca, tls_cert, tls_key;
+};
+
+// A channel and what every call on it needs. Thread-safe.
+class Client {
+ public:
+  // Connects lazily. InvalidArgument for files that cannot be read.
+  static absl::StatusOr<std::shared_ptr<Client>> Create(const std::string& address, const ClientOptions& options = {});
+
+  // Prepares a call: deadline (every call has one) and token.
+  void Prepare(grpc::ClientContext& context, absl::Duration deadline) const;
+
+  const std::shared_ptr<grpc::Channel>& channel() const { return channel_; }
+  const std::string& address() const { return address_; }
+
+ private:
+  std::string address_;
+  std::string bearer_;
+  std::shared_ptr<grpc::Channel> channel_;
+};
+
+// Delays before retries: 0.1 s, doubled up to 5 s, each scaled by a random factor in [0.5, 1]. One thread.
+class Backoff {
+ public:
+  absl::Duration Next();
+  void Reset() { attempt_ = 0; }
+
+ private:
+  int attempt_ = 0;
+};
+
+// The standard health check of the whole server (empty service name). Unavailable when it cannot be reached or is not serving.
+absl::Status CheckHealth(const Client& client, absl::Duration deadline);
+
+}  // namespace grpo::rpc
+
+#endif  // GRPO_COMMON_RPC_CLIENT_H_

@@ -1,0 +1,68 @@
+// The one way in which this project opens a gRPC port, and the frame around every handler.
+#ifndef GRPO_COMMON_RPC_SERVER_H_
+#define GRPO_COMMON_RPC_SERVER_H_
+
+#include <exception>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "common/rpc/status.h"
+#include "grpcpp/grpcpp.h"
+
+namespace grpo::rpc {
+
+struct ServerOptions {
+  // Loopback unless TLS is configured: anything else is refused (DESIGN.md law 9).
+  std::string host = "127.0.0.1";
+  // 0 lets the system choose.
+  int port = 0;
+  // Serves the reflection service, for grpcurl and the like.
+  bool reflection = false;
+  // File whose content every caller must send as `authorization: Bearer ...`; empty asks for none. Health is always open.
+  std::string token_file;
+  // PEM files. With cert and key the port speaks TLS; with ca too a client must present a certificate it signed.
+  std::string tls_cert, tls_key, tls_ca;
+};
+
+// A started server with the standard health service. Thread-safe.
+class Server {
+ public:
+  // AlreadyExists when the port is taken, InvalidArgument for options that do not fit together or files that cannot be read. The
+  // services must outlive the server.
+  static absl::StatusOr<std::unique_ptr<Server>> Start(const ServerOptions& options, const std::vector<grpc::Service*>& services);
+  // Health says NOT_SERVING, calls in flight get until the deadline. Idempotent.
+  void Shutdown(absl::Duration grace = absl::Seconds(2));
+  ~Server();
+
+  // "127.0.0.1:41327", with the port that was bound.
+  const std::string& address() const { return address_; }
+
+ private:
+  Server() = default;
+  std::unique_ptr<grpc::Server> server_;
+  std::string address_;
+};
+
+// OK when the caller may call: no token is configured for this server, or it sent the right one (constant-time compare).
+// Called by Handle; the configuration is per process, set by Server::Start.
+absl::Status CheckToken(const grpc::ServerContext& context);
+
+// Runs a handler's body: token first, absl::Status to grpc::Status, and the last net for exceptions (gRPC would drop them).
+template <typename Body>
+grpc::Status Handle(grpc::ServerContext* context, Body&& body) {
+  try {
+    const absl::Status allowed = CheckToken(*context);
+    if (!allowed.ok()) return ToGrpc(allowed);
+    return ToGrpc(body());
+  } catch (const std::exception& error) {
+    return ToGrpc(absl::InternalError(error.what()));
+  }
+}
+
+}  // namespace grpo::rpc
+
+#endif  // GRPO_COMMON_RPC_SERVER_H_

@@ -1,0 +1,44 @@
+// Where the processes listen, and how callers prove themselves.
+#ifndef GRPO_CONFIGS_NETWORK_OPTIONS_H_
+#define GRPO_CONFIGS_NETWORK_OPTIONS_H_
+
+#include <string>
+
+#include "common/rpc/client.h"
+#include "common/rpc/server.h"
+#include "configs/visit.h"
+
+namespace grpo {
+
+struct NetworkOptions {
+  std::string host = "127.0.0.1";
+  int64_t trainer_port = 0;
+  bool reflection = false;
+  std::string token_file;
+  std::string tls_cert, tls_key, tls_ca;
+
+  template <class V>
+  void Visit(V& v) {
+    v("host", host, {.help = "Address that every server of the run binds to; anything but loopback needs TLS."});
+    v("trainer_port", trainer_port,
+      {.help = "Port of the trainer's services (Coordinator, TrainerService, health); 0 lets the system choose, endpoint.json tells.", .min = 0, .max = 65535});
+    v("reflection", reflection, {.help = "Serve gRPC reflection, for tools such as grpcurl."});
+    v("token_file", token_file, {.help = "File whose content every caller must send as a bearer token; empty asks for none."});
+    v("tls_cert", tls_cert, {.help = "PEM certificate of the servers; with tls_key, every port speaks TLS."});
+    v("tls_key", tls_key, {.help = "PEM private key that belongs to tls_cert."});
+    v("tls_ca", tls_ca, {.help = "PEM certificate authority; with it, callers must present a certificate that it signed."});
+  }
+
+  rpc::ServerOptions ServerOptions(int64_t port) const {
+    return {.host = host, .port = static_cast<int>(port), .reflection = reflection, .token_file = token_file, .tls_cert = tls_cert, .tls_key = tls_key, .tls_ca = tls_ca};
+  }
+  rpc::ClientOptions ClientOptions() const {
+    // Our own processes present the servers' certificate to each other.
+    if (tls_cert.empty()) return {.token_file = token_file};
+    return {.token_file = token_file, .tls_ca = tls_ca.empty() ? tls_cert : tls_ca, .tls_cert = tls_cert, .tls_key = tls_key};
+  }
+};
+
+}  // namespace grpo
+
+#endif  // GRPO_CONFIGS_NETWORK_OPTIONS_H_

@@ -1,0 +1,96 @@
+// Groups, leases and workers of one run, in the trainer's rank 0. The trainer offers groups and collects them whole and in order;
+// workers lease them and hand them in (coordinator/service.h puts this on the wire).
+//
+// A group is pending, leased (attempt, expiry), ready or collected. Invariants:
+//   1. a group is collected once, whole, with the completions of exactly one attempt;
+//   2. attempts of a group only grow; a result is taken only from the worker that holds the current attempt in this epoch;
+//   3. what is collected depends on which groups were offered, never on which worker was first: Collect answers in group order.
+// Thread-safe. Nothing here does I/O.
+#ifndef GRPO_COORDINATOR_COORDINATOR_H_
+#define GRPO_COORDINATOR_COORDINATOR_H_
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "common/clock.h"
+#include "coordinator/options.h"
+#include "proto/coordinator.pb.h"
+#include "proto/trainer.pb.h"
+#include "proto/types.pb.h"
+
+namespace grpo {
+
+// A group as the loss will see it.
+struct ScoredGroup {
+  v1::Lease lease;
+  // [P].
+  std::vector<uint32_t> prompt_ids;
+  // [G], completion i at position i.
+  std::vector<v1::ScoredCompletion> completions;
+  std::string worker_name;
+  double generate_seconds = 0, score_seconds = 0;
+};
+
+// One version of a policy, ready to be sent.
+struct PublishedWeights {
+  v1::WeightsManifest manifest;
+  // The tensors of the manifest, back to back.
+  std::string payload;
+};
+
+class Coordinator {
+ public:
+  struct Identity {
+    std::string run_id;
+    std::string config_sha256;
+    int64_t epoch = 1;
+  };
+  Coordinator(CoordinatorOptions options, Identity identity, const Clock& clock = Clock::Real());
+
+  // --- The trainer's side ---
+
+  // Makes groups available. Of each lease kind, stage, group_index, seed, policy, sampling, prompt and reward are read; the key's
+  // attempt and epoch and the ttl are set here. AlreadyExists for a group that was offered before.
+  absl::Status Offer(const std::vector<v1::Lease>& groups);
+
+  // Waits until groups first .. first+count-1 of `stage` are all ready, then removes and returns them in order. DeadlineExceeded after
+  // `timeout`: nothing is removed, call again. Aborted after End().
+  absl::StatusOr<std::vector<ScoredGroup>> Collect(const std::string& stage, int64_t first, int64_t count, absl::Duration timeout);
+
+  // Keeps `weights` for workers to pull and forgets every other version of the same policy.
+  void Publish(std::shared_ptr<const PublishedWeights> weights);
+
+  // How many of these groups are ready now.
+  int64_t NumReady(const std::string& stage, int64_t first, int64_t count) const;
+
+  // Empty while somebody can make progress. Otherwise why not, in words: no worker registered or every live worker is blocked.
+  // "waiting for ..." causes shorter than `tolerance` are not reported.
+  std::string BlockedReason(absl::Duration tolerance) const;
+
+  // No further leases; workers are told to exit; a waiting Collect returns. Idempotent.
+  void End();
+
+  std::vector<v1::WorkerStatus> Workers() const;
+  v1::LeaseCounters Counters() const;
+
+  // --- The workers' side: one method per rpc, with its errors (proto/coordinator.proto) ---
+
+  absl::StatusOr<v1::RegisterResponse> Register(const v1::RegisterRequest& request);
+  absl::StatusOr<v1::LeaseGroupsResponse> LeaseGroups(const v1::LeaseGroupsRequest& request);
+  absl::StatusOr<v1::SubmitCompletionResponse> Submit(const v1::SubmitHeader& header, std::vector<v1::ScoredCompletion> completions);
+  absl::StatusOr<v1::HeartbeatResponse> Heartbeat(const v1::HeartbeatRequest& request);
+  absl::StatusOr<std::shared_ptr<const PublishedWeights>> Weights(const v1::PolicyRef& policy) const;
+
+  // PRIVATE PART TO BE DESIGNED BY THE IMPLEMENTER (replace this line).
+};
+
+}  // namespace grpo
+
+#endif  // GRPO_COORDINATOR_COORDINATOR_H_

@@ -1,0 +1,58 @@
+// Where prompts and documents come from. One .cc in sources/ and one line in sources.inc each.
+#ifndef GRPO_COORDINATOR_SOURCE_H_
+#define GRPO_COORDINATOR_SOURCE_H_
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "configs/visit.h"
+#include "coordinator/options.h"
+#include "proto/types.pb.h"
+
+namespace grpo {
+
+// One problem (prompt with its answer) or one document of a corpus (prompt text empty).
+struct DataItem {
+  v1::Prompt prompt;
+  std::string document;
+};
+
+// A finite or endless sequence of items, fixed by its options: At(i) is the same on every call and machine. Thread-safe.
+class DataSource {
+ public:
+  virtual ~DataSource() = default;
+  // Items; -1 for an endless source.
+  virtual int64_t size() const = 0;
+  // Item `index`, 0 <= index (and < size() if finite).
+  virtual DataItem At(int64_t index) const = 0;
+};
+
+// Builds the source that options.source names. InvalidArgument for unknown sources (the nearest is named) and bad options or data
+// (with file and line), NotFound for a missing file. Relative paths are relative to base_folder.
+absl::StatusOr<std::unique_ptr<DataSource>> MakeDataSource(const DataOptions& options, const std::string& base_folder);
+
+// Names and one-line summaries, in the order of sources.inc, with each source's table of keys (configs/load.h ReferenceTable).
+struct DataSourceInfo {
+  std::string name, summary, reference_table;
+};
+std::vector<DataSourceInfo> ListDataSources();
+
+// Reads a source in an order of its own: position p is the p-th draw of a seeded permutation, a new one each epoch (endless sources
+// are read in their order). The position alone is the state to save. Thread-compatible.
+class ShuffledReader {
+ public:
+  ShuffledReader(const DataSource* source, uint64_t seed) : source_(source), seed_(seed) {}
+  DataItem At(int64_t position);
+
+ private:
+  const DataSource* const source_;
+  const uint64_t seed_;
+  int64_t epoch_ = -1;
+  std::vector<int64_t> order_;  // of epoch_
+};
+
+}  // namespace grpo
+
+#endif  // GRPO_COORDINATOR_SOURCE_H_

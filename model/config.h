@@ -1,0 +1,42 @@
+// The shape of a policy, as read from and written to Hugging Face's config.json. Links no torch.
+#ifndef GRPO_MODEL_CONFIG_H_
+#define GRPO_MODEL_CONFIG_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
+namespace grpo {
+
+struct ModelConfig {
+  // Name in families.inc, Hugging Face's `model_type`.
+  std::string family = "qwen2";
+  int64_t vocab_size = 0, hidden_size = 0, intermediate_size = 0, num_layers = 0, num_heads = 0, num_kv_heads = 0;
+  // Size of one head, K; Qwen2's is hidden_size / num_heads.
+  int64_t head_dim = 0;
+  int64_t max_positions = 0;
+  double rope_theta = 10000, rms_norm_eps = 1e-6;
+  bool tie_word_embeddings = true;
+  // Whether q, k and v projections have a bias.
+  bool attention_bias = true;
+  // Tokens that end a completion; at least one.
+  std::vector<int64_t> eos_token_ids;
+  int64_t pad_token_id = 0;
+
+  int64_t NumParameters() const;
+  // InvalidArgument names the field, its value and what it must be.
+  absl::Status Validate() const;
+};
+
+// InvalidArgument for JSON that is not an object, a family that is not in families.inc, and any field that changes the forward pass
+// and is not supported (named, with its value).
+absl::StatusOr<ModelConfig> ParseModelConfig(absl::string_view config_json);
+// What transformers loads.
+std::string ModelConfigJson(const ModelConfig& config);
+
+}  // namespace grpo
+
+#endif  // GRPO_MODEL_CONFIG_H_

@@ -1,0 +1,62 @@
+// Cached decoding: keys and values of the tokens seen so far, one row of the cache per completion.
+#ifndef GRPO_MODEL_KV_CACHE_H_
+#define GRPO_MODEL_KV_CACHE_H_
+
+#include <ATen/core/Tensor.h>
+
+#include <vector>
+
+#include "model/config.h"
+#include "model/transformer.h"
+
+namespace grpo {
+
+// Keys and values for S slots of up to max_tokens each. One thread.
+class KvCache {
+ public:
+  KvCache(const ModelConfig& config, int64_t num_slots, int64_t max_tokens);
+
+  // Copies the first num_tokens of one slot to others: a prompt is computed once for its whole group.
+  void CopyPrefix(int64_t from_slot, const std::vector<int64_t>& to_slots, int64_t num_tokens);
+
+  int64_t num_slots() const { return num_slots_; }
+  int64_t max_tokens() const { return max_tokens_; }
+  int64_t size_bytes() const;
+
+  // [L, S, max_tokens, Hkv, K] each.
+  at::Tensor& keys() { return keys_; }
+  at::Tensor& values() { return values_; }
+
+ private:
+  int64_t num_slots_, max_tokens_;
+  at::Tensor keys_, values_;
+};
+
+// Prefill: sequences laid back to back, each attending within itself; keys and values are stored in its slot from position 0.
+class PrefillAttention : public Attention {
+ public:
+  PrefillAttention(KvCache* cache, std::vector<int64_t> lengths, std::vector<int64_t> slots);
+  at::Tensor Attend(int64_t layer, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) override;
+
+ private:
+  KvCache* cache_;
+  std::vector<int64_t> lengths_, slots_;
+  PackedAttention packed_;
+};
+
+// One decode step: row s is the next token of slot s, for every slot of the cache (N = S). lengths[s] is the number of tokens already
+// in slot s; the new one is stored at that position and attends to 0 .. lengths[s]. A slot with lengths[s] < 0 is idle: its output is
+// zero. A row's result depends on the row's own keys and values and its own length only, bit for bit (DESIGN.md law 5).
+class DecodeAttention : public Attention {
+ public:
+  DecodeAttention(KvCache* cache, const std::vector<int64_t>* lengths) : cache_(cache), lengths_(lengths) {}
+  at::Tensor Attend(int64_t layer, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) override;
+
+ private:
+  KvCache* cache_;
+  const std::vector<int64_t>* lengths_;
+};
+
+}  // namespace grpo
+
+#endif  // GRPO_MODEL_KV_CACHE_H_

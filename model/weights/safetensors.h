@@ -1,0 +1,34 @@
+// The safetensors container: 8 bytes of header length, a JSON header, tensor bytes. Links no torch; nothing is executed.
+#ifndef GRPO_MODEL_WEIGHTS_SAFETENSORS_H_
+#define GRPO_MODEL_WEIGHTS_SAFETENSORS_H_
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
+namespace grpo {
+
+struct SafetensorsEntry {
+  std::string name;
+  // "F32", "BF16", "I64", ... as in the file.
+  std::string dtype;
+  std::vector<int64_t> shape;
+  // Its bytes inside the buffer that was parsed.
+  absl::string_view bytes;
+};
+
+// Views into `buffer`, which must outlive them, in the order of the data. InvalidArgument for every malformed file, named: header
+// longer than 100 MB or than the buffer, JSON that is not an object of tensors, unknown dtype, negative or overflowing shape, bytes
+// that do not match dtype and shape, overlaps, holes, trailing bytes, names given twice. Allocates no more than the header warrants.
+absl::StatusOr<std::vector<SafetensorsEntry>> ParseSafetensors(absl::string_view buffer, std::map<std::string, std::string>* metadata = nullptr);
+
+// The file for these tensors, in this order (bytes as in entries), with the header padded to 8 bytes as the reference library does.
+std::string WriteSafetensors(const std::vector<SafetensorsEntry>& entries, const std::map<std::string, std::string>& metadata = {});
+
+}  // namespace grpo
+
+#endif  // GRPO_MODEL_WEIGHTS_SAFETENSORS_H_

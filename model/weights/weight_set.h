@@ -1,0 +1,42 @@
+// A policy as bytes: what is published to workers, written to checkpoints and exported, with the digest that names its content.
+#ifndef GRPO_MODEL_WEIGHTS_WEIGHT_SET_H_
+#define GRPO_MODEL_WEIGHTS_WEIGHT_SET_H_
+
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "model/transformer.h"
+#include "proto/types.pb.h"
+
+namespace grpo {
+
+struct WeightSet {
+  v1::WeightsManifest manifest;
+  // The tensors of the manifest, back to back.
+  std::string payload;
+};
+
+// Copies the model's weights out. tokenizer_json travels with them.
+absl::StatusOr<WeightSet> PackWeights(const Transformer& model, const std::string& tokenizer_json, const v1::PolicyRef& policy);
+
+// DataLoss unless sizes, per-tensor hashes and the digest of the manifest fit the payload.
+absl::Status VerifyWeights(const v1::WeightsManifest& manifest, absl::string_view payload);
+
+// Copies verified bytes into a model whose configuration fits; InvalidArgument names the tensor that is missing, unexpected or of
+// another shape. Verifies first.
+absl::Status LoadWeights(const v1::WeightsManifest& manifest, absl::string_view payload, Transformer& model);
+
+// A new model of the manifest's own architecture, with its weights.
+absl::StatusOr<std::unique_ptr<Transformer>> MakeModel(const v1::WeightsManifest& manifest, absl::string_view payload);
+
+// A Hugging Face folder: config.json, tokenizer.json, tokenizer_config.json, model.safetensors. Written beside and renamed into place.
+absl::Status ExportFolder(const WeightSet& weights, const std::string& folder);
+// The same back. NotFound for a missing file, InvalidArgument for one that does not fit.
+absl::StatusOr<WeightSet> ImportFolder(const std::string& folder, const v1::PolicyRef& policy);
+
+}  // namespace grpo
+
+#endif  // GRPO_MODEL_WEIGHTS_WEIGHT_SET_H_

@@ -1,0 +1,89 @@
+// The whole configuration file: one struct tree of the components' own options, and the checks that span components. Links no torch.
+#ifndef GRPO_TRAINER_RUN_CONFIG_H_
+#define GRPO_TRAINER_RUN_CONFIG_H_
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "configs/network_options.h"
+#include "configs/visit.h"
+#include "coordinator/options.h"
+#include "model/options.h"
+#include "reward/options.h"
+#include "rollout/options.h"
+#include "trainer/options.h"
+
+namespace grpo {
+
+// `run`: what holds for all stages.
+struct RunOptions {
+  std::string name;
+  int64_t seed = 0;
+
+  template <class V>
+  void Visit(V& v) {
+    v("name", name, {.help = "Name of the run; the run folder is runs/<name> unless --run-dir says otherwise.", .required = true});
+    v("seed", seed, {.help = "Seed of everything random: initial weights, data order, every sample.", .min = 0, .max = 9e15});
+  }
+};
+
+// `artifacts.<name>`: something that a stage writes for use outside the run.
+struct ArtifactOptions {
+  std::string path;
+
+  template <class V>
+  void Visit(V& v) {
+    v("path", path, {.help = "Folder, relative to the run folder.", .required = true});
+  }
+};
+
+struct RunConfig {
+  RunOptions run;
+  NetworkOptions network;
+  TrainerOptions trainer;
+  RolloutOptions rollout_worker;
+  RewardServerOptions reward_server;
+  CoordinatorOptions coordinator;
+  CheckpointOptions checkpoint;
+  std::map<std::string, PolicyOptions> policies;
+  std::map<std::string, DataOptions> data;
+  std::map<std::string, RewardProfileOptions> rewards;
+  std::map<std::string, ArtifactOptions> artifacts;
+  std::vector<StageOptions> stages;
+
+  template <class V>
+  void Visit(V& v) {
+    v("run", run, {.help = "What holds for the whole run.", .required = true});
+    v("network", network, {.help = "Addresses, tokens, TLS."});
+    v("trainer", trainer, {.help = "The process that learns."});
+    v("rollout_worker", rollout_worker, {.help = "The processes that sample."});
+    v("reward_server", reward_server, {.help = "The processes that score."});
+    v("coordinator", coordinator, {.help = "Leases and liveness."});
+    v("checkpoint", checkpoint, {.help = "When state is saved."});
+    v("policies", policies, {.help = "Named weights."});
+    v("data", data, {.help = "Named sources of problems and documents."});
+    v("rewards", rewards, {.help = "Named reward profiles."});
+    v("artifacts", artifacts, {.help = "Named outputs."});
+    v("stages", stages, {.help = "What the run does, in order.", .required = true});
+  }
+};
+
+// A configuration that was read and checked.
+struct LoadedConfig {
+  RunConfig config;
+  // Every key present, paths absolute; loading it again gives the same configuration.
+  std::string resolved_yaml;
+  // SHA-256 (hex) of resolved_yaml.
+  std::string sha256;
+};
+
+// Reads, resolves paths against the file's folder, and checks everything that can be checked without torch: references between
+// stages and named things, rules and data sources (they are built once), algorithms' own keys. Errors are those of configs/load.h.
+absl::StatusOr<LoadedConfig> LoadRunConfig(const std::string& path, const std::vector<std::string>& overrides = {});
+
+
+}  // namespace grpo
+
+#endif  // GRPO_TRAINER_RUN_CONFIG_H_
