@@ -3,9 +3,9 @@
 #define GRPO_COMMON_RPC_CLIENT_H_
 
 #include <memory>
+#include <random>
 #include <string>
 
-#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
@@ -23,7 +23,8 @@ struct ClientOptions {
 // A channel and what every call on it needs. Thread-safe.
 class Client {
  public:
-  // Connects lazily. InvalidArgument for files that cannot be read.
+  // Connects lazily, and again by itself. `address` is HOST:PORT. InvalidArgument for another form, files that cannot
+  // be read, options that do not fit together, or a token that would leave this machine without TLS.
   static absl::StatusOr<std::shared_ptr<Client>> Create(const std::string& address, const ClientOptions& options = {});
 
   // Prepares a call: deadline (every call has one) and token.
@@ -46,9 +47,11 @@ class Backoff {
 
  private:
   int attempt_ = 0;
+  std::mt19937 random_{std::random_device{}()};
 };
 
-// The standard health check of the whole server (empty service name). Unavailable when it cannot be reached or is not serving.
+// The standard health check of the whole server (empty service name). Unavailable when it cannot be reached or is not
+// serving.
 absl::Status CheckHealth(const Client& client, absl::Duration deadline);
 
 }  // namespace grpo::rpc

@@ -16,13 +16,14 @@
 namespace grpo::rpc {
 
 struct ServerOptions {
-  // Loopback unless TLS is configured: anything else is refused (DESIGN.md law 9).
+  // Anything but loopback needs TLS, and a token or client certificates: refused otherwise (DESIGN.md law 9).
   std::string host = "127.0.0.1";
   // 0 lets the system choose.
   int port = 0;
   // Serves the reflection service, for grpcurl and the like.
   bool reflection = false;
-  // File whose content every caller must send as `authorization: Bearer ...`; empty asks for none. Health is always open.
+  // File whose content every caller must send as `authorization: Bearer ...`; empty asks for none. Health is always
+  // open.
   std::string token_file;
   // PEM files. With cert and key the port speaks TLS; with ca too a client must present a certificate it signed.
   std::string tls_cert, tls_key, tls_ca;
@@ -31,9 +32,10 @@ struct ServerOptions {
 // A started server with the standard health service. Thread-safe.
 class Server {
  public:
-  // AlreadyExists when the port is taken, InvalidArgument for options that do not fit together or files that cannot be read. The
-  // services must outlive the server.
-  static absl::StatusOr<std::unique_ptr<Server>> Start(const ServerOptions& options, const std::vector<grpc::Service*>& services);
+  // AlreadyExists when the port is taken, InvalidArgument for options that do not fit together, files that cannot be
+  // read, or a token other than that of a live server of this process. The services must outlive the server.
+  static absl::StatusOr<std::unique_ptr<Server>> Start(const ServerOptions& options,
+                                                       const std::vector<grpc::Service*>& services);
   // Health says NOT_SERVING, calls in flight get until the deadline. Idempotent.
   void Shutdown(absl::Duration grace = absl::Seconds(2));
   ~Server();
@@ -47,11 +49,12 @@ class Server {
   std::string address_;
 };
 
-// OK when the caller may call: no token is configured for this server, or it sent the right one (constant-time compare).
-// Called by Handle; the configuration is per process, set by Server::Start.
+// OK when the caller may call: no token is configured for this server, or it sent the right one (constant-time
+// compare). Called by Handle; the configuration is per process, set by Server::Start.
 absl::Status CheckToken(const grpc::ServerContext& context);
 
-// Runs a handler's body: token first, absl::Status to grpc::Status, and the last net for exceptions (gRPC would drop them).
+// Runs a handler's body: token first, absl::Status to grpc::Status, and the last net for exceptions (gRPC would drop
+// them).
 template <typename Body>
 grpc::Status Handle(grpc::ServerContext* context, Body&& body) {
   try {

@@ -1,0 +1,29 @@
+// What server and client read from files to prove themselves, and what counts as loopback. Thread-safe.
+#ifndef GRPO_COMMON_RPC_CREDENTIALS_H_
+#define GRPO_COMMON_RPC_CREDENTIALS_H_
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
+namespace grpo::rpc {
+
+// Metadata key and value prefix that carry the token.
+inline constexpr char kTokenKey[] = "authorization";
+inline constexpr char kTokenPrefix[] = "Bearer ";
+
+// The token of a file, without surrounding white space; empty for an empty path. InvalidArgument when the file holds no
+// token of printable ASCII without spaces.
+absl::StatusOr<std::string> ReadToken(const std::string& path);
+
+// The content of a PEM file; empty for an empty path. InvalidArgument, naming `key`, when the file cannot be read or is
+// no PEM.
+absl::StatusOr<std::string> ReadPem(absl::string_view key, const std::string& path);
+
+// Whether packets to this host never leave the machine: 127.0.0.0/8, ::1 or localhost.
+bool IsLoopback(absl::string_view host);
+
+}  // namespace grpo::rpc
+
+#endif  // GRPO_COMMON_RPC_CREDENTIALS_H_

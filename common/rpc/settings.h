@@ -1,0 +1,17 @@
+// What both ends of a connection must agree on.
+#ifndef GRPO_COMMON_RPC_SETTINGS_H_
+#define GRPO_COMMON_RPC_SETTINGS_H_
+
+namespace grpo::rpc {
+
+// gRPC's own default; larger things are streamed.
+inline constexpr int kMaxMessageBytes = 4 << 20;
+inline constexpr int kKeepaliveTimeMs = 20'000;
+inline constexpr int kKeepaliveTimeoutMs = 10'000;
+// Servers punish faster pings with GOAWAY too_many_pings.
+inline constexpr int kMinPingIntervalMs = 10'000;
+static_assert(kMinPingIntervalMs < kKeepaliveTimeMs);
+
+}  // namespace grpo::rpc
+
+#endif  // GRPO_COMMON_RPC_SETTINGS_H_
