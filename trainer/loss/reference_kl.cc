@@ -1,0 +1,32 @@
+// The k3 estimate of KL(policy || reference) per token (arXiv:2402.03300 eq. 4; Schulman 2020):
+//   d_t  = ref_logprob_t - policy_logprob_t
+//   loss = sum_t kl_weight_t * (exp(d_t) - d_t - 1)
+// kl_weight holds the coefficient. Departure from TRL 1.13's default: the term is not multiplied by the probability ratio.
+#include <ATen/ops/expm1.h>
+
+#include "trainer/batch/streams.h"
+#include "trainer/loss/loss.h"
+
+namespace grpo {
+namespace {
+
+class ReferenceKl : public Loss {
+ public:
+  std::vector<std::string> streams() const override { return {stream::kRefLogprob, stream::kKlWeight, stream::kRlWeight}; }
+
+  LossOutput Compute(const at::Tensor& policy_logprob, const std::map<std::string, at::Tensor>& streams) const override {
+    const at::Tensor difference = streams.at(stream::kRefLogprob) - policy_logprob;  // [M]
+    // expm1 keeps the digits that exp(d) - 1 loses where the policies nearly agree.
+    const at::Tensor kl = at::expm1(difference) - difference;  // [M]
+    LossOutput output;
+    output.loss = (kl * streams.at(stream::kKlWeight)).sum();
+    output.sums["kl"] = (kl.detach() * streams.at(stream::kRlWeight)).sum();
+    return output;
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<Loss> MakeReferenceKl(const LossOptions&) { return std::make_unique<ReferenceKl>(); }
+
+}  // namespace grpo

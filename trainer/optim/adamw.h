@@ -1,0 +1,51 @@
+// AdamW (arXiv:1711.05101) by ATen's fused kernel: one call updates every parameter.
+#ifndef GRPO_TRAINER_OPTIM_ADAMW_H_
+#define GRPO_TRAINER_OPTIM_ADAMW_H_
+
+#include <ATen/core/Tensor.h>
+
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "trainer/options.h"
+
+namespace grpo {
+
+// One thread.
+class AdamW {
+ public:
+  // Named leaves that require grad; they are updated in place.
+  AdamW(std::vector<std::pair<std::string, at::Tensor>> parameters, const OptimizerOptions& options);
+
+  // Forgets the gradients.
+  void ZeroGrad();
+  // The gradients, zeros where none was computed, in the parameters' order.
+  std::vector<at::Tensor> Gradients();
+  // Moves the parameters along -gradients.
+  void Step(double learning_rate);
+
+  int64_t num_steps() const { return num_steps_; }
+
+  // State to save: "<parameter>.exp_avg" and "<parameter>.exp_avg_sq", and the step count.
+  std::vector<std::pair<std::string, at::Tensor>> State() const;
+  // The same back. InvalidArgument names a tensor that is missing or of another shape.
+  absl::Status SetState(const std::map<std::string, at::Tensor>& state, int64_t num_steps);
+
+ private:
+  const OptimizerOptions options_;
+  std::vector<std::string> names_;
+  std::vector<at::Tensor> parameters_, exp_avg_, exp_avg_sq_;
+  // Scalar float32 each, as the kernel wants them.
+  std::vector<at::Tensor> step_counts_;
+  int64_t num_steps_ = 0;
+};
+
+// Learning rate of step `step` (from 0) of a stage of num_steps: linear warm-up, then constant or linear to the stage's end.
+double LearningRateAt(const OptimizerOptions& options, int64_t step, int64_t num_steps);
+
+}  // namespace grpo
+
+#endif  // GRPO_TRAINER_OPTIM_ADAMW_H_
