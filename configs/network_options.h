@@ -21,21 +21,35 @@ struct NetworkOptions {
   void Visit(V& v) {
     v("host", host, {.help = "Address that every server of the run binds to; anything but loopback needs TLS."});
     v("trainer_port", trainer_port,
-      {.help = "Port of the trainer's services (Coordinator, TrainerService, health); 0 lets the system choose, endpoint.json tells.", .min = 0, .max = 65535});
+      {.help = "Port of the trainer's services (Coordinator, TrainerService, health); 0 lets the system choose, "
+               "endpoint.json tells.",
+       .min = 0,
+       .max = 65535});
     v("reflection", reflection, {.help = "Serve gRPC reflection, for tools such as grpcurl."});
-    v("token_file", token_file, {.help = "File whose content every caller must send as a bearer token; empty asks for none."});
+    v("token_file", token_file,
+      {.help = "File whose content every caller must send as a bearer token; empty asks for none."});
     v("tls_cert", tls_cert, {.help = "PEM certificate of the servers; with tls_key, every port speaks TLS."});
     v("tls_key", tls_key, {.help = "PEM private key that belongs to tls_cert."});
-    v("tls_ca", tls_ca, {.help = "PEM certificate authority; with it, callers must present a certificate that it signed."});
+    v("tls_ca", tls_ca,
+      {.help = "PEM certificate authority; with it, callers must present a certificate that it signed."});
   }
 
   rpc::ServerOptions ServerOptions(int64_t port) const {
-    return {.host = host, .port = static_cast<int>(port), .reflection = reflection, .token_file = token_file, .tls_cert = tls_cert, .tls_key = tls_key, .tls_ca = tls_ca};
+    return {.host = host,
+            .port = static_cast<int>(port),
+            .reflection = reflection,
+            .token_file = token_file,
+            .tls_cert = tls_cert,
+            .tls_key = tls_key,
+            .tls_ca = tls_ca};
   }
   rpc::ClientOptions ClientOptions() const {
     // Our own processes present the servers' certificate to each other.
     if (tls_cert.empty()) return {.token_file = token_file};
-    return {.token_file = token_file, .tls_ca = tls_ca.empty() ? tls_cert : tls_ca, .tls_cert = tls_cert, .tls_key = tls_key};
+    return {.token_file = token_file,
+            .tls_ca = tls_ca.empty() ? tls_cert : tls_ca,
+            .tls_cert = tls_cert,
+            .tls_key = tls_key};
   }
 };
 

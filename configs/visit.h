@@ -1,4 +1,5 @@
-// How an options struct declares its keys. One member template drives the loader, the resolved dump and configs/REFERENCE.md:
+// How an options struct declares its keys. One member template drives the loader, the resolved dump and
+// configs/REFERENCE.md:
 //
 //   struct SamplerOptions {
 //     double temperature = 1.0;
@@ -8,23 +9,20 @@
 //     }
 //   };
 //
-// Members may be bool, int64_t, double, std::string, another options struct, std::vector<T> or std::map<std::string, T> of these.
-// The member's initialiser is the default. A Section member takes a subtree whose keys some plug-in declares.
+// Members may be bool, int64_t, double, std::string, another options struct, std::vector<T> or std::map<std::string, T>
+// of these. The member's initialiser is the default. A Section member takes a subtree whose keys some plug-in declares.
 #ifndef GRPO_CONFIGS_VISIT_H_
 #define GRPO_CONFIGS_VISIT_H_
 
+#include <cstdint>
 #include <limits>
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "absl/strings/string_view.h"
-
-namespace YAML {
-class Node;
-}
-
 namespace grpo {
+
+struct ConfigNode;
 
 // What a key means. Everything but `help` is optional.
 struct Doc {
@@ -41,28 +39,30 @@ struct Doc {
   bool required = false;
 };
 
-// A YAML subtree with its place in the file, kept for a plug-in to load (configs/load.h). Empty: every default. Copies are cheap.
-// Thread-compatible.
+// A YAML subtree with its place in the file, kept for a plug-in to load (configs/load.h). Empty: every default.
+// Immutable, copies are cheap. Thread-compatible.
 class Section {
  public:
   Section() = default;
-  Section(std::shared_ptr<const YAML::Node> node, std::string file, std::string key_path)
-      : node_(std::move(node)), file_(std::move(file)), key_path_(std::move(key_path)) {}
+  Section(std::shared_ptr<const ConfigNode> node, std::string key_path, std::vector<std::string> outer_keys = {})
+      : node_(std::move(node)), key_path_(std::move(key_path)), outer_keys_(std::move(outer_keys)) {}
 
   // Null when empty.
-  const YAML::Node* node() const { return node_.get(); }
-  const std::string& file() const { return file_; }
-  // "rewards.r1_zero.rules.math_answer", for messages.
+  const ConfigNode* node() const { return node_.get(); }
+  // "rewards.r1_zero.rules.math_answer", for messages; empty for a whole file.
   const std::string& key_path() const { return key_path_; }
+  // Keys beside the section's that the struct which held it declares: candidates for "did you mean".
+  const std::vector<std::string>& outer_keys() const { return outer_keys_; }
 
  private:
-  std::shared_ptr<const YAML::Node> node_;
-  std::string file_;
+  std::shared_ptr<const ConfigNode> node_;
   std::string key_path_;
+  std::vector<std::string> outer_keys_;
 };
 
-// Besides operator(), a visitor has Rest(Section&): inside Visit, `v.Rest(section)` hands every key that the struct does not declare
-// to `section` instead of refusing it. The plug-in that loads the section refuses what it does not know.
+// Besides operator(), a visitor has Rest(Section&): inside Visit, `v.Rest(section)` hands every key that the struct
+// does not declare to `section` instead of refusing it. The plug-in that loads the section refuses what it does not
+// know.
 
 }  // namespace grpo
 

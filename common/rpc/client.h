@@ -15,9 +15,9 @@ namespace grpo::rpc {
 
 struct ClientOptions {
   // File whose content is sent as `authorization: Bearer ...`; empty sends none.
-  std::string token_file;
+  std::string token_file = {};
   // PEM files. With a ca the channel speaks TLS; cert and key are for servers that ask for them.
-  std::string tls_ca, tls_cert, tls_key;
+  std::string tls_ca = {}, tls_cert = {}, tls_key = {};
 };
 
 // A channel and what every call on it needs. Thread-safe.

@@ -24,9 +24,9 @@ struct ServerOptions {
   bool reflection = false;
   // File whose content every caller must send as `authorization: Bearer ...`; empty asks for none. Health is always
   // open.
-  std::string token_file;
+  std::string token_file = {};
   // PEM files. With cert and key the port speaks TLS; with ca too a client must present a certificate it signed.
-  std::string tls_cert, tls_key, tls_ca;
+  std::string tls_cert = {}, tls_key = {}, tls_ca = {};
 };
 
 // A started server with the standard health service. Thread-safe.
