@@ -1,11 +1,14 @@
-// Groups, leases and workers of one run, in the trainer's rank 0. The trainer offers groups and collects them whole and in order;
-// workers lease them and hand them in (coordinator/service.h puts this on the wire).
+// Groups, leases and workers of one run, in the trainer's rank 0. The trainer offers groups and collects them whole and
+// in order; workers lease them and hand them in (coordinator/service.h puts this on the wire).
 //
 // A group is pending, leased (attempt, expiry), ready or collected. Invariants:
 //   1. a group is collected once, whole, with the completions of exactly one attempt;
-//   2. attempts of a group only grow; a result is taken only from the worker that holds the current attempt in this epoch;
-//   3. what is collected depends on which groups were offered, never on which worker was first: Collect answers in group order.
-// Thread-safe. Nothing here does I/O.
+//   2. attempts of a group only grow; a result is taken only from the worker that holds the current attempt in this
+//   epoch (a lease that
+//      ran out is still held until somebody else takes the group);
+//   3. what is collected depends on which groups were offered, never on which worker was first: Collect answers in
+//   group order.
+// Leases run out by the Clock, which is read on every call and when a wait ends. Thread-safe. Nothing here does I/O.
 #ifndef GRPO_COORDINATOR_COORDINATOR_H_
 #define GRPO_COORDINATOR_COORDINATOR_H_
 
@@ -20,23 +23,15 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "common/clock.h"
+#include "coordinator/lease_table.h"
 #include "coordinator/options.h"
+#include "coordinator/scored_group.h"
+#include "coordinator/worker_table.h"
 #include "proto/coordinator.pb.h"
 #include "proto/trainer.pb.h"
 #include "proto/types.pb.h"
 
 namespace grpo {
-
-// A group as the loss will see it.
-struct ScoredGroup {
-  v1::Lease lease;
-  // [P].
-  std::vector<uint32_t> prompt_ids;
-  // [G], completion i at position i.
-  std::vector<v1::ScoredCompletion> completions;
-  std::string worker_name;
-  double generate_seconds = 0, score_seconds = 0;
-};
 
 // One version of a policy, ready to be sent.
 struct PublishedWeights {
@@ -56,13 +51,15 @@ class Coordinator {
 
   // --- The trainer's side ---
 
-  // Makes groups available. Of each lease kind, stage, group_index, seed, policy, sampling, prompt and reward are read; the key's
-  // attempt and epoch and the ttl are set here. AlreadyExists for a group that was offered before.
+  // Makes groups available. Of each lease kind, stage, group_index, seed, policy, sampling, prompt and reward are read;
+  // the key's attempt and epoch and the ttl are set here. AlreadyExists for a group that was offered before.
   absl::Status Offer(const std::vector<v1::Lease>& groups);
 
-  // Waits until groups first .. first+count-1 of `stage` are all ready, then removes and returns them in order. DeadlineExceeded after
-  // `timeout`: nothing is removed, call again. Aborted after End().
-  absl::StatusOr<std::vector<ScoredGroup>> Collect(const std::string& stage, int64_t first, int64_t count, absl::Duration timeout);
+  // Waits until groups first .. first+count-1 of `stage` are all ready, then removes and returns them in order.
+  // DeadlineExceeded after `timeout`: nothing is removed, call again. InvalidArgument, at once, when a worker said that
+  // one of them can never be produced. Aborted after End().
+  absl::StatusOr<std::vector<ScoredGroup>> Collect(const std::string& stage, int64_t first, int64_t count,
+                                                   absl::Duration timeout);
 
   // Keeps `weights` for workers to pull and forgets every other version of the same policy.
   void Publish(std::shared_ptr<const PublishedWeights> weights);
@@ -70,8 +67,8 @@ class Coordinator {
   // How many of these groups are ready now.
   int64_t NumReady(const std::string& stage, int64_t first, int64_t count) const;
 
-  // Empty while somebody can make progress. Otherwise why not, in words: no worker registered or every live worker is blocked.
-  // "waiting for ..." causes shorter than `tolerance` are not reported.
+  // Empty while somebody can make progress. Otherwise why not, in words: no worker registered or every live worker is
+  // blocked. "waiting for ..." causes shorter than `tolerance` are not reported.
   std::string BlockedReason(absl::Duration tolerance) const;
 
   // No further leases; workers are told to exit; a waiting Collect returns. Idempotent.
@@ -84,11 +81,37 @@ class Coordinator {
 
   absl::StatusOr<v1::RegisterResponse> Register(const v1::RegisterRequest& request);
   absl::StatusOr<v1::LeaseGroupsResponse> LeaseGroups(const v1::LeaseGroupsRequest& request);
-  absl::StatusOr<v1::SubmitCompletionResponse> Submit(const v1::SubmitHeader& header, std::vector<v1::ScoredCompletion> completions);
+  absl::StatusOr<v1::SubmitCompletionResponse> Submit(const v1::SubmitHeader& header,
+                                                      std::vector<v1::ScoredCompletion> completions);
   absl::StatusOr<v1::HeartbeatResponse> Heartbeat(const v1::HeartbeatRequest& request);
   absl::StatusOr<std::shared_ptr<const PublishedWeights>> Weights(const v1::PolicyRef& policy) const;
 
-  // PRIVATE PART TO BE DESIGNED BY THE IMPLEMENTER (replace this line).
+  // LeaseGroups waits this long at most, whatever the worker asks for.
+  static constexpr absl::Duration kMaxLeaseWait = absl::Seconds(10);
+
+ private:
+  absl::Status CheckHandshake(const v1::RegisterRequest& request) const;
+  // The leases as they are now: every use goes through here.
+  LeaseTable& Leases() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // LeaseTable::Find for this submission, with the refused and duplicate counted.
+  absl::StatusOr<const v1::Lease*> FindForSubmit(const v1::SubmitHeader& header) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  const CoordinatorOptions options_;
+  const Identity identity_;
+  const Clock& clock_;
+
+  mutable absl::Mutex mutex_;
+  // Mutable because leases run out between calls, const ones included.
+  mutable LeaseTable leases_ ABSL_GUARDED_BY(mutex_);
+  WorkerTable workers_ ABSL_GUARDED_BY(mutex_);
+  bool ended_ ABSL_GUARDED_BY(mutex_) = false;
+  // By policy_id: the one version that is kept.
+  std::map<std::string, std::shared_ptr<const PublishedWeights>> weights_ ABSL_GUARDED_BY(mutex_);
+  // policy_id -> number -> digest, of every version ever published: a group is checked against the version of its
+  // lease.
+  std::map<std::string, std::map<int64_t, std::string>> digests_ ABSL_GUARDED_BY(mutex_);
+  int64_t num_refused_total_ ABSL_GUARDED_BY(mutex_) = 0;
+  int64_t num_duplicate_total_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace grpo

@@ -28,8 +28,16 @@ struct CoordinatorOptions {
   template <class V>
   void Visit(V& v) {
     v("lease_ttl_s", lease_ttl_s,
-      {.help = "A group whose worker does not renew its lease for this long is given to another; raise it when one decode step can take long.", .unit = "seconds", .min = 1, .max = 86400});
-    v("heartbeat_interval_s", heartbeat_interval_s, {.help = "How often workers report; one is LOST after two missed reports.", .unit = "seconds", .min = 0.1, .max = 60});
+      {.help = "A group whose worker does not renew its lease for this long is given to another; raise it when one "
+               "decode step can take long.",
+       .unit = "seconds",
+       .min = 1,
+       .max = 86400});
+    v("heartbeat_interval_s", heartbeat_interval_s,
+      {.help = "How often workers report; one is LOST after two missed reports.",
+       .unit = "seconds",
+       .min = 0.1,
+       .max = 60});
   }
 };
 

@@ -19,7 +19,8 @@ struct DataItem {
   std::string document;
 };
 
-// A finite or endless sequence of items, fixed by its options: At(i) is the same on every call and machine. Thread-safe.
+// A finite or endless sequence of items, fixed by its options: At(i) is the same on every call and machine.
+// Thread-safe.
 class DataSource {
  public:
   virtual ~DataSource() = default;
@@ -29,18 +30,19 @@ class DataSource {
   virtual DataItem At(int64_t index) const = 0;
 };
 
-// Builds the source that options.source names. InvalidArgument for unknown sources (the nearest is named) and bad options or data
-// (with file and line), NotFound for a missing file. Relative paths are relative to base_folder.
+// Builds the source that options.source names. InvalidArgument for unknown sources (the nearest is named) and bad
+// options or data (with file and line), NotFound for a missing file. Relative paths are relative to base_folder.
 absl::StatusOr<std::unique_ptr<DataSource>> MakeDataSource(const DataOptions& options, const std::string& base_folder);
 
-// Names and one-line summaries, in the order of sources.inc, with each source's table of keys (configs/load.h ReferenceTable).
+// Names and one-line summaries, in the order of sources.inc, with each source's table of keys (configs/load.h
+// ReferenceTable).
 struct DataSourceInfo {
   std::string name, summary, reference_table;
 };
 std::vector<DataSourceInfo> ListDataSources();
 
-// Reads a source in an order of its own: position p is the p-th draw of a seeded permutation, a new one each epoch (endless sources
-// are read in their order). The position alone is the state to save. Thread-compatible.
+// Reads a source in an order of its own: position p is the p-th draw of a seeded permutation, a new one each epoch
+// (endless sources are read in their order). The position alone is the state to save. Thread-compatible.
 class ShuffledReader {
  public:
   ShuffledReader(const DataSource* source, uint64_t seed) : source_(source), seed_(seed) {}

@@ -1,0 +1,250 @@
+#include "coordinator/coordinator.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "common/status_macros.h"
+#include "common/version.h"
+#include "coordinator/submission.h"
+
+namespace grpo {
+namespace {
+
+// How long an ended coordinator holds back its empty answer, so that a worker that asks again at once does not spin
+// until its next heartbeat tells it to exit.
+constexpr absl::Duration kEndedAnswerDelay = absl::Milliseconds(200);
+
+absl::Status Mismatch(absl::string_view what, absl::string_view theirs, absl::string_view ours) {
+  return absl::FailedPreconditionError(
+      absl::StrCat("the worker's ", what, " is ", theirs, ", this coordinator's is ", ours,
+                   ": start the worker with the binary and the configuration of this run"));
+}
+
+std::string VersionName(absl::string_view policy_id, int64_t number) {
+  return absl::StrCat(policy_id, " version ", number);
+}
+
+}  // namespace
+
+Coordinator::Coordinator(CoordinatorOptions options, Identity identity, const Clock& clock)
+    : options_(options),
+      identity_(std::move(identity)),
+      clock_(clock),
+      leases_(identity_.epoch, absl::Seconds(options.lease_ttl_s)),
+      workers_(identity_.epoch, absl::Seconds(options.heartbeat_interval_s), clock.Now()) {}
+
+LeaseTable& Coordinator::Leases() const {
+  leases_.Expire(clock_.Now());
+  return leases_;
+}
+
+absl::Status Coordinator::Offer(const std::vector<v1::Lease>& groups) {
+  absl::MutexLock lock(&mutex_);
+  return Leases().Offer(groups);
+}
+
+absl::StatusOr<std::vector<ScoredGroup>> Coordinator::Collect(const std::string& stage, int64_t first, int64_t count,
+                                                              absl::Duration timeout) {
+  absl::MutexLock lock(&mutex_);
+  RETURN_IF_ERROR(leases_.CheckCollectable(stage, first, count));
+  // A ready group stays ready, so the search goes on where it stopped.
+  int64_t next = first;
+  const auto done = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    while (next < first + count && leases_.IsReady(stage, next)) ++next;
+    return ended_ || next >= first + count || !leases_.FindError(stage, first, count).ok();
+  };
+  const bool in_time = mutex_.AwaitWithTimeout(absl::Condition(&done), timeout);
+  if (ended_) return absl::AbortedError("the run has ended, nothing more is collected");
+  if (!in_time) {
+    return absl::DeadlineExceededError(absl::StrCat("group ", next, " of stage \"", stage, "\" was not ready after ",
+                                                    absl::FormatDuration(timeout),
+                                                    ": see the workers' state, then wait again"));
+  }
+  return Leases().Collect(stage, first, count);
+}
+
+void Coordinator::Publish(std::shared_ptr<const PublishedWeights> weights) {
+  const v1::PolicyRef& policy = weights->manifest.policy();
+  absl::MutexLock lock(&mutex_);
+  digests_[policy.policy_id()][policy.number()] = weights->manifest.digest();
+  // The version before is freed after the lock is released.
+  weights_[policy.policy_id()].swap(weights);
+}
+
+int64_t Coordinator::NumReady(const std::string& stage, int64_t first, int64_t count) const {
+  absl::MutexLock lock(&mutex_);
+  int64_t num_ready = 0;
+  for (int64_t i = first; i < first + count; ++i) num_ready += leases_.IsReady(stage, i);
+  return num_ready;
+}
+
+std::string Coordinator::BlockedReason(absl::Duration tolerance) const {
+  absl::MutexLock lock(&mutex_);
+  return workers_.BlockedReason(tolerance, clock_.Now());
+}
+
+void Coordinator::End() {
+  absl::MutexLock lock(&mutex_);
+  ended_ = true;
+}
+
+std::vector<v1::WorkerStatus> Coordinator::Workers() const {
+  absl::MutexLock lock(&mutex_);
+  std::vector<v1::WorkerStatus> statuses = workers_.Statuses(clock_.Now());
+  for (v1::WorkerStatus& status : statuses) status.set_num_leases(Leases().NumLeasedTo(status.worker_id()));
+  return statuses;
+}
+
+v1::LeaseCounters Coordinator::Counters() const {
+  absl::MutexLock lock(&mutex_);
+  const LeaseTable& leases = Leases();
+  v1::LeaseCounters counters;
+  counters.set_num_pending(leases.num_pending());
+  counters.set_num_leased(leases.num_leased());
+  counters.set_num_ready(leases.num_ready());
+  counters.set_num_expired_total(leases.num_expired_total());
+  counters.set_num_refused_total(num_refused_total_);
+  counters.set_num_duplicate_total(num_duplicate_total_);
+  return counters;
+}
+
+absl::Status Coordinator::CheckHandshake(const v1::RegisterRequest& request) const {
+  if (request.protocol_version() != kProtocolVersion) {
+    return Mismatch("protocol version", absl::StrCat(request.protocol_version(), " (build ", request.build(), ")"),
+                    absl::StrCat(kProtocolVersion, " (build ", kBuild, ")"));
+  }
+  if (request.role() != "rollout_worker") return Mismatch("role", request.role(), "for role rollout_worker");
+  if (!request.run_id().empty() && request.run_id() != identity_.run_id)
+    return Mismatch("run", request.run_id(), identity_.run_id);
+  if (!request.config_sha256().empty() && request.config_sha256() != identity_.config_sha256) {
+    return Mismatch("configuration hash", request.config_sha256(), identity_.config_sha256);
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<v1::RegisterResponse> Coordinator::Register(const v1::RegisterRequest& request) {
+  RETURN_IF_ERROR(CheckHandshake(request));
+  absl::MutexLock lock(&mutex_);
+  ASSIGN_OR_RETURN(const WorkerTable::Admission admission, workers_.Register(request, clock_.Now()));
+  // The process that held them is dead: nobody waits for its leases to run out.
+  if (!admission.replaced_id.empty()) Leases().Release(admission.replaced_id);
+  v1::RegisterResponse response;
+  response.set_worker_id(admission.worker_id);
+  response.set_epoch(identity_.epoch);
+  response.set_run_id(identity_.run_id);
+  response.set_heartbeat_interval_ms(absl::ToInt64Milliseconds(absl::Seconds(options_.heartbeat_interval_s)));
+  return response;
+}
+
+absl::StatusOr<v1::LeaseGroupsResponse> Coordinator::LeaseGroups(const v1::LeaseGroupsRequest& request) {
+  if (request.max_groups() < 1) {
+    return absl::InvalidArgumentError(absl::StrCat("max_groups is ", request.max_groups(), ", ask for at least 1"));
+  }
+  const absl::Duration max_wait =
+      std::clamp(absl::Milliseconds(request.wait_ms()), absl::ZeroDuration(), kMaxLeaseWait);
+  absl::MutexLock lock(&mutex_);
+  RETURN_IF_ERROR(workers_.Touch(request.worker_id(), clock_.Now()));
+  const auto has_work = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return ended_ || leases_.num_pending() > 0; };
+  // Nothing signals that a lease ran out, so the wait ends when the next one does. An empty answer before max_wait is
+  // allowed: the worker asks again.
+  mutex_.AwaitWithTimeout(absl::Condition(&has_work), std::min(max_wait, Leases().NextExpiry() - clock_.Now()));
+  if (ended_) {
+    const auto never = []() { return false; };
+    mutex_.AwaitWithTimeout(absl::Condition(&never), std::min(max_wait, kEndedAnswerDelay));
+    return v1::LeaseGroupsResponse();
+  }
+  // It may have been replaced or called from elsewhere while it waited.
+  const absl::Duration now = clock_.Now();
+  RETURN_IF_ERROR(workers_.Touch(request.worker_id(), now));
+  v1::LeaseGroupsResponse response;
+  for (v1::Lease& lease : Leases().Take(request.worker_id(), request.max_groups(), request.max_completions(), now)) {
+    response.mutable_leases()->Add(std::move(lease));
+  }
+  return response;
+}
+
+absl::StatusOr<const v1::Lease*> Coordinator::FindForSubmit(const v1::SubmitHeader& header) {
+  RETURN_IF_ERROR(workers_.Touch(header.worker_id(), clock_.Now()));
+  const absl::StatusOr<const v1::Lease*> lease = Leases().Find(header.worker_id(), header.key());
+  if (!lease.ok()) {
+    ++num_refused_total_;
+  } else if (*lease == nullptr) {
+    ++num_duplicate_total_;
+  }
+  return lease;
+}
+
+absl::StatusOr<v1::SubmitCompletionResponse> Coordinator::Submit(const v1::SubmitHeader& header,
+                                                                 std::vector<v1::ScoredCompletion> completions) {
+  v1::SubmitCompletionResponse duplicate;
+  duplicate.set_result(v1::SUBMIT_RESULT_DUPLICATE);
+  v1::Lease lease;
+  std::string published_digest;
+  {
+    absl::MutexLock lock(&mutex_);
+    ASSIGN_OR_RETURN(const v1::Lease* const found, FindForSubmit(header));
+    if (found == nullptr) return duplicate;
+    lease = *found;
+    const std::map<int64_t, std::string>& digests = digests_[lease.policy().policy_id()];
+    if (const auto digest = digests.find(lease.policy().number()); digest != digests.end())
+      published_digest = digest->second;
+  }
+  // Megabytes are checked outside the lock, so the lease is looked up again after.
+  if (absl::Status malformed = CheckSubmission(lease, published_digest, header, completions); !malformed.ok()) {
+    absl::MutexLock lock(&mutex_);
+    ++num_refused_total_;
+    return malformed;
+  }
+  std::sort(completions.begin(), completions.end(),
+            [](const auto& a, const auto& b) { return a.completion().index() < b.completion().index(); });
+  ScoredGroup group;
+  group.prompt_ids.assign(header.prompt_ids().begin(), header.prompt_ids().end());
+  group.completions = std::move(completions);
+  group.generate_seconds = header.generate_seconds();
+  group.score_seconds = header.score_seconds();
+
+  absl::MutexLock lock(&mutex_);
+  ASSIGN_OR_RETURN(const v1::Lease* const found, FindForSubmit(header));
+  if (found == nullptr) return duplicate;
+  group.worker_name = workers_.NameOf(header.worker_id());
+  if (header.error().empty()) {
+    leases_.Accept(header.key(), std::move(group));
+  } else {
+    leases_.Fail(header.key(), absl::StrCat(header.error(), " (reported by ", group.worker_name, ")"));
+  }
+  v1::SubmitCompletionResponse accepted;
+  accepted.set_result(v1::SUBMIT_RESULT_ACCEPTED);
+  return accepted;
+}
+
+absl::StatusOr<v1::HeartbeatResponse> Coordinator::Heartbeat(const v1::HeartbeatRequest& request) {
+  absl::MutexLock lock(&mutex_);
+  const absl::Duration now = clock_.Now();
+  RETURN_IF_ERROR(workers_.Heartbeat(request, now));
+  v1::HeartbeatResponse response;
+  for (const v1::LeaseKey& key : request.active()) {
+    if (!Leases().Renew(request.worker_id(), key, now)) *response.add_lost() = key;
+  }
+  response.set_run_ended(ended_);
+  return response;
+}
+
+absl::StatusOr<std::shared_ptr<const PublishedWeights>> Coordinator::Weights(const v1::PolicyRef& policy) const {
+  absl::MutexLock lock(&mutex_);
+  const auto kept = weights_.find(policy.policy_id());
+  if (kept == weights_.end()) {
+    return absl::NotFoundError(
+        absl::StrCat(VersionName(policy.policy_id(), policy.number()), " was never published: lease again"));
+  }
+  const int64_t number = kept->second->manifest.policy().number();
+  if (number != policy.number()) {
+    return absl::NotFoundError(absl::StrCat(VersionName(policy.policy_id(), policy.number()),
+                                            " is not kept, only version ", number,
+                                            " is: drop the leases that name it and lease again"));
+  }
+  return kept->second;
+}
+
+}  // namespace grpo

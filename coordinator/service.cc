@@ -1,0 +1,115 @@
+#include "coordinator/service.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "common/log.h"
+#include "common/rpc/server.h"
+#include "common/status_macros.h"
+
+namespace grpo {
+namespace {
+
+template <typename Response>
+absl::Status Answer(absl::StatusOr<Response> result, Response* response) {
+  if (result.ok()) *response = *std::move(result);
+  return result.status();
+}
+
+}  // namespace
+
+grpc::Status CoordinatorService::Register(grpc::ServerContext* context, const v1::RegisterRequest* request,
+                                          v1::RegisterResponse* response) {
+  return rpc::Handle(context, [&] {
+    const absl::Status status = Answer(coordinator_.Register(*request), response);
+    if (status.ok()) {
+      spdlog::info("{} registered from {} as {}", request->worker_name(), context->peer(), response->worker_id());
+    } else {
+      spdlog::warn("{} at {} was not registered: {}", request->worker_name(), context->peer(),
+                   std::string(status.message()));
+    }
+    return status;
+  });
+}
+
+grpc::Status CoordinatorService::LeaseGroups(grpc::ServerContext* context, const v1::LeaseGroupsRequest* request,
+                                             v1::LeaseGroupsResponse* response) {
+  return rpc::Handle(context, [&] { return Answer(coordinator_.LeaseGroups(*request), response); });
+}
+
+grpc::Status CoordinatorService::SubmitCompletion(grpc::ServerContext* context,
+                                                  grpc::ServerReader<v1::SubmitCompletionRequest>* reader,
+                                                  v1::SubmitCompletionResponse* response) {
+  return rpc::Handle(context, [&] {
+    const absl::Status status = Submit(*context, *reader, response);
+    if (!status.ok()) spdlog::warn("a group from {} was refused: {}", context->peer(), std::string(status.message()));
+    return status;
+  });
+}
+
+grpc::Status CoordinatorService::PullWeights(grpc::ServerContext* context, const v1::PullWeightsRequest* request,
+                                             grpc::ServerWriter<v1::PullWeightsResponse>* writer) {
+  return rpc::Handle(context, [&] { return SendWeights(*request, *writer); });
+}
+
+grpc::Status CoordinatorService::Heartbeat(grpc::ServerContext* context, const v1::HeartbeatRequest* request,
+                                           v1::HeartbeatResponse* response) {
+  return rpc::Handle(context, [&] { return Answer(coordinator_.Heartbeat(*request), response); });
+}
+
+absl::Status CoordinatorService::Submit(const grpc::ServerContext& context,
+                                        grpc::ServerReader<v1::SubmitCompletionRequest>& reader,
+                                        v1::SubmitCompletionResponse* response) {
+  v1::SubmitCompletionRequest message;
+  if (!reader.Read(&message) || !message.has_header()) {
+    return absl::InvalidArgumentError("the first message of a submission must be its header");
+  }
+  const v1::SubmitHeader header = std::move(*message.mutable_header());
+  std::vector<v1::ScoredCompletion> completions;
+  int64_t num_bytes = 0;
+  while (reader.Read(&message)) {
+    if (!message.has_completion())
+      return absl::InvalidArgumentError("a submission holds one header, then only completions");
+    if (static_cast<int64_t>(completions.size()) >= header.num_completions()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("more completions came than the ", header.num_completions(), " that the header announces"));
+    }
+    // Counted in memory, not on the wire: messages without content would be free there.
+    num_bytes += static_cast<int64_t>(message.SpaceUsedLong());
+    if (num_bytes > kMaxSubmissionBytes) {
+      return absl::ResourceExhaustedError(absl::StrCat("the group takes more than ", kMaxSubmissionBytes,
+                                                       " bytes: lower num_completions or max_new_tokens"));
+    }
+    completions.push_back(std::move(*message.mutable_completion()));
+  }
+  if (context.IsCancelled())
+    return absl::CancelledError("the stream broke off before the group was whole: hand it in again");
+  return Answer(coordinator_.Submit(header, std::move(completions)), response);
+}
+
+absl::Status CoordinatorService::SendWeights(const v1::PullWeightsRequest& request,
+                                             grpc::ServerWriter<v1::PullWeightsResponse>& writer) {
+  ASSIGN_OR_RETURN(const std::shared_ptr<const PublishedWeights> weights, coordinator_.Weights(request.policy()));
+  const absl::string_view payload = weights->payload;
+  const int64_t end = static_cast<int64_t>(payload.size());
+  if (request.offset_bytes() < 0 || request.offset_bytes() > end) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("offset_bytes is ", request.offset_bytes(), ", the payload has ", end, " bytes: start at 0"));
+  }
+  const absl::Status gone = absl::CancelledError("the worker left during the transfer");
+  v1::PullWeightsResponse message;
+  *message.mutable_manifest() = weights->manifest;
+  if (!writer.Write(message)) return gone;
+  for (int64_t offset = request.offset_bytes(); offset < end; offset += kChunkBytes) {
+    message.mutable_chunk()->set_offset_bytes(offset);
+    const absl::string_view data = payload.substr(offset, kChunkBytes);
+    message.mutable_chunk()->set_data(data.data(), data.size());
+    if (!writer.Write(message)) return gone;
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace grpo

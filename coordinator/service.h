@@ -1,0 +1,43 @@
+// The Coordinator on the wire (proto/coordinator.proto): streams are bounded here, everything else is decided by
+// Coordinator.
+#ifndef GRPO_COORDINATOR_SERVICE_H_
+#define GRPO_COORDINATOR_SERVICE_H_
+
+#include "coordinator/coordinator.h"
+#include "proto/coordinator.grpc.pb.h"
+
+namespace grpo {
+
+// Thread-safe.
+class CoordinatorService final : public v1::Coordinator::Service {
+ public:
+  // Of a weights payload per message.
+  static constexpr int64_t kChunkBytes = int64_t{1} << 20;
+  // Of one submission. 16 completions of 32,768 tokens take 8 MiB.
+  static constexpr int64_t kMaxSubmissionBytes = int64_t{256} << 20;
+
+  // `coordinator` must outlive the service.
+  explicit CoordinatorService(Coordinator* coordinator) : coordinator_(*coordinator) {}
+
+  grpc::Status Register(grpc::ServerContext* context, const v1::RegisterRequest* request,
+                        v1::RegisterResponse* response) override;
+  grpc::Status LeaseGroups(grpc::ServerContext* context, const v1::LeaseGroupsRequest* request,
+                           v1::LeaseGroupsResponse* response) override;
+  grpc::Status SubmitCompletion(grpc::ServerContext* context, grpc::ServerReader<v1::SubmitCompletionRequest>* reader,
+                                v1::SubmitCompletionResponse* response) override;
+  grpc::Status PullWeights(grpc::ServerContext* context, const v1::PullWeightsRequest* request,
+                           grpc::ServerWriter<v1::PullWeightsResponse>* writer) override;
+  grpc::Status Heartbeat(grpc::ServerContext* context, const v1::HeartbeatRequest* request,
+                         v1::HeartbeatResponse* response) override;
+
+ private:
+  absl::Status Submit(const grpc::ServerContext& context, grpc::ServerReader<v1::SubmitCompletionRequest>& reader,
+                      v1::SubmitCompletionResponse* response);
+  absl::Status SendWeights(const v1::PullWeightsRequest& request, grpc::ServerWriter<v1::PullWeightsResponse>& writer);
+
+  Coordinator& coordinator_;
+};
+
+}  // namespace grpo
+
+#endif  // GRPO_COORDINATOR_SERVICE_H_

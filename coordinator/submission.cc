@@ -1,0 +1,119 @@
+#include "coordinator/submission.h"
+
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+#include "common/status_macros.h"
+
+namespace grpo {
+namespace {
+
+// log-softmax of the most likely token may round to a little above 0.
+constexpr float kLogprobTolerance = 1e-4f;
+
+absl::Status CheckLogprobs(const v1::Completion& completion) {
+  if (completion.sample_logprob_size() != completion.ids_size()) {
+    return absl::InvalidArgumentError(absl::StrCat(completion.sample_logprob_size(), " log-probabilities for ",
+                                                   completion.ids_size(), " ids, there must be one each"));
+  }
+  if (completion.logprob_kind() != v1::LOGPROB_KIND_FULL) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("logprob_kind is ", completion.logprob_kind(), ", the loss needs LOGPROB_KIND_FULL"));
+  }
+  for (int t = 0; t < completion.sample_logprob_size(); ++t) {
+    const float logprob = completion.sample_logprob(t);
+    // Also true for NaN.
+    if (!(std::isfinite(logprob) && logprob <= kLogprobTolerance)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("sample_logprob[", t, "] is ", logprob, ", it must be finite and at most 0"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckSpans(const v1::Completion& completion, const v1::PolicyRef& policy) {
+  int64_t num_covered = 0;
+  for (int s = 0; s < completion.spans_size(); ++s) {
+    const v1::Span& span = completion.spans(s);
+    if (span.num_tokens() < 1)
+      return absl::InvalidArgumentError(absl::StrCat("span ", s, " has ", span.num_tokens(), " tokens"));
+    if (span.source() != v1::SPAN_SOURCE_POLICY) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("span ", s, " has source ", span.source(), ", which nothing here can read"));
+    }
+    if (span.policy_number() != policy.number()) {
+      return absl::FailedPreconditionError(absl::StrCat("span ", s, " was sampled by version ", span.policy_number(),
+                                                        " of ", policy.policy_id(), ", the lease asks for version ",
+                                                        policy.number()));
+    }
+    num_covered += span.num_tokens();
+  }
+  if (num_covered != completion.ids_size()) {
+    return absl::InvalidArgumentError(absl::StrCat("spans cover ", num_covered, " tokens of ", completion.ids_size()));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckCompletion(const v1::Lease& lease, const v1::ScoredCompletion& scored) {
+  const v1::Completion& completion = scored.completion();
+  if (completion.ids_size() < 1 || completion.ids_size() > lease.sampling().max_new_tokens()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(completion.ids_size(), " ids, allowed are 1 to ", lease.sampling().max_new_tokens()));
+  }
+  RETURN_IF_ERROR(CheckLogprobs(completion));
+  RETURN_IF_ERROR(CheckSpans(completion, lease.policy()));
+  if (completion.finish_reason() == v1::FINISH_REASON_UNSPECIFIED)
+    return absl::InvalidArgumentError("finish_reason is absent");
+  // A completion that nobody judged must not look like one that earned 0 (DESIGN.md law 1).
+  if (scored.score().outcome() == v1::OUTCOME_UNSPECIFIED)
+    return absl::InvalidArgumentError("its score has no outcome");
+  if (!std::isfinite(scored.score().value())) {
+    return absl::InvalidArgumentError(absl::StrCat("its score is ", scored.score().value(), ", it must be finite"));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status CheckSubmission(const v1::Lease& lease, const std::string& published_digest,
+                             const v1::SubmitHeader& header, const std::vector<v1::ScoredCompletion>& completions) {
+  // A worker may find that a group cannot be produced before it holds any weights.
+  const bool needs_no_weights = !header.error().empty() && header.policy_digest().empty();
+  if (!needs_no_weights && (published_digest.empty() || header.policy_digest() != published_digest)) {
+    return absl::FailedPreconditionError(absl::StrCat("the group was made with weights of digest \"",
+                                                      header.policy_digest(), "\", ", lease.policy().policy_id(),
+                                                      " version ", lease.policy().number(), " has \"", published_digest,
+                                                      "\": pull the weights again and drop the group"));
+  }
+  if (!header.error().empty()) {
+    if (header.num_completions() == 0 && completions.empty()) return absl::OkStatus();
+    return absl::InvalidArgumentError(absl::StrCat(completions.size(), " completions came with the error \"",
+                                                   header.error(), "\", a group that cannot be produced has none"));
+  }
+  const int32_t group_size = lease.sampling().num_completions();
+  if (header.num_completions() != group_size || static_cast<int64_t>(completions.size()) != group_size) {
+    return absl::InvalidArgumentError(absl::StrCat("the header announces ", header.num_completions(),
+                                                   " completions and ", completions.size(),
+                                                   " came, the lease asks for ", group_size));
+  }
+  if (header.prompt_ids_size() == 0) return absl::InvalidArgumentError("prompt_ids is empty");
+  for (const double seconds : {header.generate_seconds(), header.score_seconds()}) {
+    if (!(std::isfinite(seconds) && seconds >= 0)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("a duration is ", seconds, " s, it must be finite and not negative"));
+    }
+  }
+  std::vector<bool> seen(static_cast<size_t>(group_size));
+  for (const v1::ScoredCompletion& scored : completions) {
+    const int32_t index = scored.completion().index();
+    if (index < 0 || index >= group_size || seen[index]) {
+      return absl::InvalidArgumentError(absl::StrCat("completion index ", index, " is out of place: each of 0 to ",
+                                                     group_size - 1, " must come once"));
+    }
+    seen[index] = true;
+    RETURN_IF_ERROR(Annotate(CheckCompletion(lease, scored), absl::StrCat("completion ", index)));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace grpo

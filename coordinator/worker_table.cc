@@ -1,0 +1,130 @@
+#include "coordinator/worker_table.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+
+namespace grpo {
+namespace {
+
+constexpr size_t kMaxNameBytes = 256;
+
+std::string WholeSeconds(absl::Duration duration) {
+  return absl::FormatDuration(absl::Trunc(duration, absl::Seconds(1)));
+}
+
+}  // namespace
+
+absl::StatusOr<WorkerTable::Admission> WorkerTable::Register(const v1::RegisterRequest& request, absl::Duration now) {
+  const std::string& name = request.worker_name();
+  if (name.empty() || name.size() > kMaxNameBytes) {
+    return absl::InvalidArgumentError(absl::StrCat("worker_name has ", name.size(), " bytes, allowed are 1 to ",
+                                                   kMaxNameBytes, ": give the worker a --name"));
+  }
+  if (request.worker_attempt() < 1) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("worker_attempt of ", name, " is ", request.worker_attempt(), ", attempts count from 1"));
+  }
+  Admission admission;
+  admission.worker_id = absl::StrCat(name, ".", request.worker_attempt(), "@", epoch_);
+  if (const auto known = id_of_name_.find(name); known != id_of_name_.end()) {
+    Worker& current = workers_.at(known->second);
+    if (request.worker_attempt() == current.attempt) {
+      current.last_seen = now;
+      return admission;
+    }
+    if (request.worker_attempt() < current.attempt) {
+      return absl::FailedPreconditionError(absl::StrCat("attempt ", request.worker_attempt(), " of ", name,
+                                                        " was replaced by attempt ", current.attempt,
+                                                        ": exit, or register under another worker_name"));
+    }
+    admission.replaced_id = known->second;
+    workers_.erase(known->second);
+  } else if (id_of_name_.size() >= kMaxWorkers) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        kMaxWorkers,
+        " worker names are registered, no more are taken: start workers under the names of those that died"));
+  }
+  id_of_name_[name] = admission.worker_id;
+  Worker& worker = workers_[admission.worker_id];
+  worker.name = name;
+  worker.attempt = request.worker_attempt();
+  worker.last_seen = now;
+  return admission;
+}
+
+absl::Status WorkerTable::Touch(const std::string& worker_id, absl::Duration now) {
+  const auto worker = workers_.find(worker_id);
+  if (worker == workers_.end()) {
+    return absl::NotFoundError(
+        absl::StrCat("worker_id \"", worker_id, "\" is unknown to epoch ", epoch_, ": register again"));
+  }
+  worker->second.last_seen = now;
+  return absl::OkStatus();
+}
+
+absl::Status WorkerTable::Heartbeat(const v1::HeartbeatRequest& request, absl::Duration now) {
+  if (absl::Status known = Touch(request.worker_id(), now); !known.ok()) return known;
+  Worker& worker = workers_.at(request.worker_id());
+  worker.holds_policy = request.has_held_policy();
+  worker.held_policy = request.held_policy();
+  worker.blocked_reason = request.blocked_reason();
+  worker.blocked_since = now - absl::Milliseconds(std::max<int64_t>(request.blocked_for_ms(), 0));
+  worker.num_tokens_generated = request.num_tokens_generated();
+  return absl::OkStatus();
+}
+
+std::string WorkerTable::NameOf(const std::string& worker_id) const {
+  const auto worker = workers_.find(worker_id);
+  return worker == workers_.end() ? "" : worker->second.name;
+}
+
+std::string WorkerTable::BlockedReason(absl::Duration tolerance, absl::Duration now) const {
+  const Worker* longest = nullptr;
+  const Worker* last_heard = nullptr;
+  // Since when nobody makes progress: the moment at which the last one stopped.
+  absl::Duration since = started_;
+  for (const auto& [id, worker] : workers_) {
+    if (last_heard == nullptr || worker.last_seen > last_heard->last_seen) last_heard = &worker;
+    if (IsLost(worker, now)) {
+      since = std::max(since, worker.last_seen + lost_after_);
+      continue;
+    }
+    if (worker.blocked_reason.empty()) return "";
+    since = std::max(since, worker.blocked_since);
+    if (longest == nullptr || worker.blocked_since < longest->blocked_since) longest = &worker;
+  }
+  if (now - since < tolerance) return "";
+  if (workers_.empty())
+    return absl::StrCat("no rollout worker has registered for ", WholeSeconds(now - since),
+                        ": start one, or read its log");
+  if (longest == nullptr) {
+    return absl::StrCat("every rollout worker is lost; ", last_heard->name, " was heard of last, ",
+                        WholeSeconds(now - last_heard->last_seen), " ago: start one, or read its log");
+  }
+  return absl::StrCat(longest->name, " is blocked for ", WholeSeconds(now - longest->blocked_since), ": ",
+                      longest->blocked_reason);
+}
+
+std::vector<v1::WorkerStatus> WorkerTable::Statuses(absl::Duration now) const {
+  std::vector<v1::WorkerStatus> statuses;
+  for (const auto& [name, id] : id_of_name_) {
+    const Worker& worker = workers_.at(id);
+    v1::WorkerStatus& status = statuses.emplace_back();
+    status.set_worker_id(id);
+    status.set_name(name);
+    status.set_state(IsLost(worker, now)             ? v1::WORKER_STATE_LOST
+                     : worker.blocked_reason.empty() ? v1::WORKER_STATE_ACTIVE
+                                                     : v1::WORKER_STATE_BLOCKED);
+    status.set_last_seen_ms(absl::ToInt64Milliseconds(now - worker.last_seen));
+    if (worker.holds_policy) *status.mutable_held_policy() = worker.held_policy;
+    if (!worker.blocked_reason.empty()) {
+      status.set_blocked_reason(worker.blocked_reason);
+      status.set_blocked_for_ms(absl::ToInt64Milliseconds(now - worker.blocked_since));
+    }
+    status.set_num_tokens_generated(worker.num_tokens_generated);
+  }
+  return statuses;
+}
+
+}  // namespace grpo

@@ -1,0 +1,78 @@
+// Who works for the run, and what each last said of itself. Pure data: no lock, no clock, no I/O; `now` is an argument
+// that never goes back. Thread-compatible.
+//
+// A worker is live until nothing was heard of it for two heartbeat intervals, and again from its next call on. Its id
+// names slot, attempt and epoch ("rollout-0.1@3"), so a coordinator that was started anew knows none of the old ids and
+// asks to register again.
+#ifndef GRPO_COORDINATOR_WORKER_TABLE_H_
+#define GRPO_COORDINATOR_WORKER_TABLE_H_
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "proto/coordinator.pb.h"
+#include "proto/trainer.pb.h"
+
+namespace grpo {
+
+class WorkerTable {
+ public:
+  WorkerTable(int64_t epoch, absl::Duration heartbeat_interval, absl::Duration now)
+      : epoch_(epoch), lost_after_(2 * heartbeat_interval), started_(now) {}
+
+  struct Admission {
+    std::string worker_id;
+    // Id of this slot's previous attempt, which is unknown from now on; empty when there was none.
+    std::string replaced_id;
+  };
+  // Idempotent per (worker_name, worker_attempt). InvalidArgument for a name or attempt that is none,
+  // FailedPrecondition for an attempt older than the registered one, ResourceExhausted above kMaxWorkers names.
+  absl::StatusOr<Admission> Register(const v1::RegisterRequest& request, absl::Duration now);
+
+  // Notes that the worker called. NotFound when the id is unknown.
+  absl::Status Touch(const std::string& worker_id, absl::Duration now);
+
+  // Notes what the worker says. NotFound when the id is unknown.
+  absl::Status Heartbeat(const v1::HeartbeatRequest& request, absl::Duration now);
+
+  // The slot's name; empty when the id is unknown.
+  std::string NameOf(const std::string& worker_id) const;
+
+  // Coordinator::BlockedReason.
+  std::string BlockedReason(absl::Duration tolerance, absl::Duration now) const;
+
+  // Everything but num_leases, by name.
+  std::vector<v1::WorkerStatus> Statuses(absl::Duration now) const;
+
+  // Bounds what callers can make the table hold.
+  static constexpr int kMaxWorkers = 16384;
+
+ private:
+  struct Worker {
+    std::string name;
+    int32_t attempt = 0;
+    absl::Duration last_seen;
+    v1::PolicyRef held_policy;
+    bool holds_policy = false;
+    // Empty while it can go on.
+    std::string blocked_reason;
+    absl::Duration blocked_since;
+    int64_t num_tokens_generated = 0;
+  };
+
+  bool IsLost(const Worker& worker, absl::Duration now) const { return now - worker.last_seen > lost_after_; }
+
+  const int64_t epoch_;
+  const absl::Duration lost_after_;
+  const absl::Duration started_;
+  std::map<std::string, std::string> id_of_name_;
+  std::map<std::string, Worker> workers_;  // by id
+};
+
+}  // namespace grpo
+
+#endif  // GRPO_COORDINATOR_WORKER_TABLE_H_
