@@ -24,17 +24,19 @@ struct ModelConfig {
   bool attention_bias = true;
   // Tokens that end a completion; at least one.
   std::vector<int64_t> eos_token_ids;
+  // Fills rows that hold no token; the first end token when config.json names none.
   int64_t pad_token_id = 0;
 
+  // Of a configuration that passes Validate.
   int64_t NumParameters() const;
   // InvalidArgument names the field, its value and what it must be.
   absl::Status Validate() const;
 };
 
-// InvalidArgument for JSON that is not an object, a family that is not in families.inc, and any field that changes the forward pass
-// and is not supported (named, with its value).
+// InvalidArgument for JSON that is not an object, a family that is not in families.inc, and any field that changes the
+// forward pass and is not supported (named, with its value).
 absl::StatusOr<ModelConfig> ParseModelConfig(absl::string_view config_json);
-// What transformers loads.
+// What transformers loads; of a configuration that passes Validate.
 std::string ModelConfigJson(const ModelConfig& config);
 
 }  // namespace grpo

@@ -1,4 +1,4 @@
-// Cached decoding: keys and values of the tokens seen so far, one row of the cache per completion.
+// Cached decoding: keys and values of the tokens seen so far, one slot of the cache per completion. float32 on the CPU.
 #ifndef GRPO_MODEL_KV_CACHE_H_
 #define GRPO_MODEL_KV_CACHE_H_
 
@@ -11,7 +11,8 @@
 
 namespace grpo {
 
-// Keys and values for S slots of up to max_tokens each. One thread.
+// Keys and values for S slots of up to max_tokens each. One thread. Numbers of slots and tokens beyond the cache are a
+// bug of the caller and end in an exception of torch (TorchGuard).
 class KvCache {
  public:
   KvCache(const ModelConfig& config, int64_t num_slots, int64_t max_tokens);
@@ -23,38 +24,43 @@ class KvCache {
   int64_t max_tokens() const { return max_tokens_; }
   int64_t size_bytes() const;
 
-  // [L, S, max_tokens, Hkv, K] each.
-  at::Tensor& keys() { return keys_; }
-  at::Tensor& values() { return values_; }
+  // Keys lie with their tokens innermost, so that the scores of 16 tokens at a time are sums over K without a
+  // horizontal step.
+  at::Tensor& keys() { return keys_; }      // [L, S, Hkv, K, capacity]
+  at::Tensor& values() { return values_; }  // [L, S, Hkv, capacity, K]
 
  private:
-  int64_t num_slots_, max_tokens_;
+  const int64_t num_slots_, max_tokens_;
+  // capacity is max_tokens rounded up to whole vectors; what lies beyond a slot's length is never part of a result.
   at::Tensor keys_, values_;
 };
 
-// Prefill: sequences laid back to back, each attending within itself; keys and values are stored in its slot from position 0.
+// Prefill: sequences laid back to back, each attending within itself; keys and values are stored in its slot from
+// position 0.
 class PrefillAttention : public Attention {
  public:
+  // One length and one slot for each sequence.
   PrefillAttention(KvCache* cache, std::vector<int64_t> lengths, std::vector<int64_t> slots);
   at::Tensor Attend(int64_t layer, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) override;
 
  private:
-  KvCache* cache_;
-  std::vector<int64_t> lengths_, slots_;
+  KvCache* const cache_;
+  const std::vector<int64_t> lengths_, slots_;
   PackedAttention packed_;
 };
 
-// One decode step: row s is the next token of slot s, for every slot of the cache (N = S). lengths[s] is the number of tokens already
-// in slot s; the new one is stored at that position and attends to 0 .. lengths[s]. A slot with lengths[s] < 0 is idle: its output is
-// zero. A row's result depends on the row's own keys and values and its own length only, bit for bit (DESIGN.md law 5).
+// One decode step: row s is the next token of slot s, for every slot of the cache (N = S). lengths[s] is the number of
+// tokens already in slot s; the new one is stored at that position and attends to 0 .. lengths[s]. A slot with
+// lengths[s] < 0 is idle: its output is zero. A row's result depends on the row's own keys and values and its own
+// length only, bit for bit (DESIGN.md law 5). Not differentiable.
 class DecodeAttention : public Attention {
  public:
   DecodeAttention(KvCache* cache, const std::vector<int64_t>* lengths) : cache_(cache), lengths_(lengths) {}
   at::Tensor Attend(int64_t layer, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) override;
 
  private:
-  KvCache* cache_;
-  const std::vector<int64_t>* lengths_;
+  KvCache* const cache_;
+  const std::vector<int64_t>* const lengths_;
 };
 
 }  // namespace grpo

@@ -19,9 +19,11 @@ struct PolicyOptions {
 
     template <class V>
     void Visit(V& v) {
-      v("tokenizer", tokenizer, {.help = "A Hugging Face tokenizer.json, relative to this file; its vocabulary sizes the embedding."});
+      v("tokenizer", tokenizer,
+        {.help = "A Hugging Face tokenizer.json, relative to this file; its vocabulary sizes the embedding."});
       v("eos_token", eos_token, {.help = "The token that ends a completion and separates documents."});
-      v("hidden_size", hidden_size, {.help = "Width of the residual stream; 0 means that random_init is not used.", .min = 0, .max = 65536});
+      v("hidden_size", hidden_size,
+        {.help = "Width of the residual stream; 0 means that random_init is not used.", .min = 0, .max = 65536});
       v("intermediate_size", intermediate_size, {.help = "Width inside the SwiGLU.", .min = 0, .max = 1 << 20});
       v("num_layers", num_layers, {.help = "Decoder layers.", .min = 0, .max = 1024});
       v("num_heads", num_heads, {.help = "Query heads; divides hidden_size.", .min = 0, .max = 1024});
@@ -38,8 +40,10 @@ struct PolicyOptions {
 
   template <class V>
   void Visit(V& v) {
-    v("initialize_from", initialize_from, {.help = "Another policy of this run: start from its weights as they are when this policy is first used."});
-    v("path", path, {.help = "A Hugging Face folder (config.json, tokenizer.json, *.safetensors), relative to this file."});
+    v("initialize_from", initialize_from,
+      {.help = "Another policy of this run: start from its weights as they are when this policy is first used."});
+    v("path", path,
+      {.help = "A Hugging Face folder (config.json, tokenizer.json, *.safetensors), relative to this file."});
     v("random_init", random_init, {.help = "A fresh Qwen2-style decoder with random weights."});
   }
 };

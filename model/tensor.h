@@ -3,7 +3,8 @@
 //   B rows   T positions of a row   N packed tokens (all rows of a micro-batch, back to back)   V vocabulary
 //   D hidden size   H query heads   Hkv key-value heads   K head size   S slots of a KV cache   L layers   G group size
 //
-// Every tensor in this project carries its shape in a comment, and its dtype unless that is float32. Position t predicts token t+1.
+// Every tensor in this project carries its shape in a comment, and its dtype unless that is float32. Position t
+// predicts token t+1.
 #ifndef GRPO_MODEL_TENSOR_H_
 #define GRPO_MODEL_TENSOR_H_
 
@@ -21,7 +22,8 @@ namespace grpo {
 // InvalidArgument unless the tensor has this shape; -1 matches any size.
 absl::Status ExpectShape(const at::Tensor& tensor, at::IntArrayRef shape, const char* name);
 
-// Runs `body` (returning absl::Status or absl::StatusOr<T>) and turns what torch throws into Internal with torch's first line.
+// Runs `body` (returning absl::Status or absl::StatusOr<T>) and turns what torch throws into Internal with torch's
+// first line.
 template <typename Body>
 auto TorchGuard(Body&& body) -> decltype(body()) {
   try {

@@ -1,5 +1,13 @@
-// The decoder, once, for the trainer and for the sampler (DESIGN.md law 3): every layer computes on packed tokens [N, D] and leaves
-// only "what does a token attend to" to an Attention, of which there is one for whole sequences and one for cached decoding.
+// The decoder, once, for the trainer and for the sampler (DESIGN.md law 3): every layer computes on packed tokens [N,
+// D] and leaves only "what does a token attend to" to an Attention, of which there is one for whole sequences and one
+// for cached decoding.
+//
+// What an optimizer updates are fused matrices (one for q, k and v, one for gate and up), because small models are
+// bound by the number of operations. Files and manifests speak of Hugging Face's tensors, which are views of the fused
+// ones.
+//
+// Shapes that do not fit are a bug of the caller; torch reports them by an exception, which TorchGuard (model/tensor.h)
+// ends.
 #ifndef GRPO_MODEL_TRANSFORMER_H_
 #define GRPO_MODEL_TRANSFORMER_H_
 
@@ -19,49 +27,78 @@ namespace grpo {
 class Attention {
  public:
   virtual ~Attention() = default;
-  // q [N, H, K], k and v [N, Hkv, K], already rotated; layer counts from 0. Returns [N, H, K].
+  // q [N, H, K], k and v [N, Hkv, K], already rotated, rows possibly strided; layer counts from 0. Returns [N, H, K].
   virtual at::Tensor Attend(int64_t layer, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) = 0;
 };
 
 // Whole sequences laid back to back: each token attends to the tokens of its own sequence up to itself. Differentiable.
+// Cost grows with B * max(length)^2: sequences of similar lengths belong together.
 class PackedAttention : public Attention {
  public:
-  // Lengths of the sequences, in order; they sum to N.
+  // Lengths of the sequences, in order, each at least 1; they sum to N.
   explicit PackedAttention(std::vector<int64_t> lengths);
   at::Tensor Attend(int64_t layer, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) override;
 
  private:
-  std::vector<int64_t> lengths_;
-  int64_t max_length_ = 0;
-  // Where each packed token lies in [B * max_length]; undefined when all lengths are equal and nothing is padded.
-  at::Tensor rows_;  // [N] int64
+  int64_t num_sequences_ = 0, max_length_ = 0;
+  // Where each packed token lies among the rows padded on the right; undefined when all lengths are equal and nothing
+  // is padded.
+  at::Tensor padded_rows_;  // [N] int64, values below B * max_length
+  // Which packed token each padded row holds; any for padding.
+  at::Tensor packed_rows_;  // [B * max_length] int64, values below N
 };
 
-// A policy's weights and its forward pass. Thread-compatible: Forward may run concurrently with Forward, not with a change of weights.
+using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
+
+// A policy's weights (float32, CPU) and its forward pass. Thread-compatible: Forward may run concurrently with Forward,
+// not with a change of weights.
 class Transformer {
  public:
-  // Weights are zero until InitializeRandom or a load. Errors of ModelConfig::Validate.
+  // Weights are zero until InitializeRandom or a load. Errors of ModelConfig::Validate; Internal when memory is short.
   static absl::StatusOr<std::unique_ptr<Transformer>> Create(const ModelConfig& config);
 
-  // Matrices normal with deviation 1/sqrt(fan-in), half of that for the two projections back into the residual stream, 0.02 for the
-  // embedding; norms 1; biases uniform within 1/sqrt(fan-in). Same seed, same weights.
+  // Matrices normal with deviation 1/sqrt(fan-in), half of that for the two projections back into the residual stream,
+  // 0.02 for the embedding; norms 1; biases uniform within 1/sqrt(fan-in). Same seed, same weights.
   void InitializeRandom(uint64_t seed);
 
-  // ids and positions [N] int64. Returns the hidden states after the final norm, [N, D].
+  // ids and positions [N] int64; positions below max_positions. Returns the hidden states after the final norm, [N, D].
   at::Tensor Forward(const at::Tensor& ids, const at::Tensor& positions, Attention& attention) const;
-  // hidden [M, D]. Returns [M, V] float32.
+  // hidden [M, D]. Returns [M, V].
   at::Tensor Logits(const at::Tensor& hidden) const;
 
-  // Every parameter under Hugging Face's name, in a fixed order. A tied head is not listed. The tensors share storage with the model
-  // and require grad once RequireGrad() was called.
-  std::vector<std::pair<std::string, at::Tensor>> NamedParameters() const;
+  // What an optimizer updates: the fused leaves ("model.layers.0.self_attn.qkv_proj.weight",
+  // "...mlp.gate_up_proj.weight", ...), in a fixed order. A tied head is not listed. The tensors share storage with the
+  // model and carry .grad() after RequireGrad().
+  NamedTensors NamedParameters() const;
   void RequireGrad();
+
+  // The same numbers under Hugging Face's names and shapes, in a fixed order, detached: views for import and export.
+  NamedTensors HuggingFaceTensors() const;
 
   const ModelConfig& config() const { return config_; }
 
-  // PRIVATE PART TO BE DESIGNED BY THE IMPLEMENTER (replace this line).
  private:
-  ModelConfig config_;
+  struct Layer {
+    at::Tensor input_norm;      // [D]
+    at::Tensor qkv_weight;      // [(H + 2 Hkv) K, D]: rows of q, then k, then v
+    at::Tensor qkv_bias;        // [(H + 2 Hkv) K]; undefined without attention_bias
+    at::Tensor o_weight;        // [D, H K]
+    at::Tensor post_norm;       // [D]
+    at::Tensor gate_up_weight;  // [2 F, D]: rows of gate, then up
+    at::Tensor down_weight;     // [D, F]
+  };
+
+  explicit Transformer(const ModelConfig& config);
+  at::Tensor AttentionBlock(int64_t index, const at::Tensor& x, const at::Tensor& rope, Attention& attention) const;
+  at::Tensor MlpBlock(const Layer& layer, const at::Tensor& x) const;
+
+  const ModelConfig config_;
+  at::Tensor embedding_;  // [V, D]
+  std::vector<Layer> layers_;
+  at::Tensor final_norm_;  // [D]
+  at::Tensor head_;        // [V, D]; the embedding itself when tied
+  // Cosines, then sines, of position times frequency: a weightless part of the model.
+  at::Tensor rope_;  // [max_positions, 2, K / 2]
 };
 
 }  // namespace grpo

@@ -1,0 +1,105 @@
+#include "model/config.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "common/status_macros.h"
+#include "model/family.h"
+#include "model/strict_json.h"
+
+namespace grpo {
+
+#define MODEL_FAMILY(name) extern const ModelFamily kModelFamily_##name;
+#include "model/families.inc"
+#undef MODEL_FAMILY
+
+const std::vector<const ModelFamily*>& ModelFamilies() {
+  static const auto* const families = new std::vector<const ModelFamily*>{
+#define MODEL_FAMILY(name) &kModelFamily_##name,
+#include "model/families.inc"
+#undef MODEL_FAMILY
+  };
+  return *families;
+}
+
+namespace {
+
+absl::StatusOr<const ModelFamily*> FindFamily(absl::string_view name) {
+  std::vector<std::string> known;
+  for (const ModelFamily* family : ModelFamilies()) {
+    if (name == family->name) return family;
+    known.push_back(family->name);
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("model_type is \"", name, "\", which is not supported; supported: ", absl::StrJoin(known, ", ")));
+}
+
+absl::Status ExpectRange(const char* field, int64_t value, int64_t min, int64_t max) {
+  if (value >= min && value <= max) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("model ", field, " is ", value, ", expected ", min, " to ", max));
+}
+
+}  // namespace
+
+int64_t ModelConfig::NumParameters() const {
+  const int64_t qkv_rows = (num_heads + 2 * num_kv_heads) * head_dim;
+  const int64_t attention = qkv_rows * (hidden_size + (attention_bias ? 1 : 0)) + hidden_size * num_heads * head_dim;
+  const int64_t layer = attention + 3 * hidden_size * intermediate_size + 2 * hidden_size;
+  return num_layers * layer + hidden_size + (tie_word_embeddings ? 1 : 2) * vocab_size * hidden_size;
+}
+
+absl::Status ModelConfig::Validate() const {
+  RETURN_IF_ERROR(FindFamily(family).status());
+  // Bounds far above every real model keep products of sizes within int64.
+  RETURN_IF_ERROR(ExpectRange("vocab_size", vocab_size, 1, int64_t{1} << 24));
+  RETURN_IF_ERROR(ExpectRange("hidden_size", hidden_size, 1, 1 << 17));
+  RETURN_IF_ERROR(ExpectRange("intermediate_size", intermediate_size, 1, 1 << 20));
+  RETURN_IF_ERROR(ExpectRange("num_layers", num_layers, 1, 1024));
+  RETURN_IF_ERROR(ExpectRange("num_heads", num_heads, 1, 1024));
+  RETURN_IF_ERROR(ExpectRange("num_kv_heads", num_kv_heads, 1, num_heads));
+  RETURN_IF_ERROR(ExpectRange("head_dim", head_dim, 2, 4096));
+  RETURN_IF_ERROR(ExpectRange("max_positions", max_positions, 1, 1 << 24));
+  RETURN_IF_ERROR(ExpectRange("pad_token_id", pad_token_id, 0, vocab_size - 1));
+  if (num_heads % num_kv_heads != 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("model num_heads is ", num_heads, ", which num_kv_heads ", num_kv_heads, " does not divide"));
+  }
+  if (head_dim % 2 != 0)
+    return absl::InvalidArgumentError(absl::StrCat("model head_dim is ", head_dim, ", expected an even number"));
+  if (!(rope_theta >= 1) || !std::isfinite(rope_theta)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("model rope_theta is ", rope_theta, ", expected a number of at least 1"));
+  }
+  if (!(rms_norm_eps >= 0) || !(rms_norm_eps <= 1)) {
+    return absl::InvalidArgumentError(absl::StrCat("model rms_norm_eps is ", rms_norm_eps, ", expected 0 to 1"));
+  }
+  if (eos_token_ids.empty())
+    return absl::InvalidArgumentError("model eos_token_id is missing: no completion could end");
+  for (const int64_t id : eos_token_ids) RETURN_IF_ERROR(ExpectRange("eos_token_id", id, 0, vocab_size - 1));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<ModelConfig> ParseModelConfig(absl::string_view config_json) {
+  ASSIGN_OR_RETURN(const nlohmann::json object, ParseJsonObject(config_json, "config.json"));
+  const auto type = object.find("model_type");
+  if (type == object.end() || !type->is_string()) {
+    return absl::InvalidArgumentError("config.json: model_type is missing or not a text");
+  }
+  ModelConfig config;
+  config.family = type->get<std::string>();
+  ASSIGN_OR_RETURN(const ModelFamily* family, FindFamily(config.family));
+  ConfigReader reader(object);
+  family->read(reader, config);
+  RETURN_IF_ERROR(reader.status());
+  RETURN_IF_ERROR(config.Validate());
+  return config;
+}
+
+std::string ModelConfigJson(const ModelConfig& config) {
+  const auto family = FindFamily(config.family);
+  return family.ok() ? (*family)->write(config).dump(2) + "\n" : std::string();
+}
+
+}  // namespace grpo

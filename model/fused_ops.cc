@@ -1,0 +1,276 @@
+#include "model/fused_ops.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/sum.h>
+#include <ATen/ops/zeros.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "model/simd.h"
+
+namespace grpo {
+namespace {
+
+using simd::Fill;
+using simd::Floats;
+using simd::kLanes;
+using simd::Load;
+using simd::Store;
+using torch::autograd::AutogradContext;
+using torch::autograd::Variable;
+using torch::autograd::variable_list;
+
+// Rows of one task: enough work to pay for a thread, and the fixed blocks that the gradient of a norm's weight is
+// summed over.
+constexpr int64_t kBlockRows = 64;
+
+int64_t NumBlocks(int64_t num_rows) {
+  return (num_rows + kBlockRows - 1) / kBlockRows;
+}
+
+// Calls work(block, begin row, end row) for every block of rows, on as many threads as there are.
+template <typename Work>
+void ForEachBlock(int64_t num_rows, const Work& work) {
+  at::parallel_for(0, NumBlocks(num_rows), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t block = begin; block < end; ++block) {
+      work(block, block * kBlockRows, std::min(num_rows, (block + 1) * kBlockRows));
+    }
+  });
+}
+
+void Check(bool fits, const char* what) {
+  TORCH_CHECK(fits, "fused operation: ", what);
+}
+
+at::Tensor Dense(const at::Tensor& tensor) {
+  Check(tensor.scalar_type() == at::kFloat && tensor.device().is_cpu(), "expects float32 tensors on the CPU");
+  return tensor.contiguous();
+}
+
+// inverse_rms [rows]: what the backward pass needs again.
+GRPO_SIMD_CLONES void RmsNormRows(const float* x, const float* weight, float* y, float* inverse_rms, int64_t num_rows,
+                                  int64_t width, float eps) {
+  for (int64_t row = 0; row < num_rows; ++row, x += width, y += width) {
+    Floats squares = {};
+    for (int64_t i = 0; i < width; i += kLanes) {
+      const Floats value = Load(x + i, std::min(kLanes, width - i));
+      squares += value * value;
+    }
+    const float scale = 1.0f / std::sqrt(simd::Sum(squares) / static_cast<float>(width) + eps);
+    inverse_rms[row] = scale;
+    for (int64_t i = 0; i < width; i += kLanes) {
+      const int64_t count = std::min(kLanes, width - i);
+      Store(y + i, Load(x + i, count) * scale * Load(weight + i, count), count);
+    }
+  }
+}
+
+// With n = x * inverse_rms: dx = inverse_rms * (g - n * mean(g * n)), g = dy * weight; dweight += dy * n.
+GRPO_SIMD_CLONES void RmsNormGradRows(const float* dy, const float* x, const float* weight, const float* inverse_rms,
+                                      float* dx, float* dweight, int64_t num_rows, int64_t width) {
+  for (int64_t row = 0; row < num_rows; ++row, dy += width, x += width, dx += width) {
+    const float scale = inverse_rms[row];
+    Floats products = {};
+    for (int64_t i = 0; i < width; i += kLanes) {
+      const int64_t count = std::min(kLanes, width - i);
+      const Floats normed = Load(x + i, count) * scale, grad = Load(dy + i, count);
+      products += grad * Load(weight + i, count) * normed;
+      Store(dweight + i, Load(dweight + i, count) + grad * normed, count);
+    }
+    const float mean = simd::Sum(products) / static_cast<float>(width);
+    for (int64_t i = 0; i < width; i += kLanes) {
+      const int64_t count = std::min(kLanes, width - i);
+      const Floats normed = Load(x + i, count) * scale;
+      Store(dx + i, (Load(dy + i, count) * Load(weight + i, count) - normed * mean) * scale, count);
+    }
+  }
+}
+
+struct RmsNormFunction : torch::autograd::Function<RmsNormFunction> {
+  static Variable forward(AutogradContext* context, const Variable& x_in, const Variable& weight_in, double eps) {
+    const at::Tensor x = Dense(x_in), weight = Dense(weight_in);
+    const int64_t num_rows = x.size(0), width = x.size(1);
+    Check(weight.numel() == width, "RmsNorm's weight has another width than x");
+    at::Tensor y = at::empty_like(x), inverse_rms = at::empty({num_rows});
+    const float *const from = x.const_data_ptr<float>(), *const scale = weight.const_data_ptr<float>();
+    float *const to = y.data_ptr<float>(), *const rms = inverse_rms.data_ptr<float>();
+    ForEachBlock(num_rows, [&](int64_t, int64_t begin, int64_t end) {
+      RmsNormRows(from + begin * width, scale, to + begin * width, rms + begin, end - begin, width,
+                  static_cast<float>(eps));
+    });
+    context->save_for_backward({x, weight, inverse_rms});
+    return y;
+  }
+
+  static variable_list backward(AutogradContext* context, const variable_list& grads) {
+    const variable_list saved = context->get_saved_variables();
+    const at::Tensor &x = saved[0], &weight = saved[1], &inverse_rms = saved[2];
+    const at::Tensor dy = Dense(grads[0]);
+    const int64_t num_rows = x.size(0), width = x.size(1);
+    at::Tensor dx = at::empty_like(x), dweight = at::zeros({NumBlocks(num_rows), width});
+    const float *const grad = dy.const_data_ptr<float>(), *const from = x.const_data_ptr<float>();
+    const float *const scale = weight.const_data_ptr<float>(), *const rms = inverse_rms.const_data_ptr<float>();
+    float *const to = dx.data_ptr<float>(), *const to_weight = dweight.data_ptr<float>();
+    ForEachBlock(num_rows, [&](int64_t block, int64_t begin, int64_t end) {
+      RmsNormGradRows(grad + begin * width, from + begin * width, scale, rms + begin, to + begin * width,
+                      to_weight + block * width, end - begin, width);
+    });
+    return {dx, dweight.sum(0), Variable()};
+  }
+};
+
+// One head: (a, b) becomes (a cos - b sin, b cos + a sin), halves a and b of K. direction -1 turns back, which is the
+// derivative.
+GRPO_SIMD_INLINE void RotateHead(const float* from, const float* rope, float* to, int64_t half, float direction) {
+  for (int64_t i = 0; i < half; i += kLanes) {
+    const int64_t count = std::min(kLanes, half - i);
+    const Floats cosine = Load(rope + i, count), sine = Load(rope + half + i, count) * direction;
+    const Floats a = Load(from + i, count), b = Load(from + half + i, count);
+    Store(to + i, a * cosine - b * sine, count);
+    Store(to + half + i, b * cosine + a * sine, count);
+  }
+}
+
+// Shapes of a fused projection row: q heads, then k, then v.
+struct HeadShape {
+  int64_t num_heads, num_kv_heads, half;
+  int64_t width() const { return (num_heads + 2 * num_kv_heads) * 2 * half; }
+};
+
+GRPO_SIMD_CLONES void SplitRows(const float* qkv, const float* rope, float* q, float* k, float* v, int64_t num_rows,
+                                const HeadShape& shape) {
+  const int64_t head = 2 * shape.half;
+  for (int64_t row = 0; row < num_rows; ++row, rope += head) {
+    for (int64_t h = 0; h < shape.num_heads; ++h, qkv += head, q += head) RotateHead(qkv, rope, q, shape.half, 1.0f);
+    for (int64_t h = 0; h < shape.num_kv_heads; ++h, qkv += head, k += head) RotateHead(qkv, rope, k, shape.half, 1.0f);
+    std::memcpy(v, qkv, shape.num_kv_heads * head * sizeof(float));
+    qkv += shape.num_kv_heads * head;
+    v += shape.num_kv_heads * head;
+  }
+}
+
+GRPO_SIMD_CLONES void SplitGradRows(const float* dq, const float* dk, const float* dv, const float* rope, float* dqkv,
+                                    int64_t num_rows, const HeadShape& shape) {
+  const int64_t head = 2 * shape.half;
+  for (int64_t row = 0; row < num_rows; ++row, rope += head) {
+    for (int64_t h = 0; h < shape.num_heads; ++h, dqkv += head, dq += head)
+      RotateHead(dq, rope, dqkv, shape.half, -1.0f);
+    for (int64_t h = 0; h < shape.num_kv_heads; ++h, dqkv += head, dk += head)
+      RotateHead(dk, rope, dqkv, shape.half, -1.0f);
+    std::memcpy(dqkv, dv, shape.num_kv_heads * head * sizeof(float));
+    dqkv += shape.num_kv_heads * head;
+    dv += shape.num_kv_heads * head;
+  }
+}
+
+struct SplitAndRotateFunction : torch::autograd::Function<SplitAndRotateFunction> {
+  static variable_list forward(AutogradContext* context, const Variable& qkv_in, const Variable& rope_in,
+                               int64_t num_heads, int64_t num_kv_heads) {
+    const at::Tensor qkv = Dense(qkv_in), rope = Dense(rope_in);
+    const HeadShape shape = {num_heads, num_kv_heads, rope.size(2)};
+    const int64_t num_rows = qkv.size(0), head = 2 * shape.half;
+    Check(qkv.size(1) == shape.width() && rope.size(0) == num_rows,
+          "SplitAndRotate's qkv and rope do not fit the heads");
+    at::Tensor q = at::empty({num_rows, num_heads, head}), k = at::empty({num_rows, num_kv_heads, head}),
+               v = at::empty_like(k);
+    const float *const from = qkv.const_data_ptr<float>(), *const angles = rope.const_data_ptr<float>();
+    float *const to_q = q.data_ptr<float>(), *const to_k = k.data_ptr<float>(), *const to_v = v.data_ptr<float>();
+    const int64_t q_width = num_heads * head, kv_width = num_kv_heads * head;
+    ForEachBlock(num_rows, [&](int64_t, int64_t begin, int64_t end) {
+      SplitRows(from + begin * shape.width(), angles + begin * head, to_q + begin * q_width, to_k + begin * kv_width,
+                to_v + begin * kv_width, end - begin, shape);
+    });
+    context->save_for_backward({rope});
+    return {q, k, v};
+  }
+
+  static variable_list backward(AutogradContext* context, const variable_list& grads) {
+    const at::Tensor rope = context->get_saved_variables()[0];
+    const at::Tensor dq = Dense(grads[0]), dk = Dense(grads[1]), dv = Dense(grads[2]);
+    const HeadShape shape = {dq.size(1), dk.size(1), rope.size(2)};
+    const int64_t num_rows = dq.size(0), head = 2 * shape.half;
+    at::Tensor dqkv = at::empty({num_rows, shape.width()});
+    const float *const angles = rope.const_data_ptr<float>(), *const from_q = dq.const_data_ptr<float>();
+    const float *const from_k = dk.const_data_ptr<float>(), *const from_v = dv.const_data_ptr<float>();
+    float* const to = dqkv.data_ptr<float>();
+    const int64_t q_width = shape.num_heads * head, kv_width = shape.num_kv_heads * head;
+    ForEachBlock(num_rows, [&](int64_t, int64_t begin, int64_t end) {
+      SplitGradRows(from_q + begin * q_width, from_k + begin * kv_width, from_v + begin * kv_width,
+                    angles + begin * head, to + begin * shape.width(), end - begin, shape);
+    });
+    return {dqkv, Variable(), Variable(), Variable()};
+  }
+};
+
+GRPO_SIMD_CLONES void SwiGluRows(const float* gate_up, float* y, int64_t num_rows, int64_t width) {
+  for (int64_t row = 0; row < num_rows; ++row, gate_up += 2 * width, y += width) {
+    for (int64_t i = 0; i < width; i += kLanes) {
+      const int64_t count = std::min(kLanes, width - i);
+      const Floats gate = Load(gate_up + i, count), up = Load(gate_up + width + i, count);
+      Store(y + i, gate / (1.0f + simd::Exp(-gate)) * up, count);
+    }
+  }
+}
+
+// With s = sigmoid(gate): d silu / d gate = s * (1 + gate * (1 - s)).
+GRPO_SIMD_CLONES void SwiGluGradRows(const float* dy, const float* gate_up, float* d_gate_up, int64_t num_rows,
+                                     int64_t width) {
+  for (int64_t row = 0; row < num_rows; ++row, dy += width, gate_up += 2 * width, d_gate_up += 2 * width) {
+    for (int64_t i = 0; i < width; i += kLanes) {
+      const int64_t count = std::min(kLanes, width - i);
+      const Floats gate = Load(gate_up + i, count), up = Load(gate_up + width + i, count), grad = Load(dy + i, count);
+      const Floats sigmoid = 1.0f / (1.0f + simd::Exp(-gate));
+      Store(d_gate_up + i, grad * up * sigmoid * (1.0f + gate * (1.0f - sigmoid)), count);
+      Store(d_gate_up + width + i, grad * gate * sigmoid, count);
+    }
+  }
+}
+
+struct SwiGluFunction : torch::autograd::Function<SwiGluFunction> {
+  static Variable forward(AutogradContext* context, const Variable& gate_up_in) {
+    const at::Tensor gate_up = Dense(gate_up_in);
+    const int64_t num_rows = gate_up.size(0), width = gate_up.size(1) / 2;
+    at::Tensor y = at::empty({num_rows, width});
+    const float* const from = gate_up.const_data_ptr<float>();
+    float* const to = y.data_ptr<float>();
+    ForEachBlock(num_rows, [&](int64_t, int64_t begin, int64_t end) {
+      SwiGluRows(from + begin * 2 * width, to + begin * width, end - begin, width);
+    });
+    context->save_for_backward({gate_up});
+    return y;
+  }
+
+  static variable_list backward(AutogradContext* context, const variable_list& grads) {
+    const at::Tensor gate_up = context->get_saved_variables()[0], dy = Dense(grads[0]);
+    const int64_t num_rows = dy.size(0), width = dy.size(1);
+    at::Tensor d_gate_up = at::empty_like(gate_up);
+    const float *const grad = dy.const_data_ptr<float>(), *const from = gate_up.const_data_ptr<float>();
+    float* const to = d_gate_up.data_ptr<float>();
+    ForEachBlock(num_rows, [&](int64_t, int64_t begin, int64_t end) {
+      SwiGluGradRows(grad + begin * width, from + begin * 2 * width, to + begin * 2 * width, end - begin, width);
+    });
+    return {d_gate_up};
+  }
+};
+
+}  // namespace
+
+at::Tensor RmsNorm(const at::Tensor& x, const at::Tensor& weight, double eps) {
+  return RmsNormFunction::apply(x, weight, eps);
+}
+
+std::tuple<at::Tensor, at::Tensor, at::Tensor> SplitAndRotate(const at::Tensor& qkv, const at::Tensor& rope,
+                                                              int64_t num_heads, int64_t num_kv_heads) {
+  variable_list parts = SplitAndRotateFunction::apply(qkv, rope, num_heads, num_kv_heads);
+  return {parts[0], parts[1], parts[2]};
+}
+
+at::Tensor SwiGlu(const at::Tensor& gate_up) {
+  return SwiGluFunction::apply(gate_up);
+}
+
+}  // namespace grpo

@@ -1,0 +1,28 @@
+// The element-wise parts of a decoder layer, each as one differentiable operation instead of half a dozen: a small
+// model's time is operations, not arithmetic. float32 on the CPU; each row is computed by itself in a fixed order,
+// whatever the thread count. Misfitting shapes or dtypes are a bug and end in an exception of torch. First derivatives
+// only.
+#ifndef GRPO_MODEL_FUSED_OPS_H_
+#define GRPO_MODEL_FUSED_OPS_H_
+
+#include <ATen/core/Tensor.h>
+
+#include <tuple>
+
+namespace grpo {
+
+// x / sqrt(mean(x^2) + eps) * weight over the last dimension (arXiv:1910.07467). x [N, D], weight [D]. Returns [N, D].
+at::Tensor RmsNorm(const at::Tensor& x, const at::Tensor& weight, double eps);
+
+// Rotary position embedding (arXiv:2104.09864) in Hugging Face's layout, where component i is paired with i + K/2 and
+// not with its neighbour. qkv [N, (H + 2 Hkv) K]; rope [N, 2, K/2], cosines then sines. Returns q [N, H, K] and k [N,
+// Hkv, K], rotated, and v [N, Hkv, K] as it was.
+std::tuple<at::Tensor, at::Tensor, at::Tensor> SplitAndRotate(const at::Tensor& qkv, const at::Tensor& rope,
+                                                              int64_t num_heads, int64_t num_kv_heads);
+
+// silu(gate) * up (arXiv:2002.05202) of gate_up [N, 2 F], gate first. Returns [N, F].
+at::Tensor SwiGlu(const at::Tensor& gate_up);
+
+}  // namespace grpo
+
+#endif  // GRPO_MODEL_FUSED_OPS_H_

@@ -1,0 +1,97 @@
+// Sixteen float32 lanes for hand-written CPU kernels, by the compiler's vector extension. A kernel is a free function
+// marked GRPO_SIMD_CLONES: it is compiled for several instruction sets and the machine's own is chosen when the program
+// starts. Sums are taken in a fixed order; the bits may differ between machines of different instruction sets, never
+// between runs on one.
+#ifndef GRPO_MODEL_SIMD_H_
+#define GRPO_MODEL_SIMD_H_
+
+#include <cstdint>
+#include <cstring>
+
+// Sanitizers run their checks inside the function that chooses, before they are set up.
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_THREAD__) && \
+    !defined(__SANITIZE_ADDRESS__)
+#define GRPO_SIMD_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
+#define GRPO_SIMD_CLONES
+#endif
+#define GRPO_SIMD_INLINE inline __attribute__((always_inline))
+
+namespace grpo::simd {
+
+inline constexpr int64_t kLanes = 16;
+typedef float Floats __attribute__((vector_size(64)));
+typedef int32_t Ints __attribute__((vector_size(64)));
+
+// The first `count` lanes (1 to kLanes) from unaligned memory; the others are zero.
+GRPO_SIMD_INLINE Floats Load(const float* from, int64_t count) {
+  Floats value = {};
+  if (count == kLanes) {
+    std::memcpy(&value, from, sizeof(value));
+  } else {
+    for (int64_t i = 0; i < count; ++i) value[i] = from[i];
+  }
+  return value;
+}
+
+GRPO_SIMD_INLINE void Store(float* to, Floats value, int64_t count) {
+  if (count == kLanes) {
+    std::memcpy(to, &value, sizeof(value));
+  } else {
+    for (int64_t i = 0; i < count; ++i) to[i] = value[i];
+  }
+}
+
+GRPO_SIMD_INLINE Floats Fill(float value) {
+  return Floats{} + value;
+}
+
+GRPO_SIMD_INLINE Floats Max(Floats a, Floats b) {
+  return a > b ? a : b;
+}
+
+// All bits set in the first `count` lanes, for `mask ? a : b`; count may be any number.
+GRPO_SIMD_INLINE Ints FirstLanes(int64_t count) {
+  const Ints lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  return lane < static_cast<int32_t>(count < kLanes ? count : kLanes);
+}
+
+// Halves are added to each other until one lane is left.
+GRPO_SIMD_INLINE float Sum(Floats value) {
+  float lanes[kLanes];
+  std::memcpy(lanes, &value, sizeof(value));
+  for (int64_t width = kLanes / 2; width > 0; width /= 2) {
+    for (int64_t i = 0; i < width; ++i) lanes[i] += lanes[i + width];
+  }
+  return lanes[0];
+}
+
+// e^x within 2 units in the last place for x in [-87, 88]; beyond that, of the nearest bound (so never zero, infinite
+// or NaN-making). Cephes' expf: x = n ln 2 + r, a polynomial in r, n into the exponent bits.
+GRPO_SIMD_INLINE Floats Exp(Floats x) {
+  const Floats low = Fill(-87.0f), high = Fill(88.0f);
+  x = x < low ? low : x;
+  x = x > high ? high : x;
+  // Adding 1.5 * 2^23 rounds to an integer, which then stands in the low bits.
+  constexpr float kRounder = 12582912.0f;
+  const Floats shifted = x * 1.44269504088896341f + kRounder;
+  const Floats n = shifted - kRounder;
+  const Floats r = (x - n * 0.693359375f) - n * -2.12194440e-4f;
+  Floats polynomial = Fill(1.9875691500e-4f);
+  polynomial = polynomial * r + 1.3981999507e-3f;
+  polynomial = polynomial * r + 8.3334519073e-3f;
+  polynomial = polynomial * r + 4.1665795894e-2f;
+  polynomial = polynomial * r + 1.6666665459e-1f;
+  polynomial = polynomial * r + 5.0000001201e-1f;
+  polynomial = polynomial * (r * r) + r + 1.0f;
+  Ints bits;
+  std::memcpy(&bits, &shifted, sizeof(bits));
+  bits = (bits << 23) + (127 << 23);
+  Floats power;
+  std::memcpy(&power, &bits, sizeof(power));
+  return polynomial * power;
+}
+
+}  // namespace grpo::simd
+
+#endif  // GRPO_MODEL_SIMD_H_

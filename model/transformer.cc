@@ -1,0 +1,178 @@
+#include "model/transformer.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/addmm.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/embedding.h>
+#include <ATen/ops/linear.h>
+#include <ATen/ops/outer.h>
+#include <ATen/ops/pow.h>
+#include <ATen/ops/stack.h>
+#include <ATen/ops/zeros.h>
+
+#include <cmath>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "common/seeds.h"
+#include "common/status_macros.h"
+#include "model/fused_ops.h"
+#include "model/tensor.h"
+
+namespace grpo {
+namespace {
+
+// Angles in float32 and in this order of operations, as Hugging Face computes them.
+at::Tensor RopeTable(const ModelConfig& config) {
+  const at::Tensor exponents = at::arange(0, config.head_dim, 2, at::kFloat) / static_cast<double>(config.head_dim);
+  const at::Tensor frequencies = at::pow(config.rope_theta, exponents).reciprocal();  // [K / 2]
+  const at::Tensor angles =
+      at::outer(at::arange(config.max_positions, at::kFloat), frequencies);  // [max_positions, K / 2]
+  return at::stack({angles.cos(), angles.sin()}, 1);
+}
+
+// Standard normal draws by Box and Muller, the same on every machine up to the last bits of libm.
+void FillNormal(const at::Tensor& tensor, double deviation, Rng& rng) {
+  constexpr double kTwoPi = 6.283185307179586;
+  float* const data = tensor.data_ptr<float>();
+  for (int64_t i = 0; i < tensor.numel(); i += 2) {
+    const double radius = deviation * std::sqrt(-2 * std::log1p(-rng.Uniform()));
+    const double angle = kTwoPi * rng.Uniform();
+    data[i] = static_cast<float>(radius * std::cos(angle));
+    if (i + 1 < tensor.numel()) data[i + 1] = static_cast<float>(radius * std::sin(angle));
+  }
+}
+
+void FillUniform(const at::Tensor& tensor, double bound, Rng& rng) {
+  float* const data = tensor.data_ptr<float>();
+  for (int64_t i = 0; i < tensor.numel(); ++i) data[i] = static_cast<float>(bound * (2 * rng.Uniform() - 1));
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Transformer>> Transformer::Create(const ModelConfig& config) {
+  RETURN_IF_ERROR(config.Validate());
+  return TorchGuard([&]() -> absl::StatusOr<std::unique_ptr<Transformer>> {
+    return std::unique_ptr<Transformer>(new Transformer(config));
+  });
+}
+
+Transformer::Transformer(const ModelConfig& config) : config_(config) {
+  const int64_t hidden = config.hidden_size, qkv_rows = (config.num_heads + 2 * config.num_kv_heads) * config.head_dim;
+  embedding_ = at::zeros({config.vocab_size, hidden});
+  for (int64_t i = 0; i < config.num_layers; ++i) {
+    layers_.push_back({.input_norm = at::zeros({hidden}),
+                       .qkv_weight = at::zeros({qkv_rows, hidden}),
+                       .qkv_bias = config.attention_bias ? at::zeros({qkv_rows}) : at::Tensor(),
+                       .o_weight = at::zeros({hidden, config.num_heads * config.head_dim}),
+                       .post_norm = at::zeros({hidden}),
+                       .gate_up_weight = at::zeros({2 * config.intermediate_size, hidden}),
+                       .down_weight = at::zeros({hidden, config.intermediate_size})});
+  }
+  final_norm_ = at::zeros({hidden});
+  head_ = config.tie_word_embeddings ? embedding_ : at::zeros({config.vocab_size, hidden});
+  rope_ = RopeTable(config);
+}
+
+void Transformer::InitializeRandom(uint64_t seed) {
+  for (const auto& [name, parameter] : NamedParameters()) {
+    const at::Tensor tensor = parameter.detach();
+    // Named, so that a tensor's draws do not depend on which others there are.
+    Rng rng(CombineSeeds(seed, HashName(name)));
+    const double fan_in_scale = 1 / std::sqrt(static_cast<double>(tensor.size(-1)));
+    if (absl::EndsWith(name, "norm.weight")) {
+      tensor.fill_(1);
+    } else if (absl::EndsWith(name, ".bias")) {
+      FillUniform(tensor, 1 / std::sqrt(static_cast<double>(config_.hidden_size)), rng);
+    } else if (absl::EndsWith(name, "embed_tokens.weight")) {
+      FillNormal(tensor, 0.02, rng);
+    } else {
+      const bool into_residual = absl::EndsWith(name, "o_proj.weight") || absl::EndsWith(name, "down_proj.weight");
+      FillNormal(tensor, into_residual ? 0.5 * fan_in_scale : fan_in_scale, rng);
+    }
+  }
+}
+
+at::Tensor Transformer::Forward(const at::Tensor& ids, const at::Tensor& positions, Attention& attention) const {
+  const at::Tensor rope = rope_.index_select(0, positions);  // [N, 2, K / 2]
+  at::Tensor x = at::embedding(embedding_, ids);             // [N, D]
+  for (int64_t i = 0; i < config_.num_layers; ++i) {
+    x = AttentionBlock(i, x, rope, attention);
+    x = MlpBlock(layers_[i], x);
+  }
+  return RmsNorm(x, final_norm_, config_.rms_norm_eps);
+}
+
+at::Tensor Transformer::AttentionBlock(int64_t index, const at::Tensor& x, const at::Tensor& rope,
+                                       Attention& attention) const {
+  const Layer& layer = layers_[index];
+  const at::Tensor normed = RmsNorm(x, layer.input_norm, config_.rms_norm_eps);
+  const at::Tensor qkv = at::linear(normed, layer.qkv_weight, layer.qkv_bias);  // [N, (H + 2 Hkv) K]
+  const auto [q, k, v] = SplitAndRotate(qkv, rope, config_.num_heads, config_.num_kv_heads);
+  const at::Tensor attended =
+      attention.Attend(index, q, k, v).reshape({x.size(0), config_.num_heads * config_.head_dim});
+  return at::addmm(x, attended, layer.o_weight.t());
+}
+
+at::Tensor Transformer::MlpBlock(const Layer& layer, const at::Tensor& x) const {
+  const at::Tensor normed = RmsNorm(x, layer.post_norm, config_.rms_norm_eps);
+  const at::Tensor gate_up = at::linear(normed, layer.gate_up_weight);  // [N, 2 F]
+  return at::addmm(x, SwiGlu(gate_up), layer.down_weight.t());
+}
+
+at::Tensor Transformer::Logits(const at::Tensor& hidden) const {
+  return at::linear(hidden, head_);
+}
+
+NamedTensors Transformer::NamedParameters() const {
+  NamedTensors result = {{"model.embed_tokens.weight", embedding_}};
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    const Layer& layer = layers_[i];
+    const std::string prefix = absl::StrCat("model.layers.", i, ".");
+    result.emplace_back(prefix + "input_layernorm.weight", layer.input_norm);
+    result.emplace_back(prefix + "self_attn.qkv_proj.weight", layer.qkv_weight);
+    if (layer.qkv_bias.defined()) result.emplace_back(prefix + "self_attn.qkv_proj.bias", layer.qkv_bias);
+    result.emplace_back(prefix + "self_attn.o_proj.weight", layer.o_weight);
+    result.emplace_back(prefix + "post_attention_layernorm.weight", layer.post_norm);
+    result.emplace_back(prefix + "mlp.gate_up_proj.weight", layer.gate_up_weight);
+    result.emplace_back(prefix + "mlp.down_proj.weight", layer.down_weight);
+  }
+  result.emplace_back("model.norm.weight", final_norm_);
+  if (!config_.tie_word_embeddings) result.emplace_back("lm_head.weight", head_);
+  return result;
+}
+
+NamedTensors Transformer::HuggingFaceTensors() const {
+  const int64_t q_rows = config_.num_heads * config_.head_dim, kv_rows = config_.num_kv_heads * config_.head_dim;
+  NamedTensors result;
+  // Adds the parts of a fused tensor, or the tensor itself when its name shows that it is none.
+  const auto add = [&](const std::string& name, const at::Tensor& tensor, absl::string_view fused,
+                       const std::vector<std::pair<const char*, int64_t>>& parts) {
+    const size_t at = name.find(std::string(fused));
+    if (at == std::string::npos) return false;
+    int64_t row = 0;
+    for (const auto& [part, num_rows] : parts) {
+      std::string part_name = name;
+      part_name.replace(at, fused.size(), part);
+      result.emplace_back(std::move(part_name), tensor.narrow(0, row, num_rows));
+      row += num_rows;
+    }
+    return true;
+  };
+  for (const auto& [name, parameter] : NamedParameters()) {
+    const at::Tensor tensor = parameter.detach();
+    if (add(name, tensor, "qkv_proj", {{"q_proj", q_rows}, {"k_proj", kv_rows}, {"v_proj", kv_rows}})) continue;
+    if (add(name, tensor, "gate_up_proj",
+            {{"gate_proj", config_.intermediate_size}, {"up_proj", config_.intermediate_size}})) {
+      continue;
+    }
+    result.emplace_back(name, tensor);
+  }
+  return result;
+}
+
+void Transformer::RequireGrad() {
+  for (auto& [name, parameter] : NamedParameters()) parameter.requires_grad_(true);
+}
+
+}  // namespace grpo
