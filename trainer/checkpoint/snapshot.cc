@@ -1,0 +1,149 @@
+#include "trainer/checkpoint/snapshot.h"
+
+#include <ATen/ops/empty.h>
+
+#include <cstring>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/status_macros.h"
+#include "google/protobuf/util/json_util.h"
+#include "model/weights/safetensors.h"
+
+namespace grpo {
+namespace {
+
+using nlohmann::json;
+
+constexpr int kFormat = 1;
+constexpr char kStateFile[] = "state.json";
+constexpr char kConfigFile[] = "config.yaml";
+constexpr char kOptimizerFile[] = "optimizer.safetensors";
+
+std::string PolicyFile(const std::string& id, const char* extension) { return absl::StrCat("policy.", id, ".", extension); }
+
+absl::string_view Bytes(const at::Tensor& tensor) {
+  return absl::string_view(static_cast<const char*>(tensor.const_data_ptr()), tensor.nbytes());
+}
+
+const char* SafetensorsType(v1::DType dtype) { return dtype == v1::DTYPE_BFLOAT16 ? "BF16" : "F32"; }
+
+absl::StatusOr<const std::string*> Find(const std::map<std::string, std::string>& files, const std::string& name) {
+  const auto file = files.find(name);
+  if (file == files.end()) return absl::DataLossError(absl::StrCat("the checkpoint has no ", name));
+  return &file->second;
+}
+
+absl::Status AddPolicy(const WeightSet& weights, std::map<std::string, std::string>& files) {
+  const std::string& id = weights.manifest.policy().policy_id();
+  std::string manifest;
+  if (!google::protobuf::util::MessageToJsonString(weights.manifest, &manifest).ok()) {
+    return absl::InternalError(absl::StrCat("the manifest of policy ", id, " cannot be written as JSON"));
+  }
+  std::vector<SafetensorsEntry> entries;
+  for (const v1::TensorEntry& tensor : weights.manifest.tensors()) {
+    entries.push_back({.name = tensor.name(),
+                       .dtype = SafetensorsType(tensor.dtype()),
+                       .shape = {tensor.shape().begin(), tensor.shape().end()},
+                       .bytes = absl::string_view(weights.payload).substr(tensor.offset_bytes(), tensor.num_bytes())});
+  }
+  files[PolicyFile(id, "json")] = manifest;
+  files[PolicyFile(id, "safetensors")] = WriteSafetensors(entries);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<WeightSet> ReadPolicy(const std::map<std::string, std::string>& files, const std::string& id) {
+  ASSIGN_OR_RETURN(const std::string* manifest, Find(files, PolicyFile(id, "json")));
+  ASSIGN_OR_RETURN(const std::string* buffer, Find(files, PolicyFile(id, "safetensors")));
+  WeightSet weights;
+  if (!google::protobuf::util::JsonStringToMessage(*manifest, &weights.manifest).ok()) {
+    return absl::DataLossError(absl::StrCat(PolicyFile(id, "json"), " is not a weights manifest"));
+  }
+  ASSIGN_OR_RETURN(const std::vector<SafetensorsEntry> entries, ParseSafetensors(*buffer));
+  for (const SafetensorsEntry& entry : entries) weights.payload.append(entry.bytes.data(), entry.bytes.size());
+  RETURN_IF_ERROR(Annotate(VerifyWeights(weights.manifest, weights.payload), PolicyFile(id, "safetensors")));
+  return weights;
+}
+
+absl::StatusOr<std::map<std::string, at::Tensor>> ReadOptimizer(const std::string& buffer) {
+  ASSIGN_OR_RETURN(const std::vector<SafetensorsEntry> entries, ParseSafetensors(buffer));
+  std::map<std::string, at::Tensor> state;
+  for (const SafetensorsEntry& entry : entries) {
+    if (entry.dtype != "F32") return absl::DataLossError(absl::StrCat(kOptimizerFile, " holds ", entry.name, " as ", entry.dtype, ", not F32"));
+    at::Tensor tensor = at::empty(entry.shape, at::kFloat);
+    std::memcpy(tensor.mutable_data_ptr(), entry.bytes.data(), entry.bytes.size());
+    state[entry.name] = std::move(tensor);
+  }
+  return state;
+}
+
+// nlohmann's at() and get() throw on a missing key or another type; this is where that ends.
+absl::Status ReadState(const std::string& text, Snapshot& snapshot, std::vector<std::string>& policy_ids) {
+  try {
+    const json state = json::parse(text);
+    if (state.at("format") != kFormat) {
+      return absl::DataLossError(absl::StrCat(kStateFile, " has format ", state.at("format").dump(), "; this build reads format ", kFormat));
+    }
+    snapshot.run_id = state.at("run_id").get<std::string>();
+    snapshot.epoch = state.at("epoch").get<int64_t>();
+    snapshot.sequence = state.at("sequence").get<int64_t>();
+    snapshot.stage_index = state.at("stage_index").get<int64_t>();
+    snapshot.cursor.step = state.at("step").get<int64_t>();
+    snapshot.cursor.data_position = state.at("data_position").get<int64_t>();
+    snapshot.cursor.seconds = state.at("stage_seconds").get<double>();
+    snapshot.cursor.optimizer_steps = state.at("optimizer_steps").get<int64_t>();
+    snapshot.stage_reports = state.at("stage_reports");
+    policy_ids = state.at("policies").get<std::vector<std::string>>();
+    return absl::OkStatus();
+  } catch (const json::exception& error) {
+    return absl::DataLossError(absl::StrCat(kStateFile, ": ", error.what()));
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<std::map<std::string, std::string>> SnapshotToFiles(const Snapshot& snapshot) {
+  std::map<std::string, std::string> files;
+  json policy_ids = json::array();
+  for (const WeightSet& weights : snapshot.policies) {
+    policy_ids.push_back(weights.manifest.policy().policy_id());
+    RETURN_IF_ERROR(AddPolicy(weights, files));
+  }
+  std::vector<SafetensorsEntry> entries;
+  for (const auto& [name, tensor] : snapshot.cursor.optimizer) {
+    entries.push_back({.name = name, .dtype = "F32", .shape = tensor.sizes().vec(), .bytes = Bytes(tensor)});
+  }
+  if (!entries.empty()) files[kOptimizerFile] = WriteSafetensors(entries);
+  files[kConfigFile] = snapshot.resolved_yaml;
+  const json state = {{"format", kFormat},
+                      {"run_id", snapshot.run_id},
+                      {"epoch", snapshot.epoch},
+                      {"sequence", snapshot.sequence},
+                      {"stage_index", snapshot.stage_index},
+                      {"step", snapshot.cursor.step},
+                      {"data_position", snapshot.cursor.data_position},
+                      {"stage_seconds", snapshot.cursor.seconds},
+                      {"optimizer_steps", snapshot.cursor.optimizer_steps},
+                      {"policies", policy_ids},
+                      {"stage_reports", snapshot.stage_reports}};
+  files[kStateFile] = state.dump(1) + "\n";
+  return files;
+}
+
+absl::StatusOr<Snapshot> SnapshotFromFiles(const std::map<std::string, std::string>& files) {
+  Snapshot snapshot;
+  std::vector<std::string> policy_ids;
+  ASSIGN_OR_RETURN(const std::string* state, Find(files, kStateFile));
+  RETURN_IF_ERROR(ReadState(*state, snapshot, policy_ids));
+  ASSIGN_OR_RETURN(const std::string* config, Find(files, kConfigFile));
+  snapshot.resolved_yaml = *config;
+  for (const std::string& id : policy_ids) {
+    ASSIGN_OR_RETURN(snapshot.policies.emplace_back(), ReadPolicy(files, id));
+  }
+  if (const auto optimizer = files.find(kOptimizerFile); optimizer != files.end()) {
+    ASSIGN_OR_RETURN(snapshot.cursor.optimizer, ReadOptimizer(optimizer->second));
+  }
+  return snapshot;
+}
+
+}  // namespace grpo

@@ -1,0 +1,252 @@
+#include "trainer/run.h"
+
+#include <unistd.h>
+
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/files.h"
+#include "common/log.h"
+#include "common/rpc/server.h"
+#include "common/status_macros.h"
+#include "configs/load.h"
+#include "coordinator/coordinator.h"
+#include "coordinator/service.h"
+#include "trainer/checkpoint/snapshot.h"
+#include "trainer/checkpoint/store.h"
+#include "trainer/service.h"
+#include "trainer/stage/context.h"
+
+namespace grpo {
+namespace {
+
+using nlohmann::json;
+
+constexpr absl::Duration kCollectiveTimeout = absl::Minutes(10);
+// After the last stage: time for watchers to read the terminal state and for workers to hear that the run has ended.
+constexpr absl::Duration kFarewell = absl::Seconds(1);
+
+v1::RunStatus InitialStatus(const RunArguments& arguments) {
+  v1::RunStatus status;
+  status.set_run_id(arguments.run_id);
+  status.set_run_name(arguments.config.config.run.name);
+  status.set_run_dir(arguments.run_dir);
+  status.set_state(v1::RUN_STATE_STARTING);
+  status.set_phase("start");
+  for (const StageOptions& options : arguments.config.config.stages) {
+    v1::StageStatus* stage = status.add_stages();
+    stage->set_name(options.name);
+    stage->set_type(options.type);
+    stage->set_state(v1::STAGE_STATE_PENDING);
+    TrainStageOptions train;
+    if (options.type == "train" && LoadOptions(options.options, &train).ok()) stage->set_num_steps(train.steps);
+  }
+  return status;
+}
+
+class Run {
+ public:
+  Run(RunArguments arguments, std::optional<Snapshot> resumed)
+      : arguments_(std::move(arguments)),
+        config_(arguments_.config.config),
+        policies_(config_.policies, config_.run.seed),
+        checkpoints_(absl::StrCat(arguments_.run_dir, "/checkpoints"), config_.checkpoint.keep),
+        resumed_(std::move(resumed)),
+        epoch_(resumed_ ? resumed_->epoch + 1 : 1),
+        coordinator_(config_.coordinator,
+                     {.run_id = arguments_.run_id, .config_sha256 = arguments_.config.sha256, .epoch = epoch_}),
+        board_(InitialStatus(arguments_), &coordinator_),
+        coordinator_service_(&coordinator_),
+        trainer_service_(&board_, &control_, arguments_.config.resolved_yaml, arguments_.config.sha256) {}
+
+  absl::Status Execute() {
+    absl::Status status = Start();
+    if (status.ok()) status = RunStages();
+    const bool by_request = control_.stopped_by_request();
+    End(status);
+    // A stop that was asked for is a success; a signal is not: schedulers start the run again on its code.
+    return absl::IsAborted(status) && by_request ? absl::OkStatus() : status;
+  }
+
+ private:
+  absl::Status Start() {
+    ASSIGN_OR_RETURN(collectives_, Collectives::SingleRank(kCollectiveTimeout));
+    RETURN_IF_ERROR(MakeFolders(arguments_.run_dir));
+    StageCursor cursor;
+    if (resumed_) {
+      for (const WeightSet& weights : resumed_->policies) RETURN_IF_ERROR(policies_.Restore(weights));
+      reports_ = resumed_->stage_reports;
+      stage_index_ = resumed_->stage_index;
+      sequence_ = resumed_->sequence - resumed_->cursor.step;
+      cursor = resumed_->cursor;
+    }
+    std::vector<std::string> stages_done;
+    for (int64_t i = 0; i < stage_index_; ++i) stages_done.push_back(config_.stages[i].name);
+    const std::string current = stage_index_ < NumStages() ? config_.stages[stage_index_].name : "";
+    ASSIGN_OR_RETURN(metrics_, MetricsLog::Open(absl::StrCat(arguments_.run_dir, "/metrics.jsonl"), stages_done, current, cursor.step));
+    ASSIGN_OR_RETURN(server_, rpc::Server::Start(config_.network.ServerOptions(config_.network.trainer_port), {&coordinator_service_, &trainer_service_}));
+    spdlog::info("run {} serves Coordinator and TrainerService at {}", arguments_.run_id, server_->address());
+    if (!arguments_.endpoint_file.empty()) {
+      const json endpoint = {{"address", server_->address()}, {"pid", ::getpid()}};
+      RETURN_IF_ERROR(WriteFileAtomically(arguments_.endpoint_file, endpoint.dump() + "\n"));
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status RunStages() {
+    RunContext context{.config = config_,
+                       .run_dir = arguments_.run_dir,
+                       .policies = &policies_,
+                       .coordinator = &coordinator_,
+                       .board = &board_,
+                       .control = &control_,
+                       .collectives = collectives_.get(),
+                       .metrics = metrics_.get(),
+                       .save = [this](const StageCursor& cursor) { return Save(cursor); }};
+    board_.Update([&](v1::RunStatus& status) {
+      status.set_state(v1::RUN_STATE_RUNNING);
+      for (int64_t i = 0; i < stage_index_; ++i) MarkDone(reports_[i], *status.mutable_stages(static_cast<int>(i)));
+    });
+    StageCursor cursor = resumed_ ? std::move(resumed_->cursor) : StageCursor{};
+    resumed_.reset();
+    for (; stage_index_ < NumStages(); ++stage_index_) {
+      RETURN_IF_ERROR(Annotate(RunStage(context, std::exchange(cursor, {})), absl::StrCat("stage ", config_.stages[stage_index_].name)));
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status RunStage(RunContext& context, StageCursor cursor) {
+    const StageOptions& stage = config_.stages[stage_index_];
+    spdlog::info("stage {} ({}) {}", stage.name, stage.type, cursor.step > 0 ? absl::StrCat("goes on at step ", cursor.step) : "starts");
+    board_.Update([&](v1::RunStatus& status) {
+      status.set_stage_index(static_cast<int>(stage_index_));
+      status.clear_stage_remaining_seconds();
+      v1::StageStatus* row = status.mutable_stages(static_cast<int>(stage_index_));
+      row->set_state(v1::STAGE_STATE_RUNNING);
+      row->set_step(cursor.step);
+    });
+    const absl::Duration started = Clock::Real().Now();
+    const double seconds_before = cursor.seconds;
+    const bool train = stage.type == "train";
+    ASSIGN_OR_RETURN(json report, train ? RunTrainStage(context, stage, std::move(cursor)) : RunEvaluateStage(context, stage));
+    json entry = {{"name", stage.name}, {"type", stage.type}, {"seconds", seconds_before + absl::ToDoubleSeconds(Clock::Real().Now() - started)}};
+    entry.update(report);
+    reports_.push_back(entry);
+    sequence_ += 1 + (train ? report.at("steps").get<int64_t>() : 0);
+    board_.Update([&](v1::RunStatus& status) { MarkDone(entry, *status.mutable_stages(static_cast<int>(stage_index_))); });
+    RETURN_IF_ERROR(WriteSummary());
+    // What comes next starts from here: the stage's work is not repeated.
+    ++stage_index_;
+    const absl::Status saved = Save(StageCursor{}).status();
+    --stage_index_;
+    if (!saved.ok()) spdlog::error("NO CHECKPOINT AT THE END OF {}: {}; the one before stays, the run goes on", stage.name, saved.ToString());
+    return absl::OkStatus();
+  }
+
+  static void MarkDone(const json& report, v1::StageStatus& stage) {
+    stage.set_state(v1::STAGE_STATE_DONE);
+    stage.set_seconds(report.value("seconds", 0.0));
+    if (stage.num_steps() > 0) stage.set_step(stage.num_steps());
+    for (const auto& [name, value] : report.at("metrics").items()) {
+      if (value.is_number()) (*stage.mutable_metrics())[name] = value.get<double>();
+    }
+  }
+
+  absl::Status WriteSummary() {
+    const json summary = {{"run", {{"name", config_.run.name}, {"id", arguments_.run_id}, {"seed", config_.run.seed}}}, {"stages", reports_}};
+    return WriteFileAtomically(absl::StrCat(arguments_.run_dir, "/summary.json"), summary.dump(2) + "\n");
+  }
+
+  absl::StatusOr<v1::CheckpointStatus> Save(const StageCursor& cursor) {
+    const std::string phase = board_.Snapshot().phase();
+    board_.SetPhase("save");
+    absl::StatusOr<v1::CheckpointStatus> saved = SaveSnapshot(cursor);
+    board_.SetPhase(phase);
+    if (saved.ok()) board_.SetCheckpoint(*saved);
+    return saved;
+  }
+
+  absl::StatusOr<v1::CheckpointStatus> SaveSnapshot(const StageCursor& cursor) {
+    Snapshot snapshot{.run_id = arguments_.run_id,
+                      .resolved_yaml = arguments_.config.resolved_yaml,
+                      .epoch = epoch_,
+                      .sequence = sequence_ + cursor.step,
+                      .stage_index = stage_index_,
+                      .cursor = cursor,
+                      .policies = {},
+                      .stage_reports = reports_};
+    for (const auto& [id, policy] : policies_.made()) {
+      ASSIGN_OR_RETURN(snapshot.policies.emplace_back(), policy->Pack());
+    }
+    ASSIGN_OR_RETURN(const auto files, SnapshotToFiles(snapshot));
+    ASSIGN_OR_RETURN(const std::string name, checkpoints_.Save(snapshot.sequence, files));
+    v1::CheckpointStatus status;
+    status.set_stage(stage_index_ < NumStages() ? config_.stages[stage_index_].name : "");
+    status.set_step(cursor.step);
+    status.set_path(absl::StrCat("checkpoints/", name));
+    return status;
+  }
+
+  void End(const absl::Status& result) {
+    board_.Update([&](v1::RunStatus& status) {
+      status.set_phase("end");
+      status.set_state(result.ok() ? v1::RUN_STATE_FINISHED : absl::IsAborted(result) ? v1::RUN_STATE_STOPPED : v1::RUN_STATE_FAILED);
+      if (!result.ok()) status.set_state_reason(std::string(result.message()));
+    });
+    control_.End();
+    coordinator_.End();
+    if (server_ == nullptr) return;
+    absl::SleepFor(kFarewell);
+    server_->Shutdown();
+  }
+
+  int64_t NumStages() const { return static_cast<int64_t>(config_.stages.size()); }
+
+  const RunArguments arguments_;
+  const RunConfig& config_;
+  PolicyStore policies_;
+  CheckpointStore checkpoints_;
+  std::optional<Snapshot> resumed_;
+  const int64_t epoch_;
+  Coordinator coordinator_;
+  RunControl control_;
+  StatusBoard board_;
+  CoordinatorService coordinator_service_;
+  TrainerServiceImpl trainer_service_;
+  std::unique_ptr<Collectives> collectives_;
+  std::unique_ptr<MetricsLog> metrics_;
+  std::unique_ptr<rpc::Server> server_;
+  int64_t stage_index_ = 0;
+  // CheckpointStore's order: what is done before the running stage.
+  int64_t sequence_ = 0;
+  json reports_ = json::array();
+};
+
+absl::StatusOr<std::optional<Snapshot>> LoadCheckpoint(const RunArguments& arguments) {
+  const CheckpointStore store(absl::StrCat(arguments.run_dir, "/checkpoints"), arguments.config.config.checkpoint.keep);
+  ASSIGN_OR_RETURN(const std::optional<CheckpointStore::Loaded> loaded, store.LoadNewest());
+  if (!loaded) return std::nullopt;
+  ASSIGN_OR_RETURN(Snapshot snapshot, SnapshotFromFiles(loaded->files));
+  if (snapshot.resolved_yaml != arguments.config.resolved_yaml) {
+    return absl::InvalidArgumentError(absl::StrCat("the checkpoint ", loaded->name, " was saved under another configuration than the one given; resume with the run folder's own config.yaml"));
+  }
+  if (snapshot.stage_index > static_cast<int64_t>(arguments.config.config.stages.size())) {
+    return absl::DataLossError(absl::StrCat("the checkpoint ", loaded->name, " goes on at stage ", snapshot.stage_index, ", which does not exist"));
+  }
+  spdlog::info("resuming from {}", loaded->name);
+  return std::optional<Snapshot>(std::move(snapshot));
+}
+
+}  // namespace
+
+absl::Status ExecuteRun(RunArguments arguments) {
+  std::optional<Snapshot> resumed;
+  if (arguments.resume) {
+    ASSIGN_OR_RETURN(resumed, LoadCheckpoint(arguments));
+  }
+  return Run(std::move(arguments), std::move(resumed)).Execute();
+}
+
+}  // namespace grpo

@@ -1,0 +1,28 @@
+// A run from its first stage to its last: servers, stages in order, checkpoints, summary.
+#ifndef GRPO_TRAINER_RUN_H_
+#define GRPO_TRAINER_RUN_H_
+
+#include <string>
+
+#include "absl/status/status.h"
+#include "trainer/run_config.h"
+
+namespace grpo {
+
+struct RunArguments {
+  LoadedConfig config;
+  std::string run_dir;
+  std::string run_id;
+  // Go on from the newest checkpoint in run_dir; without one, from the start.
+  bool resume = false;
+  // JSON {"address", "pid"} is written here once the services answer; empty for nowhere.
+  std::string endpoint_file;
+};
+
+// OK when every stage ran or Stop was called; Aborted when a signal stopped it (state saved: exit 75). Other errors end the run as FAILED; their
+// text says what to do. Blocks; one call per process.
+absl::Status ExecuteRun(RunArguments arguments);
+
+}  // namespace grpo
+
+#endif  // GRPO_TRAINER_RUN_H_

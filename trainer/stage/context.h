@@ -1,0 +1,70 @@
+// What every stage works with, and what train and evaluate stages do alike: publish weights, offer groups, collect them.
+#ifndef GRPO_TRAINER_STAGE_CONTEXT_H_
+#define GRPO_TRAINER_STAGE_CONTEXT_H_
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "coordinator/coordinator.h"
+#include "coordinator/source.h"
+#include "trainer/checkpoint/snapshot.h"
+#include "trainer/control.h"
+#include "trainer/dist/collectives.h"
+#include "trainer/metrics_log.h"
+#include "trainer/policies.h"
+#include "trainer/run_config.h"
+#include "trainer/status_board.h"
+
+namespace grpo {
+
+// Borrowed from trainer/run.cc; outlives the stage. Used by the training thread.
+struct RunContext {
+  const RunConfig& config;
+  const std::string run_dir;
+  PolicyStore* policies;
+  Coordinator* coordinator;
+  StatusBoard* board;
+  RunControl* control;
+  Collectives* collectives;
+  MetricsLog* metrics;
+  // Commits a checkpoint of the run with the running stage at this cursor.
+  std::function<absl::StatusOr<v1::CheckpointStatus>(const StageCursor&)> save;
+};
+
+// Runs one stage from `start` to its end and returns its report for summary.json (without name, type and seconds). Aborted when a stop was requested.
+absl::StatusOr<nlohmann::json> RunTrainStage(RunContext& context, const StageOptions& stage, StageCursor start);
+absl::StatusOr<nlohmann::json> RunEvaluateStage(RunContext& context, const StageOptions& stage);
+
+// Makes the policy's weights available to workers, as they are now.
+absl::Status PublishPolicy(RunContext& context, const Policy& policy);
+
+// What the groups of a stage have in common.
+struct GroupTemplate {
+  std::string stage;
+  v1::LeaseKind kind;
+  v1::PolicyRef policy;
+  v1::RewardProfileRef reward;
+  v1::SamplingParams sampling;
+};
+
+v1::Lease MakeLease(const GroupTemplate& group, uint64_t run_seed, int64_t group_index, v1::Prompt prompt);
+
+// Collects groups first .. first+count-1; `poll` is called every now and then, and its error ends the wait.
+absl::StatusOr<std::vector<ScoredGroup>> CollectGroups(RunContext& context, const std::string& stage, int64_t first, int64_t count,
+                                                       const std::function<absl::Status()>& poll);
+
+// Before step 0 (DESIGN.md law 1): every problem's prompt fits the context and can be tokenized (InvalidArgument otherwise, naming the
+// problem), and the rules can read its reference answer: those that cannot are counted in a loud line, and when none can it is an error.
+// Endless sources are checked by their first thousand problems.
+absl::Status CheckProblems(const RunContext& context, const DataSource& source, const std::string& rewards, const Policy& policy,
+                           const SamplingOptions& sampling);
+
+absl::StatusOr<v1::RewardProfileRef> ProfileRef(const RunConfig& config, const std::string& rewards);
+v1::SamplingParams ToProto(const SamplingOptions& sampling, int64_t num_completions);
+
+}  // namespace grpo
+
+#endif  // GRPO_TRAINER_STAGE_CONTEXT_H_

@@ -1,0 +1,166 @@
+// A stage of type `evaluate`: groups 0 .. P-1 are the sampled problems, groups P .. P+Q-1 the greedy ones.
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "common/files.h"
+#include "common/status_macros.h"
+#include "configs/load.h"
+#include "trainer/algorithm/rollout_metrics.h"
+#include "trainer/stage/context.h"
+#include "trainer/stage/evaluation.h"
+
+namespace grpo {
+namespace {
+
+using nlohmann::json;
+
+// Groups collected at a time: how often the status moves.
+constexpr int64_t kCollectGroups = 32;
+
+const v1::RuleScore* FindRule(const v1::Score& score, const std::string& name) {
+  for (const v1::RuleScore& rule : score.rules()) {
+    if (rule.name() == name) return &rule;
+  }
+  return nullptr;
+}
+
+// Bytes as JSON text: what is not UTF-8 becomes U+FFFD.
+std::string JsonLine(const json& value) { return value.dump(-1, ' ', false, json::error_handler_t::replace) + "\n"; }
+
+class EvaluateStage {
+ public:
+  EvaluateStage(RunContext& context, const StageOptions& stage) : context_(context), stage_(stage) {}
+
+  absl::StatusOr<json> Run() {
+    RETURN_IF_ERROR(Prepare());
+    RETURN_IF_ERROR(Offer());
+    for (int64_t first = 0; first < num_groups_;) {
+      // Sampled and greedy groups are counted apart, so a batch holds one kind.
+      const int64_t end = first < num_sampled_ ? num_sampled_ : num_groups_;
+      const int64_t count = std::min(kCollectGroups, end - first);
+      ASSIGN_OR_RETURN(const std::vector<ScoredGroup> groups, CollectGroups(context_, stage_.name, first, count, [&] { return Poll(); }));
+      for (const ScoredGroup& group : groups) Count(group);
+      first += count;
+      context_.board->Update([&](v1::RunStatus& status) { status.mutable_stages(status.stage_index())->set_step(first); });
+    }
+    return Finish();
+  }
+
+ private:
+  absl::Status Prepare() {
+    RETURN_IF_ERROR(LoadOptions(stage_.options, &options_));
+    ASSIGN_OR_RETURN(policy_, context_.policies->Get(options_.policy));
+    ASSIGN_OR_RETURN(data_, MakeDataSource(context_.config.data.at(options_.data), /*base_folder=*/""));
+    if (data_->size() < 0 && options_.problems == 0) {
+      return absl::InvalidArgumentError(absl::StrCat("stage ", stage_.name, ": data.", options_.data, " is endless; say how many `problems` to take"));
+    }
+    RETURN_IF_ERROR(CheckProblems(context_, *data_, options_.rewards, *policy_, options_.sampling));
+    const int64_t available = data_->size() < 0 ? options_.problems : data_->size();
+    num_sampled_ = options_.problems == 0 ? available : std::min(options_.problems, available);
+    num_groups_ = num_sampled_ + (options_.greedy ? available : 0);
+    return PublishPolicy(context_, *policy_);
+  }
+
+  absl::Status Offer() {
+    GroupTemplate group{.stage = stage_.name, .kind = v1::LEASE_KIND_EVALUATE, .policy = policy_->ref(), .reward = {}, .sampling = {}};
+    ASSIGN_OR_RETURN(group.reward, ProfileRef(context_.config, options_.rewards));
+    std::vector<v1::Lease> leases;
+    for (int64_t i = 0; i < num_groups_; ++i) {
+      const bool greedy = i >= num_sampled_;
+      group.sampling = ToProto(options_.sampling, greedy ? 1 : options_.samples_per_problem);
+      if (greedy) group.sampling.set_temperature(0);
+      leases.push_back(MakeLease(group, context_.config.run.seed, i, data_->At(greedy ? i - num_sampled_ : i).prompt));
+    }
+    context_.board->Update([&](v1::RunStatus& status) { status.mutable_stages(status.stage_index())->set_num_steps(num_groups_); });
+    return context_.coordinator->Offer(leases);
+  }
+
+  // Nothing of an unfinished evaluation is kept: a checkpoint made now goes on before this stage.
+  absl::Status Poll() {
+    return context_.control->Checkpoint([&] { return context_.save(StageCursor{}); });
+  }
+
+  void Count(const ScoredGroup& group) {
+    const bool greedy = group.lease.key().group_index() >= num_sampled_;
+    ProblemSamples problem;
+    for (const v1::ScoredCompletion& scored : group.completions) {
+      const v1::RuleScore* accuracy = FindRule(scored.score(), options_.accuracy_rule);
+      const bool solved = accuracy != nullptr && accuracy->value() >= 1;
+      AppendCompletion(group, scored, greedy, solved);
+      if (greedy) {
+        greedy_solved_ += solved;
+        continue;
+      }
+      problem.samples.push_back({.solved = solved, .extracted = accuracy == nullptr ? "" : accuracy->extracted()});
+      if (const v1::RuleScore* format = FindRule(scored.score(), options_.format_rule)) format_sum_ += format->value();
+    }
+    if (greedy) return;
+    problems_.push_back(std::move(problem));
+    sampled_.push_back(group);
+  }
+
+  void AppendCompletion(const ScoredGroup& group, const v1::ScoredCompletion& scored, bool greedy, bool solved) {
+    json rules = json::object();
+    for (const v1::RuleScore& rule : scored.score().rules()) {
+      rules[rule.name()] = {{"outcome", OutcomeName(rule.outcome())}, {"value", rule.value()}};
+    }
+    const v1::Prompt& prompt = group.lease.prompt();
+    completions_ += JsonLine({{"id", prompt.id()},
+                              {"prompt", prompt.text()},
+                              {"answer", prompt.answer()},
+                              {"completion", scored.completion().text()},
+                              {"num_tokens", CompletionLength(scored.completion())},
+                              {"greedy", greedy},
+                              {"solved", solved},
+                              {"outcome", OutcomeName(scored.score().outcome())},
+                              {"value", scored.score().value()},
+                              {"rules", std::move(rules)}});
+  }
+
+  absl::StatusOr<json> Finish() {
+    std::map<std::string, double> metrics = AccuracyMetrics(problems_);
+    const std::map<std::string, double> rollout = RolloutMetrics(sampled_);
+    const double num_samples = static_cast<double>(num_sampled_ * options_.samples_per_problem);
+    metrics["format_rate"] = format_sum_ / num_samples;
+    metrics["mean_completion_tokens"] = rollout.at("completions/mean_length");
+    metrics["clipped_ratio"] = rollout.at("completions/clipped_ratio");
+    metrics["num_problems"] = static_cast<double>(num_sampled_);
+    metrics["samples_per_problem"] = static_cast<double>(options_.samples_per_problem);
+    for (const auto& [name, value] : rollout) {
+      if (name.rfind("rewards/", 0) == 0 || name.rfind("outcomes/", 0) == 0 || name == "reward") metrics[name] = value;
+    }
+    if (num_groups_ > num_sampled_) {
+      metrics["greedy_accuracy"] = static_cast<double>(greedy_solved_) / static_cast<double>(num_groups_ - num_sampled_);
+      metrics["num_greedy_problems"] = static_cast<double>(num_groups_ - num_sampled_);
+    }
+    const std::string folder = absl::StrCat(context_.run_dir, "/completions");
+    RETURN_IF_ERROR(MakeFolders(folder));
+    RETURN_IF_ERROR(WriteFileAtomically(absl::StrCat(folder, "/", stage_.name, ".jsonl"), completions_));
+    context_.metrics->Append(stage_.name, num_groups_, metrics);
+    context_.board->Update([&](v1::RunStatus& status) {
+      for (const auto& [name, value] : metrics) (*status.mutable_stages(status.stage_index())->mutable_metrics())[name] = value;
+    });
+    return json{{"policy", policy_->id}, {"policy_number", policy_->number}, {"metrics", metrics}};
+  }
+
+  RunContext& context_;
+  const StageOptions& stage_;
+  EvaluateStageOptions options_;
+  Policy* policy_ = nullptr;
+  std::unique_ptr<DataSource> data_;
+  int64_t num_sampled_ = 0, num_groups_ = 0;
+  std::vector<ProblemSamples> problems_;
+  std::vector<ScoredGroup> sampled_;
+  int64_t greedy_solved_ = 0;
+  double format_sum_ = 0;
+  // JSON lines.
+  std::string completions_;
+};
+
+}  // namespace
+
+absl::StatusOr<json> RunEvaluateStage(RunContext& context, const StageOptions& stage) { return EvaluateStage(context, stage).Run(); }
+
+}  // namespace grpo

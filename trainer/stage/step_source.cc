@@ -1,0 +1,109 @@
+#include "trainer/stage/step_source.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/seeds.h"
+#include "common/status_macros.h"
+
+namespace grpo {
+namespace {
+
+// Synchronous: a step's groups are sampled from the weights that the step will change, and nothing is sampled ahead.
+class GroupSource : public StepSource {
+ public:
+  GroupSource(RunContext& context, const Policy& policy, GroupTemplate group, std::unique_ptr<DataSource> data, int64_t prompts_per_step, int64_t data_position)
+      : context_(context),
+        policy_(policy),
+        group_(std::move(group)),
+        data_(std::move(data)),
+        reader_(data_.get(), DataSeed(context.config.run.seed, group_.stage)),
+        prompts_per_step_(prompts_per_step),
+        data_position_(data_position) {}
+
+  static uint64_t DataSeed(uint64_t run_seed, const std::string& stage) { return CombineSeeds(run_seed, HashName("data of " + stage)); }
+
+  absl::StatusOr<StepInput> Next(int64_t step, const std::function<absl::Status()>& poll) override {
+    context_.board->SetPhase("publish");
+    RETURN_IF_ERROR(PublishPolicy(context_, policy_));
+    group_.policy = policy_.ref();
+    const int64_t first = step * prompts_per_step_;
+    std::vector<v1::Lease> leases;
+    for (int64_t i = 0; i < prompts_per_step_; ++i) {
+      leases.push_back(MakeLease(group_, context_.config.run.seed, first + i, reader_.At(data_position_ + i).prompt));
+    }
+    RETURN_IF_ERROR(context_.coordinator->Offer(leases));
+    StepInput input;
+    ASSIGN_OR_RETURN(input.groups, CollectGroups(context_, group_.stage, first, prompts_per_step_, poll));
+    data_position_ += prompts_per_step_;
+    return input;
+  }
+
+  int64_t data_position() const override { return data_position_; }
+
+ private:
+  RunContext& context_;
+  const Policy& policy_;
+  GroupTemplate group_;
+  const std::unique_ptr<DataSource> data_;
+  ShuffledReader reader_;
+  const int64_t prompts_per_step_;
+  int64_t data_position_;
+};
+
+// Rows filled with documents, each followed by the end-of-sequence token; the end of the last one is cut off.
+class RowSource : public StepSource {
+ public:
+  RowSource(const Policy& policy, std::unique_ptr<DataSource> data, uint64_t seed, CorpusPlan plan, int64_t data_position)
+      : policy_(policy), data_(std::move(data)), reader_(data_.get(), seed), plan_(plan), data_position_(data_position) {}
+
+  absl::StatusOr<StepInput> Next(int64_t step, const std::function<absl::Status()>& poll) override {
+    StepInput input;
+    const uint32_t eos = static_cast<uint32_t>(policy_.model->config().eos_token_ids[0]);
+    for (int64_t i = 0; i < plan_.rows_per_step; ++i) {
+      std::vector<uint32_t>& row = input.rows.emplace_back();
+      while (static_cast<int64_t>(row.size()) <= plan_.row_tokens) {
+        const DataItem item = reader_.At(data_position_++);
+        absl::StatusOr<std::vector<uint32_t>> ids = policy_.tokenizer->Encode(item.document);
+        if (!ids.ok()) return Annotate(ids.status(), absl::StrCat("document ", data_position_ - 1));
+        row.insert(row.end(), ids->begin(), ids->end());
+        row.push_back(eos);
+      }
+      row.resize(plan_.row_tokens + 1);
+    }
+    return input;
+  }
+
+  int64_t data_position() const override { return data_position_; }
+
+ private:
+  const Policy& policy_;
+  const std::unique_ptr<DataSource> data_;
+  ShuffledReader reader_;
+  const CorpusPlan plan_;
+  int64_t data_position_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<StepSource>> MakeStepSource(RunContext& context, const StageOptions& stage, const TrainStageOptions& options,
+                                                           const Algorithm& algorithm, const Policy& policy, int64_t data_position) {
+  ASSIGN_OR_RETURN(std::unique_ptr<DataSource> data, MakeDataSource(context.config.data.at(options.data), /*base_folder=*/""));
+  if (const auto corpus = algorithm.corpus()) {
+    if (data->size() != 0 && data->At(0).document.empty()) {
+      return absl::InvalidArgumentError(absl::StrCat("data.", options.data, " holds problems, and algorithm ", options.algorithm, " reads documents"));
+    }
+    return std::make_unique<RowSource>(policy, std::move(data), GroupSource::DataSeed(context.config.run.seed, stage.name), *corpus, data_position);
+  }
+  const RolloutPlan plan = *algorithm.rollouts();
+  RETURN_IF_ERROR(CheckProblems(context, *data, plan.rewards, policy, plan.sampling));
+  GroupTemplate group{.stage = stage.name,
+                      .kind = v1::LEASE_KIND_TRAIN,
+                      .policy = policy.ref(),
+                      .reward = {},
+                      .sampling = ToProto(plan.sampling, plan.group_size)};
+  ASSIGN_OR_RETURN(group.reward, ProfileRef(context.config, plan.rewards));
+  return std::make_unique<GroupSource>(context, policy, std::move(group), std::move(data), plan.prompts_per_step, data_position);
+}
+
+}  // namespace grpo

@@ -1,0 +1,30 @@
+// Where a train stage's steps get their input: groups sampled from the policy, or rows of documents.
+#ifndef GRPO_TRAINER_STAGE_STEP_SOURCE_H_
+#define GRPO_TRAINER_STAGE_STEP_SOURCE_H_
+
+#include <functional>
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "trainer/algorithm/algorithm.h"
+#include "trainer/stage/context.h"
+
+namespace grpo {
+
+// One thread.
+class StepSource {
+ public:
+  virtual ~StepSource() = default;
+  // Input of step `step`. `poll` is called while waiting; its error is returned.
+  virtual absl::StatusOr<StepInput> Next(int64_t step, const std::function<absl::Status()>& poll) = 0;
+  // Items read so far: StageCursor.data_position.
+  virtual int64_t data_position() const = 0;
+};
+
+// The source that the algorithm's plan asks for, at `data_position`. Checks problems as CheckProblems does.
+absl::StatusOr<std::unique_ptr<StepSource>> MakeStepSource(RunContext& context, const StageOptions& stage, const TrainStageOptions& options,
+                                                           const Algorithm& algorithm, const Policy& policy, int64_t data_position);
+
+}  // namespace grpo
+
+#endif  // GRPO_TRAINER_STAGE_STEP_SOURCE_H_

@@ -1,0 +1,165 @@
+// A stage of type `train`: step after step, with the requests from outside served in between.
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/log.h"
+#include "common/status_macros.h"
+#include "configs/load.h"
+#include "trainer/algorithm/algorithm.h"
+#include "trainer/loop.h"
+#include "trainer/stage/context.h"
+#include "trainer/stage/step_source.h"
+
+namespace grpo {
+namespace {
+
+using nlohmann::json;
+
+// A train stage while it runs.
+class TrainStage {
+ public:
+  TrainStage(RunContext& context, const StageOptions& stage, StageCursor start)
+      : context_(context), stage_(stage), cursor_(std::move(start)), start_time_(Clock::Real().Now()), seconds_before_(cursor_.seconds) {}
+
+  absl::StatusOr<json> Run() {
+    RETURN_IF_ERROR(Prepare());
+    while (cursor_.step < options_.steps) {
+      RETURN_IF_ERROR(Poll());
+      RETURN_IF_ERROR(Step());
+    }
+    return Finish();
+  }
+
+ private:
+  absl::Status Prepare() {
+    RETURN_IF_ERROR(LoadOptions(stage_.options, &options_));
+    ASSIGN_OR_RETURN(policy_, context_.policies->Get(options_.policy));
+    policy_->model->RequireGrad();
+    ASSIGN_OR_RETURN(algorithm_, MakeAlgorithm(options_.algorithm, options_.algorithm_options));
+    const Policy* reference = nullptr;
+    if (!algorithm_->reference_policy().empty()) {
+      ASSIGN_OR_RETURN(reference, context_.policies->Get(algorithm_->reference_policy()));
+    }
+    std::vector<std::unique_ptr<Loss>> losses;
+    for (const std::string& name : algorithm_->losses()) {
+      ASSIGN_OR_RETURN(losses.emplace_back(), MakeLoss(name, algorithm_->loss_options()));
+    }
+    optimizer_ = std::make_unique<AdamW>(policy_->model->NamedParameters(), options_.optimizer);
+    if (cursor_.optimizer_steps > 0) RETURN_IF_ERROR(optimizer_->SetState(cursor_.optimizer, cursor_.optimizer_steps));
+    const Loop::Options loop_options{.micro_batch_tokens = context_.config.trainer.micro_batch_tokens,
+                                     .temperature = algorithm_->temperature(),
+                                     .max_grad_norm = options_.optimizer.max_grad_norm};
+    loop_ = std::make_unique<Loop>(policy_->model.get(), reference == nullptr ? nullptr : reference->model.get(), std::move(losses),
+                                   optimizer_.get(), context_.collectives, loop_options);
+    ASSIGN_OR_RETURN(source_, MakeStepSource(context_, stage_, options_, *algorithm_, *policy_, cursor_.data_position));
+    context_.board->Update([&](v1::RunStatus& status) { *status.mutable_policy() = policy_->ref(); });
+    return absl::OkStatus();
+  }
+
+  // Between steps: the requests from outside.
+  absl::Status Poll() {
+    return context_.control->Checkpoint([&] { return Save(); });
+  }
+
+  absl::Status Step() {
+    const Clock& clock = Clock::Real();
+    const absl::Duration started = clock.Now();
+    ASSIGN_OR_RETURN(const StepInput input, source_->Next(cursor_.step, [&] { return Poll(); }));
+    const absl::Duration received = clock.Now();
+    context_.board->SetPhase("step");
+    ASSIGN_OR_RETURN(const StepBatch batch, algorithm_->Prepare(input));
+    const double learning_rate = LearningRateAt(options_.optimizer, cursor_.step, options_.steps);
+    const int64_t updates_before = optimizer_->num_steps();
+    ASSIGN_OR_RETURN(metrics_, loop_->Step(batch, learning_rate));
+    policy_->number += optimizer_->num_steps() - updates_before;
+    cursor_.data_position = source_->data_position();
+    ++cursor_.step;
+    const absl::Duration ended = clock.Now();
+    const double seconds = absl::ToDoubleSeconds(ended - started);
+    metrics_["wait_seconds"] = absl::ToDoubleSeconds(received - started);
+    metrics_["update_seconds"] = absl::ToDoubleSeconds(ended - received);
+    metrics_["step_seconds"] = seconds;
+    metrics_["tokens_per_second"] = metrics_["num_tokens"] / seconds;
+    Record();
+    const int64_t every = context_.config.checkpoint.every_steps;
+    if (every > 0 && cursor_.step % every == 0 && cursor_.step < options_.steps) SaveOrWarn();
+    return absl::OkStatus();
+  }
+
+  void Record() {
+    if (const auto difference = metrics_.find("logprob_abs_diff_max"); difference != metrics_.end()) {
+      largest_logprob_difference_ = std::max(largest_logprob_difference_, difference->second);
+    }
+    if (metrics_["skipped_updates"] > 0) {
+      spdlog::error("stage {} step {}: loss or gradient is not finite; {} update(s) skipped, the weights are as before", stage_.name, cursor_.step,
+                    metrics_["skipped_updates"]);
+    }
+    context_.metrics->Append(stage_.name, cursor_.step, metrics_);
+    context_.board->Update([&](v1::RunStatus& status) {
+      v1::StageStatus* stage = status.mutable_stages(status.stage_index());
+      stage->set_step(cursor_.step);
+      stage->set_seconds(Seconds());
+      for (const auto& [name, value] : metrics_) (*stage->mutable_metrics())[name] = value;
+      *status.mutable_policy() = policy_->ref();
+      const int64_t steps_here = cursor_.step - start_step_;
+      if (steps_here >= 2) {
+        status.set_stage_remaining_seconds((Seconds() - seconds_before_) / static_cast<double>(steps_here) * static_cast<double>(options_.steps - cursor_.step));
+      }
+    });
+  }
+
+  absl::StatusOr<v1::CheckpointStatus> Save() {
+    cursor_.seconds = Seconds();
+    cursor_.optimizer_steps = optimizer_->num_steps();
+    cursor_.optimizer.clear();
+    for (const auto& [name, tensor] : optimizer_->State()) cursor_.optimizer[name] = tensor;
+    return context_.save(cursor_);
+  }
+
+  // A save that was not asked for by name: the run goes on, the checkpoint before it stays.
+  void SaveOrWarn() {
+    const absl::Status status = Save().status();
+    if (!status.ok()) spdlog::error("NO CHECKPOINT AT STEP {} of {}: {}; the one before stays, the run goes on", cursor_.step, stage_.name, status.ToString());
+  }
+
+  absl::StatusOr<json> Finish() {
+    json report = {{"policy", policy_->id}, {"policy_number", policy_->number}, {"steps", options_.steps}};
+    // What is worth knowing of the whole stage, beside the last step's values.
+    if (algorithm_->rollouts()) metrics_["logprob_abs_diff_max"] = largest_logprob_difference_;
+    report["metrics"] = metrics_;
+    if (!options_.export_to.empty()) {
+      const std::string folder = absl::StrCat(context_.run_dir, "/", context_.config.artifacts.at(options_.export_to).path);
+      ASSIGN_OR_RETURN(const WeightSet weights, policy_->Pack());
+      RETURN_IF_ERROR(ExportFolder(weights, folder));
+      report["exported_to"] = folder;
+      spdlog::info("policy {} written to {}", policy_->id, folder);
+    }
+    return report;
+  }
+
+  double Seconds() const { return seconds_before_ + absl::ToDoubleSeconds(Clock::Real().Now() - start_time_); }
+
+  RunContext& context_;
+  const StageOptions& stage_;
+  TrainStageOptions options_;
+  StageCursor cursor_;
+  const int64_t start_step_ = cursor_.step;
+  const absl::Duration start_time_;
+  const double seconds_before_;
+  Policy* policy_ = nullptr;
+  std::unique_ptr<Algorithm> algorithm_;
+  std::unique_ptr<AdamW> optimizer_;
+  std::unique_ptr<Loop> loop_;
+  std::unique_ptr<StepSource> source_;
+  std::map<std::string, double> metrics_;
+  double largest_logprob_difference_ = 0;
+};
+
+}  // namespace
+
+absl::StatusOr<json> RunTrainStage(RunContext& context, const StageOptions& stage, StageCursor start) {
+  return TrainStage(context, stage, std::move(start)).Run();
+}
+
+}  // namespace grpo
