@@ -124,6 +124,8 @@ class TreeBuilder : public YAML::EventHandler {
       parent.expects_key = false;
     } else {
       parent.expects_key = true;
+      // yaml-cpp marks a missing value where the next thing begins.
+      if (node.kind == Kind::kNull) node.place = parent.key_place;
       AddEntry(parent, std::move(node));
     }
   }
@@ -151,7 +153,8 @@ absl::StatusOr<ConfigNode> ParseYaml(const std::string& text, const std::string&
   }
   TreeBuilder builder(file, override_place);
   try {
-    std::istringstream stream(text);
+    // The end marker makes a quote that is never closed an error, which yaml-cpp would let pass.
+    std::istringstream stream(absl::StrCat(text, absl::EndsWith(text, "\n") ? "" : "\n", "...\n"));
     YAML::Parser parser(stream);
     if (parser.HandleNextDocument(builder)) {
       TreeBuilder second(file, override_place);
