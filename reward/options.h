@@ -28,10 +28,17 @@ struct RewardProfileOptions {
 
   template <class V>
   void Visit(V& v) {
-    v("rules", rules, {.help = "Rules by name (grpoctl lists them with `reward rules`); their weighted values are added.", .required = true});
-    v("no_answer", no_answer, {.help = "A completion without an answer counts as value 0, or is left out of baseline and loss.", .choices = {"zero", "exclude"}});
-    v("undecided", undecided, {.help = "The same for an answer that a rule can neither accept nor reject.", .choices = {"zero", "exclude"}});
-    v("over_budget", over_budget, {.help = "The same for an answer that asks for more work than the rule's budget.", .choices = {"zero", "exclude"}});
+    v("rules", rules,
+      {.help = "Rules by name (grpoctl lists them with `reward rules`); their weighted values are added.",
+       .required = true});
+    v("no_answer", no_answer,
+      {.help = "A completion without an answer counts as value 0, or is left out of baseline and loss.",
+       .choices = {"zero", "exclude"}});
+    v("undecided", undecided,
+      {.help = "The same for an answer that a rule can neither accept nor reject.", .choices = {"zero", "exclude"}});
+    v("over_budget", over_budget,
+      {.help = "The same for an answer that asks for more work than the rule's budget.",
+       .choices = {"zero", "exclude"}});
   }
 };
 
@@ -44,7 +51,8 @@ struct RewardServerOptions {
   template <class V>
   void Visit(V& v) {
     v("servers", servers, {.help = "Reward server processes.", .min = 1, .max = 1024});
-    v("port", port, {.help = "Port of the first server, the others follow; 0 lets the system choose.", .min = 0, .max = 65535});
+    v("port", port,
+      {.help = "Port of the first server, the others follow; 0 lets the system choose.", .min = 0, .max = 65535});
     v("threads", threads, {.help = "Threads that score in each server.", .unit = "threads", .min = 1, .max = 1024});
   }
 };

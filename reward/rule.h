@@ -25,25 +25,26 @@ struct RuleResult {
   v1::Outcome outcome = v1::OUTCOME_SCORED;
   // In the rule's range; 0 unless outcome is SCORED.
   double value = 0;
-  // What the answer was read from; empty when the rule reads none.
-  std::string extracted;
+  // What the answer was read from, for logs (cut when it is long); empty when the rule reads none.
+  std::string extracted = {};
 };
 
-// Deterministic and stateless: Score depends on its input alone. Thread-safe. Never throws; time and memory are bounded whatever the
-// completion holds.
+// Deterministic and stateless: Score depends on its input alone. Thread-safe. Never throws; time and memory are bounded
+// whatever the completion holds.
 class Rule {
  public:
   virtual ~Rule() = default;
   virtual RuleResult Score(const RuleInput& input) const = 0;
-  // Whether the rule can read this reference answer; run on every answer before step 0 (DESIGN.md law 1). OK for rules without one.
+  // Whether the rule can read this reference answer; run on every answer before step 0 (DESIGN.md law 1). OK for rules
+  // without one.
   virtual absl::Status CheckReference(const v1::Prompt& prompt) const { return absl::OkStatus(); }
 };
 
 struct RuleInfo {
-  std::string name, summary;
+  std::string name = {}, summary = {};
   double min_value = 0, max_value = 1;
   // Keys of the rule's own options (configs/load.h ReferenceTable).
-  std::string reference_table;
+  std::string reference_table = {};
 };
 
 // In the order of rules.inc.
@@ -51,6 +52,9 @@ const std::vector<RuleInfo>& ListRules();
 
 // InvalidArgument for an unknown name (the nearest is named) and for options the rule does not know.
 absl::StatusOr<std::unique_ptr<Rule>> MakeRule(const std::string& name, const Section& options);
+
+// The options with every key of the rule present, defaults filled in. Errors as MakeRule.
+absl::StatusOr<Section> ResolveRuleOptions(const std::string& name, const Section& options);
 
 }  // namespace grpo
 

@@ -1,0 +1,285 @@
+#include "reward/extract.h"
+
+#include <algorithm>
+#include <cstring>
+#include <optional>
+
+#include "absl/container/flat_hash_set.h"
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/strip.h"
+#include "reward/math/text.h"
+
+namespace grpo {
+namespace {
+
+using absl::string_view;
+constexpr size_t kNone = string_view::npos;
+
+// The text that counts, and whether answer tags enclose it.
+struct Region {
+  string_view text;
+  bool in_answer_tags = false;
+};
+
+// What a rung of the ladder says: nothing (the next one decides), "no answer" (empty), or the answer.
+using Parts = std::vector<string_view>;
+using Rung = std::optional<Parts>;
+
+// One candidate as the answer; blank means no answer.
+Rung Single(string_view text) {
+  const string_view trimmed = math::TrimDecoration(text);
+  return trimmed.empty() ? Parts{} : Parts{trimmed};
+}
+
+// The content of the last whole pair of answer tags. Absent when a tag is there but no whole pair, or one stays open
+// behind it.
+std::optional<string_view> LastAnswerPair(string_view text) {
+  constexpr string_view kOpen = "<answer>", kClose = "</answer>";
+  const size_t close = text.rfind(kClose);
+  if (close == kNone) return std::nullopt;
+  // A close without an open before it completes nothing, so the last whole pair ends at the first close behind an open.
+  const size_t last_open = text.rfind(kOpen);
+  if (last_open == kNone || last_open > close) return std::nullopt;
+  const size_t begin = last_open + kOpen.size();
+  return text.substr(begin, text.find(kClose, begin) - begin);
+}
+
+std::optional<Region> FindRegion(string_view completion, bool prefill) {
+  constexpr string_view kThink = "<think>", kEndThink = "</think>";
+  const size_t end_think = completion.rfind(kEndThink);
+  if (end_think != kNone) {
+    completion.remove_prefix(end_think + kEndThink.size());
+  } else if (prefill) {
+    return std::nullopt;
+  }
+  if (absl::StrContains(completion, kThink)) return std::nullopt;
+  if (!absl::StrContains(completion, "<answer>") && !absl::StrContains(completion, "</answer>")) {
+    return Region{completion, false};
+  }
+  const std::optional<string_view> answer = LastAnswerPair(completion);
+  if (!answer.has_value()) return std::nullopt;
+  return Region{*answer, true};
+}
+
+// Whether boxes with `gap` between them are one list.
+bool IsGlue(string_view gap) {
+  constexpr string_view kGlue[] = {",",   ";",   ".",   "$",   "\\(",    "\\)", "\\[", "\\]", "\\quad", "\\qquad",
+                                   "\\,", "\\;", "\\:", "\\!", "\\text", "{",   "}",   "and", "or"};
+  while (!(gap = absl::StripLeadingAsciiWhitespace(gap)).empty()) {
+    if (absl::ConsumePrefix(&gap, "\\ ")) continue;
+    if (std::none_of(std::begin(kGlue), std::end(kGlue),
+                     [&](string_view glue) { return absl::ConsumePrefix(&gap, glue); })) {
+      return false;
+    }
+  }
+  return true;
+}
+
+// A box: where the command begins, its content, where the closing brace ends.
+struct Box {
+  size_t begin, content_begin, content_end;
+  size_t end() const { return content_end + 1; }
+};
+
+// Position of the brace that closes the one before `begin`; kNone when there is none. Escaped braces do not count.
+size_t ClosingBrace(string_view text, size_t begin) {
+  int64_t depth = 1;
+  for (size_t i = begin; i < text.size(); ++i) {
+    if (text[i] == '\\') {
+      ++i;
+    } else if (text[i] == '{') {
+      ++depth;
+    } else if (text[i] == '}' && --depth == 0) {
+      return i;
+    }
+  }
+  return kNone;
+}
+
+// Rung 1.
+Rung LastBoxes(string_view text) {
+  std::vector<Box> boxes;
+  for (size_t at = text.find('\\'); at != kNone; at = text.find('\\', at)) {
+    const string_view command = text.substr(at);
+    const size_t length = absl::StartsWith(command, "\\boxed") ? 6 : absl::StartsWith(command, "\\fbox") ? 5 : 0;
+    if (length == 0) {
+      ++at;
+      continue;
+    }
+    const size_t brace = text.find_first_not_of(" \t\r\n", at + length);
+    // Cut off behind the command: a box that never closes.
+    if (brace == kNone) return Parts{};
+    if (text[brace] != '{') {
+      at = brace;
+      continue;
+    }
+    const size_t close = ClosingBrace(text, brace + 1);
+    if (close == kNone) return Parts{};
+    boxes.push_back({at, brace + 1, close});
+    at = close + 1;
+  }
+  if (boxes.empty()) return std::nullopt;
+  size_t first = boxes.size() - 1;
+  while (first > 0 && IsGlue(text.substr(boxes[first - 1].end(), boxes[first].begin - boxes[first - 1].end()))) --first;
+  Parts parts;
+  for (size_t i = first; i < boxes.size(); ++i) {
+    const string_view part =
+        math::TrimDecoration(text.substr(boxes[i].content_begin, boxes[i].content_end - boxes[i].content_begin));
+    if (!part.empty()) parts.push_back(part);
+  }
+  return parts;
+}
+
+string_view UpToLineEnd(string_view text) {
+  return text.substr(0, text.find('\n'));
+}
+
+// Rung 2.
+Rung LastHashLine(string_view text) {
+  constexpr string_view kMark = "#### ";
+  for (size_t at = text.rfind(kMark); at != kNone; at = text.rfind(kMark, at - 1)) {
+    if (at == 0 || text[at - 1] == '\n') return Single(UpToLineEnd(text.substr(at + kMark.size())));
+  }
+  return std::nullopt;
+}
+
+// The length of "answer is" and its like at the head of `text`; 0 when it is something else.
+size_t PhraseLength(string_view text) {
+  constexpr string_view kAnswer = "answer";
+  if (!absl::StartsWithIgnoreCase(text, kAnswer)) return 0;
+  const string_view behind = text.substr(kAnswer.size());
+  string_view rest = absl::StripPrefix(behind, "s");
+  const size_t line_blanks = std::min(rest.find_first_not_of(" \t"), rest.size());
+  rest.remove_prefix(line_blanks);
+  for (const string_view verb : {"is", "are"}) {
+    if (line_blanks == 0 || !absl::StartsWithIgnoreCase(rest, verb)) continue;
+    rest.remove_prefix(verb.size());
+    if (!rest.empty() && (absl::ascii_isalnum(rest[0]))) return 0;
+    // "The answer is: 5".
+    const string_view blank = rest.substr(std::min(rest.find_first_not_of(" \t"), rest.size()));
+    if (!absl::StartsWith(blank, ":") && !absl::StartsWith(blank, "=")) return text.size() - rest.size();
+    return text.size() - blank.size() + 1;
+  }
+  if (absl::StartsWith(rest, ":") || absl::StartsWith(rest, "=")) return text.size() - rest.size() + 1;
+  return 0;
+}
+
+// `text` up to the first full stop, exclamation or question mark that ends a sentence; "3.5" holds none.
+string_view UpToSentenceEnd(string_view text) {
+  for (size_t i = 0; i < text.size(); ++i) {
+    const bool is_mark = text[i] == '.' || text[i] == '!' || text[i] == '?';
+    if (is_mark && (i + 1 == text.size() || absl::ascii_isspace(text[i + 1]))) return text.substr(0, i);
+  }
+  return text;
+}
+
+// Whether `text` is one formula and nothing else, so that its own full stops end no sentence.
+bool IsOneFormula(string_view text) {
+  text = absl::StripAsciiWhitespace(text);
+  const string_view trimmed = math::TrimDecoration(text);
+  if (trimmed.empty() || trimmed.data() == text.data()) return false;
+  const char before = trimmed.data()[-1];
+  return before == '$' || before == '(' || before == '[';
+}
+
+// Rung 3. Searches from the end for "answer", in any case.
+Rung LastPhrase(string_view text) {
+  for (size_t at = text.find_last_of("aA"); at != kNone; at = at == 0 ? kNone : text.find_last_of("aA", at - 1)) {
+    if (at > 0 && absl::ascii_isalnum(text[at - 1])) continue;
+    const size_t length = PhraseLength(text.substr(at));
+    if (length == 0) continue;
+    const string_view line = UpToLineEnd(text.substr(at + length));
+    return Single(IsOneFormula(line) ? line : UpToSentenceEnd(line));
+  }
+  return std::nullopt;
+}
+
+// The last formula between `open` and `close`; empty when there is none.
+string_view LastDelimited(string_view text, string_view open, string_view close) {
+  const size_t end = text.rfind(close);
+  const size_t begin = end == kNone ? kNone : text.substr(0, end).rfind(open);
+  if (begin == kNone) return {};
+  return text.substr(begin + open.size(), end - begin - open.size());
+}
+
+// The last $...$ on one line without blanks inside its dollars; "$5 and $6" are amounts, no formula.
+string_view LastDollarFormula(string_view text) {
+  for (size_t end = text.rfind('$'); end != kNone && end > 0;) {
+    const size_t begin = text.rfind('$', end - 1);
+    if (begin == kNone) return {};
+    const string_view inside = text.substr(begin + 1, end - begin - 1);
+    if (!inside.empty() && inside.find('\n') == kNone && !absl::ascii_isspace(inside.front()) &&
+        !absl::ascii_isspace(inside.back())) {
+      return inside;
+    }
+    end = begin;
+  }
+  return {};
+}
+
+// The last number with its sign, separators, fraction bar and percent sign; empty when there is none.
+string_view LastNumber(string_view text) {
+  constexpr string_view kDigits = "0123456789";
+  size_t end = text.find_last_of(kDigits);
+  if (end == kNone) return {};
+  size_t begin = end++;
+  while (begin > 0) {
+    if (absl::ascii_isdigit(text[begin - 1])) {
+      --begin;
+    } else if (begin > 1 && std::memchr(".,/", text[begin - 1], 3) != nullptr && absl::ascii_isdigit(text[begin - 2])) {
+      begin -= 2;
+    } else {
+      break;
+    }
+  }
+  const bool is_sign = begin > 0 && text[begin - 1] == '-' && (begin == 1 || !absl::ascii_isalnum(text[begin - 2]));
+  if (is_sign) --begin;
+  for (const string_view percent : {"%", "\\%"}) {
+    if (absl::StartsWith(text.substr(end), percent)) end += percent.size();
+  }
+  return text.substr(begin, end - begin);
+}
+
+// Rung 5.
+Rung LastFormulaOrNumber(string_view text) {
+  const string_view candidates[] = {LastDelimited(text, "\\(", "\\)"), LastDelimited(text, "\\[", "\\]"),
+                                    LastDollarFormula(text), LastNumber(text)};
+  const string_view* last = nullptr;
+  for (const string_view& candidate : candidates) {
+    if (candidate.empty()) continue;
+    // At the same end the formula, listed before the number, holds more.
+    if (last == nullptr || candidate.data() + candidate.size() > last->data() + last->size()) last = &candidate;
+  }
+  return last == nullptr ? Rung(std::nullopt) : Single(*last);
+}
+
+}  // namespace
+
+std::string Extraction::Text() const {
+  return absl::StrJoin(parts, ", ");
+}
+
+Extraction ExtractAnswer(string_view completion, const ExtractOptions& options) {
+  const std::optional<Region> region = FindRegion(completion, options.prefill);
+  if (!region.has_value()) return {};
+  Rung rung = LastBoxes(region->text);
+  if (!rung.has_value()) rung = LastHashLine(region->text);
+  if (!rung.has_value()) rung = LastPhrase(region->text);
+  if (!rung.has_value() && region->in_answer_tags) rung = Single(region->text);
+  if (!rung.has_value() && options.plain_fallback) rung = LastFormulaOrNumber(region->text);
+  Extraction extraction;
+  absl::flat_hash_set<string_view> seen;
+  for (const string_view part : rung.value_or(Parts{})) {
+    if (seen.insert(part).second) extraction.parts.emplace_back(part.data(), part.size());
+  }
+  if (!extraction.parts.empty()) extraction.outcome = v1::OUTCOME_SCORED;
+  return extraction;
+}
+
+bool IsPrefilled(const v1::Prompt& prompt) {
+  return absl::EndsWith(absl::StripTrailingAsciiWhitespace(prompt.text()), "<think>");
+}
+
+}  // namespace grpo

@@ -1,0 +1,52 @@
+// Where in a completion the answer stands. Shared by every rule that reads answers, so that they agree.
+//
+// Region: the text after the last </think>; a <think> that never closes means no answer. In it, if there is any answer
+// tag, the content of the last whole <answer>...</answer>; a later <answer> left open means no answer (it may be cut
+// short). Ladder inside the region, the first rung that is there decides:
+//   1. the last \boxed{} or \fbox{} with balanced braces, the outermost of a nest. One that never closes means no
+//   answer. Boxes with only
+//      glue between them (blanks, punctuation, "and", "or") are one list answer, so that a hedge over boxes cannot pay;
+//   2. the last line "#### ...";
+//   3. the last "answer is|are|:|=": the formula that is all of the rest of its line, otherwise the text to the end of
+//   the sentence or
+//      line;
+//   4. inside answer tags: all of the content;
+//   5. with plain_fallback: the formula or number that ends last.
+// Tags are exact: lower-case ASCII, no attributes, no blanks. Any bytes; linear in the completion. Thread-safe.
+#ifndef GRPO_REWARD_EXTRACT_H_
+#define GRPO_REWARD_EXTRACT_H_
+
+#include <string>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+#include "proto/types.pb.h"
+
+namespace grpo {
+
+struct ExtractOptions {
+  // The prompt ended in <think>, so the completion starts inside the thinking.
+  bool prefill = false;
+  // Takes the last formula or number where nothing marks an answer.
+  bool plain_fallback = false;
+};
+
+struct Extraction {
+  // SCORED when there is an answer, otherwise NO_ANSWER.
+  v1::Outcome outcome = v1::OUTCOME_NO_ANSWER;
+  // The answer, trimmed for display (math/text.h). Several parts are the boxes of one list, each text once. None
+  // without an answer.
+  std::vector<std::string> parts;
+
+  // The parts, joined by ", ".
+  std::string Text() const;
+};
+
+Extraction ExtractAnswer(absl::string_view completion, const ExtractOptions& options = {});
+
+// Whether the prompt's text ends in <think>: completions of it start inside the thinking.
+bool IsPrefilled(const v1::Prompt& prompt);
+
+}  // namespace grpo
+
+#endif  // GRPO_REWARD_EXTRACT_H_

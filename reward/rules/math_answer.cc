@@ -1,0 +1,80 @@
+// The accuracy reward of R1-Zero (arXiv:2501.12948 section 2.2.2): 1 when the extracted answer (reward/extract.h)
+// equals the reference (reward/math/equal.h), 0 when it differs, and otherwise the outcome that says why there is
+// neither.
+//
+// A reference that cannot be read excludes every completion of its prompt, also those without an answer, but for one
+// that repeats it: a baseline over some of them would be a number about nothing.
+#include "reward/extract.h"
+#include "reward/math/equal.h"
+#include "reward/rule_plugin.h"
+
+namespace grpo {
+namespace {
+
+struct MathAnswerOptions {
+  bool prefill = false;
+  bool plain_fallback = false;
+  int64_t min_digits = 6;
+  int64_t max_answer_chars = 20000;
+
+  template <class V>
+  void Visit(V& v) {
+    v("prefill", prefill,
+      {.help = "The prompt's template already ends in <think>, so completions start inside it. Found out by itself "
+               "where the prompt's text ends "
+               "in <think>."});
+    v("plain_fallback", plain_fallback,
+      {.help = "Where nothing marks an answer, take the last formula or number. Pays for any number that happens to "
+               "come last."});
+    v("min_digits", min_digits,
+      {.help = "A decimal that only approximates an exact answer must show so many significant digits, all right.",
+       .unit = "digits",
+       .min = 1,
+       .max = 1000});
+    v("max_answer_chars", max_answer_chars,
+      {.help = "A longer answer is not compared but over_budget; bounds the time that one completion can take.",
+       .unit = "bytes",
+       .min = 1,
+       .max = 1e6});
+  }
+};
+
+// What is kept of an answer for logs.
+constexpr size_t kMaxExtractedBytes = 4096;
+
+class MathAnswerRule final : public Rule {
+ public:
+  explicit MathAnswerRule(const MathAnswerOptions& options)
+      : options_(options), equal_{.min_digits = options.min_digits, .max_answer_chars = options.max_answer_chars} {}
+
+  RuleResult Score(const RuleInput& input) const override {
+    const bool prefill = options_.prefill || IsPrefilled(input.prompt);
+    const Extraction extraction =
+        ExtractAnswer(input.completion, {.prefill = prefill, .plain_fallback = options_.plain_fallback});
+    if (extraction.outcome != v1::OUTCOME_SCORED) {
+      return {.outcome = CheckReference(input.prompt).ok() ? extraction.outcome : v1::OUTCOME_REFERENCE_UNPARSABLE};
+    }
+    const math::Comparison comparison = math::Equal(input.prompt.answer(), extraction.parts, equal_);
+    return {.outcome = comparison.outcome,
+            .value = comparison.equal.value_or(false) ? 1.0 : 0.0,
+            .extracted = extraction.Text().substr(0, kMaxExtractedBytes)};
+  }
+
+  absl::Status CheckReference(const v1::Prompt& prompt) const override {
+    return math::CheckReadable(prompt.answer(), equal_);
+  }
+
+ private:
+  const MathAnswerOptions options_;
+  const math::EqualOptions equal_;
+};
+
+}  // namespace
+
+RewardRulePlugin RewardRule_math_answer() {
+  return MakeRewardRulePlugin<MathAnswerOptions, MathAnswerRule>(
+      "1 when the completion's answer equals the reference answer as an exact number, 0 when it differs.",
+      /*min_value=*/0, /*max_value=*/1);
+}
+
+}  // namespace grpo
