@@ -33,7 +33,8 @@ struct ServerOptions {
 class Server {
  public:
   // AlreadyExists when the port is taken, InvalidArgument for options that do not fit together, files that cannot be
-  // read, or a token other than that of a live server of this process. The services must outlive the server.
+  // read, or a token other than that of a live server of this process. There is at least one service, and they outlive
+  // the server.
   static absl::StatusOr<std::unique_ptr<Server>> Start(const ServerOptions& options,
                                                        const std::vector<grpc::Service*>& services);
   // Health says NOT_SERVING, calls in flight get until the deadline. Idempotent.

@@ -1,0 +1,89 @@
+#include "common/files.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <filesystem>
+#include <string>
+#include <thread>
+
+#include "common/status_testing.h"
+
+namespace grpo {
+namespace {
+
+namespace fs = std::filesystem;
+
+// A fresh folder per test.
+class FilesTest : public ::testing::Test {
+ protected:
+  FilesTest() : folder_(::testing::TempDir() + "/files_test." + std::to_string(::getpid())) {
+    fs::remove_all(folder_);
+    fs::create_directories(folder_);
+  }
+  ~FilesTest() override { fs::remove_all(folder_); }
+
+  int NumFiles() const {
+    return static_cast<int>(std::distance(fs::directory_iterator(folder_), fs::directory_iterator()));
+  }
+
+  const std::string folder_;
+};
+
+TEST_F(FilesTest, WritesAndReadsAnyBytes) {
+  std::string content;
+  for (int i = 0; i < 300'000; ++i) content += static_cast<char>(i * 31);
+  ASSERT_OK(WriteFileAtomically(folder_ + "/a", content));
+  ASSERT_OK_AND_ASSIGN(const std::string read, ReadFile(folder_ + "/a"));
+  EXPECT_EQ(read, content);
+  EXPECT_EQ(NumFiles(), 1) << "the temporary file must be gone";
+}
+
+TEST_F(FilesTest, ReadFileNamesWhatIsWrong) {
+  EXPECT_STATUS(ReadFile(folder_ + "/none"), absl::StatusCode::kNotFound, folder_ + "/none: No such file");
+  ASSERT_OK(WriteFileSynced(folder_ + "/five", "12345"));
+  EXPECT_OK(ReadFile(folder_ + "/five", 5));
+  EXPECT_STATUS(ReadFile(folder_ + "/five", 4), absl::StatusCode::kInvalidArgument, "longer than 4 bytes");
+}
+
+TEST_F(FilesTest, AFailedWriteLeavesTheOldContentAndNoTemporaryFile) {
+  // The target is a folder: the rename fails after the temporary file was written.
+  fs::create_directories(folder_ + "/target");
+  ASSERT_OK(WriteFileSynced(folder_ + "/target/old", "old"));
+  EXPECT_FALSE(WriteFileAtomically(folder_ + "/target", "new").ok());
+  ASSERT_OK_AND_ASSIGN(const std::string old, ReadFile(folder_ + "/target/old"));
+  EXPECT_EQ(old, "old");
+  EXPECT_EQ(NumFiles(), 1);
+  EXPECT_STATUS(WriteFileAtomically(folder_ + "/no/such/folder", "x"), absl::StatusCode::kNotFound, "/no/such/folder");
+}
+
+TEST_F(FilesTest, AReaderSeesTheOldContentOrTheNewNeverAPart) {
+  const std::string path = folder_ + "/shared";
+  const std::string old_content(100'000, 'o'), new_content(150'000, 'n');
+  ASSERT_OK(WriteFileAtomically(path, old_content));
+  std::atomic<bool> done{false};
+  std::thread writer([&] {
+    for (int i = 0; i < 20; ++i) EXPECT_OK(WriteFileAtomically(path, i % 2 == 0 ? new_content : old_content));
+    done = true;
+  });
+  while (!done) {
+    const absl::StatusOr<std::string> read = ReadFile(path);
+    EXPECT_OK(read);
+    if (!read.ok()) break;
+    // Not EXPECT_EQ, which would print it all.
+    EXPECT_TRUE(*read == old_content || *read == new_content) << read->size();
+  }
+  writer.join();
+}
+
+TEST_F(FilesTest, MakeFoldersMakesAllAndRefusesAFileInTheWay) {
+  ASSERT_OK(MakeFolders(folder_ + "/a/b/c"));
+  ASSERT_OK(MakeFolders(folder_ + "/a/b/c"));
+  EXPECT_TRUE(fs::is_directory(folder_ + "/a/b/c"));
+  ASSERT_OK(WriteFileSynced(folder_ + "/file", ""));
+  EXPECT_FALSE(MakeFolders(folder_ + "/file/x").ok());
+}
+
+}  // namespace
+}  // namespace grpo
