@@ -4,19 +4,13 @@
 #include <cmath>
 #include <limits>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
+#include "reward/outcome.h"
 
 namespace grpo {
 
 int64_t CompletionLength(const v1::Completion& completion) {
   return completion.ids_size() - (completion.finish_reason() == v1::FINISH_REASON_STOP ? 1 : 0);
-}
-
-std::string OutcomeName(v1::Outcome outcome) {
-  const std::string name = v1::Outcome_Name(outcome);
-  return absl::AsciiStrToLower(absl::StripPrefix(name, "OUTCOME_"));
 }
 
 std::map<std::string, double> RolloutMetrics(const std::vector<ScoredGroup>& groups) {

@@ -18,9 +18,6 @@ std::map<std::string, double> RolloutMetrics(const std::vector<ScoredGroup>& gro
 // Tokens of a completion, the end-of-sequence token not counted.
 int64_t CompletionLength(const v1::Completion& completion);
 
-// "no_answer" for OUTCOME_NO_ANSWER.
-std::string OutcomeName(v1::Outcome outcome);
-
 }  // namespace grpo
 
 #endif  // GRPO_TRAINER_ALGORITHM_ROLLOUT_METRICS_H_

@@ -1,4 +1,6 @@
 // Next-token cross-entropy: loss = - sum_t ce_weight_t * policy_logprob_t, natural logarithm.
+#include <ATen/TensorOperators.h>
+
 #include "trainer/batch/streams.h"
 #include "trainer/loss/loss.h"
 

@@ -2,6 +2,7 @@
 //   d_t  = ref_logprob_t - policy_logprob_t
 //   loss = sum_t kl_weight_t * (exp(d_t) - d_t - 1)
 // kl_weight holds the coefficient. Departure from TRL 1.13's default: the term is not multiplied by the probability ratio.
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/expm1.h>
 
 #include "trainer/batch/streams.h"

@@ -2,11 +2,11 @@
 #include <algorithm>
 #include <utility>
 
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "common/files.h"
 #include "common/status_macros.h"
 #include "configs/load.h"
+#include "reward/outcome.h"
 #include "trainer/algorithm/rollout_metrics.h"
 #include "trainer/stage/context.h"
 #include "trainer/stage/evaluation.h"
