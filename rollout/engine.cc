@@ -1,0 +1,230 @@
+#include "rollout/engine.h"
+
+#include <ATen/ops/arange.h>
+#include <ATen/ops/from_blob.h>
+#include <c10/core/InferenceMode.h>
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/seeds.h"
+#include "common/status_macros.h"
+#include "model/tensor.h"
+
+namespace grpo {
+namespace {
+
+// Bounds what one request makes the engine allocate before anything is sampled.
+constexpr int32_t kMaxCompletions = 1 << 20;
+
+// A view: `values` must outlive it.
+at::Tensor Int64View(std::vector<int64_t>& values) {
+  return at::from_blob(values.data(), {static_cast<int64_t>(values.size())}, at::kLong);
+}
+
+absl::Status CheckSampling(const v1::SamplingParams& sampling) {
+  if (sampling.num_completions() < 1 || sampling.num_completions() > kMaxCompletions) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("num_completions is ", sampling.num_completions(), "; it must be 1 to ", kMaxCompletions));
+  }
+  if (sampling.max_new_tokens() < 1) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("max_new_tokens is ", sampling.max_new_tokens(), "; it must be at least 1"));
+  }
+  const double temperature = sampling.temperature();
+  if (!std::isfinite(temperature) || temperature < 0 || (temperature > 0 && temperature < kMinTemperature)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("temperature is ", temperature, "; it must be 0 (greedy) or at least ", kMinTemperature));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+Engine::Engine(std::shared_ptr<const Transformer> model, int64_t number, Options options, const Clock& clock)
+    : model_(std::move(model)),
+      number_(number),
+      options_(options),
+      clock_(clock),
+      cache_(model_->config(), options.num_slots, options.max_tokens),
+      slots_(options.num_slots),
+      lengths_(options.num_slots, -1),
+      next_ids_(options.num_slots, 0) {}
+
+absl::Status Engine::Add(GenerateRequest request) {
+  RETURN_IF_ERROR(CheckSampling(request.sampling));
+  const int64_t prompt_tokens = request.prompt_ids.size(), new_tokens = request.sampling.max_new_tokens();
+  if (prompt_tokens == 0) return absl::InvalidArgumentError("the prompt is empty; give at least one token");
+  if (prompt_tokens + new_tokens > options_.max_tokens) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the prompt has ", prompt_tokens, " tokens and up to ", new_tokens, " new ones follow, but the context holds ",
+                     options_.max_tokens, "; shorten the prompt, lower max_new_tokens, or raise rollout_worker.context_tokens ",
+                     "(at most the policy's max_positions, ", model_->config().max_positions, ")"));
+  }
+  for (const uint32_t id : request.prompt_ids) {
+    if (id >= model_->config().vocab_size) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("the prompt holds token ", id, ", but the policy's vocabulary has ", model_->config().vocab_size));
+    }
+  }
+  auto group = std::make_unique<Group>();
+  group->request = std::move(request);
+  group->completions.resize(group->request.sampling.num_completions());
+  for (int32_t i = 0; i < static_cast<int32_t>(group->completions.size()); ++i) {
+    group->completions[i].set_index(i);
+    group->completions[i].set_logprob_kind(v1::LOGPROB_KIND_FULL);
+  }
+  groups_.push_back(std::move(group));
+  return absl::OkStatus();
+}
+
+void Engine::Cancel(int64_t id) {
+  for (int64_t slot = 0; slot < options_.num_slots; ++slot) {
+    if (slots_[slot].group != nullptr && slots_[slot].group->request.id == id) Release(slot);
+  }
+  std::erase_if(groups_, [id](const std::unique_ptr<Group>& group) { return group->request.id == id; });
+}
+
+void Engine::SwapWeights(std::shared_ptr<const Transformer> model, int64_t number) {
+  model_ = std::move(model);
+  number_ = number;
+}
+
+absl::StatusOr<std::vector<GenerateResult>> Engine::Step() {
+  return TorchGuard([&]() -> absl::StatusOr<std::vector<GenerateResult>> {
+    const c10::InferenceMode without_autograd;
+    absl::Status status = Admit();
+    if (status.ok()) status = DecodeStep();
+    if (!status.ok()) return Annotate(status, absl::StrCat("sampling with version ", number_, " of the policy"));
+    return TakeWhole();
+  });
+}
+
+absl::Status Engine::Admit() {
+  std::vector<int64_t> free;
+  for (int64_t slot = 0; slot < options_.num_slots; ++slot) {
+    if (slots_[slot].group == nullptr) free.push_back(slot);
+  }
+  size_t next = 0;
+  for (const std::unique_ptr<Group>& group : groups_) {
+    const int64_t wanted = static_cast<int64_t>(group->completions.size()) - group->num_admitted;
+    const int64_t count = std::min<int64_t>(wanted, free.size() - next);
+    if (count == 0) continue;
+    RETURN_IF_ERROR(Prefill(*group, {free.begin() + next, free.begin() + next + count}));
+    next += count;
+    if (next == free.size()) break;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Engine::Prefill(Group& group, const std::vector<int64_t>& slots) {
+  if (group.num_admitted == 0) group.started = clock_.Now();
+  std::vector<int64_t> ids(group.request.prompt_ids.begin(), group.request.prompt_ids.end());
+  const int64_t num_tokens = ids.size();
+  PrefillAttention attention(&cache_, {num_tokens}, {slots[0]});
+  const at::Tensor hidden = model_->Forward(Int64View(ids), at::arange(num_tokens, at::kLong), attention);  // [P, D]
+  if (slots.size() > 1) cache_.CopyPrefix(slots[0], {slots.begin() + 1, slots.end()}, num_tokens);
+  for (const int64_t slot : slots) {
+    slots_[slot] = {.group = &group, .index = group.num_admitted++};
+    lengths_[slot] = num_tokens;
+  }
+  // The last token of the prompt predicts the first of every completion.
+  const at::Tensor logits = model_->Logits(hidden.narrow(0, num_tokens - 1, 1));  // [1, V]
+  return SampleInto(logits, std::vector<int64_t>(slots.size(), 0), slots);
+}
+
+absl::Status Engine::DecodeStep() {
+  std::vector<int64_t> running;
+  for (int64_t slot = 0; slot < options_.num_slots; ++slot) {
+    if (slots_[slot].group != nullptr) running.push_back(slot);
+  }
+  if (running.empty()) return absl::OkStatus();
+  std::vector<int64_t> positions = lengths_;
+  for (int64_t& position : positions) position = std::max<int64_t>(position, 0);  // idle slots
+  DecodeAttention attention(&cache_, &lengths_);
+  const at::Tensor hidden = model_->Forward(Int64View(next_ids_), Int64View(positions), attention);  // [S, D]
+  const at::Tensor logits = model_->Logits(hidden);                                                  // [S, V]
+  for (const int64_t slot : running) ++lengths_[slot];
+  return SampleInto(logits, running, running);
+}
+
+absl::Status Engine::SampleInto(const at::Tensor& logits, const std::vector<int64_t>& rows,
+                                const std::vector<int64_t>& slots) {
+  std::vector<Draw> draws(slots.size());
+  for (size_t i = 0; i < slots.size(); ++i) {
+    const auto& [group, index] = slots_[slots[i]];
+    draws[i] = {.row = rows[i],
+                .temperature = group->request.sampling.temperature(),
+                .seed = SampleSeed(group->request.seed, index),
+                .token_index = static_cast<uint64_t>(group->completions[index].ids_size())};
+  }
+  ASSIGN_OR_RETURN(const std::vector<SampledToken> tokens, Sample(logits, draws));
+  num_tokens_generated_ += tokens.size();
+  for (size_t i = 0; i < slots.size(); ++i) {
+    const auto& [group, index] = slots_[slots[i]];
+    next_ids_[slots[i]] = tokens[i].id;
+    if (Append(group->completions[index], tokens[i], group->request.sampling.max_new_tokens())) {
+      ++group->num_finished;
+      Release(slots[i]);
+    }
+  }
+  return absl::OkStatus();
+}
+
+bool Engine::Append(v1::Completion& completion, const SampledToken& token, int32_t max_new_tokens) const {
+  completion.add_ids(token.id);
+  completion.add_sample_logprob(token.sample_logprob);
+  if (completion.spans().empty() || completion.spans().rbegin()->policy_number() != number_) {
+    v1::Span* span = completion.add_spans();
+    span->set_policy_number(number_);
+    span->set_source(v1::SPAN_SOURCE_POLICY);
+    span->set_trainable(true);
+  }
+  v1::Span& span = *completion.mutable_spans()->rbegin();
+  span.set_num_tokens(span.num_tokens() + 1);
+
+  const std::vector<int64_t>& ends = model_->config().eos_token_ids;
+  if (std::find(ends.begin(), ends.end(), int64_t{token.id}) != ends.end()) {
+    completion.set_finish_reason(v1::FINISH_REASON_STOP);
+    return true;
+  }
+  if (completion.ids_size() == max_new_tokens) {
+    completion.set_finish_reason(v1::FINISH_REASON_LENGTH);
+    return true;
+  }
+  return false;
+}
+
+void Engine::Release(int64_t slot) {
+  slots_[slot] = {};
+  lengths_[slot] = -1;
+  next_ids_[slot] = 0;
+}
+
+std::vector<GenerateResult> Engine::TakeWhole() {
+  std::vector<GenerateResult> whole;
+  std::erase_if(groups_, [&](const std::unique_ptr<Group>& group) {
+    if (group->num_finished < static_cast<int64_t>(group->completions.size())) return false;
+    whole.push_back({.id = group->request.id,
+                     .completions = std::move(group->completions),
+                     .generate_seconds = absl::ToDoubleSeconds(clock_.Now() - group->started)});
+    return true;
+  });
+  return whole;
+}
+
+int64_t Engine::num_free_slots() const {
+  return std::count_if(slots_.begin(), slots_.end(), [](const Slot& slot) { return slot.group == nullptr; });
+}
+
+int64_t Engine::num_unfinished() const {
+  int64_t count = 0;
+  for (const std::unique_ptr<Group>& group : groups_) {
+    count += static_cast<int64_t>(group->completions.size()) - group->num_finished;
+  }
+  return count;
+}
+
+}  // namespace grpo

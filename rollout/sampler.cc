@@ -1,0 +1,137 @@
+#include "rollout/sampler.h"
+
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "absl/strings/str_cat.h"
+#include "common/seeds.h"
+#include "common/status_macros.h"
+#include "model/simd.h"
+#include "model/tensor.h"
+
+namespace grpo {
+namespace {
+
+using simd::Floats;
+using simd::kLanes;
+
+// Weights are summed in float inside a block and in double over blocks; the scan skips whole blocks.
+constexpr int64_t kBlock = 16 * kLanes;
+// Below this many logits a second thread costs more than it brings.
+constexpr int64_t kLogitsPerThread = 32768;
+// simd::Exp is exact down to here; a token further below the largest has weight 0 and is never drawn.
+constexpr float kLowestExponent = -87.0f;
+
+// The largest of size >= 1 logits; NaN when one is not finite (x * 0 is 0 for finite x only).
+GRPO_SIMD_CLONES float MaxIfFinite(const float* logits, int64_t size) {
+  const Floats nothing = simd::Fill(-std::numeric_limits<float>::infinity());
+  Floats largest = nothing, poison = {};
+  for (int64_t i = 0; i < size; i += kLanes) {
+    const Floats x = simd::Load(logits + i, std::min(kLanes, size - i));
+    largest = simd::Max(simd::FirstLanes(size - i) ? x : nothing, largest);
+    poison += x * 0.0f;
+  }
+  float result = largest[0];
+  for (int64_t lane = 1; lane < kLanes; ++lane) result = std::max(result, largest[lane]);
+  return result + simd::Sum(poison);
+}
+
+// Writes exp((logit - max) * scale) to weights and returns their sum.
+GRPO_SIMD_CLONES float BlockWeights(const float* logits, int64_t size, float max, float scale, float* weights) {
+  Floats sum = {};
+  for (int64_t i = 0; i < size; i += kLanes) {
+    const int64_t count = std::min(kLanes, size - i);
+    const Floats x = (simd::Load(logits + i, count) - max) * scale;
+    const Floats weight = simd::FirstLanes(count) && x >= kLowestExponent ? simd::Exp(x) : Floats{};
+    sum += weight;
+    simd::Store(weights + i, weight, count);
+  }
+  return simd::Sum(sum);
+}
+
+absl::Status NotFinite(absl::Span<const float> logits) {
+  const auto bad = std::find_if(logits.begin(), logits.end(), [](float x) { return !std::isfinite(x); });
+  return absl::InvalidArgumentError(absl::StrCat("the logit of token ", bad - logits.begin(), " is ", *bad));
+}
+
+// The first i at which the running sum of weights exceeds `target`. Where rounding leaves the target beyond the last sum, the last
+// token that has weight is taken: never one of weight 0, never the end.
+int64_t ScanBlock(const float* weights, int64_t size, double target) {
+  double sum = 0;
+  int64_t last = 0;
+  for (int64_t i = 0; i < size; ++i) {
+    if (weights[i] == 0) continue;
+    last = i;
+    sum += weights[i];
+    if (sum > target) break;
+  }
+  return last;
+}
+
+}  // namespace
+
+absl::StatusOr<SampledToken> SampleRow(absl::Span<const float> logits, double temperature, double uniform) {
+  const float max = MaxIfFinite(logits.data(), logits.size());
+  if (std::isnan(max)) return NotFinite(logits);
+  const bool greedy = temperature == 0;
+  const double scale = greedy ? 1.0 : 1.0 / temperature;
+  const int64_t size = logits.size(), num_blocks = (size + kBlock - 1) / kBlock;
+
+  // Kept between calls, so that a decode step allocates nothing.
+  static thread_local std::vector<float> weights, block_sums;
+  weights.resize(size);
+  block_sums.resize(num_blocks);
+  double total = 0;
+  for (int64_t block = 0; block < num_blocks; ++block) {
+    const int64_t begin = block * kBlock;
+    block_sums[block] = BlockWeights(&logits[begin], std::min(kBlock, size - begin), max, static_cast<float>(scale), &weights[begin]);
+    total += block_sums[block];
+  }
+
+  int64_t id = 0;
+  if (greedy) {
+    id = std::find(logits.begin(), logits.end(), max) - logits.begin();
+  } else {
+    // Below total, and the same additions in the same order as for total: some block's running sum exceeds it.
+    const double target = std::min(uniform * total, std::nextafter(total, 0.0));
+    double before = 0;
+    int64_t block = 0;
+    while (before + block_sums[block] <= target) before += block_sums[block++];
+    const int64_t begin = block * kBlock;
+    id = begin + ScanBlock(&weights[begin], std::min(kBlock, size - begin), target - before);
+  }
+  const double logprob = (static_cast<double>(logits[id]) - max) * scale - std::log(total);
+  return SampledToken{.id = static_cast<uint32_t>(id), .sample_logprob = static_cast<float>(logprob)};
+}
+
+absl::StatusOr<std::vector<SampledToken>> Sample(const at::Tensor& logits, absl::Span<const Draw> draws) {
+  RETURN_IF_ERROR(ExpectShape(logits, {-1, -1}, "logits"));
+  if (logits.scalar_type() != at::kFloat || !logits.is_contiguous() || !logits.device().is_cpu()) {
+    return absl::InvalidArgumentError("logits must be contiguous float32 on the CPU");
+  }
+  const int64_t vocab_size = logits.size(1), num_draws = draws.size();
+  const float* data = logits.const_data_ptr<float>();
+  std::vector<SampledToken> tokens(num_draws);
+  // Each draw writes its own; the first in order is reported, whichever thread came first.
+  std::vector<absl::Status> errors(num_draws);
+  const int64_t grain = std::max<int64_t>(1, kLogitsPerThread / std::max<int64_t>(1, vocab_size));
+  at::parallel_for(0, num_draws, grain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const Draw& draw = draws[i];
+      const absl::Span<const float> row(data + draw.row * vocab_size, vocab_size);
+      absl::StatusOr<SampledToken> token = SampleRow(row, draw.temperature, UniformAt(draw.seed, draw.token_index));
+      if (token.ok()) {
+        tokens[i] = *token;
+      } else {
+        errors[i] = Annotate(token.status(), absl::StrCat("row ", draw.row));
+      }
+    }
+  });
+  for (const absl::Status& error : errors) RETURN_IF_ERROR(error);
+  return tokens;
+}
+
+}  // namespace grpo

@@ -1,0 +1,49 @@
+// From logits to token ids: inverse CDF with one uniform number a row, and the log-probability of what was drawn.
+//
+//   p_i = exp((logit_i - max) / temperature) / sum_j exp((logit_j - max) / temperature)     over the full vocabulary
+//   the drawn id is the first i with  sum_{j <= i} p_j > uniform
+//
+// Temperature 0 takes the first largest logit, and its log-probability is that of the distribution at temperature 1.
+#ifndef GRPO_ROLLOUT_SAMPLER_H_
+#define GRPO_ROLLOUT_SAMPLER_H_
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+
+namespace grpo {
+
+// Lowest temperature above 0: below it (logit - max) / temperature leaves float's range.
+inline constexpr double kMinTemperature = 1e-6;
+
+struct SampledToken {
+  uint32_t id = 0;
+  // Natural logarithm; finite.
+  float sample_logprob = 0;
+};
+
+// One draw from a row of logits; several draws may read the same row.
+struct Draw {
+  int64_t row = 0;
+  // 0, or at least kMinTemperature.
+  double temperature = 1;
+  // SampleSeed of the completion, and the token's position in it: the draw uses UniformAt(seed, token_index).
+  uint64_t seed = 0;
+  uint64_t token_index = 0;
+};
+
+// One draw. `logits` [V], V >= 1; `uniform` in [0, 1). InvalidArgument names the first logit that is not finite. Never draws a
+// token whose probability is below e^-87 of the largest one's. Pure: a row gives the same bits wherever it lies. Thread-safe.
+absl::StatusOr<SampledToken> SampleRow(absl::Span<const float> logits, double temperature, double uniform);
+
+// All draws, in their order, on torch's threads. logits [R, V] float32, contiguous, on the CPU. InvalidArgument names the row.
+absl::StatusOr<std::vector<SampledToken>> Sample(const at::Tensor& logits, absl::Span<const Draw> draws);
+
+}  // namespace grpo
+
+#endif  // GRPO_ROLLOUT_SAMPLER_H_

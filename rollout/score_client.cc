@@ -1,0 +1,94 @@
+#include "rollout/score_client.h"
+
+#include <cmath>
+#include <thread>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "common/rpc/status.h"
+#include "common/status_macros.h"
+
+namespace grpo {
+namespace {
+
+using ScoreStream = grpc::ClientReaderWriter<v1::ScoreRequest, v1::ScoreResponse>;
+
+void SendGroup(ScoreStream& stream, const v1::RewardProfileRef& profile, const v1::Prompt& prompt,
+               const std::vector<v1::Completion>& completions) {
+  v1::ScoreRequest header;
+  *header.mutable_header()->mutable_profile() = profile;
+  *header.mutable_header()->mutable_prompt() = prompt;
+  // A failed write means that the stream broke; Finish says why.
+  bool open = stream.Write(header);
+  for (size_t i = 0; open && i < completions.size(); ++i) {
+    v1::ScoreRequest request;
+    request.mutable_completion()->set_index(static_cast<int32_t>(i));
+    request.mutable_completion()->set_text(completions[i].text());
+    open = stream.Write(request);
+  }
+  stream.WritesDone();
+}
+
+// Puts the answer in its place, or says what is wrong with it.
+absl::Status TakeAnswer(v1::ScoreResponse& answer, std::vector<v1::Score>& scores) {
+  const int64_t index = answer.index();
+  if (index < 0 || index >= static_cast<int64_t>(scores.size())) {
+    return absl::InternalError(absl::StrCat("answered for completion ", index, " of ", scores.size()));
+  }
+  if (scores[index].outcome() != v1::OUTCOME_UNSPECIFIED) {
+    return absl::InternalError(absl::StrCat("answered twice for completion ", index));
+  }
+  if (answer.score().outcome() == v1::OUTCOME_UNSPECIFIED || !std::isfinite(answer.score().value())) {
+    return absl::InternalError(absl::StrCat("answered for completion ", index, " with outcome ", answer.score().outcome(),
+                                            " and value ", answer.score().value()));
+  }
+  scores[index] = std::move(*answer.mutable_score());
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<ScoreClient>> ScoreClient::Create(const std::vector<std::string>& addresses,
+                                                                 const rpc::ClientOptions& options,
+                                                                 absl::Duration deadline, InFlightCalls* calls) {
+  if (addresses.empty()) return absl::InvalidArgumentError("no reward server was given; pass --reward HOST:PORT");
+  std::vector<Server> servers;
+  for (const std::string& address : addresses) {
+    ASSIGN_OR_RETURN(std::shared_ptr<rpc::Client> client, rpc::Client::Create(address, options));
+    std::unique_ptr<v1::RewardService::Stub> stub = v1::RewardService::NewStub(client->channel());
+    servers.push_back({.client = std::move(client), .stub = std::move(stub)});
+  }
+  return std::unique_ptr<ScoreClient>(new ScoreClient(std::move(servers), deadline, calls));
+}
+
+absl::StatusOr<std::vector<v1::Score>> ScoreClient::Score(const v1::RewardProfileRef& profile, const v1::Prompt& prompt,
+                                                          const std::vector<v1::Completion>& completions) {
+  const Server& server = servers_[turn_++ % servers_.size()];
+  grpc::ClientContext context;
+  server.client->Prepare(context, deadline_);
+  const InFlightCalls::Scope scope(calls_, &context);
+  const std::unique_ptr<ScoreStream> stream = server.stub->Score(&context);
+
+  // Written beside reading: a server may answer while it reads, and with both buffers full each would wait for the other.
+  std::thread writer([&] { SendGroup(*stream, profile, prompt, completions); });
+  std::vector<v1::Score> scores(completions.size());
+  size_t num_answers = 0;
+  absl::Status wrong;
+  v1::ScoreResponse answer;
+  while (stream->Read(&answer)) {
+    ++num_answers;
+    wrong.Update(TakeAnswer(answer, scores));
+  }
+  writer.join();
+  absl::Status status = rpc::FromGrpc(stream->Finish());
+  status.Update(wrong);
+  if (status.ok() && num_answers != completions.size()) {
+    status = absl::InternalError(absl::StrCat("answered for ", num_answers, " of ", completions.size(), " completions"));
+  }
+  const bool unreachable = absl::IsUnavailable(status);
+  RETURN_IF_ERROR(Annotate(status, absl::StrCat("reward server ", server.client->address(), unreachable ? " unreachable" : "")));
+  return scores;
+}
+
+}  // namespace grpo

@@ -1,0 +1,227 @@
+#include "rollout/session.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/log.h"
+#include "common/rpc/status.h"
+#include "common/status_macros.h"
+#include "common/version.h"
+
+namespace grpo {
+namespace {
+
+constexpr absl::Duration kCallDeadline = absl::Seconds(5);
+
+// Refusals that trying again does not cure: another run or configuration, another wire contract, a wrong token.
+bool IsRefusal(const absl::Status& status) {
+  return absl::IsFailedPrecondition(status) || absl::IsInvalidArgument(status) || absl::IsUnauthenticated(status) ||
+         absl::IsPermissionDenied(status);
+}
+
+bool SameKey(const v1::LeaseKey& a, const v1::LeaseKey& b) {
+  return a.group_index() == b.group_index() && a.attempt() == b.attempt() && a.epoch() == b.epoch() && a.stage() == b.stage();
+}
+
+}  // namespace
+
+std::string LeaseName(const v1::LeaseKey& key) {
+  return absl::StrCat(key.stage(), "/", key.group_index(), " attempt ", key.attempt(), " epoch ", key.epoch());
+}
+
+Session::Session(std::shared_ptr<rpc::Client> client, Identity identity)
+    : client_(std::move(client)), stub_(v1::Coordinator::NewStub(client_->channel())), identity_(std::move(identity)) {
+  thread_ = std::thread([this] { Loop(); });
+}
+
+Session::~Session() {
+  End(absl::OkStatus());
+  thread_.join();
+}
+
+std::string Session::WorkerId() {
+  absl::MutexLock lock(&mutex_, absl::Condition(this, &Session::EndedOrRegistered));
+  return ended_ ? "" : worker_id_;
+}
+
+bool Session::Forgotten(const absl::Status& answer, const std::string& worker_id) {
+  if (!absl::IsNotFound(answer) && !absl::IsUnauthenticated(answer)) return false;
+  absl::MutexLock lock(&mutex_);
+  // Somebody else may have met the same answer before, and the thread may have registered since.
+  if (worker_id_ == worker_id) {
+    worker_id_.clear();
+    wake_ = true;
+  }
+  return true;
+}
+
+void Session::End(absl::Status why) {
+  {
+    absl::MutexLock lock(&mutex_);
+    if (ended_) return;
+    ended_ = true;
+    status_ = std::move(why);
+  }
+  calls_.CancelAll();
+}
+
+bool Session::ended() const {
+  absl::MutexLock lock(&mutex_);
+  return ended_;
+}
+
+bool Session::WaitForEnd(absl::Duration timeout) const {
+  absl::MutexLock lock(&mutex_);
+  return mutex_.AwaitWithTimeout(absl::Condition(&ended_), timeout);
+}
+
+absl::Status Session::status() const {
+  absl::MutexLock lock(&mutex_);
+  return status_;
+}
+
+void Session::Track(int64_t id, const v1::LeaseKey& key) {
+  absl::MutexLock lock(&mutex_);
+  active_[id] = key;
+}
+
+void Session::Forget(int64_t id) {
+  absl::MutexLock lock(&mutex_);
+  active_.erase(id);
+  if (blocked_.erase(id) > 0 && blocked_.empty()) wake_ = true;
+}
+
+bool Session::IsActive(int64_t id) const {
+  absl::MutexLock lock(&mutex_);
+  return active_.contains(id);
+}
+
+std::vector<int64_t> Session::TakeLost() {
+  absl::MutexLock lock(&mutex_);
+  return std::exchange(lost_, {});
+}
+
+void Session::SetBlocked(int64_t id, const std::string& reason) {
+  absl::MutexLock lock(&mutex_);
+  if (!active_.contains(id)) return;
+  if (blocked_.empty()) wake_ = true;
+  const auto [blocked, added] = blocked_.try_emplace(id);
+  blocked->second.reason = reason;
+  if (added) blocked->second.since = Clock::Real().Now();
+}
+
+void Session::ClearBlocked(int64_t id) {
+  absl::MutexLock lock(&mutex_);
+  if (blocked_.erase(id) > 0 && blocked_.empty()) wake_ = true;
+}
+
+void Session::SetHeld(const v1::PolicyRef& policy, const std::string& digest) {
+  absl::MutexLock lock(&mutex_);
+  held_policy_ = policy;
+  held_digest_ = digest;
+}
+
+void Session::AddTokens(int64_t count) {
+  absl::MutexLock lock(&mutex_);
+  num_tokens_ += count;
+}
+
+void Session::Loop() {
+  rpc::Backoff backoff;
+  bool reported = false;
+  while (!ended()) {
+    bool registered;
+    {
+      absl::MutexLock lock(&mutex_);
+      registered = !worker_id_.empty();
+      wake_ = false;
+    }
+    const absl::Status status = registered ? Heartbeat() : Register();
+    if (status.ok()) {
+      if (reported) spdlog::info("the coordinator at {} answers again", client_->address());
+      reported = false;
+      backoff.Reset();
+      absl::MutexLock lock(&mutex_);
+      mutex_.AwaitWithTimeout(absl::Condition(this, &Session::EndedOrWoken), interval_);
+      continue;
+    }
+    if (!registered && IsRefusal(status)) {
+      End(Annotate(status, absl::StrCat("the coordinator at ", client_->address(), " refused this worker")));
+      return;
+    }
+    if (!reported && !ended()) {
+      spdlog::warn("the coordinator at {} does not answer, trying again: {}", client_->address(), status.ToString());
+      reported = true;
+    }
+    WaitForEnd(backoff.Next());
+  }
+}
+
+absl::Status Session::Register() {
+  v1::RegisterRequest request;
+  request.set_protocol_version(kProtocolVersion);
+  request.set_build(kBuild);
+  request.set_run_id(identity_.run_id);
+  request.set_config_sha256(identity_.config_sha256);
+  request.set_role("rollout_worker");
+  request.set_worker_name(identity_.worker_name);
+  request.set_worker_attempt(identity_.worker_attempt);
+  grpc::ClientContext context;
+  client_->Prepare(context, kCallDeadline);
+  const InFlightCalls::Scope scope(&calls_, &context);
+  v1::RegisterResponse response;
+  RETURN_IF_ERROR(rpc::FromGrpc(stub_->Register(&context, request, &response)));
+  if (response.worker_id().empty()) return absl::InternalError("the coordinator answered Register without a worker_id");
+  spdlog::info("registered as {} in run {} (epoch {})", response.worker_id(), response.run_id(), response.epoch());
+  absl::MutexLock lock(&mutex_);
+  worker_id_ = response.worker_id();
+  interval_ = absl::Milliseconds(std::max<int64_t>(1, response.heartbeat_interval_ms()));
+  return absl::OkStatus();
+}
+
+v1::HeartbeatRequest Session::MakeHeartbeat() const {
+  v1::HeartbeatRequest request;
+  absl::MutexLock lock(&mutex_);
+  request.set_worker_id(worker_id_);
+  for (const auto& [id, key] : active_) *request.add_active() = key;
+  if (!held_digest_.empty()) *request.mutable_held_policy() = held_policy_;
+  request.set_held_digest(held_digest_);
+  request.set_num_tokens_generated(num_tokens_);
+  const auto oldest = std::min_element(blocked_.begin(), blocked_.end(), [](const auto& a, const auto& b) {
+    return a.second.since < b.second.since;
+  });
+  if (oldest != blocked_.end()) {
+    request.set_blocked_reason(oldest->second.reason);
+    request.set_blocked_for_ms(absl::ToInt64Milliseconds(Clock::Real().Now() - oldest->second.since));
+  }
+  return request;
+}
+
+absl::Status Session::Heartbeat() {
+  const v1::HeartbeatRequest request = MakeHeartbeat();
+  grpc::ClientContext context;
+  client_->Prepare(context, kCallDeadline);
+  const InFlightCalls::Scope scope(&calls_, &context);
+  v1::HeartbeatResponse response;
+  const absl::Status status = rpc::FromGrpc(stub_->Heartbeat(&context, request, &response));
+  if (Forgotten(status, request.worker_id())) return absl::OkStatus();  // and the loop registers at once
+  RETURN_IF_ERROR(status);
+  if (response.run_ended()) {
+    spdlog::info("the run has ended");
+    End(absl::OkStatus());
+    return absl::OkStatus();
+  }
+  absl::MutexLock lock(&mutex_);
+  for (const v1::LeaseKey& key : response.lost()) {
+    const auto lost = std::find_if(active_.begin(), active_.end(), [&](const auto& entry) { return SameKey(entry.second, key); });
+    if (lost == active_.end()) continue;
+    spdlog::info("lease {} went to another worker", LeaseName(key));
+    lost_.push_back(lost->first);
+    blocked_.erase(lost->first);
+    active_.erase(lost);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace grpo

@@ -1,0 +1,114 @@
+// A worker's membership in a run: registers it, renews its leases by heartbeats, tells what blocks it, and says when it is to end.
+//
+// One thread of its own, on a channel of its own, does all registering and all heartbeats: neither a long decode step nor a slow pull
+// of weights makes a worker look dead. It survives the coordinator: whoever meets an unknown worker_id says so, and the thread
+// registers again while leases, weights and results are kept.
+#ifndef GRPO_ROLLOUT_SESSION_H_
+#define GRPO_ROLLOUT_SESSION_H_
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "common/clock.h"
+#include "common/rpc/client.h"
+#include "proto/coordinator.grpc.pb.h"
+#include "rollout/in_flight_calls.h"
+
+namespace grpo {
+
+// "r1_zero/17 attempt 2 epoch 1", for messages.
+std::string LeaseName(const v1::LeaseKey& key);
+
+// Thread-safe.
+class Session {
+ public:
+  // What the worker says of itself; empty run_id and config_sha256 join whatever run is served.
+  struct Identity {
+    std::string run_id, config_sha256, worker_name;
+    int32_t worker_attempt = 1;
+  };
+
+  // `client`: the channel for registering and heartbeats. Starts the thread.
+  Session(std::shared_ptr<rpc::Client> client, Identity identity);
+  // Ends the session and joins the thread.
+  ~Session();
+
+  // Waits for the registration; empty once the session has ended.
+  std::string WorkerId();
+  // True for the answers that mean "register again" (NOT_FOUND, UNAUTHENTICATED): then the thread does, and WorkerId() waits for it.
+  bool Forgotten(const absl::Status& answer, const std::string& worker_id);
+
+  // Ends the session: calls in flight are cancelled, everybody who waits returns. The first status stays.
+  void End(absl::Status why);
+  bool ended() const;
+  // Sleeps at most `timeout`; true as soon as the session has ended.
+  bool WaitForEnd(absl::Duration timeout) const;
+  // OK while it lasts and after the run's end; otherwise why it ended: FailedPrecondition (refused), or what End was given.
+  absl::Status status() const;
+
+  // A lease is renewed by every heartbeat from Track to Forget. `id` is the caller's own.
+  void Track(int64_t id, const v1::LeaseKey& key);
+  void Forget(int64_t id);
+  // False after Forget, and once the coordinator has given the lease to another.
+  bool IsActive(int64_t id) const;
+  // Leases that were lost since the last call.
+  std::vector<int64_t> TakeLost();
+
+  // Why lease `id` cannot go on; heartbeats report the oldest of these, from the first SetBlocked on. Forget clears it too.
+  void SetBlocked(int64_t id, const std::string& reason);
+  void ClearBlocked(int64_t id);
+
+  // The weights that the worker holds now, and the tokens it sampled since the last call.
+  void SetHeld(const v1::PolicyRef& policy, const std::string& digest);
+  void AddTokens(int64_t count);
+
+  // Every call on behalf of the worker registers here.
+  InFlightCalls& calls() { return calls_; }
+
+ private:
+  struct Blocked {
+    std::string reason;
+    absl::Duration since;
+  };
+
+  void Loop();
+  absl::Status Register();
+  absl::Status Heartbeat();
+  v1::HeartbeatRequest MakeHeartbeat() const;
+  bool EndedOrWoken() const ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return ended_ || wake_; }
+  bool EndedOrRegistered() const ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return ended_ || !worker_id_.empty(); }
+
+  const std::shared_ptr<rpc::Client> client_;
+  const std::unique_ptr<v1::Coordinator::Stub> stub_;
+  const Identity identity_;
+  InFlightCalls calls_;
+
+  mutable absl::Mutex mutex_;
+  bool ended_ ABSL_GUARDED_BY(mutex_) = false;
+  absl::Status status_ ABSL_GUARDED_BY(mutex_);
+  // Set to send a heartbeat (or to register) at once.
+  bool wake_ ABSL_GUARDED_BY(mutex_) = false;
+  // Empty while not registered.
+  std::string worker_id_ ABSL_GUARDED_BY(mutex_);
+  absl::Duration interval_ ABSL_GUARDED_BY(mutex_) = absl::Seconds(1);
+  std::map<int64_t, v1::LeaseKey> active_ ABSL_GUARDED_BY(mutex_);
+  std::vector<int64_t> lost_ ABSL_GUARDED_BY(mutex_);
+  std::map<int64_t, Blocked> blocked_ ABSL_GUARDED_BY(mutex_);
+  v1::PolicyRef held_policy_ ABSL_GUARDED_BY(mutex_);
+  std::string held_digest_ ABSL_GUARDED_BY(mutex_);
+  int64_t num_tokens_ ABSL_GUARDED_BY(mutex_) = 0;
+
+  std::thread thread_;
+};
+
+}  // namespace grpo
+
+#endif  // GRPO_ROLLOUT_SESSION_H_

@@ -1,0 +1,81 @@
+// Takes finished groups from the engine's thread, has them scored and hands them in, so that decoding goes on meanwhile.
+#ifndef GRPO_ROLLOUT_SUBMITTER_H_
+#define GRPO_ROLLOUT_SUBMITTER_H_
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "common/rpc/client.h"
+#include "proto/coordinator.grpc.pb.h"
+#include "rollout/score_client.h"
+#include "rollout/session.h"
+
+namespace grpo {
+
+// A group that the engine is done with.
+struct FinishedGroup {
+  // The session's id of the lease.
+  int64_t lease_id = 0;
+  v1::Lease lease;
+  // What Submit's header carries (proto/coordinator.proto).
+  std::string policy_digest;
+  std::vector<uint32_t> prompt_ids;
+  double generate_seconds = 0;
+  // Empty when `error` is set: the group can never be produced.
+  std::vector<v1::Completion> completions;
+  std::string error;
+};
+
+// Thread-safe. Owns threads that each carry one group at a time: score until a reward server has answered for all of it, then submit
+// until the coordinator has taken or refused it. A server that is away holds the group, with its lease renewed and the reason in the
+// heartbeats; nothing is ever scored by default. A group whose lease was lost is dropped.
+class Submitter {
+ public:
+  // `session` must outlive this. `coordinator`: the channel for submissions.
+  Submitter(Session* session, std::shared_ptr<rpc::Client> coordinator, std::unique_ptr<ScoreClient> scorer);
+  // Ends the session and joins the threads; groups that were not handed in are abandoned.
+  ~Submitter();
+
+  void Add(FinishedGroup group);
+  // Waits until fewer than `bound` completions are in here, at most `timeout`; true when so.
+  bool WaitBelow(int64_t bound, absl::Duration timeout) const;
+
+ private:
+  // For Condition.
+  struct Below {
+    const Submitter* submitter;
+    int64_t bound;
+    bool Holds() const ABSL_NO_THREAD_SAFETY_ANALYSIS { return submitter->num_completions_ < bound; }
+  };
+
+  void Loop();
+  void Process(const FinishedGroup& group);
+  // Cancelled when the lease was lost or the session has ended.
+  absl::StatusOr<std::vector<v1::Score>> ScoreUntilDone(const FinishedGroup& group);
+  void SubmitUntilDone(const FinishedGroup& group, const std::vector<v1::Score>& scores, double score_seconds);
+  absl::Status SubmitOnce(v1::SubmitHeader header, const FinishedGroup& group, const std::vector<v1::Score>& scores);
+
+  Session* const session_;
+  const std::shared_ptr<rpc::Client> coordinator_;
+  const std::unique_ptr<v1::Coordinator::Stub> stub_;
+  const std::unique_ptr<ScoreClient> scorer_;
+
+  mutable absl::Mutex mutex_;
+  bool closed_ ABSL_GUARDED_BY(mutex_) = false;
+  std::deque<FinishedGroup> queue_ ABSL_GUARDED_BY(mutex_);
+  // Of queue_ and of the groups that threads carry.
+  int64_t num_completions_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace grpo
+
+#endif  // GRPO_ROLLOUT_SUBMITTER_H_

@@ -1,0 +1,233 @@
+#include "rollout/worker.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/log.h"
+#include "common/rpc/status.h"
+#include "common/status_macros.h"
+#include "model/tensor.h"
+
+namespace grpo {
+namespace {
+
+// How long an idle worker's lease call waits at the coordinator, and what the call may take on top of that.
+constexpr absl::Duration kLongPoll = absl::Seconds(5);
+constexpr absl::Duration kLeaseDeadline = absl::Seconds(5);
+// After an empty answer a worker that is decoding leaves the coordinator alone for this long: about ten decode steps.
+constexpr absl::Duration kBusyPause = absl::Milliseconds(20);
+// Leases are taken for this share of the slots beyond what is running, so that a freed slot finds work at once; more would keep other
+// workers idle at the end of a batch.
+constexpr double kAheadFrac = 0.125;
+// No further leases while this many times the slots wait to be scored: a reward server that is away must not collect the whole run here.
+constexpr int64_t kMaxUnscoredPerSlot = 2;
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Worker>> Worker::Create(const WorkerOptions& options) {
+  ASSIGN_OR_RETURN(std::shared_ptr<rpc::Client> client, rpc::Client::Create(options.coordinator, options.client));
+  ASSIGN_OR_RETURN(std::shared_ptr<rpc::Client> heartbeats, rpc::Client::Create(options.coordinator, options.client));
+  std::unique_ptr<Worker> worker(new Worker(options, client, std::move(heartbeats)));
+  ASSIGN_OR_RETURN(std::unique_ptr<ScoreClient> scorer,
+                   ScoreClient::Create(options.rewards, options.client, absl::Seconds(options.rollout.score_deadline_s),
+                                       &worker->session_.calls()));
+  worker->submitter_ = std::make_unique<Submitter>(&worker->session_, std::move(client), std::move(scorer));
+  return worker;
+}
+
+Worker::Worker(const WorkerOptions& options, std::shared_ptr<rpc::Client> client, std::shared_ptr<rpc::Client> heartbeat_client)
+    : options_(options),
+      client_(std::move(client)),
+      stub_(v1::Coordinator::NewStub(client_->channel())),
+      session_(std::move(heartbeat_client), options.identity) {}
+
+absl::Status Worker::Run() {
+  session_.End(Loop());
+  return session_.status();
+}
+
+void Worker::Stop() { session_.End(absl::AbortedError("stopped before the run's end")); }
+
+absl::Status Worker::Loop() {
+  while (!session_.ended()) {
+    DropLost();
+    Lease();
+    RETURN_IF_ERROR(AdmitPending());
+    if (engine_ != nullptr && !engine_->idle()) RETURN_IF_ERROR(DecodeStep());
+  }
+  return absl::OkStatus();
+}
+
+void Worker::DropLost() {
+  for (const int64_t id : session_.TakeLost()) {
+    if (running_.erase(id) > 0) engine_->Cancel(id);
+    std::erase_if(pending_, [id](const Job& job) { return job.id == id; });
+  }
+}
+
+void Worker::Lease() {
+  const int64_t slots = options_.rollout.slots;
+  const int64_t unfinished = engine_ == nullptr ? 0 : engine_->num_unfinished();
+  const int64_t room = slots + static_cast<int64_t>(kAheadFrac * slots) - unfinished;
+  // Pending leases are there only while they wait for other weights.
+  if (room <= 0 || !pending_.empty()) return;
+  const bool idle = Idle();
+  if (!submitter_->WaitBelow(kMaxUnscoredPerSlot * slots, idle ? kBusyPause : absl::ZeroDuration())) return;
+  if (const absl::Duration pause = next_lease_ - clock_.Now(); pause > absl::ZeroDuration()) {
+    if (idle) session_.WaitForEnd(pause);
+    return;
+  }
+
+  v1::LeaseGroupsRequest request;
+  request.set_worker_id(session_.WorkerId());
+  if (session_.ended()) return;
+  request.set_max_groups(static_cast<int32_t>(room));
+  request.set_max_completions(static_cast<int32_t>(room));
+  const absl::Duration wait = idle ? kLongPoll : absl::ZeroDuration();
+  request.set_wait_ms(absl::ToInt64Milliseconds(wait));
+  grpc::ClientContext context;
+  client_->Prepare(context, wait + kLeaseDeadline);
+  const InFlightCalls::Scope scope(&session_.calls(), &context);
+  v1::LeaseGroupsResponse response;
+  const absl::Status status = rpc::FromGrpc(stub_->LeaseGroups(&context, request, &response));
+  if (!status.ok()) {
+    session_.Forgotten(status, request.worker_id());
+    next_lease_ = clock_.Now() + lease_backoff_.Next();
+    return;
+  }
+  lease_backoff_.Reset();
+  if (response.leases().empty()) next_lease_ = clock_.Now() + (idle ? absl::ZeroDuration() : kBusyPause);
+  TakeLeases(std::move(response));
+}
+
+void Worker::TakeLeases(v1::LeaseGroupsResponse response) {
+  for (v1::Lease& lease : *response.mutable_leases()) {
+    Job job = {.id = next_id_++, .lease = std::move(lease), .prompt_ids = {}};
+    session_.Track(job.id, job.lease.key());
+    pending_.push_back(std::move(job));
+  }
+}
+
+absl::Status Worker::AdmitPending() {
+  while (!pending_.empty() && !session_.ended()) {
+    const Job& next = pending_.front();
+    if (!Holds(next.lease.policy())) {
+      if (engine_ != nullptr && !engine_->idle()) return absl::OkStatus();
+      const absl::Status held = Hold(next);
+      if (absl::IsInternal(held)) return held;
+      if (!held.ok()) {
+        Job job = std::move(pending_.front());
+        pending_.pop_front();
+        if (absl::IsNotFound(held) || absl::IsCancelled(held)) {
+          // Not this group's fault: the lease expires, and the group is leased again with weights that are there.
+          spdlog::info("group {} is dropped: {}", LeaseName(job.lease.key()), std::string(held.message()));
+          session_.Forget(job.id);
+        } else {
+          Fail(std::move(job), std::string(held.message()));
+        }
+        continue;
+      }
+    }
+    Job job = std::move(pending_.front());
+    pending_.pop_front();
+    StartJob(std::move(job));
+  }
+  return absl::OkStatus();
+}
+
+bool Worker::Holds(const v1::PolicyRef& policy) const {
+  return held_.has_value() && held_->manifest.policy().policy_id() == policy.policy_id() &&
+         held_->manifest.policy().number() == policy.number();
+}
+
+absl::Status Worker::Hold(const Job& job) {
+  ASSIGN_OR_RETURN(HeldPolicy pulled, PullPolicy(*client_, job.lease.policy(), job.id, session_));
+  const bool same_architecture =
+      held_.has_value() && held_->manifest.config_json() == pulled.manifest.config_json() && engine_ != nullptr;
+  held_ = std::move(pulled);
+  const v1::WeightsManifest& manifest = held_->manifest;
+  session_.SetHeld(manifest.policy(), manifest.digest());
+  spdlog::info("holding version {} of policy {}, digest {}", manifest.policy().number(), manifest.policy().policy_id(),
+               manifest.digest());
+  if (!same_architecture) return ResetEngine();
+  engine_->SwapWeights(held_->model, manifest.policy().number());
+  return absl::OkStatus();
+}
+
+absl::Status Worker::ResetEngine() {
+  const int64_t max_positions = held_->model->config().max_positions, wanted = options_.rollout.context_tokens;
+  const Engine::Options engine_options = {.num_slots = options_.rollout.slots,
+                                          .max_tokens = wanted == 0 ? max_positions : std::min(wanted, max_positions)};
+  engine_.reset();  // before the new one allocates its cache
+  num_tokens_told_ = 0;
+  return TorchGuard([&] {
+    engine_ = std::make_unique<Engine>(held_->model, held_->manifest.policy().number(), engine_options);
+    return absl::OkStatus();
+  });
+}
+
+void Worker::StartJob(Job job) {
+  if (!session_.IsActive(job.id)) return;
+  absl::StatusOr<std::vector<uint32_t>> ids = held_->tokenizer->Encode(job.lease.prompt().text());
+  absl::Status status = ids.status();
+  if (status.ok()) {
+    job.prompt_ids = *std::move(ids);
+    status = engine_->Add(
+        {.id = job.id, .prompt_ids = job.prompt_ids, .seed = job.lease.seed(), .sampling = job.lease.sampling()});
+  }
+  if (status.ok()) {
+    const int64_t id = job.id;
+    running_.emplace(id, std::move(job));
+  } else {
+    const std::string error = absl::StrCat("prompt ", job.lease.prompt().id(), ": ", status.message());
+    Fail(std::move(job), error);
+  }
+}
+
+absl::Status Worker::DecodeStep() {
+  absl::StatusOr<std::vector<GenerateResult>> whole = engine_->Step();
+  session_.AddTokens(engine_->num_tokens_generated() - num_tokens_told_);
+  num_tokens_told_ = engine_->num_tokens_generated();
+  if (absl::IsInvalidArgument(whole.status())) {
+    // The weights are at fault: any worker would see the same.
+    const std::string error = absl::StrCat("policy ", held_->manifest.policy().policy_id(), ": ", whole.status().message(),
+                                           "; training has diverged: go back to an earlier checkpoint with a lower learning rate");
+    for (auto& [id, job] : running_) Fail(std::move(job), error);
+    running_.clear();
+    return ResetEngine();
+  }
+  RETURN_IF_ERROR(whole.status());
+  for (GenerateResult& result : *whole) Finish(std::move(result));
+  return absl::OkStatus();
+}
+
+void Worker::Finish(GenerateResult result) {
+  Job job = std::move(running_.extract(result.id).mapped());
+  for (v1::Completion& completion : result.completions) {
+    const bool ended = completion.finish_reason() == v1::FINISH_REASON_STOP;
+    std::vector<uint32_t> ids(completion.ids().begin(), completion.ids().end() - (ended ? 1 : 0));
+    completion.set_text(held_->tokenizer->Decode(ids));
+  }
+  submitter_->Add({.lease_id = job.id,
+                   .lease = std::move(job.lease),
+                   .policy_digest = held_->manifest.digest(),
+                   .prompt_ids = std::move(job.prompt_ids),
+                   .generate_seconds = result.generate_seconds,
+                   .completions = std::move(result.completions),
+                   .error = ""});
+}
+
+void Worker::Fail(Job job, const std::string& error) {
+  // Without the digest when it was the weights themselves that could not be used.
+  std::string digest = Holds(job.lease.policy()) ? held_->manifest.digest() : "";
+  submitter_->Add({.lease_id = job.id,
+                   .lease = std::move(job.lease),
+                   .policy_digest = std::move(digest),
+                   .prompt_ids = {},
+                   .generate_seconds = 0,
+                   .completions = {},
+                   .error = error});
+}
+
+}  // namespace grpo

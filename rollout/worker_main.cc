@@ -1,0 +1,101 @@
+// rollout_worker: the process that samples. Flags, configuration, object, run.
+#include <ATen/Parallel.h>
+
+#include <atomic>
+#include <string>
+#include <thread>
+
+#include "CLI/CLI.hpp"
+#include "absl/status/status.h"
+#include "common/exit_codes.h"
+#include "common/files.h"
+#include "common/log.h"
+#include "common/sha256.h"
+#include "common/status_macros.h"
+#include "common/stop_signal.h"
+#include "configs/load.h"
+#include "configs/network_options.h"
+#include "rollout/options.h"
+#include "rollout/worker.h"
+
+namespace grpo {
+namespace {
+
+// The part of a run's configuration that a worker reads; the trainer has checked the rest.
+struct WorkerConfig {
+  RolloutOptions rollout_worker;
+  NetworkOptions network;
+  Section others;
+
+  template <class V>
+  void Visit(V& v) {
+    v("rollout_worker", rollout_worker, {.help = "The processes that sample."});
+    v("network", network, {.help = "Addresses, tokens, TLS."});
+    v.Rest(others);
+  }
+};
+
+struct Flags {
+  std::string config;
+  bool with_parent = false;
+  WorkerOptions worker;
+};
+
+void Declare(CLI::App& app, Flags& flags) {
+  app.add_option("--config", flags.config, "Resolved configuration of the run; the worker reads `rollout_worker` and `network`");
+  app.add_option("--coordinator", flags.worker.coordinator, "HOST:PORT of the trainer")->required();
+  app.add_option("--reward", flags.worker.rewards, "HOST:PORT of a reward server; may be repeated")->required();
+  app.add_option("--run-id", flags.worker.identity.run_id, "Run to join; empty joins the one that is served");
+  app.add_option("--name", flags.worker.identity.worker_name, "Name of this worker, stable over restarts")->default_val("rollout-0");
+  app.add_option("--attempt", flags.worker.identity.worker_attempt, "Counts the starts of this worker")->default_val(1);
+  app.add_flag("--with-parent", flags.with_parent, "Die when the parent process dies");
+}
+
+absl::Status LoadConfig(const std::string& path, WorkerOptions& options) {
+  ASSIGN_OR_RETURN(const std::string content, ReadFile(path));
+  ASSIGN_OR_RETURN(const Section section, ParseConfigText(content, path));
+  WorkerConfig config;
+  RETURN_IF_ERROR(LoadOptions(section, &config));
+  options.identity.config_sha256 = Sha256Hex(content);
+  options.rollout = config.rollout_worker;
+  options.client = config.network.ClientOptions();
+  return absl::OkStatus();
+}
+
+absl::Status Run(Flags& flags) {
+  if (!flags.config.empty()) RETURN_IF_ERROR(LoadConfig(flags.config, flags.worker));
+  at::set_num_threads(static_cast<int>(flags.worker.rollout.threads));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Worker> worker, Worker::Create(flags.worker));
+  std::atomic<bool> done = false;
+  std::thread watch([&] {
+    while (!done && !WaitForStop(absl::Milliseconds(100))) continue;
+    if (!done) worker->Stop();
+  });
+  const absl::Status status = worker->Run();
+  done = true;
+  watch.join();
+  return status;
+}
+
+}  // namespace
+}  // namespace grpo
+
+int main(int argc, char** argv) {
+  grpo::Flags flags;
+  CLI::App app("Samples completions for a run: leases groups from the trainer, has them scored by a reward server, hands them in.");
+  grpo::Declare(app, flags);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? grpo::kExitOk : grpo::kExitUsage;
+  }
+  grpo::InitLogging(flags.worker.identity.worker_name);
+  grpo::InstallStopSignal(flags.with_parent);
+  const absl::Status status = grpo::Run(flags);
+  if (absl::IsAborted(status)) {
+    spdlog::info("{}", std::string(status.message()));
+  } else if (!status.ok()) {
+    spdlog::error("{}", std::string(status.message()));
+  }
+  return grpo::ExitCodeFor(status, grpo::kExitConfig);
+}
