@@ -1,0 +1,42 @@
+// What a configuration will cost, before anything runs: counts of each stage and bytes of each process. Links no torch.
+#ifndef GRPO_TOOLS_GRPOCTL_ESTIMATE_H_
+#define GRPO_TOOLS_GRPOCTL_ESTIMATE_H_
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "model/config.h"
+#include "trainer/run_config.h"
+
+namespace grpo {
+
+// The shape of a policy, through initialize_from. NotFound or InvalidArgument when its files or its chain do not hold
+// one.
+absl::StatusOr<ModelConfig> PolicyShape(const RunConfig& config, const std::string& policy);
+
+// Bytes of one process for one policy, all in float32.
+struct TrainerMemory {
+  // Weights, gradients, two moments of AdamW, and the copy that workers pull.
+  double weights = 0, gradients = 0, optimizer = 0, published = 0;
+  // Kept from forward to backward for one micro-batch: about (10 D + 3 I) numbers per layer and 3 V for the head, per
+  // token.
+  double activations = 0;
+  double Total() const { return weights + gradients + optimizer + published + activations; }
+};
+TrainerMemory EstimateTrainer(const ModelConfig& model, const TrainerOptions& options);
+
+struct WorkerMemory {
+  // Two sets of weights, since new ones arrive while the old are in use; keys and values of slots x context in every
+  // layer.
+  double weights = 0, kv_cache = 0;
+  double Total() const { return weights + kv_cache; }
+};
+WorkerMemory EstimateWorker(const ModelConfig& model, const RolloutOptions& options);
+
+// Tables: each stage's batch arithmetic, each policy's memory. Errors as PolicyShape, and those of the stages' own
+// keys.
+absl::StatusOr<std::string> EstimateText(const RunConfig& config);
+
+}  // namespace grpo
+
+#endif  // GRPO_TOOLS_GRPOCTL_ESTIMATE_H_

@@ -1,0 +1,37 @@
+// grpoctl: runs, watches and controls a training run. Results go to stdout, talk to stderr; exit codes in
+// common/exit_codes.h.
+#include <iostream>
+
+#include "CLI/CLI.hpp"
+#include "common/exit_codes.h"
+#include "common/version.h"
+#include "tools/grpoctl/verb.h"
+
+namespace grpo {
+#define GRPOCTL_VERB(name) void Add##name##Verb(CLI::App& app, int* exit_code);
+#include "tools/grpoctl/verbs.inc"
+#undef GRPOCTL_VERB
+}  // namespace grpo
+
+int main(int argc, char** argv) {
+  CLI::App app("Reinforcement learning of language models from rule-based rewards.", "grpoctl");
+  app.footer(
+      "  grpoctl run configs/quickstart.yaml\n"
+      "  grpoctl status\n"
+      "  grpoctl watch --run-dir runs/quickstart\n"
+      "  grpoctl run --resume --run-dir runs/quickstart");
+  app.set_version_flag("--version", std::string("grpoctl ") + grpo::kBuild);
+  app.require_subcommand(1);
+  int exit_code = grpo::kExitOk;
+#define GRPOCTL_VERB(name) grpo::Add##name##Verb(app, &exit_code);
+#include "tools/grpoctl/verbs.inc"
+#undef GRPOCTL_VERB
+  grpo::PutExamplesFirst(app);
+  // CLI11 reports by exceptions; this is where they end.
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error, std::cout, std::cerr) == grpo::kExitOk ? grpo::kExitOk : grpo::kExitUsage;
+  }
+  return exit_code;
+}

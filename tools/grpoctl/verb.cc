@@ -1,0 +1,49 @@
+#include "tools/grpoctl/verb.h"
+
+#include <iostream>
+#include <map>
+#include <memory>
+
+#include "common/exit_codes.h"
+
+namespace grpo {
+namespace {
+
+class ExamplesFirstFormatter : public CLI::Formatter {
+ public:
+  std::string make_description(const CLI::App* app) const override {
+    const std::string footer = app->get_footer();
+    return app->get_description() + "\n" + (footer.empty() ? "" : "\nExamples:\n" + footer + "\n") + "\n";
+  }
+  std::string make_footer(const CLI::App*) const override { return ""; }
+};
+
+}  // namespace
+
+CLI::App* AddSubcommand(CLI::App& app, const std::string& name, const std::string& summary, const std::string& examples,
+                        std::function<int()> body, int* exit_code) {
+  CLI::App* verb = app.add_subcommand(name, summary);
+  verb->footer(examples);
+  verb->callback([body = std::move(body), exit_code] { *exit_code = body(); });
+  return verb;
+}
+
+void PutExamplesFirst(CLI::App& app) {
+  app.formatter(std::make_shared<ExamplesFirstFormatter>());
+  for (CLI::App* verb : app.get_subcommands([](CLI::App*) { return true; })) PutExamplesFirst(*verb);
+}
+
+int Fail(const absl::Status& status) {
+  if (!status.ok()) std::cerr << "grpoctl: " << status.message() << std::endl;
+  return ExitCodeFor(status);
+}
+
+void AddOutputOption(CLI::App& verb, OutputFormat* format) {
+  static const std::map<std::string, OutputFormat> kFormats = {{"table", OutputFormat::kTable},
+                                                               {"json", OutputFormat::kJson}};
+  verb.add_option("--output", *format, "table for people, json for programs (default: table)")
+      ->transform(CLI::CheckedTransformer(kFormats, CLI::ignore_case).description("table|json"))
+      ->option_text("table|json");
+}
+
+}  // namespace grpo

@@ -1,0 +1,33 @@
+// What a verb of grpoctl is: a function that adds its subcommand (options, help with examples, callback) to the command
+// line. The callback runs while the line is parsed and leaves the exit code. One file each in verbs/, one line each in
+// verbs.inc.
+#ifndef GRPO_TOOLS_GRPOCTL_VERB_H_
+#define GRPO_TOOLS_GRPOCTL_VERB_H_
+
+#include <functional>
+#include <string>
+
+#include "CLI/CLI.hpp"
+#include "absl/status/status.h"
+
+namespace grpo {
+
+using AddVerb = void (*)(CLI::App& app, int* exit_code);
+
+// Adds a subcommand. `examples` come first in its --help, one command a line; `body` returns the exit code.
+CLI::App* AddSubcommand(CLI::App& app, const std::string& name, const std::string& summary, const std::string& examples,
+                        std::function<int()> body, int* exit_code);
+
+// Puts the examples of every subcommand before its usage and options.
+void PutExamplesFirst(CLI::App& app);
+
+// Writes the message of an error to stderr and returns its exit code; 0 and silence for OK.
+int Fail(const absl::Status& status);
+
+enum class OutputFormat { kTable, kJson };
+// Adds --output table|json.
+void AddOutputOption(CLI::App& verb, OutputFormat* format);
+
+}  // namespace grpo
+
+#endif  // GRPO_TOOLS_GRPOCTL_VERB_H_

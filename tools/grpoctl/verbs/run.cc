@@ -1,0 +1,169 @@
+// grpoctl run: every stage of a configuration, on this machine.
+#include <unistd.h>
+
+#include <filesystem>
+#include <iostream>
+#include <memory>
+#include <optional>
+
+#include "absl/strings/str_cat.h"
+#include "common/exit_codes.h"
+#include "common/files.h"
+#include "common/status_macros.h"
+#include "common/stop_signal.h"
+#include "tools/grpoctl/local_run.h"
+#include "tools/grpoctl/report.h"
+#include "tools/grpoctl/run_folder.h"
+#include "tools/grpoctl/verb.h"
+#include "trainer/run_config.h"
+
+namespace grpo {
+namespace {
+
+struct RunFlags {
+  std::string config;
+  std::vector<std::string> overrides;
+  std::string run_dir;
+  bool resume = false;
+  int max_restarts = 10;
+};
+
+// A run that is about to start or go on, and its folder.
+struct Prepared {
+  std::unique_ptr<RunFolder> folder;
+  LoadedConfig config;
+  bool resume = false;
+  bool finished = false;
+};
+
+std::string ResumeHint(const std::string& run_dir) {
+  return absl::StrCat("`grpoctl run --resume --run-dir ", run_dir, "`");
+}
+
+// Whether summary.json has every stage of the configuration.
+bool IsFinished(const std::string& run_dir, const RunConfig& config) {
+  const absl::StatusOr<std::string> content = ReadFile(run_dir + "/summary.json", /*max_bytes=*/64 << 20);
+  if (!content.ok()) return false;
+  const absl::StatusOr<std::vector<StageSummary>> stages = ParseSummary(*content);
+  if (!stages.ok() || stages->size() != config.stages.size()) return false;
+  for (size_t i = 0; i < stages->size(); ++i) {
+    if ((*stages)[i].name != config.stages[i].name) return false;
+  }
+  return true;
+}
+
+absl::StatusOr<std::string> RunDirOf(const RunFlags& flags, const std::optional<LoadedConfig>& given) {
+  if (!flags.run_dir.empty()) return flags.run_dir;
+  if (given.has_value()) return "runs/" + given->config.run.name;
+  return NewestRun("runs");
+}
+
+// The folder holds a run already: finished, to be resumed, or not to be touched.
+absl::StatusOr<Prepared> PrepareKnownRun(const RunFlags& flags, const std::string& run_dir,
+                                         std::unique_ptr<RunFolder> folder, const std::optional<LoadedConfig>& given) {
+  Prepared prepared{.folder = std::move(folder), .config = {}, .resume = true, .finished = false};
+  ASSIGN_OR_RETURN(prepared.config, LoadRunConfig(prepared.folder->config_path()));
+  prepared.finished = IsFinished(prepared.folder->path(), prepared.config.config);
+  const bool same = !given.has_value() || given->sha256 == prepared.config.sha256;
+  if (!flags.resume && !(prepared.finished && same)) {
+    const std::string go_on = prepared.finished ? "" : absl::StrCat("go on with ", ResumeHint(run_dir), ", ");
+    return absl::AlreadyExistsError(
+        absl::StrCat(run_dir, " holds ", prepared.finished ? "a finished" : "an unfinished", " run",
+                     same ? "" : " of another configuration", ": ", go_on,
+                     "choose another folder with --run-dir DIR, or delete it to start afresh"));
+  }
+  if (!same)
+    std::cerr << "grpoctl: going on with " << prepared.folder->config_path() << ", which differs from " << flags.config
+              << "\n";
+  return prepared;
+}
+
+absl::StatusOr<Prepared> Prepare(const RunFlags& flags) {
+  std::optional<LoadedConfig> given;
+  if (!flags.config.empty()) {
+    ASSIGN_OR_RETURN(given, LoadRunConfig(flags.config, flags.overrides));
+  }
+  ASSIGN_OR_RETURN(const std::string run_dir, RunDirOf(flags, given));
+  std::error_code error;
+  if (!given.has_value() && !std::filesystem::exists(run_dir + "/config.yaml", error)) {
+    return absl::NotFoundError(absl::StrCat("there is no run to resume in ", run_dir,
+                                            ": start one with `grpoctl run CONFIG --run-dir ", run_dir, "`"));
+  }
+  ASSIGN_OR_RETURN(std::unique_ptr<RunFolder> folder, RunFolder::Lock(run_dir));
+  if (folder->HasRun()) return PrepareKnownRun(flags, run_dir, std::move(folder), given);
+  RETURN_IF_ERROR(folder->Begin(given->resolved_yaml));
+  return Prepared{.folder = std::move(folder), .config = *std::move(given), .resume = false, .finished = false};
+}
+
+int ShowReport(const std::string& run_dir) {
+  const absl::StatusOr<std::string> report = RunReport(run_dir);
+  if (!report.ok()) return Fail(report.status());
+  std::cout << *report << std::flush;
+  return kExitOk;
+}
+
+absl::StatusOr<int> Execute(const Prepared& prepared, int max_restarts) {
+  ASSIGN_OR_RETURN(const Programs programs, Programs::Find());
+  ASSIGN_OR_RETURN(const std::string run_id, prepared.folder->RunId(prepared.config.config.run.name));
+  ProgressPrinter printer(std::cerr, StyleFor(STDERR_FILENO), Clock::Real());
+  printer.Note(absl::StrCat("run ", run_id, " in ", prepared.folder->path()));
+  LocalRun run(*prepared.folder, prepared.config.config, programs, run_id,
+               {.resume = prepared.resume, .max_restarts_per_role = max_restarts}, &printer);
+  return run.Run();
+}
+
+int Run(const RunFlags& flags) {
+  if (!flags.resume && flags.config.empty()) {
+    std::cerr << "grpoctl: run needs a CONFIG (configs/quickstart.yaml is one), or --resume to go on with a run\n";
+    return kExitUsage;
+  }
+  if (flags.resume && !flags.overrides.empty()) {
+    std::cerr
+        << "grpoctl: --resume goes on with the configuration saved in the run folder, which --set cannot change\n";
+    return kExitUsage;
+  }
+  InstallStopSignal(/*die_with_parent=*/false);
+  const absl::StatusOr<Prepared> prepared = Prepare(flags);
+  if (!prepared.ok()) return Fail(prepared.status());
+  const std::string& run_dir = prepared->folder->path();
+  if (prepared->finished) {
+    std::cerr << "This run is finished. To start afresh, delete " << run_dir
+              << " or choose another folder with --run-dir DIR.\n\n";
+    return ShowReport(run_dir);
+  }
+  const absl::StatusOr<int> exit_code = Execute(*prepared, flags.max_restarts);
+  if (!exit_code.ok()) return Fail(exit_code.status());
+  if (*exit_code == kExitOk && IsFinished(run_dir, prepared->config.config)) return ShowReport(run_dir);
+  // `grpoctl stop` ends the trainer with 0, a signal with 75.
+  const bool stopped = *exit_code == kExitOk || *exit_code == kExitRetry;
+  std::cerr << (stopped ? "The run was stopped" : "The run failed") << "; go on with " << ResumeHint(run_dir)
+            << ". What each process said is in " << run_dir << "/logs.\n";
+  return *exit_code;
+}
+
+}  // namespace
+
+void AddRunVerb(CLI::App& app, int* exit_code) {
+  const auto flags = std::make_shared<RunFlags>();
+  CLI::App* verb = AddSubcommand(
+      app, "run", "Run every stage of a configuration on this machine",
+      "  grpoctl run configs/quickstart.yaml\n"
+      "  grpoctl run configs/quickstart.yaml --set run.seed=1 --run-dir runs/seed1\n"
+      "  grpoctl run --resume --run-dir runs/seed1",
+      [flags] { return Run(*flags); }, exit_code);
+  verb->add_option("CONFIG", flags->config, "YAML file; without it --resume goes on with the run's own");
+  verb->add_option("--set", flags->overrides,
+                   "Override a key, as in --set trainer.threads=2 or --set stages.NAME.steps=10; may be repeated")
+      ->allow_extra_args(false)
+      ->option_text("KEY=VALUE");
+  verb->add_option("--run-dir", flags->run_dir, "Folder for everything that the run writes (default: runs/<run.name>)")
+      ->option_text("DIR");
+  verb->add_flag("--resume", flags->resume, "Go on with the run in the folder, from its last checkpoint");
+  verb->add_option("--max-restarts", flags->max_restarts,
+                   "Restarts of reward servers, and of rollout workers, before the run fails")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 1000000))
+      ->option_text("N");
+}
+
+}  // namespace grpo

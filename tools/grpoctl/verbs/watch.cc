@@ -1,0 +1,61 @@
+// grpoctl watch: progress of a running trainer until it ends.
+#include <unistd.h>
+
+#include <iostream>
+#include <memory>
+
+#include "common/exit_codes.h"
+#include "tools/grpoctl/connection.h"
+#include "tools/grpoctl/progress.h"
+#include "tools/grpoctl/status_stream.h"
+#include "tools/grpoctl/status_text.h"
+#include "tools/grpoctl/verb.h"
+
+namespace grpo {
+namespace {
+
+constexpr absl::Duration kInterval = absl::Milliseconds(200);
+
+int ExitCodeOf(v1::RunState state) {
+  switch (state) {
+    case v1::RUN_STATE_FINISHED:
+      return kExitOk;
+    case v1::RUN_STATE_STOPPED:
+      return kExitRetry;
+    default:
+      return kExitRunFailed;
+  }
+}
+
+int Watch(const ConnectionFlags& flags, OutputFormat format) {
+  const absl::StatusOr<TrainerConnection> connection = TrainerConnection::Open(flags);
+  if (!connection.ok()) return Fail(connection.status());
+  v1::RunState state = v1::RUN_STATE_UNSPECIFIED;
+  ProgressPrinter printer(std::cout, StyleFor(STDOUT_FILENO), Clock::Real());
+  const absl::Status ended = StatusStream(*connection).Read(kInterval, [&](const v1::RunStatus& status) {
+    state = status.state();
+    if (format == OutputFormat::kJson) {
+      std::cout << StatusJson(status, /*indented=*/false) << std::endl;
+    } else {
+      printer.Show(status);
+    }
+  });
+  return ended.ok() ? ExitCodeOf(state) : Fail(ended);
+}
+
+}  // namespace
+
+void AddWatchVerb(CLI::App& app, int* exit_code) {
+  const auto flags = std::make_shared<ConnectionFlags>();
+  const auto format = std::make_shared<OutputFormat>(OutputFormat::kTable);
+  CLI::App* verb = AddSubcommand(
+      app, "watch", "Follow a run's progress until it ends",
+      "  grpoctl watch\n"
+      "  grpoctl watch --run-dir runs/quickstart\n"
+      "  grpoctl watch --output json | jq .state",
+      [flags, format] { return Watch(*flags, *format); }, exit_code);
+  AddConnectionFlags(*verb, flags.get());
+  AddOutputOption(*verb, format.get());
+}
+
+}  // namespace grpo
