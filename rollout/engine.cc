@@ -58,15 +58,15 @@ absl::Status Engine::Add(GenerateRequest request) {
   const int64_t prompt_tokens = request.prompt_ids.size(), new_tokens = request.sampling.max_new_tokens();
   if (prompt_tokens == 0) return absl::InvalidArgumentError("the prompt is empty; give at least one token");
   if (prompt_tokens + new_tokens > options_.max_tokens) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("the prompt has ", prompt_tokens, " tokens and up to ", new_tokens, " new ones follow, but the context holds ",
-                     options_.max_tokens, "; shorten the prompt, lower max_new_tokens, or raise rollout_worker.context_tokens ",
-                     "(at most the policy's max_positions, ", model_->config().max_positions, ")"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "the prompt has ", prompt_tokens, " tokens and up to ", new_tokens, " new ones follow, but the context holds ",
+        options_.max_tokens, "; shorten the prompt, lower max_new_tokens, or raise rollout_worker.context_tokens ",
+        "(at most the policy's max_positions, ", model_->config().max_positions, ")"));
   }
   for (const uint32_t id : request.prompt_ids) {
     if (id >= model_->config().vocab_size) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("the prompt holds token ", id, ", but the policy's vocabulary has ", model_->config().vocab_size));
+      return absl::InvalidArgumentError(absl::StrCat(
+          "the prompt holds token ", id, ", but the policy's vocabulary has ", model_->config().vocab_size));
     }
   }
   auto group = std::make_unique<Group>();

@@ -1,10 +1,12 @@
-// Continuous batching over a fixed number of slots: groups come in, their prompt is computed once, completions leave as they end, and
-// the next group takes the free slots while others go on.
+// Continuous batching over a fixed number of slots: groups come in, their prompt is computed once, completions leave as
+// they end, and the next group takes the free slots while others go on.
 //
-//   Add --> waiting groups --first come first served, by the free slots--> prefill --> slots --decode step--> Step returns whole groups
+//   Add --> waiting groups --first come first served, by the free slots--> prefill --> slots --decode step--> Step
+//   returns whole groups
 //
-// What a completion holds does not depend on its neighbours (DESIGN.md law 5): a prompt is computed in a forward pass of its own, since
-// what it is packed with would change its bits; a decode step always computes every slot; token t draws UniformAt(SampleSeed(seed, i), t).
+// What a completion holds does not depend on its neighbours (DESIGN.md law 5): a prompt is computed in a forward pass
+// of its own, since what it is packed with would change its bits; a decode step always computes every slot; token t
+// draws UniformAt(SampleSeed(seed, i), t).
 #ifndef GRPO_ROLLOUT_ENGINE_H_
 #define GRPO_ROLLOUT_ENGINE_H_
 
@@ -52,19 +54,20 @@ class Engine {
   // `number` is the version of the weights (Span.policy_number).
   Engine(std::shared_ptr<const Transformer> model, int64_t number, Options options, const Clock& clock = Clock::Real());
 
-  // InvalidArgument when prompt plus max_new_tokens exceeds max_tokens, the prompt is empty or holds an id outside the vocabulary, or
-  // the sampling parameters make no sense. Otherwise the group waits for slots (a group may be larger than num_slots; its prompt is
-  // then computed again for each part).
+  // InvalidArgument when prompt plus max_new_tokens exceeds max_tokens, the prompt is empty or holds an id outside the
+  // vocabulary, or the sampling parameters make no sense. Otherwise the group waits for slots (a group may be larger
+  // than num_slots; its prompt is then computed again for each part).
   absl::Status Add(GenerateRequest request);
   // Forgets a group; its slots are free at once. Unknown ids are ignored.
   void Cancel(int64_t id);
 
-  // Replaces the weights between decode steps; the architecture must be the same. Running completions go on with the new ones over the
-  // keys and values they have, and their spans record where the version changed.
+  // Replaces the weights between decode steps; the architecture must be the same. Running completions go on with the
+  // new ones over the keys and values they have, and their spans record where the version changed.
   void SwapWeights(std::shared_ptr<const Transformer> model, int64_t number);
 
-  // Admits waiting prompts into free slots, then decodes one token for every running completion. Returns the groups that are now whole.
-  // InvalidArgument when a logit is not finite: the weights are at fault. After any error the groups are lost; use a new engine.
+  // Admits waiting prompts into free slots, then decodes one token for every running completion. Returns the groups
+  // that are now whole. InvalidArgument when a logit is not finite: the weights are at fault. After any error the
+  // groups are lost; use a new engine.
   absl::StatusOr<std::vector<GenerateResult>> Step();
 
   bool idle() const { return groups_.empty(); }
@@ -93,8 +96,10 @@ class Engine {
   // Computes the group's prompt into `slots`, and starts one completion in each with its first token.
   absl::Status Prefill(Group& group, const std::vector<int64_t>& slots);
   absl::Status DecodeStep();
-  // Draws the next token of the completion in slots[i] from row rows[i] of the logits [R, V]; completions that end leave their slots.
-  absl::Status SampleInto(const at::Tensor& logits, const std::vector<int64_t>& rows, const std::vector<int64_t>& slots);
+  // Draws the next token of the completion in slots[i] from row rows[i] of the logits [R, V]; completions that end
+  // leave their slots.
+  absl::Status SampleInto(const at::Tensor& logits, const std::vector<int64_t>& rows,
+                          const std::vector<int64_t>& slots);
   // True when the completion ended.
   bool Append(v1::Completion& completion, const SampledToken& token, int32_t max_new_tokens) const;
   void Release(int64_t slot);

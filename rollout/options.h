@@ -19,12 +19,24 @@ struct RolloutOptions {
   template <class V>
   void Visit(V& v) {
     v("workers", workers, {.help = "Rollout worker processes.", .min = 1, .max = 4096});
-    v("threads", threads, {.help = "Threads of each worker's tensor operations.", .unit = "threads", .min = 1, .max = 1024});
+    v("threads", threads,
+      {.help = "Threads of each worker's tensor operations.", .unit = "threads", .min = 1, .max = 1024});
     v("slots", slots,
-      {.help = "Completions decoded at the same time in each worker. The KV cache is slots x context_tokens; every decode step computes all slots, so that a completion's bits do not depend on its neighbours.",
-       .unit = "completions", .min = 1, .max = 65536});
-    v("context_tokens", context_tokens, {.help = "Longest prompt plus completion; 0 takes the policy's max_positions. A longer prompt is refused.", .unit = "tokens", .min = 0, .max = 1 << 24});
-    v("score_deadline_s", score_deadline_s, {.help = "Deadline of one call to a reward server; after it the call is tried again.", .unit = "seconds", .min = 0.1, .max = 3600});
+      {.help = "Completions decoded at the same time in each worker. The KV cache is slots x context_tokens; every "
+               "decode step computes all slots, so that a completion's bits do not depend on its neighbours.",
+       .unit = "completions",
+       .min = 1,
+       .max = 65536});
+    v("context_tokens", context_tokens,
+      {.help = "Longest prompt plus completion; 0 takes the policy's max_positions. A longer prompt is refused.",
+       .unit = "tokens",
+       .min = 0,
+       .max = 1 << 24});
+    v("score_deadline_s", score_deadline_s,
+      {.help = "Deadline of one call to a reward server; after it the call is tried again.",
+       .unit = "seconds",
+       .min = 0.1,
+       .max = 3600});
   }
 };
 

@@ -20,8 +20,8 @@ absl::Status Take(v1::PullWeightsResponse& response, const v1::PolicyRef& policy
   if (response.has_manifest()) {
     v1::WeightsManifest& manifest = *response.mutable_manifest();
     if (manifest.policy().policy_id() != policy.policy_id() || manifest.policy().number() != policy.number()) {
-      return absl::DataLossError(absl::StrCat("the manifest is of ", manifest.policy().policy_id(), " version ",
-                                              manifest.policy().number()));
+      return absl::DataLossError(
+          absl::StrCat("the manifest is of ", manifest.policy().policy_id(), " version ", manifest.policy().number()));
     }
     const bool resumed = !received.payload.empty();
     if (resumed && manifest.digest() != received.manifest.digest()) {
@@ -33,16 +33,16 @@ absl::Status Take(v1::PullWeightsResponse& response, const v1::PolicyRef& policy
   const v1::WeightsChunk& chunk = response.chunk();
   const int64_t expected = received.payload.size(), size = chunk.data().size();
   if (chunk.offset_bytes() != expected || size > received.manifest.payload_bytes() - expected) {
-    return absl::DataLossError(absl::StrCat("a chunk of ", size, " bytes at ", chunk.offset_bytes(), " where byte ", expected,
-                                            " of ", received.manifest.payload_bytes(), " was next"));
+    return absl::DataLossError(absl::StrCat("a chunk of ", size, " bytes at ", chunk.offset_bytes(), " where byte ",
+                                            expected, " of ", received.manifest.payload_bytes(), " was next"));
   }
   received.payload.append(chunk.data());
   return absl::OkStatus();
 }
 
 // One stream, from the byte that `received` has reached.
-absl::Status PullOnce(const rpc::Client& client, v1::Coordinator::Stub& stub, const v1::PolicyRef& policy, Session& session,
-                      WeightSet& received) {
+absl::Status PullOnce(const rpc::Client& client, v1::Coordinator::Stub& stub, const v1::PolicyRef& policy,
+                      Session& session, WeightSet& received) {
   v1::PullWeightsRequest request;
   *request.mutable_policy() = policy;
   request.set_offset_bytes(received.payload.size());
@@ -73,7 +73,8 @@ bool IsFinal(const absl::Status& status) {
 
 }  // namespace
 
-absl::StatusOr<HeldPolicy> PullPolicy(const rpc::Client& client, const v1::PolicyRef& policy, int64_t lease_id, Session& session) {
+absl::StatusOr<HeldPolicy> PullPolicy(const rpc::Client& client, const v1::PolicyRef& policy, int64_t lease_id,
+                                      Session& session) {
   const std::string name = absl::StrCat("version ", policy.number(), " of policy ", policy.policy_id());
   const auto stub = v1::Coordinator::NewStub(client.channel());
   rpc::Backoff backoff;

@@ -6,8 +6,8 @@
 
 #include "absl/status/statusor.h"
 #include "common/rpc/client.h"
-#include "model/transformer.h"
 #include "model/tokenizer/tokenizer.h"
+#include "model/transformer.h"
 #include "proto/coordinator.grpc.pb.h"
 #include "rollout/session.h"
 
@@ -20,12 +20,14 @@ struct HeldPolicy {
   std::shared_ptr<const Tokenizer> tokenizer;
 };
 
-// Pulls, verifies and loads. A stream that breaks is resumed at the byte it reached; bytes that do not verify are fetched again; both
-// for as long as lease `lease_id`, which needs the policy, is active, while the session tells why it is blocked.
+// Pulls, verifies and loads. A stream that breaks is resumed at the byte it reached; bytes that do not verify are
+// fetched again; both for as long as lease `lease_id`, which needs the policy, is active, while the session tells why
+// it is blocked.
 //
-// Errors: NotFound when the version is no longer kept, Cancelled when the lease was lost or the session has ended, InvalidArgument when
-// this build cannot run the policy.
-absl::StatusOr<HeldPolicy> PullPolicy(const rpc::Client& client, const v1::PolicyRef& policy, int64_t lease_id, Session& session);
+// Errors: NotFound when the version is no longer kept, Cancelled when the lease was lost or the session has ended,
+// InvalidArgument when this build cannot run the policy.
+absl::StatusOr<HeldPolicy> PullPolicy(const rpc::Client& client, const v1::PolicyRef& policy, int64_t lease_id,
+                                      Session& session);
 
 }  // namespace grpo
 

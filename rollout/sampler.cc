@@ -57,8 +57,8 @@ absl::Status NotFinite(absl::Span<const float> logits) {
   return absl::InvalidArgumentError(absl::StrCat("the logit of token ", bad - logits.begin(), " is ", *bad));
 }
 
-// The first i at which the running sum of weights exceeds `target`. Where rounding leaves the target beyond the last sum, the last
-// token that has weight is taken: never one of weight 0, never the end.
+// The first i at which the running sum of weights exceeds `target`. Where rounding leaves the target beyond the last
+// sum, the last token that has weight is taken: never one of weight 0, never the end.
 int64_t ScanBlock(const float* weights, int64_t size, double target) {
   double sum = 0;
   int64_t last = 0;
@@ -87,7 +87,8 @@ absl::StatusOr<SampledToken> SampleRow(absl::Span<const float> logits, double te
   double total = 0;
   for (int64_t block = 0; block < num_blocks; ++block) {
     const int64_t begin = block * kBlock;
-    block_sums[block] = BlockWeights(&logits[begin], std::min(kBlock, size - begin), max, static_cast<float>(scale), &weights[begin]);
+    block_sums[block] =
+        BlockWeights(&logits[begin], std::min(kBlock, size - begin), max, static_cast<float>(scale), &weights[begin]);
     total += block_sums[block];
   }
 

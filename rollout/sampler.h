@@ -37,11 +37,13 @@ struct Draw {
   uint64_t token_index = 0;
 };
 
-// One draw. `logits` [V], V >= 1; `uniform` in [0, 1). InvalidArgument names the first logit that is not finite. Never draws a
-// token whose probability is below e^-87 of the largest one's. Pure: a row gives the same bits wherever it lies. Thread-safe.
+// One draw. `logits` [V], V >= 1; `uniform` in [0, 1). InvalidArgument names the first logit that is not finite. Never
+// draws a token whose probability is below e^-87 of the largest one's. Pure: a row gives the same bits wherever it
+// lies. Thread-safe.
 absl::StatusOr<SampledToken> SampleRow(absl::Span<const float> logits, double temperature, double uniform);
 
-// All draws, in their order, on torch's threads. logits [R, V] float32, contiguous, on the CPU. InvalidArgument names the row.
+// All draws, in their order, on torch's threads. logits [R, V] float32, contiguous, on the CPU. InvalidArgument names
+// the row.
 absl::StatusOr<std::vector<SampledToken>> Sample(const at::Tensor& logits, absl::Span<const Draw> draws);
 
 }  // namespace grpo

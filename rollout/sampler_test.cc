@@ -142,7 +142,8 @@ TEST(SampleRow, RefusesLogitsThatAreNotFinite) {
     for (const size_t position : {0, 15, 16, 40}) {
       std::vector<float> logits = RandomLogits(41, 1);
       logits[position] = bad;
-      EXPECT_STATUS(SampleRow(logits, 1, 0.5), absl::StatusCode::kInvalidArgument, absl::StrCat("token ", position, " is"));
+      EXPECT_STATUS(SampleRow(logits, 1, 0.5), absl::StatusCode::kInvalidArgument,
+                    absl::StrCat("token ", position, " is"));
       EXPECT_FALSE(SampleRow(logits, 0, 0.5).ok());
     }
   }
@@ -159,7 +160,8 @@ TEST(Sample, ARowsResultDependsOnTheRowAlone) {
   // Backwards, with a row that is drawn from twice.
   std::vector<Draw> draws;
   for (int64_t row = kRows - 1; row >= 0; --row) {
-    draws.push_back({.row = row, .temperature = 0.5 + 0.01 * row, .seed = static_cast<uint64_t>(1000 + row), .token_index = 3});
+    draws.push_back(
+        {.row = row, .temperature = 0.5 + 0.01 * row, .seed = static_cast<uint64_t>(1000 + row), .token_index = 3});
   }
   draws.push_back({.row = 5, .temperature = 1, .seed = 1, .token_index = 0});
   ASSERT_OK_AND_ASSIGN(const std::vector<SampledToken> tokens, Sample(logits, draws));

@@ -40,8 +40,8 @@ absl::Status TakeAnswer(v1::ScoreResponse& answer, std::vector<v1::Score>& score
     return absl::InternalError(absl::StrCat("answered twice for completion ", index));
   }
   if (answer.score().outcome() == v1::OUTCOME_UNSPECIFIED || !std::isfinite(answer.score().value())) {
-    return absl::InternalError(absl::StrCat("answered for completion ", index, " with outcome ", answer.score().outcome(),
-                                            " and value ", answer.score().value()));
+    return absl::InternalError(absl::StrCat("answered for completion ", index, " with outcome ",
+                                            answer.score().outcome(), " and value ", answer.score().value()));
   }
   scores[index] = std::move(*answer.mutable_score());
   return absl::OkStatus();
@@ -70,7 +70,8 @@ absl::StatusOr<std::vector<v1::Score>> ScoreClient::Score(const v1::RewardProfil
   const InFlightCalls::Scope scope(calls_, &context);
   const std::unique_ptr<ScoreStream> stream = server.stub->Score(&context);
 
-  // Written beside reading: a server may answer while it reads, and with both buffers full each would wait for the other.
+  // Written beside reading: a server may answer while it reads, and with both buffers full each would wait for the
+  // other.
   std::thread writer([&] { SendGroup(*stream, profile, prompt, completions); });
   std::vector<v1::Score> scores(completions.size());
   size_t num_answers = 0;
@@ -84,10 +85,12 @@ absl::StatusOr<std::vector<v1::Score>> ScoreClient::Score(const v1::RewardProfil
   absl::Status status = rpc::FromGrpc(stream->Finish());
   status.Update(wrong);
   if (status.ok() && num_answers != completions.size()) {
-    status = absl::InternalError(absl::StrCat("answered for ", num_answers, " of ", completions.size(), " completions"));
+    status =
+        absl::InternalError(absl::StrCat("answered for ", num_answers, " of ", completions.size(), " completions"));
   }
   const bool unreachable = absl::IsUnavailable(status);
-  RETURN_IF_ERROR(Annotate(status, absl::StrCat("reward server ", server.client->address(), unreachable ? " unreachable" : "")));
+  RETURN_IF_ERROR(
+      Annotate(status, absl::StrCat("reward server ", server.client->address(), unreachable ? " unreachable" : "")));
   return scores;
 }
 

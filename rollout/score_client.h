@@ -19,14 +19,15 @@ namespace grpo {
 // Thread-safe.
 class ScoreClient {
  public:
-  // Connects lazily. InvalidArgument without an address or for client options that cannot be used. `calls` must outlive this.
+  // Connects lazily. InvalidArgument without an address or for client options that cannot be used. `calls` must outlive
+  // this.
   static absl::StatusOr<std::unique_ptr<ScoreClient>> Create(const std::vector<std::string>& addresses,
                                                              const rpc::ClientOptions& options, absl::Duration deadline,
                                                              InFlightCalls* calls);
 
-  // One attempt, at the server whose turn it is: the score of completion i at position i. All or nothing: an error when the stream
-  // broke, or when the server did not answer every completion exactly once with a finite value and an outcome; never a made-up score.
-  // Errors begin with "reward server HOST:PORT".
+  // One attempt, at the server whose turn it is: the score of completion i at position i. All or nothing: an error when
+  // the stream broke, or when the server did not answer every completion exactly once with a finite value and an
+  // outcome; never a made-up score. Errors begin with "reward server HOST:PORT".
   absl::StatusOr<std::vector<v1::Score>> Score(const v1::RewardProfileRef& profile, const v1::Prompt& prompt,
                                                const std::vector<v1::Completion>& completions);
 

@@ -21,7 +21,8 @@ bool IsRefusal(const absl::Status& status) {
 }
 
 bool SameKey(const v1::LeaseKey& a, const v1::LeaseKey& b) {
-  return a.group_index() == b.group_index() && a.attempt() == b.attempt() && a.epoch() == b.epoch() && a.stage() == b.stage();
+  return a.group_index() == b.group_index() && a.attempt() == b.attempt() && a.epoch() == b.epoch() &&
+         a.stage() == b.stage();
 }
 
 }  // namespace
@@ -188,9 +189,8 @@ v1::HeartbeatRequest Session::MakeHeartbeat() const {
   if (!held_digest_.empty()) *request.mutable_held_policy() = held_policy_;
   request.set_held_digest(held_digest_);
   request.set_num_tokens_generated(num_tokens_);
-  const auto oldest = std::min_element(blocked_.begin(), blocked_.end(), [](const auto& a, const auto& b) {
-    return a.second.since < b.second.since;
-  });
+  const auto oldest = std::min_element(blocked_.begin(), blocked_.end(),
+                                       [](const auto& a, const auto& b) { return a.second.since < b.second.since; });
   if (oldest != blocked_.end()) {
     request.set_blocked_reason(oldest->second.reason);
     request.set_blocked_for_ms(absl::ToInt64Milliseconds(Clock::Real().Now() - oldest->second.since));
@@ -214,7 +214,8 @@ absl::Status Session::Heartbeat() {
   }
   absl::MutexLock lock(&mutex_);
   for (const v1::LeaseKey& key : response.lost()) {
-    const auto lost = std::find_if(active_.begin(), active_.end(), [&](const auto& entry) { return SameKey(entry.second, key); });
+    const auto lost =
+        std::find_if(active_.begin(), active_.end(), [&](const auto& entry) { return SameKey(entry.second, key); });
     if (lost == active_.end()) continue;
     spdlog::info("lease {} went to another worker", LeaseName(key));
     lost_.push_back(lost->first);

@@ -1,8 +1,9 @@
-// A worker's membership in a run: registers it, renews its leases by heartbeats, tells what blocks it, and says when it is to end.
+// A worker's membership in a run: registers it, renews its leases by heartbeats, tells what blocks it, and says when it
+// is to end.
 //
-// One thread of its own, on a channel of its own, does all registering and all heartbeats: neither a long decode step nor a slow pull
-// of weights makes a worker look dead. It survives the coordinator: whoever meets an unknown worker_id says so, and the thread
-// registers again while leases, weights and results are kept.
+// One thread of its own, on a channel of its own, does all registering and all heartbeats: neither a long decode step
+// nor a slow pull of weights makes a worker look dead. It survives the coordinator: whoever meets an unknown worker_id
+// says so, and the thread registers again while leases, weights and results are kept.
 #ifndef GRPO_ROLLOUT_SESSION_H_
 #define GRPO_ROLLOUT_SESSION_H_
 
@@ -43,7 +44,8 @@ class Session {
 
   // Waits for the registration; empty once the session has ended.
   std::string WorkerId();
-  // True for the answers that mean "register again" (NOT_FOUND, UNAUTHENTICATED): then the thread does, and WorkerId() waits for it.
+  // True for the answers that mean "register again" (NOT_FOUND, UNAUTHENTICATED): then the thread does, and WorkerId()
+  // waits for it.
   bool Forgotten(const absl::Status& answer, const std::string& worker_id);
 
   // Ends the session: calls in flight are cancelled, everybody who waits returns. The first status stays.
@@ -51,7 +53,8 @@ class Session {
   bool ended() const;
   // Sleeps at most `timeout`; true as soon as the session has ended.
   bool WaitForEnd(absl::Duration timeout) const;
-  // OK while it lasts and after the run's end; otherwise why it ended: FailedPrecondition (refused), or what End was given.
+  // OK while it lasts and after the run's end; otherwise why it ended: FailedPrecondition (refused), or what End was
+  // given.
   absl::Status status() const;
 
   // A lease is renewed by every heartbeat from Track to Forget. `id` is the caller's own.
@@ -62,7 +65,8 @@ class Session {
   // Leases that were lost since the last call.
   std::vector<int64_t> TakeLost();
 
-  // Why lease `id` cannot go on; heartbeats report the oldest of these, from the first SetBlocked on. Forget clears it too.
+  // Why lease `id` cannot go on; heartbeats report the oldest of these, from the first SetBlocked on. Forget clears it
+  // too.
   void SetBlocked(int64_t id, const std::string& reason);
   void ClearBlocked(int64_t id);
 

@@ -11,7 +11,8 @@
 namespace grpo {
 namespace {
 
-// A group here waits for the network, hardly for a core: enough threads that the groups which end together do not queue up.
+// A group here waits for the network, hardly for a core: enough threads that the groups which end together do not queue
+// up.
 constexpr int kNumThreads = 4;
 constexpr absl::Duration kSubmitDeadline = absl::Seconds(60);
 
@@ -107,7 +108,8 @@ absl::StatusOr<std::vector<v1::Score>> Submitter::ScoreUntilDone(const FinishedG
   return absl::CancelledError("the lease is no longer this worker's");
 }
 
-void Submitter::SubmitUntilDone(const FinishedGroup& group, const std::vector<v1::Score>& scores, double score_seconds) {
+void Submitter::SubmitUntilDone(const FinishedGroup& group, const std::vector<v1::Score>& scores,
+                                double score_seconds) {
   v1::SubmitHeader header = MakeHeader(group, score_seconds);
   rpc::Backoff backoff;
   while (session_->IsActive(group.lease_id)) {
@@ -129,7 +131,8 @@ void Submitter::SubmitUntilDone(const FinishedGroup& group, const std::vector<v1
   }
 }
 
-absl::Status Submitter::SubmitOnce(v1::SubmitHeader header, const FinishedGroup& group, const std::vector<v1::Score>& scores) {
+absl::Status Submitter::SubmitOnce(v1::SubmitHeader header, const FinishedGroup& group,
+                                   const std::vector<v1::Score>& scores) {
   grpc::ClientContext context;
   coordinator_->Prepare(context, kSubmitDeadline);
   const InFlightCalls::Scope scope(&session_->calls(), &context);

@@ -1,4 +1,5 @@
-// Takes finished groups from the engine's thread, has them scored and hands them in, so that decoding goes on meanwhile.
+// Takes finished groups from the engine's thread, has them scored and hands them in, so that decoding goes on
+// meanwhile.
 #ifndef GRPO_ROLLOUT_SUBMITTER_H_
 #define GRPO_ROLLOUT_SUBMITTER_H_
 
@@ -34,9 +35,9 @@ struct FinishedGroup {
   std::string error;
 };
 
-// Thread-safe. Owns threads that each carry one group at a time: score until a reward server has answered for all of it, then submit
-// until the coordinator has taken or refused it. A server that is away holds the group, with its lease renewed and the reason in the
-// heartbeats; nothing is ever scored by default. A group whose lease was lost is dropped.
+// Thread-safe. Owns threads that each carry one group at a time: score until a reward server has answered for all of
+// it, then submit until the coordinator has taken or refused it. A server that is away holds the group, with its lease
+// renewed and the reason in the heartbeats; nothing is ever scored by default. A group whose lease was lost is dropped.
 class Submitter {
  public:
   // `session` must outlive this. `coordinator`: the channel for submissions.

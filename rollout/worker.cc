@@ -17,10 +17,11 @@ constexpr absl::Duration kLongPoll = absl::Seconds(5);
 constexpr absl::Duration kLeaseDeadline = absl::Seconds(5);
 // After an empty answer a worker that is decoding leaves the coordinator alone for this long: about ten decode steps.
 constexpr absl::Duration kBusyPause = absl::Milliseconds(20);
-// Leases are taken for this share of the slots beyond what is running, so that a freed slot finds work at once; more would keep other
-// workers idle at the end of a batch.
+// Leases are taken for this share of the slots beyond what is running, so that a freed slot finds work at once; more
+// would keep other workers idle at the end of a batch.
 constexpr double kAheadFrac = 0.125;
-// No further leases while this many times the slots wait to be scored: a reward server that is away must not collect the whole run here.
+// No further leases while this many times the slots wait to be scored: a reward server that is away must not collect
+// the whole run here.
 constexpr int64_t kMaxUnscoredPerSlot = 2;
 
 }  // namespace
@@ -36,7 +37,8 @@ absl::StatusOr<std::unique_ptr<Worker>> Worker::Create(const WorkerOptions& opti
   return worker;
 }
 
-Worker::Worker(const WorkerOptions& options, std::shared_ptr<rpc::Client> client, std::shared_ptr<rpc::Client> heartbeat_client)
+Worker::Worker(const WorkerOptions& options, std::shared_ptr<rpc::Client> client,
+               std::shared_ptr<rpc::Client> heartbeat_client)
     : options_(options),
       client_(std::move(client)),
       stub_(v1::Coordinator::NewStub(client_->channel())),
@@ -47,7 +49,9 @@ absl::Status Worker::Run() {
   return session_.status();
 }
 
-void Worker::Stop() { session_.End(absl::AbortedError("stopped before the run's end")); }
+void Worker::Stop() {
+  session_.End(absl::AbortedError("stopped before the run's end"));
+}
 
 absl::Status Worker::Loop() {
   while (!session_.ended()) {
@@ -191,8 +195,9 @@ absl::Status Worker::DecodeStep() {
   num_tokens_told_ = engine_->num_tokens_generated();
   if (absl::IsInvalidArgument(whole.status())) {
     // The weights are at fault: any worker would see the same.
-    const std::string error = absl::StrCat("policy ", held_->manifest.policy().policy_id(), ": ", whole.status().message(),
-                                           "; training has diverged: go back to an earlier checkpoint with a lower learning rate");
+    const std::string error =
+        absl::StrCat("policy ", held_->manifest.policy().policy_id(), ": ", whole.status().message(),
+                     "; training has diverged: go back to an earlier checkpoint with a lower learning rate");
     for (auto& [id, job] : running_) Fail(std::move(job), error);
     running_.clear();
     return ResetEngine();

@@ -1,14 +1,16 @@
-// A rollout worker: leases groups, samples them with the policy version that the lease names, has them scored and hands them in.
+// A rollout worker: leases groups, samples them with the policy version that the lease names, has them scored and hands
+// them in.
 //
 //   coordinator --Lease--> pending_ --tokenize--> Engine --whole group--> Submitter --score--> reward server
 //        ^                                          ^                        |
 //        |                                          +-- PullPolicy when the lease names another version
-//        +----------- SubmitCompletion --------------------------------------+          Session: heartbeats, lost leases, end of run
+//        +----------- SubmitCompletion --------------------------------------+          Session: heartbeats, lost
+//        leases, end of run
 //
-// | thread               | does                                    | waits for                                                     |
-// | Run's caller         | lease, pull, load, decode               | leases (long poll); the engine to run dry before new weights  |
-// | Submitter's threads  | score, submit                           | finished groups, the servers' answers                         |
-// | Session's thread     | register, heartbeats                    | the heartbeat interval, or something to tell                  |
+// | thread               | does                                    | waits for | | Run's caller         | lease, pull,
+// load, decode               | leases (long poll); the engine to run dry before new weights  | | Submitter's threads  |
+// score, submit                           | finished groups, the servers' answers                         | | Session's
+// thread     | register, heartbeats                    | the heartbeat interval, or something to tell |
 //
 // Stateless: whatever it loses is leased again elsewhere, and comes out the same (DESIGN.md law 5).
 #ifndef GRPO_ROLLOUT_WORKER_H_
@@ -51,8 +53,8 @@ class Worker {
   // Starts registering. InvalidArgument for addresses and client options that cannot be used.
   static absl::StatusOr<std::unique_ptr<Worker>> Create(const WorkerOptions& options);
 
-  // Works until the run ends. Call once. OK when the run has ended, Aborted after Stop, FailedPrecondition when the coordinator refuses
-  // this worker; other errors end a worker that cannot go on.
+  // Works until the run ends. Call once. OK when the run has ended, Aborted after Stop, FailedPrecondition when the
+  // coordinator refuses this worker; other errors end a worker that cannot go on.
   absl::Status Run();
   // Makes Run return soon; groups in work are abandoned, their leases expire. Any thread.
   void Stop();
@@ -66,7 +68,8 @@ class Worker {
     std::vector<uint32_t> prompt_ids;
   };
 
-  Worker(const WorkerOptions& options, std::shared_ptr<rpc::Client> client, std::shared_ptr<rpc::Client> heartbeat_client);
+  Worker(const WorkerOptions& options, std::shared_ptr<rpc::Client> client,
+         std::shared_ptr<rpc::Client> heartbeat_client);
 
   absl::Status Loop();
   void DropLost();

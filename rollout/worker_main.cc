@@ -42,11 +42,13 @@ struct Flags {
 };
 
 void Declare(CLI::App& app, Flags& flags) {
-  app.add_option("--config", flags.config, "Resolved configuration of the run; the worker reads `rollout_worker` and `network`");
+  app.add_option("--config", flags.config,
+                 "Resolved configuration of the run; the worker reads `rollout_worker` and `network`");
   app.add_option("--coordinator", flags.worker.coordinator, "HOST:PORT of the trainer")->required();
   app.add_option("--reward", flags.worker.rewards, "HOST:PORT of a reward server; may be repeated")->required();
   app.add_option("--run-id", flags.worker.identity.run_id, "Run to join; empty joins the one that is served");
-  app.add_option("--name", flags.worker.identity.worker_name, "Name of this worker, stable over restarts")->default_val("rollout-0");
+  app.add_option("--name", flags.worker.identity.worker_name, "Name of this worker, stable over restarts")
+      ->default_val("rollout-0");
   app.add_option("--attempt", flags.worker.identity.worker_attempt, "Counts the starts of this worker")->default_val(1);
   app.add_flag("--with-parent", flags.with_parent, "Die when the parent process dies");
 }
@@ -82,7 +84,9 @@ absl::Status Run(Flags& flags) {
 
 int main(int argc, char** argv) {
   grpo::Flags flags;
-  CLI::App app("Samples completions for a run: leases groups from the trainer, has them scored by a reward server, hands them in.");
+  CLI::App app(
+      "Samples completions for a run: leases groups from the trainer, has them scored by a reward server, hands them "
+      "in.");
   grpo::Declare(app, flags);
   try {
     app.parse(argc, argv);

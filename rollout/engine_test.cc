@@ -1,0 +1,307 @@
+#include "rollout/engine.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/from_blob.h>
+#include <c10/core/InferenceMode.h>
+
+#include <cmath>
+#include <cstdio>
+#include <limits>
+#include <map>
+
+#include "common/seeds.h"
+#include "common/status_testing.h"
+
+namespace grpo {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+
+constexpr int64_t kVocab = 40, kEos = 1, kMaxTokens = 64;
+
+ModelConfig TinyConfig() {
+  ModelConfig config;
+  config.vocab_size = kVocab;
+  config.hidden_size = 32;
+  config.intermediate_size = 64;
+  config.num_layers = 2;
+  config.num_heads = 4;
+  config.num_kv_heads = 2;
+  config.head_dim = 8;
+  config.max_positions = kMaxTokens;
+  config.eos_token_ids = {kEos};
+  return config;
+}
+
+std::shared_ptr<Transformer> TinyModel(uint64_t seed = 1) {
+  std::shared_ptr<Transformer> model = *Transformer::Create(TinyConfig());
+  model->InitializeRandom(seed);
+  // Random weights make a flat distribution; sharpen it, so that a wrong position or a wrong key shows in the ids.
+  const c10::InferenceMode guard(false);
+  for (auto& [name, tensor] : model->HuggingFaceTensors()) {
+    if (name == "model.embed_tokens.weight") tensor.mul_(3);
+  }
+  return model;
+}
+
+v1::SamplingParams Sampling(int32_t num_completions, int32_t max_new_tokens, double temperature = 1) {
+  v1::SamplingParams sampling;
+  sampling.set_num_completions(num_completions);
+  sampling.set_max_new_tokens(max_new_tokens);
+  sampling.set_temperature(temperature);
+  return sampling;
+}
+
+GenerateRequest Request(int64_t id, std::vector<uint32_t> prompt, int32_t num_completions, int32_t max_new_tokens,
+                        double temperature = 1) {
+  return {.id = id,
+          .prompt_ids = std::move(prompt),
+          .seed = GroupSeed(42, "test", id),
+          .sampling = Sampling(num_completions, max_new_tokens, temperature)};
+}
+
+// Prompts of different lengths, groups of different sizes.
+std::vector<GenerateRequest> Requests() {
+  std::vector<GenerateRequest> requests;
+  Rng rng(5);
+  for (int64_t id = 0; id < 7; ++id) {
+    std::vector<uint32_t> prompt;
+    for (int64_t t = rng.Below(20) + 1; t > 0; --t) prompt.push_back(rng.Below(kVocab));
+    requests.push_back(Request(id, prompt, /*num_completions=*/1 + rng.Below(6), /*max_new_tokens=*/5 + rng.Below(20)));
+  }
+  return requests;
+}
+
+// Adds all requests and steps until everything is whole.
+std::map<int64_t, GenerateResult> RunAll(Engine& engine, const std::vector<GenerateRequest>& requests) {
+  for (const GenerateRequest& request : requests) EXPECT_OK(engine.Add(request));
+  std::map<int64_t, GenerateResult> results;
+  while (!engine.idle()) {
+    absl::StatusOr<std::vector<GenerateResult>> whole = engine.Step();
+    EXPECT_OK(whole);
+    if (!whole.ok()) break;
+    for (GenerateResult& result : *whole) results[result.id] = std::move(result);
+  }
+  return results;
+}
+
+std::map<int64_t, GenerateResult> RunAll(const std::vector<GenerateRequest>& requests, int64_t num_slots) {
+  Engine engine(TinyModel(), /*number=*/1, {.num_slots = num_slots, .max_tokens = kMaxTokens});
+  return RunAll(engine, requests);
+}
+
+std::vector<uint32_t> Ids(const v1::Completion& completion) {
+  return {completion.ids().begin(), completion.ids().end()};
+}
+
+// The oracle: one completion at a time, no cache, the whole sequence anew for each token, probabilities in double.
+v1::Completion NaiveCompletion(const Transformer& model, const GenerateRequest& request, int32_t index) {
+  const c10::InferenceMode guard;
+  v1::Completion completion;
+  std::vector<int64_t> ids(request.prompt_ids.begin(), request.prompt_ids.end());
+  while (completion.ids_size() < request.sampling.max_new_tokens()) {
+    const int64_t length = ids.size();
+    PackedAttention attention({length});
+    const at::Tensor hidden =
+        model.Forward(at::from_blob(ids.data(), {length}, at::kLong), at::arange(length, at::kLong), attention);
+    const at::Tensor logits = model.Logits(hidden.narrow(0, length - 1, 1)).contiguous();
+    const float* row = logits.const_data_ptr<float>();
+    const double temperature = request.sampling.temperature();
+    std::vector<double> weights(kVocab);
+    double total = 0;
+    for (int64_t i = 0; i < kVocab; ++i) total += weights[i] = std::exp(row[i] / temperature);
+    const double target =
+        UniformAt(SampleSeed(request.seed, index), static_cast<uint64_t>(completion.ids_size())) * total;
+    int64_t id = 0;
+    for (double sum = weights[0]; sum <= target; sum += weights[id]) ++id;
+    completion.add_ids(id);
+    completion.add_sample_logprob(std::log(weights[id] / total));
+    ids.push_back(id);
+    if (id == kEos) break;
+  }
+  return completion;
+}
+
+// Same ids; returns the largest difference of log-probabilities.
+double CompareResults(const std::map<int64_t, GenerateResult>& got, const std::map<int64_t, GenerateResult>& want) {
+  double difference = 0;
+  EXPECT_EQ(got.size(), want.size());
+  for (const auto& [id, result] : want) {
+    const GenerateResult& other = got.at(id);
+    EXPECT_EQ(other.completions.size(), result.completions.size());
+    for (size_t i = 0; i < result.completions.size(); ++i) {
+      const v1::Completion &a = other.completions[i], &b = result.completions[i];
+      EXPECT_EQ(Ids(a), Ids(b)) << "group " << id << " completion " << i;
+      for (int t = 0; t < std::min(a.ids_size(), b.ids_size()); ++t) {
+        difference = std::max<double>(difference, std::abs(a.sample_logprob(t) - b.sample_logprob(t)));
+      }
+    }
+  }
+  return difference;
+}
+
+TEST(Engine, EqualsANaiveSamplerThatKnowsNeitherCacheNorBatch) {
+  const std::vector<GenerateRequest> requests = Requests();
+  const std::map<int64_t, GenerateResult> results = RunAll(requests, /*num_slots=*/6);
+  const std::shared_ptr<Transformer> model = TinyModel();
+  std::map<int64_t, GenerateResult> naive;
+  int64_t num_stopped = 0, num_long = 0;
+  for (const GenerateRequest& request : requests) {
+    GenerateResult& result = naive[request.id];
+    for (int32_t i = 0; i < request.sampling.num_completions(); ++i) {
+      result.completions.push_back(NaiveCompletion(*model, request, i));
+      const v1::Completion& completion = results.at(request.id).completions.at(i);
+      EXPECT_EQ(completion.index(), i);
+      EXPECT_EQ(completion.logprob_kind(), v1::LOGPROB_KIND_FULL);
+      const bool stopped = completion.ids().at(completion.ids_size() - 1) == kEos;
+      EXPECT_EQ(completion.finish_reason(), stopped ? v1::FINISH_REASON_STOP : v1::FINISH_REASON_LENGTH);
+      if (!stopped) {
+        EXPECT_EQ(completion.ids_size(), request.sampling.max_new_tokens());
+      }
+      ++(stopped ? num_stopped : num_long);
+    }
+  }
+  EXPECT_GT(num_stopped, 0);  // or the test shows nothing
+  EXPECT_GT(num_long, 0);
+  const double difference = CompareResults(results, naive);
+  std::printf("max |engine - naive| of sample_logprob: %g\n", difference);
+  EXPECT_LT(difference, 1e-6);
+}
+
+TEST(Engine, ResultsDoNotDependOnSlotsNeighboursOrOrder) {
+  const std::vector<GenerateRequest> requests = Requests();
+  const std::map<int64_t, GenerateResult> together = RunAll(requests, /*num_slots=*/8);
+  double by_order = 0, by_neighbours = 0, by_slots = 0;
+
+  const std::vector<GenerateRequest> backwards(requests.rbegin(), requests.rend());
+  by_order = CompareResults(RunAll(backwards, /*num_slots=*/8), together);
+  for (const GenerateRequest& request : requests) {
+    const std::map<int64_t, GenerateResult> alone = RunAll({request}, /*num_slots=*/8);
+    by_neighbours = std::max(by_neighbours, CompareResults(alone, {*together.find(request.id)}));
+  }
+  for (const int64_t num_slots : {1, 3, 16, 40}) {
+    by_slots = std::max(by_slots, CompareResults(RunAll(requests, num_slots), together));
+  }
+  std::printf("max difference of sample_logprob by order %g, by neighbours %g, by number of slots %g\n", by_order,
+              by_neighbours, by_slots);
+  EXPECT_LT(by_order, 1e-6);
+  EXPECT_LT(by_neighbours, 1e-6);
+  EXPECT_LT(by_slots, 1e-6);
+}
+
+TEST(Engine, DecodesAGroupThatIsLargerThanItsSlots) {
+  const GenerateRequest request = Request(3, {5, 6, 7}, /*num_completions=*/11, /*max_new_tokens=*/12);
+  EXPECT_LT(CompareResults(RunAll({request}, /*num_slots=*/4), RunAll({request}, /*num_slots=*/11)), 1e-6);
+}
+
+TEST(Engine, GreedyTakesTheMostLikelyTokenInEveryCompletion) {
+  const std::map<int64_t, GenerateResult> results = RunAll({Request(0, {9, 8}, 3, 10, /*temperature=*/0)}, 4);
+  const std::vector<v1::Completion>& completions = results.at(0).completions;
+  EXPECT_EQ(Ids(completions[0]), Ids(completions[1]));
+  EXPECT_EQ(Ids(completions[0]), Ids(completions[2]));
+}
+
+TEST(Engine, AdmitsFirstComeFirstServed) {
+  Engine engine(TinyModel(), 1, {.num_slots = 2, .max_tokens = kMaxTokens});
+  // Greedy from a prompt whose completion is long: the first group holds the slots for 10 steps.
+  ASSERT_OK(engine.Add(Request(0, {9, 8}, 2, 10)));
+  ASSERT_OK(engine.Add(Request(1, {9, 8}, 1, 1)));
+  ASSERT_OK(engine.Add(Request(2, {9, 8}, 1, 1)));
+  EXPECT_EQ(engine.num_unfinished(), 4);
+  EXPECT_EQ(engine.num_free_slots(), 2);
+  ASSERT_OK(engine.Step());
+  EXPECT_LE(engine.num_free_slots(), 1);
+  std::vector<int64_t> order;
+  while (!engine.idle()) {
+    ASSERT_OK_AND_ASSIGN(const std::vector<GenerateResult> whole, engine.Step());
+    for (const GenerateResult& result : whole) order.push_back(result.id);
+  }
+  // 1 was admitted before 2, whichever slot became free first.
+  EXPECT_LT(std::find(order.begin(), order.end(), 1), std::find(order.begin(), order.end(), 2));
+  EXPECT_EQ(engine.num_unfinished(), 0);
+  EXPECT_EQ(engine.num_free_slots(), 2);
+}
+
+TEST(Engine, OneTokenCompletionsNeedNoDecodeStep) {
+  Engine engine(TinyModel(), 1, {.num_slots = 4, .max_tokens = kMaxTokens});
+  ASSERT_OK(engine.Add(Request(0, {9, 8}, 3, /*max_new_tokens=*/1)));
+  ASSERT_OK_AND_ASSIGN(const std::vector<GenerateResult> whole, engine.Step());
+  ASSERT_EQ(whole.size(), 1);
+  EXPECT_EQ(engine.num_tokens_generated(), 3);
+  EXPECT_TRUE(engine.idle());
+}
+
+TEST(Engine, SpansRecordWhereTheWeightsChanged) {
+  const std::shared_ptr<Transformer> first = TinyModel(1), second = TinyModel(2);
+  Engine engine(first, /*number=*/7, {.num_slots = 2, .max_tokens = kMaxTokens});
+  const GenerateRequest request = Request(0, {3, 4, 5}, 2, 12);
+  ASSERT_OK(engine.Add(request));
+  ASSERT_OK(engine.Step());  // the token after the prompt, and one decode step
+  engine.SwapWeights(second, /*number=*/8);
+  std::vector<GenerateResult> whole;
+  while (!engine.idle()) {
+    ASSERT_OK_AND_ASSIGN(whole, engine.Step());
+  }
+  for (const v1::Completion& completion : whole.at(0).completions) {
+    ASSERT_GT(completion.ids_size(), 2) << "choose another prompt";
+    ASSERT_EQ(completion.spans_size(), 2);
+    EXPECT_EQ(completion.spans(0).policy_number(), 7);
+    EXPECT_EQ(completion.spans(0).num_tokens(), 2);
+    EXPECT_EQ(completion.spans(1).policy_number(), 8);
+    EXPECT_EQ(completion.spans(1).num_tokens(), completion.ids_size() - 2);
+    EXPECT_EQ(completion.spans(1).source(), v1::SPAN_SOURCE_POLICY);
+    EXPECT_TRUE(completion.spans(1).trainable());
+    // The first two tokens are the first model's; the rest is not.
+    const v1::Completion alone = NaiveCompletion(*first, request, completion.index());
+    EXPECT_EQ(completion.ids(0), alone.ids(0));
+    EXPECT_EQ(completion.ids(1), alone.ids(1));
+    EXPECT_NE(Ids(completion), Ids(alone));
+  }
+}
+
+TEST(Engine, CancelFreesSlotsAndLeavesTheOthersAsTheyAre) {
+  const std::vector<GenerateRequest> requests = Requests();
+  const std::map<int64_t, GenerateResult> undisturbed = RunAll({requests[1]}, /*num_slots=*/8);
+  Engine engine(TinyModel(), 1, {.num_slots = 8, .max_tokens = kMaxTokens});
+  ASSERT_OK(engine.Add(Request(100, {2, 3}, 6, 30)));
+  ASSERT_OK(engine.Add(Request(101, {2, 3}, 6, 30)));  // waits for four of its slots
+  ASSERT_OK(engine.Step());
+  engine.Cancel(100);
+  engine.Cancel(101);
+  engine.Cancel(12345);
+  EXPECT_TRUE(engine.idle());
+  EXPECT_EQ(engine.num_free_slots(), 8);
+  EXPECT_LT(CompareResults(RunAll(engine, {requests[1]}), undisturbed), 1e-6);
+}
+
+TEST(Engine, RefusesWhatItCannotSample) {
+  Engine engine(TinyModel(), 1, {.num_slots = 2, .max_tokens = 20});
+  const auto invalid = absl::StatusCode::kInvalidArgument;
+  EXPECT_STATUS(engine.Add(Request(0, {}, 1, 4)), invalid, "the prompt is empty");
+  EXPECT_STATUS(engine.Add(Request(0, {kVocab}, 1, 4)), invalid, "token 40");
+  EXPECT_STATUS(engine.Add(Request(0, std::vector<uint32_t>(17, 2), 1, 4)), invalid, "17 tokens and up to 4 new ones");
+  EXPECT_STATUS(engine.Add(Request(0, {2}, 0, 4)), invalid, "num_completions is 0");
+  EXPECT_STATUS(engine.Add(Request(0, {2}, 2'000'000'000, 4)), invalid, "num_completions is 2000000000");
+  EXPECT_STATUS(engine.Add(Request(0, {2}, 1, 0)), invalid, "max_new_tokens is 0");
+  EXPECT_STATUS(engine.Add(Request(0, {2}, 1, 4, -1)), invalid, "temperature is -1");
+  EXPECT_STATUS(engine.Add(Request(0, {2}, 1, 4, 1e-9)), invalid, "temperature is 1e-09");
+  EXPECT_STATUS(engine.Add(Request(0, {2}, 1, 4, std::nan(""))), invalid, "temperature is nan");
+  EXPECT_TRUE(engine.idle());
+  EXPECT_OK(engine.Add(Request(0, std::vector<uint32_t>(16, 2), 1, 4)));
+}
+
+TEST(Engine, NonFiniteLogitsAreAnErrorThatNamesThePolicyVersion) {
+  const std::shared_ptr<Transformer> broken = TinyModel();
+  for (auto& [name, tensor] : broken->HuggingFaceTensors()) {
+    if (name == "model.norm.weight") tensor.fill_(std::numeric_limits<float>::quiet_NaN());
+  }
+  Engine engine(broken, /*number=*/31, {.num_slots = 2, .max_tokens = 20});
+  ASSERT_OK(engine.Add(Request(0, {2, 3}, 2, 4)));
+  EXPECT_STATUS(engine.Step(), absl::StatusCode::kInvalidArgument,
+                "version 31 of the policy: row 0: the logit of token 0 is");
+}
+
+}  // namespace
+}  // namespace grpo
