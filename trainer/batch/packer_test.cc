@@ -1,0 +1,56 @@
+#include "trainer/batch/packer.h"
+
+#include <ATen/ops/equal.h>
+#include <ATen/ops/tensor.h>
+
+#include "common/status_testing.h"
+
+namespace grpo {
+namespace {
+
+using ::testing::ElementsAre;
+
+TokenStreams Sequence(std::vector<int64_t> ids, std::vector<bool> mask, std::vector<float> weights) {
+  return {.ids = std::move(ids), .trainable_mask = std::move(mask), .streams = {{"w", std::move(weights)}}};
+}
+
+std::vector<int64_t> Values(const at::Tensor& tensor) {
+  return {tensor.const_data_ptr<int64_t>(), tensor.const_data_ptr<int64_t>() + tensor.numel()};
+}
+
+TEST(PackTest, PositionTPredictsTokenTPlusOne) {
+  ASSERT_OK_AND_ASSIGN(const auto batches, Pack({Sequence({10, 11, 12}, {false, false, true}, {0, 0, 5}), Sequence({20, 21, 22, 23}, {false, true, false, true}, {0, 6, 0, 7})}, 100));
+  ASSERT_EQ(batches.size(), 1);
+  EXPECT_THAT(Values(batches[0].ids), ElementsAre(10, 11, 20, 21, 22));
+  EXPECT_THAT(Values(batches[0].positions), ElementsAre(0, 1, 0, 1, 2));
+  EXPECT_THAT(batches[0].lengths, ElementsAre(2, 3));
+  EXPECT_THAT(Values(batches[0].predictor_rows), ElementsAre(1, 2, 4));
+  EXPECT_THAT(Values(batches[0].target_ids), ElementsAre(12, 21, 23));
+  EXPECT_TRUE(at::equal(batches[0].streams.at("w"), at::tensor({5.0f, 6.0f, 7.0f})));
+}
+
+TEST(PackTest, BoundsTokensAndGivesALongSequenceABatchOfItsOwn) {
+  const auto sequence = [](int64_t size) {
+    std::vector<bool> mask(size, true);
+    mask[0] = false;
+    return Sequence(std::vector<int64_t>(size, 1), mask, std::vector<float>(size, 1));
+  };
+  ASSERT_OK_AND_ASSIGN(const auto batches, Pack({sequence(5), sequence(5), sequence(20), sequence(3)}, 8));
+  ASSERT_EQ(batches.size(), 3);
+  EXPECT_THAT(batches[0].lengths, ElementsAre(4, 4));
+  EXPECT_THAT(batches[1].lengths, ElementsAre(19));
+  EXPECT_THAT(batches[2].lengths, ElementsAre(2));
+}
+
+TEST(PackTest, LeavesOutSequencesWithoutATarget) {
+  ASSERT_OK_AND_ASSIGN(const auto batches, Pack({Sequence({1, 2}, {false, false}, {0, 0})}, 8));
+  EXPECT_TRUE(batches.empty());
+}
+
+TEST(PackTest, RefusesSequencesThatDoNotAgree) {
+  EXPECT_STATUS(Pack({Sequence({1, 2}, {true, true}, {0, 0})}, 8), absl::StatusCode::kInvalidArgument, "trainable_mask");
+  EXPECT_STATUS(Pack({Sequence({1, 2}, {false, true}, {0})}, 8), absl::StatusCode::kInvalidArgument, "stream w has 1 entries for 2 ids");
+}
+
+}  // namespace
+}  // namespace grpo

@@ -1,0 +1,287 @@
+#include "trainer/run_config.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <set>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "common/sha256.h"
+#include "common/status_macros.h"
+#include "configs/load.h"
+#include "coordinator/source.h"
+#include "reward/profile.h"
+#include "trainer/algorithm/grpo_options.h"
+#include "trainer/algorithm/pretrain_options.h"
+
+namespace grpo {
+namespace {
+
+namespace fs = std::filesystem;
+
+template <class T>
+std::vector<std::string> KeysOf(const std::map<std::string, T>& map) {
+  std::vector<std::string> keys;
+  for (const auto& [key, unused] : map) keys.push_back(key);
+  return keys;
+}
+
+// Names files and folders on any system.
+bool IsFileName(const std::string& name) {
+  const auto allowed = [](unsigned char c) { return absl::ascii_isalnum(c) || c == '_' || c == '-' || c == '.'; };
+  return !name.empty() && name.size() <= 64 && absl::ascii_isalnum(name[0]) &&
+         std::all_of(name.begin(), name.end(), allowed);
+}
+
+// Fills and checks a RunConfig. Every method adds to the errors and goes on.
+class Checker {
+ public:
+  Checker(Section root, std::string folder, RunConfig* config)
+      : root_(std::move(root)), folder_(std::move(folder)), config_(*config) {}
+
+  // What each key says by itself, and paths. Whatever plug-ins declare is resolved too: every key with its value.
+  void Load() {
+    Add(LoadOptions(root_, &config_));
+    ResolvePaths();
+    for (auto& [name, profile] : config_.rewards) {
+      absl::StatusOr<std::unique_ptr<RewardProfile>> made = RewardProfile::Make(name, profile);
+      Add(made.status());
+      if (made.ok()) profile = (*made)->options();
+    }
+    for (const auto& [name, data] : config_.data) Add(MakeDataSource(data, folder_).status());
+    for (size_t i = 0; i < config_.stages.size(); ++i) LoadStage(&config_.stages[i], absl::StrCat("stages.", i));
+  }
+
+  // How the parts fit together. Needs a Load without errors.
+  void CheckReferences() {
+    if (!IsFileName(config_.run.name)) {
+      Add("run.name",
+          "names the run's folder; use up to 64 letters, digits, _, - and ., beginning with a letter or digit");
+    }
+    for (const auto& [name, policy] : config_.policies) CheckPolicy(name, policy);
+    for (const auto& [name, artifact] : config_.artifacts) {
+      const fs::path path = fs::path(artifact.path).lexically_normal();
+      if (path.empty() || path.is_absolute() || *path.begin() == ".." || path == ".") {
+        Add(absl::StrCat("artifacts.", name, ".path"),
+            "must be a folder inside the run folder, such as models/" + name);
+      }
+    }
+    CheckStageNames();
+    for (const Reference& reference : references_) CheckReference(reference);
+    for (const auto& [key, path] : files_) {
+      std::error_code error;
+      if (!fs::exists(path, error)) AddMissingFile(key, path);
+    }
+  }
+
+  absl::Status status() const { return JoinErrors(errors_); }
+
+ private:
+  // The value of `key` must be one of `known`, which are the keys of `section`.
+  struct Reference {
+    std::string key, value, section;
+    std::vector<std::string> known;
+  };
+
+  void Add(const absl::Status& status) { errors_.push_back(status); }
+  void Add(absl::string_view key, absl::string_view message) { Add(SectionError(root_, key, message)); }
+  void AddMissingFile(const std::string& key, const std::string& path) {
+    Add(absl::NotFoundError(
+        SectionError(root_, key,
+                     absl::StrCat("there is no ", path, "; paths are relative to the configuration's folder"))
+            .message()));
+  }
+
+  std::string Absolute(const std::string& path) const {
+    return path.empty() ? "" : (fs::path(folder_) / path).lexically_normal().string();
+  }
+
+  // For a file that must be there.
+  void Resolve(const std::string& key, std::string* path) {
+    *path = Absolute(*path);
+    if (!path->empty()) files_.emplace_back(key, *path);
+  }
+
+  void ResolvePaths() {
+    NetworkOptions& network = config_.network;
+    for (const auto& [key, path] : {std::pair{"token_file", &network.token_file},
+                                    {"tls_cert", &network.tls_cert},
+                                    {"tls_key", &network.tls_key},
+                                    {"tls_ca", &network.tls_ca}}) {
+      Resolve(absl::StrCat("network.", key), path);
+    }
+    for (auto& [name, policy] : config_.policies) {
+      const std::string key = absl::StrCat("policies.", name);
+      policy.path = Absolute(policy.path);
+      Resolve(key + ".random_init.tokenizer", &policy.random_init.tokenizer);
+      if (!policy.path.empty()) {
+        for (const char* part : {"config.json", "tokenizer.json"})
+          files_.emplace_back(key + ".path", policy.path + "/" + part);
+      }
+    }
+    for (auto& [name, data] : config_.data) {
+      const std::optional<std::string> path = SectionText(data.options, "path");
+      // The source itself says when its file is missing.
+      if (path && !path->empty()) data.options = WithText(data.options, "path", Absolute(*path));
+    }
+  }
+
+  void LoadStage(StageOptions* stage, const std::string& key) {
+    if (stage->type == "train") {
+      LoadTrainStage(stage, key);
+    } else if (stage->type == "evaluate") {
+      EvaluateStageOptions options;
+      Add(LoadOptions(stage->options, &options));
+      Refer(key + ".policy", options.policy, "policies", config_.policies);
+      Refer(key + ".data", options.data, "data", config_.data);
+      Refer(key + ".rewards", options.rewards, "rewards", config_.rewards);
+      evaluations_.emplace_back(key, options);
+      stage->options = ToSection(options, stage->options);
+    }
+  }
+
+  void LoadTrainStage(StageOptions* stage, const std::string& key) {
+    TrainStageOptions options;
+    Add(LoadOptions(stage->options, &options));
+    Refer(key + ".policy", options.policy, "policies", config_.policies);
+    Refer(key + ".data", options.data, "data", config_.data);
+    if (!options.export_to.empty()) Refer(key + ".export_to", options.export_to, "artifacts", config_.artifacts);
+    std::vector<std::string> algorithms;
+#define ALGORITHM(name, Options) \
+  algorithms.push_back(#name);   \
+  if (options.algorithm == #name) LoadAlgorithm<Options>(key, &options);
+#include "trainer/algorithms.inc"
+#undef ALGORITHM
+    if (!options.algorithm.empty() && std::count(algorithms.begin(), algorithms.end(), options.algorithm) == 0) {
+      Add(key + ".algorithm",
+          absl::StrCat("there is no algorithm ", options.algorithm, "; ", SuggestName(options.algorithm, algorithms)));
+    }
+    stage->options = ToSection(options, stage->options);
+  }
+
+  template <class Options>
+  void LoadAlgorithm(const std::string& key, TrainStageOptions* stage) {
+    Options options;
+    Add(LoadOptions(stage->algorithm_options, &options));
+    if constexpr (requires { options.rewards; }) Refer(key + ".rewards", options.rewards, "rewards", config_.rewards);
+    if constexpr (requires {
+                    options.reference_policy;
+                    options.kl_coefficient;
+                  }) {
+      if (!options.reference_policy.empty()) {
+        Refer(key + ".reference_policy", options.reference_policy, "policies", config_.policies);
+      }
+      if (options.kl_coefficient > 0 && options.reference_policy.empty()) {
+        Add(key + ".kl_coefficient", "is above 0, which needs a reference_policy; name one, or set it to 0");
+      }
+      if (options.kl_coefficient > 0 && options.reference_policy == stage->policy) {
+        Add(key + ".reference_policy", "is the policy that is trained; name another, such as the one it starts from");
+      }
+    }
+    stage->algorithm_options = ToSection(options, stage->algorithm_options);
+  }
+
+  template <class T>
+  void Refer(const std::string& key, const std::string& value, const std::string& section,
+             const std::map<std::string, T>& known) {
+    references_.push_back({.key = key, .value = value, .section = section, .known = KeysOf(known)});
+  }
+
+  void CheckReference(const Reference& reference) {
+    if (std::count(reference.known.begin(), reference.known.end(), reference.value) > 0) return;
+    Add(reference.key, absl::StrCat("there is no ", reference.section, ".", reference.value, "; ",
+                                    SuggestName(reference.value, reference.known)));
+  }
+
+  void CheckStageNames() {
+    if (config_.stages.empty()) Add("stages", "is empty; a run has at least one stage");
+    std::set<std::string> names;
+    for (size_t i = 0; i < config_.stages.size(); ++i) {
+      const std::string& name = config_.stages[i].name;
+      const std::string key = absl::StrCat("stages.", i, ".name");
+      if (!IsFileName(name))
+        Add(key, "names files; use up to 64 letters, digits, _, - and ., beginning with a letter or digit");
+      if (!names.insert(name).second)
+        Add(key, absl::StrCat("another stage is called ", name, " too; give each its own name"));
+    }
+    for (const auto& [key, options] : evaluations_) {
+      const auto profile = config_.rewards.find(options.rewards);
+      if (profile == config_.rewards.end() || profile->second.rules.count(options.accuracy_rule) > 0) continue;
+      Add(key + ".accuracy_rule",
+          absl::StrCat("rewards.", options.rewards, " has no rule ", options.accuracy_rule, "; ",
+                       SuggestName(options.accuracy_rule, KeysOf(profile->second.rules))));
+    }
+  }
+
+  void CheckPolicy(const std::string& name, const PolicyOptions& policy) {
+    const std::string key = absl::StrCat("policies.", name);
+    const PolicyOptions::RandomInit& random = policy.random_init;
+    const bool is_random = random.hidden_size > 0 || !random.tokenizer.empty();
+    if ((policy.initialize_from.empty() ? 0 : 1) + (policy.path.empty() ? 0 : 1) + (is_random ? 1 : 0) != 1) {
+      Add(key, "needs exactly one of initialize_from, path and random_init");
+      return;
+    }
+    if (is_random) CheckRandomInit(key + ".random_init", random);
+    if (policy.initialize_from.empty()) return;
+    Refer(key + ".initialize_from", policy.initialize_from, "policies", config_.policies);
+    const PolicyOptions* origin = &policy;
+    for (size_t steps = 0; origin != nullptr && !origin->initialize_from.empty(); ++steps) {
+      if (steps > config_.policies.size()) {
+        Add(key + ".initialize_from", "leads in a circle; one policy must start from path or random_init");
+        return;
+      }
+      const auto found = config_.policies.find(origin->initialize_from);
+      origin = found == config_.policies.end() ? nullptr : &found->second;
+    }
+  }
+
+  void CheckRandomInit(const std::string& key, const PolicyOptions::RandomInit& random) {
+    if (random.tokenizer.empty()) Add(key + ".tokenizer", "is missing; name a tokenizer.json");
+    for (const auto& [name, value] : {std::pair{"hidden_size", random.hidden_size},
+                                      {"intermediate_size", random.intermediate_size},
+                                      {"num_layers", random.num_layers},
+                                      {"num_heads", random.num_heads},
+                                      {"num_kv_heads", random.num_kv_heads}}) {
+      if (value == 0) Add(absl::StrCat(key, ".", name), "is missing or 0; give a size");
+    }
+    if (random.num_heads > 0 && random.hidden_size % random.num_heads != 0) {
+      Add(key + ".num_heads",
+          absl::StrCat("is ", random.num_heads, "; it must divide hidden_size, ", random.hidden_size));
+    }
+    if (random.num_kv_heads > 0 && random.num_heads % random.num_kv_heads != 0) {
+      Add(key + ".num_kv_heads",
+          absl::StrCat("is ", random.num_kv_heads, "; it must divide num_heads, ", random.num_heads));
+    }
+  }
+
+  const Section root_;
+  // Absolute; relative paths start here.
+  const std::string folder_;
+  RunConfig& config_;
+  std::vector<absl::Status> errors_;
+  std::vector<Reference> references_;
+  // Key and path of what must be there.
+  std::vector<std::pair<std::string, std::string>> files_;
+  std::vector<std::pair<std::string, EvaluateStageOptions>> evaluations_;
+};
+
+}  // namespace
+
+absl::StatusOr<LoadedConfig> LoadRunConfig(const std::string& path, const std::vector<std::string>& overrides) {
+  ASSIGN_OR_RETURN(Section root, ParseConfigFile(path, overrides));
+  std::error_code error;
+  const fs::path absolute = fs::absolute(path, error);
+  if (error) return absl::InternalError(absl::StrCat("cannot find the working folder: ", error.message()));
+  LoadedConfig loaded;
+  Checker checker(std::move(root), absolute.parent_path().string(), &loaded.config);
+  checker.Load();
+  RETURN_IF_ERROR(checker.status());
+  checker.CheckReferences();
+  RETURN_IF_ERROR(checker.status());
+  loaded.resolved_yaml = DumpOptions(loaded.config);
+  loaded.sha256 = Sha256Hex(loaded.resolved_yaml);
+  return loaded;
+}
+
+}  // namespace grpo

@@ -1,0 +1,206 @@
+#include "trainer/run_config.h"
+
+#include <unistd.h>
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "common/files.h"
+#include "common/sha256.h"
+#include "common/status_testing.h"
+#include "configs/load.h"
+#include "trainer/algorithm/grpo_options.h"
+
+namespace grpo {
+namespace {
+
+using ::testing::HasSubstr;
+
+namespace fs = std::filesystem;
+
+constexpr char kYaml[] = R"(run: {name: demo, seed: 7}
+policies:
+  base:
+    random_init: {tokenizer: parts/tokenizer.json, hidden_size: 8, intermediate_size: 16, num_layers: 1, num_heads: 2, num_kv_heads: 1}
+  tuned: {initialize_from: base}
+data:
+  problems: {source: jsonl, path: parts/problems.jsonl}
+rewards:
+  rules_only:
+    rules:
+      math_answer:
+      format_tags: {weight: 0.5}
+artifacts:
+  model: {path: models/tuned}
+stages:
+  - {name: learn, type: train, algorithm: grpo, policy: tuned, data: problems, rewards: rules_only, steps: 3, group_size: 4, export_to: model}
+  - {name: measure, type: evaluate, policy: tuned, data: problems, rewards: rules_only, samples_per_problem: 2}
+)";
+
+class RunConfigTest : public ::testing::Test {
+ protected:
+  RunConfigTest() : folder_(absl::StrCat(::testing::TempDir(), "/run_config_test.", ::getpid())) {
+    fs::remove_all(folder_);
+    fs::create_directories(folder_ + "/parts");
+    EXPECT_OK(WriteFileSynced(folder_ + "/parts/tokenizer.json", "{}"));
+    EXPECT_OK(WriteFileSynced(folder_ + "/parts/problems.jsonl", "{\"problem\": \"1+1\", \"answer\": \"2\"}\n"));
+  }
+  ~RunConfigTest() override { fs::remove_all(folder_); }
+
+  absl::StatusOr<LoadedConfig> Load(const std::string& yaml, const std::vector<std::string>& overrides = {}) {
+    EXPECT_OK(WriteFileSynced(path(), yaml));
+    return LoadRunConfig(path(), overrides);
+  }
+  // kYaml with one text replaced by another.
+  absl::Status ErrorOf(const std::string& from, const std::string& to) {
+    const std::string yaml = absl::StrReplaceAll(kYaml, {{from, to}});
+    EXPECT_NE(yaml, kYaml) << from;
+    return Load(yaml).status();
+  }
+  std::string path() const { return folder_ + "/run.yaml"; }
+
+  const std::string folder_;
+};
+
+TEST_F(RunConfigTest, LoadsAndResolvesPathsAgainstTheFilesFolder) {
+  ASSERT_OK_AND_ASSIGN(const LoadedConfig loaded, Load(kYaml));
+  EXPECT_EQ(loaded.config.run.seed, 7);
+  EXPECT_EQ(loaded.config.policies.at("base").random_init.tokenizer, folder_ + "/parts/tokenizer.json");
+  EXPECT_EQ(SectionText(loaded.config.data.at("problems").options, "path"), folder_ + "/parts/problems.jsonl");
+  EXPECT_EQ(loaded.config.artifacts.at("model").path, "models/tuned");
+  EXPECT_EQ(loaded.sha256, Sha256Hex(loaded.resolved_yaml));
+}
+
+TEST_F(RunConfigTest, ResolvedYamlHoldsEveryKeyAlsoThoseOfAlgorithmsAndRules) {
+  ASSERT_OK_AND_ASSIGN(const LoadedConfig loaded, Load(kYaml));
+  for (const char* line :
+       {"    clip_high: 0.2\n", "    group_size: 4\n", "    std_eps: 0.0001\n", "    steps: 3\n", "lease_ttl_s: 30\n",
+        "        plain_fallback: false\n", "    greedy: true\n", "      beta2: 0.999\n"}) {
+    EXPECT_THAT(loaded.resolved_yaml, HasSubstr(line));
+  }
+}
+
+TEST_F(RunConfigTest, ResolvedYamlLoadsAgainFromAnywhereToTheSameConfiguration) {
+  ASSERT_OK_AND_ASSIGN(const LoadedConfig loaded,
+                       Load(kYaml, {"run.name=123", "stages.learn.optimizer.learning_rate=3e-7"}));
+  fs::create_directories(folder_ + "/elsewhere");
+  ASSERT_OK(WriteFileSynced(folder_ + "/elsewhere/config.yaml", loaded.resolved_yaml));
+  ASSERT_OK_AND_ASSIGN(const LoadedConfig again, LoadRunConfig(folder_ + "/elsewhere/config.yaml"));
+  EXPECT_EQ(again.resolved_yaml, loaded.resolved_yaml);
+  EXPECT_EQ(again.sha256, loaded.sha256);
+  EXPECT_EQ(again.config.run.name, "123");
+
+  TrainStageOptions stage;
+  ASSERT_OK(LoadOptions(again.config.stages[0].options, &stage));
+  EXPECT_EQ(stage.optimizer.learning_rate, 3e-7);
+  GrpoOptions algorithm;
+  ASSERT_OK(LoadOptions(stage.algorithm_options, &algorithm));
+  EXPECT_EQ(algorithm.group_size, 4);
+}
+
+TEST_F(RunConfigTest, AChangedValueChangesTheHashAndAWrittenDefaultDoesNot) {
+  ASSERT_OK_AND_ASSIGN(const LoadedConfig loaded, Load(kYaml));
+  ASSERT_OK_AND_ASSIGN(const LoadedConfig same,
+                       Load(kYaml, {"stages.learn.clip_low=0.2", "coordinator.lease_ttl_s=30"}));
+  EXPECT_EQ(same.sha256, loaded.sha256);
+  ASSERT_OK_AND_ASSIGN(const LoadedConfig other, Load(kYaml, {"stages.learn.clip_low=0.3"}));
+  EXPECT_NE(other.sha256, loaded.sha256);
+}
+
+TEST_F(RunConfigTest, ErrorsOfAllPartsComeTogetherWithTheirLines) {
+  const absl::Status status =
+      Load(kYaml, {"stages.learn.stpes=1", "trainer.thraeds=2", "rewards.rules_only.rules.math_answr.weight=1",
+                   "data.problems.pth=x", "stages.measure.samples_per_problem=0"})
+          .status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  for (const char* part :
+       {"--set stages.learn.stpes=1: stages.0.stpes: unknown key; did you mean steps?",
+        "--set trainer.thraeds=2: trainer.thraeds: unknown key; did you mean threads?", "did you mean math_answer?",
+        "data.problems.pth: unknown key; did you mean path?", "stages.1.samples_per_problem: is 0"}) {
+    EXPECT_THAT(std::string(status.message()), HasSubstr(part));
+  }
+}
+
+TEST_F(RunConfigTest, AMisspeltRequiredKeyIsNamedBesideTheMissingOne) {
+  const std::string message(ErrorOf("algorithm: grpo, policy: tuned", "algorithm: grpo, polcy: tuned").message());
+  EXPECT_THAT(message, HasSubstr("run.yaml:16: stages.0.policy: is missing"));
+  EXPECT_THAT(message, HasSubstr("run.yaml:16: stages.0.polcy: unknown key; did you mean policy?"));
+}
+
+TEST_F(RunConfigTest, ReferencesMustExist) {
+  const auto expect = [&](const std::string& from, const std::string& to, const std::string& text) {
+    EXPECT_STATUS(ErrorOf(from, to), absl::StatusCode::kInvalidArgument, text);
+  };
+  expect("grpo, policy: tuned", "grpo, policy: tunde",
+         "run.yaml:16: stages.0.policy: there is no policies.tunde; did you mean tuned?");
+  expect("evaluate, policy: tuned, data: problems", "evaluate, policy: tuned, data: exam",
+         "run.yaml:17: stages.1.data: there is no data.exam; known are problems");
+  expect("rewards: rules_only, steps", "rewards: rules, steps", "stages.0.rewards: there is no rewards.rules;");
+  expect("export_to: model", "export_to: modle",
+         "stages.0.export_to: there is no artifacts.modle; did you mean model?");
+  expect("initialize_from: base", "initialize_from: bsae",
+         "run.yaml:5: policies.tuned.initialize_from: there is no policies.bsae;");
+  expect("algorithm: grpo", "algorithm: gpro", "stages.0.algorithm: there is no algorithm gpro; did you mean grpo?");
+  expect("type: evaluate", "type: evalaute", "stages.1.type: is evalaute; it must be one of train, evaluate");
+  expect("source: jsonl", "source: json", "did you mean jsonl?");
+  expect("samples_per_problem: 2", "accuracy_rule: math",
+         "stages.1.accuracy_rule: rewards.rules_only has no rule math;");
+  expect("group_size: 4", "reference_policy: ref", "stages.0.reference_policy: there is no policies.ref;");
+  expect("group_size: 4", "kl_coefficient: 0.1", "stages.0.kl_coefficient: is above 0, which needs a reference_policy");
+  expect("group_size: 4", "kl_coefficient: 0.1, reference_policy: tuned",
+         "stages.0.reference_policy: is the policy that is trained");
+}
+
+TEST_F(RunConfigTest, PoliciesHaveExactlyOneOriginAndNoCircle) {
+  EXPECT_STATUS(ErrorOf("{initialize_from: base}", "{}"), absl::StatusCode::kInvalidArgument,
+                "run.yaml:5: policies.tuned: needs exactly one of");
+  EXPECT_STATUS(ErrorOf("{initialize_from: base}", "{initialize_from: base, path: parts}"),
+                absl::StatusCode::kInvalidArgument, "policies.tuned: needs exactly one of");
+  EXPECT_STATUS(ErrorOf("{initialize_from: base}", "{initialize_from: other}\n  other: {initialize_from: tuned}"),
+                absl::StatusCode::kInvalidArgument, "run.yaml:6: policies.other.initialize_from: leads in a circle");
+  EXPECT_STATUS(ErrorOf("num_layers: 1, ", ""), absl::StatusCode::kInvalidArgument,
+                "policies.base.random_init.num_layers: is missing");
+  EXPECT_STATUS(ErrorOf("num_heads: 2", "num_heads: 3"), absl::StatusCode::kInvalidArgument,
+                "it must divide hidden_size, 8");
+}
+
+TEST_F(RunConfigTest, NamesThatBecomeFilesAreChecked) {
+  EXPECT_STATUS(ErrorOf("name: measure", "name: learn"), absl::StatusCode::kInvalidArgument,
+                "run.yaml:17: stages.1.name: another stage is called learn too");
+  EXPECT_STATUS(ErrorOf("name: measure", "name: ../x"), absl::StatusCode::kInvalidArgument,
+                "stages.1.name: names files");
+  EXPECT_STATUS(ErrorOf("name: demo", "name: a/b"), absl::StatusCode::kInvalidArgument,
+                "run.yaml:1: run.name: names the run's folder");
+  for (const char* bad : {"/tmp/x", "../x", "a/../../x", ".", "\"\""}) {
+    EXPECT_STATUS(ErrorOf("path: models/tuned", absl::StrCat("path: ", bad)), absl::StatusCode::kInvalidArgument,
+                  "artifacts.model.path: must be a folder inside the run folder");
+  }
+}
+
+TEST_F(RunConfigTest, MissingFilesAreNotFoundWithTheKeyThatNamesThem) {
+  EXPECT_STATUS(ErrorOf("parts/tokenizer.json", "none.json"), absl::StatusCode::kNotFound,
+                absl::StrCat("run.yaml:4: policies.base.random_init.tokenizer: there is no ", folder_, "/none.json"));
+  EXPECT_STATUS(ErrorOf("parts/problems.jsonl", "none.jsonl"), absl::StatusCode::kNotFound,
+                "run.yaml:7: data.problems.path: ");
+  EXPECT_STATUS(ErrorOf("{initialize_from: base}", "{path: parts}"), absl::StatusCode::kNotFound,
+                "policies.tuned.path: there is no ");
+  EXPECT_STATUS(Load(kYaml, {"network.token_file=none"}).status(), absl::StatusCode::kNotFound, "network.token_file");
+  EXPECT_STATUS(LoadRunConfig(folder_ + "/none.yaml"), absl::StatusCode::kNotFound, "none.yaml");
+}
+
+TEST_F(RunConfigTest, ALineOfDataThatIsNotJsonIsNamed) {
+  ASSERT_OK(
+      WriteFileSynced(folder_ + "/parts/problems.jsonl", "{\"problem\": \"1+1\", \"answer\": \"2\"}\nnot json\n"));
+  EXPECT_STATUS(Load(kYaml).status(), absl::StatusCode::kInvalidArgument, "problems.jsonl:2: ");
+}
+
+TEST(ReadyConfigTest, TheQuickstartLoads) {
+  ASSERT_OK_AND_ASSIGN(const LoadedConfig loaded, LoadRunConfig("configs/quickstart.yaml"));
+  EXPECT_EQ(loaded.config.stages.size(), 4u);
+}
+
+}  // namespace
+}  // namespace grpo
