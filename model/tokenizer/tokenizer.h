@@ -21,7 +21,8 @@ class Tokenizer {
 
   // InvalidArgument names the first character that the vocabulary cannot write, with its position.
   virtual absl::StatusOr<std::vector<uint32_t>> Encode(absl::string_view text) const = 0;
-  // The bytes that the ids stand for, special tokens included; unknown ids are written as nothing. May be invalid UTF-8.
+  // The bytes that the ids stand for, special tokens included; unknown ids are written as nothing. May be invalid
+  // UTF-8.
   virtual std::string Decode(const std::vector<uint32_t>& ids) const = 0;
 
   // Id of a token by its exact text; NotFound.

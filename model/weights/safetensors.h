@@ -1,4 +1,5 @@
-// The safetensors container: 8 bytes of header length, a JSON header, tensor bytes. Links no torch; nothing is executed.
+// The safetensors container: 8 bytes of header length, a JSON header, tensor bytes. Links no torch; nothing is
+// executed.
 #ifndef GRPO_MODEL_WEIGHTS_SAFETENSORS_H_
 #define GRPO_MODEL_WEIGHTS_SAFETENSORS_H_
 
@@ -21,13 +22,17 @@ struct SafetensorsEntry {
   absl::string_view bytes;
 };
 
-// Views into `buffer`, which must outlive them, in the order of the data. InvalidArgument for every malformed file, named: header
-// longer than 100 MB or than the buffer, JSON that is not an object of tensors, unknown dtype, negative or overflowing shape, bytes
-// that do not match dtype and shape, overlaps, holes, trailing bytes, names given twice. Allocates no more than the header warrants.
-absl::StatusOr<std::vector<SafetensorsEntry>> ParseSafetensors(absl::string_view buffer, std::map<std::string, std::string>* metadata = nullptr);
+// Views into `buffer`, which must outlive them, in the order of the data. InvalidArgument for every malformed file,
+// named: header longer than 100 MB or than the buffer, JSON that is not an object of tensors, unknown dtype, negative
+// or overflowing shape, bytes that do not match dtype and shape, overlaps, holes, trailing bytes, names given twice.
+// Allocates no more than the header warrants.
+absl::StatusOr<std::vector<SafetensorsEntry>> ParseSafetensors(absl::string_view buffer,
+                                                               std::map<std::string, std::string>* metadata = nullptr);
 
-// The file for these tensors, in this order (bytes as in entries), with the header padded to 8 bytes as the reference library does.
-std::string WriteSafetensors(const std::vector<SafetensorsEntry>& entries, const std::map<std::string, std::string>& metadata = {});
+// The file for these tensors, in this order (bytes as in entries), with the header padded to 8 bytes as the reference
+// library does.
+std::string WriteSafetensors(const std::vector<SafetensorsEntry>& entries,
+                             const std::map<std::string, std::string>& metadata = {});
 
 }  // namespace grpo
 

@@ -1,4 +1,5 @@
-// A policy as bytes: what is published to workers, written to checkpoints and exported, with the digest that names its content.
+// A policy as bytes: what is published to workers, written to checkpoints and exported, with the digest that names its
+// content.
 #ifndef GRPO_MODEL_WEIGHTS_WEIGHT_SET_H_
 #define GRPO_MODEL_WEIGHTS_WEIGHT_SET_H_
 
@@ -19,22 +20,28 @@ struct WeightSet {
   std::string payload;
 };
 
-// Copies the model's weights out. tokenizer_json travels with them.
-absl::StatusOr<WeightSet> PackWeights(const Transformer& model, const std::string& tokenizer_json, const v1::PolicyRef& policy);
+// Copies the model's weights out under Hugging Face's names, in float32. tokenizer_json travels with them.
+absl::StatusOr<WeightSet> PackWeights(const Transformer& model, const std::string& tokenizer_json,
+                                      const v1::PolicyRef& policy);
 
 // DataLoss unless sizes, per-tensor hashes and the digest of the manifest fit the payload.
 absl::Status VerifyWeights(const v1::WeightsManifest& manifest, absl::string_view payload);
 
-// Copies verified bytes into a model whose configuration fits; InvalidArgument names the tensor that is missing, unexpected or of
-// another shape. Verifies first.
+// Copies verified bytes into a model of the manifest's own configuration; InvalidArgument names the tensor that is
+// missing, unexpected or of another shape. Verifies first; on an error the model is as it was.
 absl::Status LoadWeights(const v1::WeightsManifest& manifest, absl::string_view payload, Transformer& model);
 
-// A new model of the manifest's own architecture, with its weights.
+// A new model of the manifest's own architecture, with its weights. A payload of another size than that architecture's
+// is refused before anything is allocated. Errors as LoadWeights.
 absl::StatusOr<std::unique_ptr<Transformer>> MakeModel(const v1::WeightsManifest& manifest, absl::string_view payload);
 
-// A Hugging Face folder: config.json, tokenizer.json, tokenizer_config.json, model.safetensors. Written beside and renamed into place.
+// A Hugging Face folder: config.json, tokenizer.json, tokenizer_config.json, model.safetensors. Written beside and
+// renamed into place; an earlier export is replaced. FailedPrecondition when the folder holds anything else, which is
+// then left alone.
 absl::Status ExportFolder(const WeightSet& weights, const std::string& folder);
-// The same back. NotFound for a missing file, InvalidArgument for one that does not fit.
+
+// The same back, bit for bit; also the folders of others, in one file or in shards (model-*.safetensors), where
+// bfloat16 and float16 become float32. NotFound for a missing file, InvalidArgument for one that does not fit.
 absl::StatusOr<WeightSet> ImportFolder(const std::string& folder, const v1::PolicyRef& policy);
 
 }  // namespace grpo

@@ -1,0 +1,67 @@
+#include "model/init.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/files.h"
+#include "common/status_macros.h"
+#include "model/tokenizer/tokenizer.h"
+#include "model/weights/weight_set.h"
+
+namespace grpo {
+namespace {
+
+absl::StatusOr<InitializedModel> RandomModel(const PolicyOptions::RandomInit& options, uint64_t seed) {
+  InitializedModel result;
+  ASSIGN_OR_RETURN(result.tokenizer_json, ReadFile(options.tokenizer));
+  const auto tokenizer = Tokenizer::FromJson(result.tokenizer_json);
+  if (!tokenizer.ok()) return Annotate(tokenizer.status(), options.tokenizer);
+  const auto eos = (*tokenizer)->TokenId(options.eos_token);
+  if (!eos.ok()) return absl::InvalidArgumentError(absl::StrCat("random_init.eos_token: ", eos.status().message()));
+  if (options.num_heads <= 0 || options.hidden_size % options.num_heads != 0) {
+    return absl::InvalidArgumentError(absl::StrCat("random_init.hidden_size ", options.hidden_size,
+                                                   " is not a multiple of num_heads ", options.num_heads));
+  }
+  ModelConfig config;
+  config.vocab_size = (*tokenizer)->vocab_size();
+  config.hidden_size = options.hidden_size;
+  config.intermediate_size = options.intermediate_size;
+  config.num_layers = options.num_layers;
+  config.num_heads = options.num_heads;
+  config.num_kv_heads = options.num_kv_heads;
+  config.head_dim = options.hidden_size / options.num_heads;
+  config.max_positions = options.max_positions;
+  config.rope_theta = options.rope_theta;
+  config.rms_norm_eps = options.rms_norm_eps;
+  config.eos_token_ids = {*eos};
+  ASSIGN_OR_RETURN(result.model, Transformer::Create(config));
+  result.model->InitializeRandom(seed);
+  return result;
+}
+
+absl::StatusOr<InitializedModel> FolderModel(const std::string& folder) {
+  ASSIGN_OR_RETURN(const WeightSet weights, ImportFolder(folder, v1::PolicyRef()));
+  InitializedModel result = {.model = nullptr, .tokenizer_json = weights.manifest.tokenizer_json()};
+  const auto tokenizer = Tokenizer::FromJson(result.tokenizer_json);
+  if (!tokenizer.ok()) return Annotate(tokenizer.status(), folder);
+  ASSIGN_OR_RETURN(result.model, MakeModel(weights.manifest, weights.payload));
+  // Embeddings are often padded to a round number; the other way round would read beyond them.
+  if ((*tokenizer)->vocab_size() > result.model->config().vocab_size) {
+    return absl::InvalidArgumentError(absl::StrCat(folder, ": tokenizer.json has ", (*tokenizer)->vocab_size(),
+                                                   " tokens, and vocab_size of config.json is ",
+                                                   result.model->config().vocab_size));
+  }
+  return result;
+}
+
+}  // namespace
+
+absl::StatusOr<InitializedModel> MakePolicy(const PolicyOptions& options, uint64_t seed) {
+  const bool random = options.random_init.hidden_size > 0;
+  if (random == !options.path.empty()) {
+    return absl::InvalidArgumentError("give exactly one of path and random_init");
+  }
+  return random ? RandomModel(options.random_init, seed) : FolderModel(options.path);
+}
+
+}  // namespace grpo

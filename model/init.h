@@ -1,0 +1,28 @@
+// A policy's first weights, as its configuration says.
+#ifndef GRPO_MODEL_INIT_H_
+#define GRPO_MODEL_INIT_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "model/options.h"
+#include "model/transformer.h"
+
+namespace grpo {
+
+struct InitializedModel {
+  std::unique_ptr<Transformer> model;
+  // Accepted by Tokenizer::FromJson; its ids lie within the model's vocabulary.
+  std::string tokenizer_json;
+};
+
+// Random weights by `seed` (random_init), or those of a Hugging Face folder (path, where the seed plays no part).
+// initialize_from is the business of whoever holds the policies. NotFound for a missing file; InvalidArgument when
+// neither or both are given, or for what does not fit.
+absl::StatusOr<InitializedModel> MakePolicy(const PolicyOptions& options, uint64_t seed);
+
+}  // namespace grpo
+
+#endif  // GRPO_MODEL_INIT_H_
