@@ -104,9 +104,9 @@ ConfigNode ScalarNode(int64_t value) {
   return {.kind = Kind::kScalar, .scalar = absl::StrCat(value)};
 }
 ConfigNode ScalarNode(double value) {
-  // The shortest text that reads back as the same number.
+  // 15 digits, or as many more as it takes to read back as the same number.
   std::string text;
-  for (int digits = 1; digits <= 17; ++digits) {
+  for (int digits = 15; digits <= 17; ++digits) {
     text = absl::StrFormat("%.*g", digits, value);
     if (std::strtod(text.c_str(), nullptr) == value) break;
   }

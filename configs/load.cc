@@ -11,6 +11,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 
 namespace grpo {
 namespace configs_internal {
@@ -268,10 +269,19 @@ Section WithText(const Section& section, absl::string_view key, const std::strin
 }
 
 absl::Status SectionError(const Section& section, absl::string_view key, absl::string_view message) {
-  const ConfigEntry* entry = section.node() == nullptr ? nullptr : section.node()->Find(key);
-  const std::string place = entry != nullptr            ? entry->value.place
-                            : section.node() != nullptr ? section.node()->place
-                                                        : "";
+  std::string place = section.node() == nullptr ? "" : section.node()->place;
+  const ConfigNode* node = section.node();
+  for (const absl::string_view part : absl::StrSplit(key, '.', absl::SkipEmpty())) {
+    size_t index = 0;
+    if (node == nullptr) break;
+    if (node->kind == ConfigNode::Kind::kList && absl::SimpleAtoi(part, &index) && index < node->entries.size()) {
+      node = &node->entries[index].value;
+    } else {
+      const ConfigEntry* entry = node->Find(part);
+      node = entry == nullptr ? nullptr : &entry->value;
+    }
+    if (node != nullptr && !node->place.empty()) place = node->place;
+  }
   configs_internal::ErrorSink errors;
   errors.Add(place, key.empty() ? section.key_path() : configs_internal::JoinPath(section.key_path(), key), message);
   return errors.status();

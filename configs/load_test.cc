@@ -305,6 +305,9 @@ TEST(SectionErrorTest, NamesThePlaceOfTheKeyOrElseOfTheSection) {
   const Section& rest = outer.elements[0].rest;
   EXPECT_EQ(SectionError(rest, "key", "is bad").message(), "run.yaml:3: elements.0.key: is bad");
   EXPECT_EQ(SectionError(rest, "other", "is bad").message(), "run.yaml:2: elements.0.other: is bad");
+  ASSERT_OK_AND_ASSIGN(const Section root, ParseConfigText("a:\n  - b:\n    - 5\n    - c: 1\n", "f"));
+  EXPECT_EQ(SectionError(root, "a.0.b.1.c", "is bad").message(), "f:4: a.0.b.1.c: is bad");
+  EXPECT_EQ(SectionError(root, "a.0.b.7", "is bad").message(), "f:3: a.0.b.7: is bad");
   EXPECT_EQ(SectionError(WithText(rest, "key", "/v"), "key", "is bad").message(), "run.yaml:3: elements.0.key: is bad");
 }
 

@@ -73,16 +73,17 @@ struct RunConfig {
 // A configuration that was read and checked.
 struct LoadedConfig {
   RunConfig config;
-  // Every key present, paths absolute; loading it again gives the same configuration.
+  // Every key present (of a data source's own keys those that were given), paths absolute; loading it again gives the same
+  // configuration and hash.
   std::string resolved_yaml;
   // SHA-256 (hex) of resolved_yaml.
   std::string sha256;
 };
 
 // Reads, resolves paths against the file's folder, and checks everything that can be checked without torch: references between
-// stages and named things, rules and data sources (they are built once), algorithms' own keys. Errors are those of configs/load.h.
+// stages and named things, rules and data sources (they are built once), algorithms' own keys. Errors are those of configs/load.h,
+// together; NotFound when all that is wrong is a missing file.
 absl::StatusOr<LoadedConfig> LoadRunConfig(const std::string& path, const std::vector<std::string>& overrides = {});
-
 
 }  // namespace grpo
 

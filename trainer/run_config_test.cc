@@ -42,7 +42,9 @@ stages:
 
 class RunConfigTest : public ::testing::Test {
  protected:
-  RunConfigTest() : folder_(absl::StrCat(::testing::TempDir(), "/run_config_test.", ::getpid())) {
+  RunConfigTest()
+      : folder_(
+            fs::path(absl::StrCat(::testing::TempDir(), "/run_config_test.", ::getpid())).lexically_normal().string()) {
     fs::remove_all(folder_);
     fs::create_directories(folder_ + "/parts");
     EXPECT_OK(WriteFileSynced(folder_ + "/parts/tokenizer.json", "{}"));
