@@ -1,0 +1,174 @@
+#include "trainer/loop.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/exp.h>
+#include <ATen/ops/log_softmax.h>
+#include <ATen/ops/minimum.h>
+#include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros.h>
+
+#include <cmath>
+
+#include "common/seeds.h"
+#include "common/status_testing.h"
+
+namespace grpo {
+namespace {
+
+ModelConfig TinyConfig() {
+  ModelConfig config;
+  config.vocab_size = 11;
+  config.hidden_size = 8;
+  config.intermediate_size = 12;
+  config.num_layers = 2;
+  config.num_heads = 2;
+  config.num_kv_heads = 1;
+  config.head_dim = 4;
+  config.max_positions = 32;
+  config.eos_token_ids = {1};
+  return config;
+}
+
+std::unique_ptr<Transformer> TinyModel(uint64_t seed) {
+  auto model = Transformer::Create(TinyConfig());
+  (*model)->InitializeRandom(seed);
+  (*model)->RequireGrad();
+  return *std::move(model);
+}
+
+// Sequences of different lengths with a prompt, advantages of both signs and sampled log-probabilities near the policy's.
+std::vector<TokenStreams> RandomSequences(uint64_t seed, int64_t count) {
+  Rng rng(seed);
+  std::vector<TokenStreams> sequences(count);
+  int64_t num_targets = 0;
+  for (TokenStreams& sequence : sequences) {
+    const int64_t prompt = 1 + rng.Below(3), size = prompt + 1 + rng.Below(9);
+    for (int64_t t = 0; t < size; ++t) {
+      sequence.ids.push_back(rng.Below(11));
+      sequence.trainable_mask.push_back(t >= prompt);
+      sequence.streams[stream::kSampleLogprob].push_back(static_cast<float>(-2.4 - 0.3 * rng.Uniform()));
+    }
+    num_targets += size - prompt;
+    sequence.streams[stream::kAdvantage].assign(size, static_cast<float>(2 * rng.Uniform() - 1));
+  }
+  for (TokenStreams& sequence : sequences) {
+    const float weight = 1.0f / static_cast<float>(num_targets);
+    sequence.streams[stream::kRlWeight].assign(sequence.ids.size(), weight);
+    sequence.streams[stream::kKlWeight].assign(sequence.ids.size(), 0.04f * weight);
+  }
+  return sequences;
+}
+
+// Everything that one step needs, on one rank.
+struct Fixture {
+  explicit Fixture(int64_t micro_batch_tokens, double max_grad_norm = 0)
+      : policy(TinyModel(3)), reference(TinyModel(4)), optimizer(policy->NamedParameters(), OptimizerOptions{}) {
+    auto made = Collectives::SingleRank(absl::Seconds(10));
+    collectives = *std::move(made);
+    std::vector<std::unique_ptr<Loss>> losses;
+    for (const char* name : {"clipped_policy_gradient", "reference_kl"}) losses.push_back(*MakeLoss(name, {.clip_low = 0.1, .clip_high = 0.1}));
+    loop = std::make_unique<Loop>(policy.get(), reference.get(), std::move(losses), &optimizer, collectives.get(),
+                                  Loop::Options{.micro_batch_tokens = micro_batch_tokens, .temperature = 0.7, .max_grad_norm = max_grad_norm});
+  }
+  std::unique_ptr<Transformer> policy, reference;
+  AdamW optimizer;
+  std::unique_ptr<Collectives> collectives;
+  std::unique_ptr<Loop> loop;
+};
+
+double RelativeDifference(const at::Tensor& a, const at::Tensor& b) {
+  const double norm = b.norm().item<double>();
+  return (a - b).norm().item<double>() / (norm > 0 ? norm : 1);
+}
+
+void ExpectEqualGradients(Fixture& fixture, const std::vector<at::Tensor>& expected, double tolerance) {
+  const std::vector<at::Tensor> gradients = fixture.optimizer.Gradients();
+  ASSERT_EQ(gradients.size(), expected.size());
+  for (size_t i = 0; i < gradients.size(); ++i) EXPECT_LE(RelativeDifference(gradients[i], expected[i]), tolerance) << "parameter " << i;
+}
+
+// The loss of the whole batch written out sequence by sequence, nothing packed, straight from the papers' formulas.
+at::Tensor NaiveLoss(const Transformer& policy, const Transformer& reference, const std::vector<TokenStreams>& sequences) {
+  at::Tensor loss = at::zeros({});
+  for (const TokenStreams& sequence : sequences) {
+    const int64_t size = static_cast<int64_t>(sequence.ids.size());
+    std::vector<int64_t> positions(size);
+    for (int64_t t = 0; t < size; ++t) positions[t] = t;
+    const auto logprobs = [&](const Transformer& model) {
+      PackedAttention attention({size});
+      return at::log_softmax(model.Logits(model.Forward(at::tensor(sequence.ids), at::tensor(positions), attention)) / 0.7, -1);
+    };
+    const at::Tensor policy_logprobs = logprobs(policy), reference_logprobs = logprobs(reference).detach();
+    for (int64_t t = 1; t < size; ++t) {
+      if (!sequence.trainable_mask[t]) continue;
+      const at::Tensor lp = policy_logprobs[t - 1][sequence.ids[t]];
+      const at::Tensor difference = reference_logprobs[t - 1][sequence.ids[t]] - lp;
+      const double advantage = sequence.streams.at(stream::kAdvantage)[t];
+      const at::Tensor ratio = at::exp(lp - sequence.streams.at(stream::kSampleLogprob)[t]);
+      const at::Tensor surrogate = at::minimum(ratio * advantage, ratio.clamp(0.9, 1.1) * advantage);
+      loss = loss - surrogate * sequence.streams.at(stream::kRlWeight)[t];
+      loss = loss + (at::exp(difference) - difference - 1) * sequence.streams.at(stream::kKlWeight)[t];
+    }
+  }
+  return loss;
+}
+
+TEST(LoopTest, GradientsAndLossEqualTheNaiveFormula) {
+  const std::vector<TokenStreams> sequences = RandomSequences(21, 7);
+  Fixture naive(1 << 20), fixture(1 << 20);
+  const at::Tensor loss = NaiveLoss(*naive.policy, *naive.reference, sequences);
+  loss.backward();
+  ASSERT_OK_AND_ASSIGN(const auto metrics, fixture.loop->Step({.minibatches = {sequences}, .iterations = 1, .metrics = {}}, 0.0));
+  EXPECT_NEAR(metrics.at("loss"), loss.item<double>(), 1e-6);
+  ExpectEqualGradients(fixture, naive.optimizer.Gradients(), 1e-5);
+}
+
+TEST(LoopTest, TheLossDoesNotDependOnHowTheBatchIsCutOrOrdered) {
+  std::vector<TokenStreams> sequences = RandomSequences(22, 9);
+  Fixture whole(1 << 20);
+  ASSERT_OK_AND_ASSIGN(const auto expected, whole.loop->Step({.minibatches = {sequences}, .iterations = 1, .metrics = {}}, 0.0));
+  for (const int64_t micro_batch_tokens : {1, 13, 30}) {
+    Shuffle(sequences, static_cast<uint64_t>(micro_batch_tokens));
+    Fixture cut(micro_batch_tokens);
+    ASSERT_OK_AND_ASSIGN(const auto metrics, cut.loop->Step({.minibatches = {sequences}, .iterations = 1, .metrics = {}}, 0.0));
+    EXPECT_NEAR(metrics.at("loss"), expected.at("loss"), 1e-6);
+    EXPECT_NEAR(metrics.at("kl"), expected.at("kl"), 1e-6);
+    EXPECT_NEAR(metrics.at("logprob_abs_diff_max"), expected.at("logprob_abs_diff_max"), 1e-5);
+    ExpectEqualGradients(cut, whole.optimizer.Gradients(), 1e-5);
+  }
+}
+
+TEST(LoopTest, ClipsToTheGlobalNormAndReportsItBefore) {
+  Fixture fixture(1 << 20, /*max_grad_norm=*/1e-3);
+  ASSERT_OK_AND_ASSIGN(const auto metrics, fixture.loop->Step({.minibatches = {RandomSequences(23, 5)}, .iterations = 1, .metrics = {}}, 0.0));
+  double squares = 0;
+  for (const at::Tensor& gradient : fixture.optimizer.Gradients()) squares += std::pow(gradient.norm().item<double>(), 2);
+  EXPECT_GT(metrics.at("grad_norm"), 1e-3);
+  EXPECT_NEAR(std::sqrt(squares), 1e-3, 1e-8);
+}
+
+TEST(LoopTest, ANonFiniteLossLeavesTheWeightsAndIsCounted) {
+  std::vector<TokenStreams> sequences = RandomSequences(24, 3);
+  sequences[1].streams[stream::kAdvantage].back() = NAN;
+  Fixture fixture(1 << 20);
+  std::vector<at::Tensor> before;
+  for (const auto& [name, parameter] : fixture.policy->NamedParameters()) before.push_back(parameter.detach().clone());
+  ASSERT_OK_AND_ASSIGN(const auto metrics, fixture.loop->Step({.minibatches = {sequences}, .iterations = 1, .metrics = {}}, 1e-2));
+  EXPECT_EQ(metrics.at("skipped_updates"), 1);
+  EXPECT_EQ(fixture.optimizer.num_steps(), 0);
+  size_t i = 0;
+  for (const auto& [name, parameter] : fixture.policy->NamedParameters()) EXPECT_TRUE(parameter.detach().equal(before[i++])) << name;
+}
+
+TEST(LoopTest, UpdatesOncePerMinibatchAndIteration) {
+  Fixture fixture(1 << 20);
+  const StepBatch batch{.minibatches = {RandomSequences(25, 3), RandomSequences(26, 3)}, .iterations = 3, .metrics = {{"reward", 0.5}}};
+  ASSERT_OK_AND_ASSIGN(const auto metrics, fixture.loop->Step(batch, 1e-3));
+  EXPECT_EQ(fixture.optimizer.num_steps(), 6);
+  EXPECT_EQ(metrics.at("reward"), 0.5);
+  EXPECT_EQ(metrics.at("learning_rate"), 1e-3);
+}
+
+}  // namespace
+}  // namespace grpo
