@@ -38,7 +38,7 @@ absl::StatusOr<std::unique_ptr<RewardProfile>> RewardProfile::Make(const std::st
   for (auto& [rule_name, rule_options] : profile->options_.rules) {
     absl::StatusOr<Section> resolved = ResolveRuleOptions(rule_name, rule_options.rule);
     if (!resolved.ok()) {
-      errors.push_back(Annotate(resolved.status(), absl::StrCat("rewards.", name)));
+      errors.push_back(resolved.status());
       continue;
     }
     rule_options.rule = *std::move(resolved);

@@ -1,0 +1,185 @@
+#include "reward/service.h"
+
+#include <map>
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "common/rpc/client.h"
+#include "common/rpc/server.h"
+#include "common/rpc/status.h"
+#include "common/status_testing.h"
+
+namespace grpo {
+namespace {
+
+using ::testing::HasSubstr;
+
+// A server on loopback with the default profile under the name "main".
+class RewardServiceTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    ASSERT_OK_AND_ASSIGN(service_, RewardServiceImpl::Make({{"main", DefaultRewardProfile()}}, /*threads=*/2));
+    ASSERT_OK_AND_ASSIGN(server_, rpc::Server::Start({}, {service_.get()}));
+    ASSERT_OK_AND_ASSIGN(client_, rpc::Client::Create(server_->address()));
+    stub_ = v1::RewardService::NewStub(client_->channel());
+    ASSERT_OK_AND_ASSIGN(const auto profile, RewardProfile::Make("main", DefaultRewardProfile()));
+    ref_ = profile->ref();
+  }
+
+  v1::ScoreRequest Header(const std::string& answer) const {
+    v1::ScoreRequest request;
+    *request.mutable_header()->mutable_profile() = ref_;
+    request.mutable_header()->mutable_prompt()->set_answer(answer);
+    return request;
+  }
+
+  static v1::ScoreRequest Completion(int32_t index, const std::string& text) {
+    v1::ScoreRequest request;
+    request.mutable_completion()->set_index(index);
+    request.mutable_completion()->set_text(text);
+    return request;
+  }
+
+  // Sends all requests, reads all answers; the scores by index.
+  absl::StatusOr<std::map<int32_t, v1::Score>> Call(const std::vector<v1::ScoreRequest>& requests,
+                                                    absl::Duration deadline = absl::Seconds(30)) {
+    grpc::ClientContext context;
+    client_->Prepare(context, deadline);
+    auto stream = stub_->Score(&context);
+    for (const v1::ScoreRequest& request : requests) {
+      if (!stream->Write(request)) break;
+    }
+    stream->WritesDone();
+    std::map<int32_t, v1::Score> scores;
+    for (v1::ScoreResponse response; stream->Read(&response);) {
+      EXPECT_TRUE(scores.emplace(response.index(), response.score()).second) << "two answers for " << response.index();
+    }
+    const grpc::Status status = stream->Finish();
+    if (!status.ok()) return rpc::FromGrpc(status);
+    return scores;
+  }
+
+  std::unique_ptr<RewardServiceImpl> service_;
+  std::unique_ptr<rpc::Server> server_;
+  std::shared_ptr<rpc::Client> client_;
+  std::unique_ptr<v1::RewardService::Stub> stub_;
+  v1::RewardProfileRef ref_;
+};
+
+TEST_F(RewardServiceTest, ScoresAGroupByIndexWhateverItsRowsHold) {
+  const std::string hostile("\xff\x00<think>", 9);
+  ASSERT_OK_AND_ASSIGN(const auto scores, Call({Header("12"), Completion(3, "<think>3*4</think><answer>12</answer>"),
+                                                Completion(0, hostile), Completion(7, std::string(1 << 20, '{')),
+                                                Completion(5, "<answer>12</answer>"), Completion(6, "")}));
+  ASSERT_EQ(scores.size(), 5u);
+  EXPECT_EQ(scores.at(3).value(), 2);
+  EXPECT_EQ(scores.at(5).value(), 1);
+  for (const int32_t index : {0, 6, 7}) {
+    EXPECT_EQ(scores.at(index).outcome(), v1::OUTCOME_NO_ANSWER);
+    EXPECT_EQ(scores.at(index).value(), 0);
+  }
+}
+
+TEST_F(RewardServiceTest, AnswersEachRowBeforeTheNextIsSent) {
+  grpc::ClientContext context;
+  client_->Prepare(context, absl::Seconds(30));
+  auto stream = stub_->Score(&context);
+  ASSERT_TRUE(stream->Write(Header("1")));
+  for (int32_t index = 0; index < 3; ++index) {
+    ASSERT_TRUE(stream->Write(Completion(index, "\\boxed{1}")));
+    v1::ScoreResponse response;
+    ASSERT_TRUE(stream->Read(&response));
+    EXPECT_EQ(response.index(), index);
+    EXPECT_EQ(response.score().value(), 1);
+  }
+  stream->WritesDone();
+  EXPECT_TRUE(stream->Finish().ok());
+}
+
+TEST_F(RewardServiceTest, ManyStreamsAtOnceDoNotMixUp) {
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 8; ++t) {
+    threads.emplace_back([this, t] {
+      std::vector<v1::ScoreRequest> requests = {Header(std::to_string(t))};
+      for (int i = 0; i < 32; ++i) requests.push_back(Completion(i, "\\boxed{" + std::to_string(i) + "}"));
+      ASSERT_OK_AND_ASSIGN(const auto scores, Call(requests));
+      ASSERT_EQ(scores.size(), 32u);
+      for (const auto& [index, score] : scores) EXPECT_EQ(score.value(), index == t ? 1 : 0);
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+}
+
+TEST_F(RewardServiceTest, RefusesAProfileItDoesNotServe) {
+  ref_.set_name("other");
+  const absl::Status status = Call({Header("1"), Completion(0, "1")}).status();
+  EXPECT_STATUS(status, absl::StatusCode::kNotFound, "\"other\"");
+  EXPECT_THAT(std::string(status.message()), HasSubstr("only main"));
+}
+
+TEST_F(RewardServiceTest, RefusesAProfileThatMeansSomethingElseAndNamesBothHashes) {
+  const std::string served = ref_.sha256();
+  ref_.set_sha256("abcdef");
+  const absl::Status status = Call({Header("1"), Completion(0, "1")}).status();
+  EXPECT_STATUS(status, absl::StatusCode::kFailedPrecondition, "abcdef");
+  EXPECT_THAT(std::string(status.message()), HasSubstr(served));
+}
+
+TEST_F(RewardServiceTest, RefusesAStreamOutOfOrder) {
+  EXPECT_STATUS(Call({Completion(0, "1")}).status(), absl::StatusCode::kInvalidArgument, "begins with a header");
+  EXPECT_STATUS(Call({}).status(), absl::StatusCode::kInvalidArgument, "begins with a header");
+  EXPECT_STATUS(Call({Header("1"), Header("1")}).status(), absl::StatusCode::kInvalidArgument, "one header");
+  EXPECT_STATUS(Call({Header("1"), v1::ScoreRequest()}).status(), absl::StatusCode::kInvalidArgument, "one header");
+}
+
+TEST_F(RewardServiceTest, RowsThatComeTooLateAreDeadlineOutcomesAndExcluded) {
+  grpc::ClientContext context;
+  // Nine tenths of the time are for scoring.
+  client_->Prepare(context, absl::Seconds(2));
+  auto stream = stub_->Score(&context);
+  ASSERT_TRUE(stream->Write(Header("1")));
+  // Rows go back and forth until one is refused: the call ends in time, and says so row by row.
+  v1::ScoreResponse response;
+  int32_t index = 0;
+  do {
+    ASSERT_TRUE(stream->Write(Completion(index++, "\\boxed{1}")));
+    ASSERT_TRUE(stream->Read(&response));
+  } while (response.score().outcome() == v1::OUTCOME_SCORED);
+  EXPECT_EQ(response.score().outcome(), v1::OUTCOME_DEADLINE);
+  EXPECT_TRUE(response.score().excluded());
+  EXPECT_EQ(response.score().rules_size(), 2);
+  stream->WritesDone();
+  EXPECT_TRUE(stream->Finish().ok());
+  EXPECT_GT(index, 1);
+}
+
+TEST_F(RewardServiceTest, ListsItsRulesAndProfiles) {
+  grpc::ClientContext context;
+  client_->Prepare(context, absl::Seconds(30));
+  v1::ListRulesResponse response;
+  ASSERT_TRUE(stub_->ListRules(&context, {}, &response).ok());
+  ASSERT_EQ(response.rules_size(), static_cast<int>(ListRules().size()));
+  for (const v1::RuleInfo& rule : response.rules()) {
+    EXPECT_FALSE(rule.summary().empty());
+    EXPECT_LT(rule.min_value(), rule.max_value());
+  }
+  ASSERT_EQ(response.profiles_size(), 1);
+  EXPECT_EQ(response.profiles(0).profile().sha256(), ref_.sha256());
+  ASSERT_EQ(response.profiles(0).rules_size(), 2);
+  EXPECT_EQ(response.profiles(0).rules(1).name(), "math_answer");
+  EXPECT_EQ(response.profiles(0).rules(1).weight(), 1);
+}
+
+TEST(RewardService, IsNotMadeWithoutProfilesOrWithBadOnes) {
+  EXPECT_STATUS(RewardServiceImpl::Make({}, 1).status(), absl::StatusCode::kInvalidArgument, "no reward profile");
+  RewardProfileOptions bad;
+  bad.rules["nonsense"];
+  EXPECT_STATUS(RewardServiceImpl::Make({{"a", bad}, {"main", DefaultRewardProfile()}}, 1).status(),
+                absl::StatusCode::kInvalidArgument, "nonsense");
+}
+
+}  // namespace
+}  // namespace grpo

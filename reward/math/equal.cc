@@ -1,6 +1,7 @@
 #include "reward/math/equal.h"
 
 #include <algorithm>
+#include <cstddef>
 
 #include "absl/strings/str_cat.h"
 #include "reward/math/parse.h"
@@ -52,8 +53,21 @@ bool Covers(const std::vector<Number>& b, const std::vector<Number>& a, const Eq
   });
 }
 
-ParseBudget Budget(const EqualOptions& options) {
-  return {.max_chars = options.max_answer_chars};
+// All numbers of an answer in one or several parts. Its length is checked before anything is done with it.
+Reading ReadAnswer(const std::vector<std::string>& parts, const EqualOptions& options, std::vector<Number>* numbers) {
+  size_t num_chars = 0;
+  for (const std::string& part : parts) num_chars += part.size();
+  if (num_chars > static_cast<size_t>(options.max_answer_chars)) return Reading::kOverBudget;
+  for (const std::string& part : parts) {
+    const Reading reading = ParseNumbers(CanonicalSpelling(part), ParseBudget(), numbers);
+    if (reading != Reading::kRead) return reading;
+  }
+  return Reading::kRead;
+}
+
+bool SameText(absl::string_view a, absl::string_view b) {
+  const std::string comparable = ComparableText(CanonicalSpelling(a));
+  return !comparable.empty() && comparable == ComparableText(CanonicalSpelling(b));
 }
 
 }  // namespace
@@ -63,36 +77,21 @@ Comparison Equal(absl::string_view gold, absl::string_view pred, const EqualOpti
 }
 
 Comparison Equal(absl::string_view gold, const std::vector<std::string>& pred, const EqualOptions& options) {
-  const std::string gold_spelling = CanonicalSpelling(gold);
-  if (gold_spelling.empty()) return {std::nullopt, v1::OUTCOME_REFERENCE_UNPARSABLE};
-  if (pred.size() == 1 && ComparableText(gold_spelling) == ComparableText(CanonicalSpelling(pred[0]))) {
-    return {true, v1::OUTCOME_SCORED};
+  std::vector<Number> gold_numbers, pred_numbers;
+  const Reading gold_reading = ReadAnswer({std::string(gold.data(), gold.size())}, options, &gold_numbers);
+  const Reading pred_reading = ReadAnswer(pred, options, &pred_numbers);
+  if (gold_reading == Reading::kRead && pred_reading == Reading::kRead) {
+    const bool equal = Covers(gold_numbers, pred_numbers, options) && Covers(pred_numbers, gold_numbers, options);
+    return {equal, v1::OUTCOME_SCORED};
   }
-  std::vector<Number> gold_numbers;
-  if (ParseNumbers(gold_spelling, Budget(options), &gold_numbers) != Reading::kRead) {
-    return {std::nullopt, v1::OUTCOME_REFERENCE_UNPARSABLE};
-  }
-  std::vector<Number> pred_numbers;
-  size_t num_chars = 0;
-  for (const std::string& part : pred) {
-    num_chars += part.size();
-    if (num_chars > static_cast<size_t>(options.max_answer_chars)) return {std::nullopt, v1::OUTCOME_OVER_BUDGET};
-    switch (ParseNumbers(CanonicalSpelling(part), Budget(options), &pred_numbers)) {
-      case Reading::kUnread:
-        return {std::nullopt, v1::OUTCOME_UNDECIDED};
-      case Reading::kOverBudget:
-        return {std::nullopt, v1::OUTCOME_OVER_BUDGET};
-      case Reading::kRead:
-        break;
-    }
-  }
-  const bool equal = Covers(gold_numbers, pred_numbers, options) && Covers(pred_numbers, gold_numbers, options);
-  return {equal, v1::OUTCOME_SCORED};
+  if (pred.size() == 1 && SameText(gold, pred[0])) return {true, v1::OUTCOME_SCORED};
+  if (gold_reading != Reading::kRead) return {std::nullopt, v1::OUTCOME_REFERENCE_UNPARSABLE};
+  return {std::nullopt, pred_reading == Reading::kUnread ? v1::OUTCOME_UNDECIDED : v1::OUTCOME_OVER_BUDGET};
 }
 
 absl::Status CheckReadable(absl::string_view gold, const EqualOptions& options) {
   std::vector<Number> numbers;
-  if (ParseNumbers(CanonicalSpelling(gold), Budget(options), &numbers) == Reading::kRead) return absl::OkStatus();
+  if (ReadAnswer({std::string(gold.data(), gold.size())}, options, &numbers) == Reading::kRead) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat("the reference answer \"", gold.substr(0, kQuotedChars),
                                                  "\" cannot be read; math_answer reads integers, decimals, fractions, "
                                                  "mixed numbers, percentages and lists of them, up to ",

@@ -1,6 +1,5 @@
 #include "reward/math/parse.h"
 
-#include <algorithm>
 #include <optional>
 #include <utility>
 
@@ -136,7 +135,9 @@ class Parser {
     }
     const std::optional<Literal> literal = ParseLiteral();
     if (!literal.has_value()) return false;
-    if (absl::StartsWithIgnoreCase(rest_, "e")) return ApplyExponent(*literal, number);
+    if (absl::ConsumePrefix(&rest_, "e") || absl::ConsumePrefix(&rest_, "E")) {
+      return ParseExponent() && Scale(*literal, /*is_decimal=*/true, number);
+    }
     if (Consume("/")) {
       SkipBlanks();
       const std::optional<Literal> denominator = ParseLiteral();
@@ -145,7 +146,10 @@ class Parser {
     if (absl::StartsWith(rest_, "\\frac") || (!rest_.empty() && ascii_isdigit(rest_[0]))) {
       return literal->is_integer() && ParseMixed(literal->value(), number);
     }
-    return ApplyExponent(*literal, number);
+    if (Consume("\\times") || Consume("\\cdot") || Consume("*")) {
+      return ParsePowerOfTen() && Scale(*literal, /*is_decimal=*/true, number);
+    }
+    return Scale(*literal, literal->is_decimal, number);
   }
 
   // The fraction of a mixed number: "2 1/3" and "2\frac13" are sums.
@@ -239,42 +243,41 @@ class Parser {
     return rest_.size() > length + 3 && ascii_isdigit(rest_[length + 3]) ? 0 : length;
   }
 
-  // The value of a literal with the exponent that may follow it: "e5" at once, "\times 10^5" also after blanks.
-  bool ApplyExponent(const Literal& literal, Number* number) {
-    int64_t exponent = 0;
-    bool scientific = true;
-    if (absl::ConsumePrefix(&rest_, "e") || absl::ConsumePrefix(&rest_, "E")) {
-      if (!ParseExponent(&exponent)) return false;
-    } else if (Consume("\\times") || Consume("\\cdot") || Consume("*")) {
-      if (!Consume("10") || !Consume("^")) return false;
-      const bool braces = Consume("{");
-      if (!ParseExponent(&exponent) || (braces && !Consume("}"))) return false;
-    } else {
-      scientific = false;
+  // "10^5", "10^{-5}".
+  bool ParsePowerOfTen() {
+    if (!Consume("10") || !Consume("^")) return false;
+    const bool braces = Consume("{");
+    return ParseExponent() && (!braces || Consume("}"));
+  }
+
+  bool ParseExponent() {
+    const bool negative = ConsumeSign().value_or(false);
+    const std::string digits = ConsumeDigits();
+    if (digits.empty()) return false;
+    if (!absl::SimpleAtoi(digits, &exponent_) || exponent_ > budget_.max_exponent) {
+      over_budget_ = true;
+      return false;
     }
-    number->value = Rational::FromDigits(literal.digits, exponent - literal.num_fraction_digits);
-    if (literal.is_decimal || scientific) {
-      number->last_digit = Rational::FromDigits("1", exponent - literal.num_fraction_digits);
+    if (negative) exponent_ = -exponent_;
+    return true;
+  }
+
+  // The literal times ten to the exponent that was read, if any.
+  bool Scale(const Literal& literal, bool is_decimal, Number* number) {
+    const int64_t last_digit_exponent = std::exchange(exponent_, 0) - literal.num_fraction_digits;
+    number->value = Rational::FromDigits(literal.digits, last_digit_exponent);
+    if (is_decimal) {
+      number->last_digit = Rational::FromDigits("1", last_digit_exponent);
       const size_t first = literal.digits.find_first_not_of('0');
       number->num_significant_digits = first == std::string::npos ? 0 : literal.digits.size() - first;
     }
     return true;
   }
 
-  bool ParseExponent(int64_t* exponent) {
-    const bool negative = ConsumeSign().value_or(false);
-    const std::string digits = ConsumeDigits();
-    if (digits.empty()) return false;
-    if (!absl::SimpleAtoi(digits, exponent) || *exponent > budget_.max_exponent) {
-      over_budget_ = true;
-      return false;
-    }
-    if (negative) *exponent = -*exponent;
-    return true;
-  }
-
   string_view rest_;
   const ParseBudget& budget_;
+  // Of the number that is being read.
+  int64_t exponent_ = 0;
   bool over_budget_ = false;
 };
 
@@ -291,7 +294,6 @@ bool Unwrap(string_view open, string_view close, string_view* text) {
 
 Reading ParseNumbers(string_view canonical_spelling, const ParseBudget& budget, std::vector<Number>* numbers) {
   string_view text = canonical_spelling;
-  if (text.size() > static_cast<size_t>(budget.max_chars)) return Reading::kOverBudget;
   const size_t num_before = numbers->size();
   // An inner brace that is left over (as in "{1}, {2}") makes the parser refuse.
   if (!Unwrap("\\{", "\\}", &text)) Unwrap("{", "}", &text);

@@ -35,12 +35,11 @@ enum class Reading {
   kRead,
   // Not of this grammar, or a division by zero.
   kUnread,
-  // Longer or larger than the budget.
+  // Larger than the budget.
   kOverBudget,
 };
 
 struct ParseBudget {
-  int64_t max_chars = 20000;
   // Of scientific notation.
   int64_t max_exponent = 10000;
   // Numbers of one answer, all its parts together.

@@ -58,6 +58,76 @@ bool StripPair(absl::string_view open, absl::string_view close, absl::string_vie
   return true;
 }
 
+// Writes the canonical spelling of `text` from left to right.
+class SpellingWriter {
+ public:
+  explicit SpellingWriter(absl::string_view text) : rest_(text) { result_.reserve(text.size()); }
+
+  std::string Write() {
+    while (!rest_.empty()) {
+      if (rest_[0] == '\\') {
+        WriteCommand();
+      } else {
+        WriteSymbol();
+      }
+    }
+    // A wrapper that never closes is kept as the fault it is.
+    for (const size_t opened_at : open_braces_) {
+      if (opened_at != kPlain) result_[opened_at] = '{';
+    }
+    const absl::string_view trimmed = absl::StripAsciiWhitespace(result_);
+    return std::string(trimmed.data(), trimmed.size());
+  }
+
+ private:
+  static constexpr size_t kPlain = absl::string_view::npos;
+
+  void Append(absl::string_view text) { result_.append(text.data(), text.size()); }
+
+  void WriteCommand() {
+    const absl::string_view command = CommandAt(rest_);
+    rest_.remove_prefix(command.size());
+    if (command == "\\!") {
+      // A negative space takes back the blanks behind it: "10,\! 000".
+      rest_ = absl::StripLeadingAsciiWhitespace(rest_);
+      return;
+    }
+    const bool is_wrapper = std::find(std::begin(kWrappers), std::end(kWrappers), command) != std::end(kWrappers);
+    if (is_wrapper && absl::ConsumePrefix(&rest_, "{")) {
+      open_braces_.push_back(result_.size());
+      result_ += ' ';
+      return;
+    }
+    const auto spelling = std::find_if(std::begin(kCommands), std::end(kCommands),
+                                       [&](const Spelling& candidate) { return candidate.from == command; });
+    Append(spelling == std::end(kCommands) ? command : spelling->to);
+  }
+
+  void WriteSymbol() {
+    const auto symbol = std::find_if(std::begin(kSymbols), std::end(kSymbols), [&](const Spelling& candidate) {
+      return absl::StartsWith(rest_, candidate.from);
+    });
+    if (symbol != std::end(kSymbols)) {
+      Append(symbol->to);
+      rest_.remove_prefix(symbol->from.size());
+      return;
+    }
+    char byte = rest_[0];
+    rest_.remove_prefix(1);
+    if (byte == '{') open_braces_.push_back(kPlain);
+    if (byte == '}' && !open_braces_.empty()) {
+      if (open_braces_.back() != kPlain) byte = ' ';
+      open_braces_.pop_back();
+    }
+    result_ += absl::ascii_isspace(byte) ? ' ' : byte;
+  }
+
+  absl::string_view rest_;
+  std::string result_;
+  // For every brace that is open: where in result_ a wrapper began, whose braces become spaces, or kPlain.
+  std::vector<size_t> open_braces_;
+};
+
 }  // namespace
 
 absl::string_view TrimDecoration(absl::string_view text) {
@@ -75,49 +145,7 @@ absl::string_view TrimDecoration(absl::string_view text) {
 }
 
 std::string CanonicalSpelling(absl::string_view text) {
-  text = TrimDecoration(text);
-  std::string result;
-  result.reserve(text.size());
-  // For every open brace: whether it belongs to a wrapper, whose braces become spaces.
-  std::vector<bool> wrapper_braces;
-  while (!text.empty()) {
-    if (text[0] == '\\') {
-      const absl::string_view command = CommandAt(text);
-      text.remove_prefix(command.size());
-      const auto spelling = std::find_if(std::begin(kCommands), std::end(kCommands),
-                                         [&](const Spelling& candidate) { return candidate.from == command; });
-      if (command == "\\!") {
-        // A negative space takes back the blanks around it: "10,\! 000".
-        text = absl::StripLeadingAsciiWhitespace(text);
-      } else if (std::find(std::begin(kWrappers), std::end(kWrappers), command) != std::end(kWrappers) &&
-                 absl::StartsWith(text, "{")) {
-        text.remove_prefix(1);
-        wrapper_braces.push_back(true);
-        result += ' ';
-      } else {
-        const absl::string_view to = spelling == std::end(kCommands) ? command : spelling->to;
-        result.append(to.data(), to.size());
-      }
-      continue;
-    }
-    const auto symbol = std::find_if(std::begin(kSymbols), std::end(kSymbols),
-                                     [&](const Spelling& candidate) { return absl::StartsWith(text, candidate.from); });
-    if (symbol != std::end(kSymbols)) {
-      result.append(symbol->to.data(), symbol->to.size());
-      text.remove_prefix(symbol->from.size());
-      continue;
-    }
-    char byte = text[0];
-    text.remove_prefix(1);
-    if (byte == '{') wrapper_braces.push_back(false);
-    if (byte == '}' && !wrapper_braces.empty()) {
-      if (wrapper_braces.back()) byte = ' ';
-      wrapper_braces.pop_back();
-    }
-    result += absl::ascii_isspace(byte) ? ' ' : byte;
-  }
-  const absl::string_view trimmed = absl::StripAsciiWhitespace(result);
-  return std::string(trimmed.data(), trimmed.size());
+  return SpellingWriter(TrimDecoration(text)).Write();
 }
 
 std::string ComparableText(absl::string_view canonical_spelling) {
