@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/rpc/server.h"
@@ -93,10 +94,9 @@ absl::StatusOr<const RewardProfile*> RewardServiceImpl::FindProfile(const v1::Re
 v1::Score RewardServiceImpl::ScoreOne(const RewardProfile& profile, const std::string& text, const v1::Prompt& prompt,
                                       Time give_up_at) {
   if (!free_threads_.try_acquire_until(give_up_at)) return profile.Unscored(v1::OUTCOME_DEADLINE);
-  v1::Score score =
-      steady_clock::now() < give_up_at ? profile.Score(text, prompt) : profile.Unscored(v1::OUTCOME_DEADLINE);
-  free_threads_.release();
-  return score;
+  const absl::Cleanup release = [this] { free_threads_.release(); };
+  if (steady_clock::now() >= give_up_at) return profile.Unscored(v1::OUTCOME_DEADLINE);
+  return profile.Score(text, prompt);
 }
 
 grpc::Status RewardServiceImpl::ListRules(grpc::ServerContext* context, const v1::ListRulesRequest* request,
