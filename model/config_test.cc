@@ -1,0 +1,129 @@
+#include "model/config.h"
+
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "common/status_testing.h"
+
+namespace grpo {
+namespace {
+
+using nlohmann::json;
+
+// As transformers 4 writes it, with fields that change nothing here.
+json Qwen2() {
+  return json::parse(R"({
+    "architectures": ["Qwen2ForCausalLM"], "attention_dropout": 0.0, "bos_token_id": 5, "eos_token_id": 7, "hidden_act": "silu",
+    "hidden_size": 96, "initializer_range": 0.02, "intermediate_size": 200, "max_position_embeddings": 1024,
+    "max_window_layers": 21, "model_type": "qwen2", "num_attention_heads": 6, "num_hidden_layers": 3, "num_key_value_heads": 2,
+    "rms_norm_eps": 1e-05, "rope_scaling": null, "rope_theta": 1000000.0, "sliding_window": 131072, "tie_word_embeddings": true,
+    "torch_dtype": "bfloat16", "transformers_version": "4.43.1", "use_cache": true, "use_sliding_window": false, "vocab_size": 320
+  })");
+}
+
+TEST(ModelConfigTest, ReadsTransformers4) {
+  ASSERT_OK_AND_ASSIGN(const ModelConfig config, ParseModelConfig(Qwen2().dump()));
+  EXPECT_EQ(config.family, "qwen2");
+  EXPECT_EQ(config.vocab_size, 320);
+  EXPECT_EQ(config.hidden_size, 96);
+  EXPECT_EQ(config.intermediate_size, 200);
+  EXPECT_EQ(config.num_layers, 3);
+  EXPECT_EQ(config.num_heads, 6);
+  EXPECT_EQ(config.num_kv_heads, 2);
+  EXPECT_EQ(config.head_dim, 16);
+  EXPECT_EQ(config.max_positions, 1024);
+  EXPECT_EQ(config.rope_theta, 1e6);
+  EXPECT_EQ(config.rms_norm_eps, 1e-5);
+  EXPECT_TRUE(config.tie_word_embeddings);
+  EXPECT_TRUE(config.attention_bias);
+  EXPECT_EQ(config.eos_token_ids, std::vector<int64_t>{7});
+  EXPECT_EQ(config.pad_token_id, 7) << "no pad token: the first end token";
+}
+
+TEST(ModelConfigTest, ReadsTransformers5AndSeveralEndTokens) {
+  json file = Qwen2();
+  file.erase("rope_theta");
+  file.erase("rope_scaling");
+  file["rope_parameters"] = {{"rope_theta", 5e5}, {"rope_type", "default"}};
+  file["layer_types"] = {"full_attention", "full_attention", "full_attention"};
+  file["eos_token_id"] = {7, 9};
+  file["pad_token_id"] = 3;
+  file["head_dim"] = 24;
+  ASSERT_OK_AND_ASSIGN(const ModelConfig config, ParseModelConfig(file.dump()));
+  EXPECT_EQ(config.rope_theta, 5e5);
+  EXPECT_EQ(config.eos_token_ids, (std::vector<int64_t>{7, 9}));
+  EXPECT_EQ(config.pad_token_id, 3);
+  EXPECT_EQ(config.head_dim, 24);
+}
+
+TEST(ModelConfigTest, WhatIsWrittenIsReadBack) {
+  ASSERT_OK_AND_ASSIGN(ModelConfig config, ParseModelConfig(Qwen2().dump()));
+  config.rms_norm_eps = 0.1 + 0.2;  // no short decimal
+  config.tie_word_embeddings = false;
+  config.eos_token_ids = {7, 9};
+  const std::string text = ModelConfigJson(config);
+  ASSERT_OK_AND_ASSIGN(const ModelConfig back, ParseModelConfig(text));
+  EXPECT_EQ(back.rms_norm_eps, config.rms_norm_eps);
+  EXPECT_FALSE(back.tie_word_embeddings);
+  EXPECT_EQ(ModelConfigJson(back), text);
+}
+
+TEST(ModelConfigTest, CountsParameters) {
+  ASSERT_OK_AND_ASSIGN(ModelConfig config, ParseModelConfig(Qwen2().dump()));
+  // q 96x96, k and v 32x96, o 96x96, biases 160, SwiGLU 3 of 200x96, two norms; the embedding 320x96; the final norm.
+  const int64_t layer = 96 * 96 + 2 * 32 * 96 + 96 * 96 + 160 + 3 * 200 * 96 + 2 * 96;
+  EXPECT_EQ(config.NumParameters(), 3 * layer + 320 * 96 + 96);
+  config.tie_word_embeddings = false;
+  EXPECT_EQ(config.NumParameters(), 3 * layer + 2 * 320 * 96 + 96);
+}
+
+TEST(ModelConfigTest, RefusesByNameAndValueWhatItCannotCompute) {
+  const struct {
+    const char *field, *value, *message;
+  } kCases[] = {
+      {"model_type", R"("mamba")", R"(model_type is "mamba", which is not supported; supported: qwen2)"},
+      {"model_type", "3", "model_type is missing or not a text"},
+      {"use_sliding_window", "true", "use_sliding_window is true, and only false is supported"},
+      {"rope_scaling", R"({"type":"yarn"})", R"(rope_scaling is {"type":"yarn"}, and only null is supported)"},
+      {"rope_parameters", R"({"rope_type":"llama3","rope_theta":1e4})", R"(in rope_parameters, rope_type is "llama3")"},
+      {"rope_parameters", R"({"rope_theta":1e4,"factor":8})", "in rope_parameters, factor is 8"},
+      {"hidden_act", R"("gelu")", R"(hidden_act is "gelu", and only "silu" is supported)"},
+      {"attention_dropout", "0.1", "attention_dropout is 0.1"},
+      {"layer_types", R"(["full_attention","sliding_attention"])", R"(layer_types holds "sliding_attention")"},
+      {"quantization_config", R"({"bits":4})", "quantization_config is"},
+      {"hidden_size", R"("96")", R"(hidden_size is "96", expected an integer)"},
+      {"hidden_size", "96.5", "hidden_size is 96.5, expected an integer"},
+      {"hidden_size", "-96", "hidden_size is -96"},
+      {"vocab_size", "18446744073709551615", "vocab_size is 18446744073709551615"},
+      {"vocab_size", "null", "vocab_size is missing"},
+      {"rope_theta", "null", "rope_theta is missing"},
+      {"rope_theta", "0", "rope_theta is 0"},
+      {"rms_norm_eps", "-1", "rms_norm_eps is -1"},
+      {"num_key_value_heads", "4", "num_heads is 6, which num_kv_heads 4 does not divide"},
+      {"head_dim", "15", "head_dim is 15, expected an even number"},
+      {"tie_word_embeddings", "1", "tie_word_embeddings is 1, expected true or false"},
+      {"eos_token_id", "null", "eos_token_id is missing"},
+      {"eos_token_id", "[7,320]", "eos_token_id is 320, expected 0 to 319"},
+      {"eos_token_id", R"([7,"x"])", R"(eos_token_id holds "x")"},
+      {"pad_token_id", "-1", "pad_token_id is -1"},
+  };
+  for (const auto& [field, value, message] : kCases) {
+    json file = Qwen2();
+    file[field] = json::parse(value);
+    EXPECT_STATUS(ParseModelConfig(file.dump()), absl::StatusCode::kInvalidArgument, message);
+  }
+}
+
+TEST(ModelConfigTest, RefusesTextThatIsNoPlainObject) {
+  for (const auto& [text, message] : {std::pair{"", "not valid JSON"},
+                                      {"[]", "is not a JSON object but array"},
+                                      {"{\"model_type\": \"qwen2\"", "not valid JSON"},
+                                      {"{\"a\":\"\xff\"}", "not valid JSON"},
+                                      {R"({"a":{"b":1,"b":2}})", "has the key \"b\" twice"}}) {
+    EXPECT_STATUS(ParseModelConfig(text), absl::StatusCode::kInvalidArgument, message);
+  }
+}
+
+}  // namespace
+}  // namespace grpo
