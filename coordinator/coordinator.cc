@@ -116,8 +116,9 @@ absl::Status Coordinator::CheckHandshake(const v1::RegisterRequest& request) con
                     absl::StrCat(kProtocolVersion, " (build ", kBuild, ")"));
   }
   if (request.role() != "rollout_worker") return Mismatch("role", request.role(), "for role rollout_worker");
-  if (!request.run_id().empty() && request.run_id() != identity_.run_id)
+  if (!request.run_id().empty() && request.run_id() != identity_.run_id) {
     return Mismatch("run", request.run_id(), identity_.run_id);
+  }
   if (!request.config_sha256().empty() && request.config_sha256() != identity_.config_sha256) {
     return Mismatch("configuration hash", request.config_sha256(), identity_.config_sha256);
   }
@@ -188,8 +189,9 @@ absl::StatusOr<v1::SubmitCompletionResponse> Coordinator::Submit(const v1::Submi
     if (found == nullptr) return duplicate;
     lease = *found;
     const std::map<int64_t, std::string>& digests = digests_[lease.policy().policy_id()];
-    if (const auto digest = digests.find(lease.policy().number()); digest != digests.end())
+    if (const auto digest = digests.find(lease.policy().number()); digest != digests.end()) {
       published_digest = digest->second;
+    }
   }
   // Megabytes are checked outside the lock, so the lease is looked up again after.
   if (absl::Status malformed = CheckSubmission(lease, published_digest, header, completions); !malformed.ok()) {

@@ -63,11 +63,12 @@ absl::Duration LeaseTable::NextExpiry() const {
 std::vector<v1::Lease> LeaseTable::Take(const std::string& worker_id, int64_t max_groups, int64_t max_completions,
                                         absl::Duration now) {
   std::vector<v1::Lease> taken;
-  int64_t num_completions = 0;
+  int64_t num_completions = 0, num_bytes = 0;
   while (!pending_.empty() && static_cast<int64_t>(taken.size()) < max_groups) {
     Group& group = *pending_.begin()->second;
     num_completions += group.content->lease.sampling().num_completions();
-    if (!taken.empty() && num_completions > max_completions) break;
+    num_bytes += static_cast<int64_t>(group.content->lease.ByteSizeLong());
+    if (!taken.empty() && (num_completions > max_completions || num_bytes > kMaxTakeBytes)) break;
     ++group.attempt;
     group.holder = worker_id;
     group.content->lease.mutable_key()->set_attempt(group.attempt);

@@ -23,6 +23,9 @@ namespace grpo {
 
 class LeaseTable {
  public:
+  // Of the leases of one Take: they travel in one message, which gRPC caps at 4 MiB.
+  static constexpr int64_t kMaxTakeBytes = int64_t{2} << 20;
+
   // `ttl`: how long a lease lives unless renewed.
   LeaseTable(int64_t epoch, absl::Duration ttl) : epoch_(epoch), ttl_(ttl) {}
 
@@ -36,7 +39,7 @@ class LeaseTable {
   absl::Duration NextExpiry() const;
 
   // Leases pending groups in the order in which they were offered, at most max_groups of at most max_completions
-  // completions in all; the first is leased even if it alone is larger.
+  // completions and kMaxTakeBytes in all; the first is leased even if it alone is larger.
   std::vector<v1::Lease> Take(const std::string& worker_id, int64_t max_groups, int64_t max_completions,
                               absl::Duration now);
 

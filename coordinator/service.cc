@@ -71,8 +71,9 @@ absl::Status CoordinatorService::Submit(const grpc::ServerContext& context,
   std::vector<v1::ScoredCompletion> completions;
   int64_t num_bytes = 0;
   while (reader.Read(&message)) {
-    if (!message.has_completion())
+    if (!message.has_completion()) {
       return absl::InvalidArgumentError("a submission holds one header, then only completions");
+    }
     if (static_cast<int64_t>(completions.size()) >= header.num_completions()) {
       return absl::InvalidArgumentError(
           absl::StrCat("more completions came than the ", header.num_completions(), " that the header announces"));
@@ -85,8 +86,9 @@ absl::Status CoordinatorService::Submit(const grpc::ServerContext& context,
     }
     completions.push_back(std::move(*message.mutable_completion()));
   }
-  if (context.IsCancelled())
+  if (context.IsCancelled()) {
     return absl::CancelledError("the stream broke off before the group was whole: hand it in again");
+  }
   return Answer(coordinator_.Submit(header, std::move(completions)), response);
 }
 

@@ -35,8 +35,9 @@ absl::Status CheckSpans(const v1::Completion& completion, const v1::PolicyRef& p
   int64_t num_covered = 0;
   for (int s = 0; s < completion.spans_size(); ++s) {
     const v1::Span& span = completion.spans(s);
-    if (span.num_tokens() < 1)
+    if (span.num_tokens() < 1) {
       return absl::InvalidArgumentError(absl::StrCat("span ", s, " has ", span.num_tokens(), " tokens"));
+    }
     if (span.source() != v1::SPAN_SOURCE_POLICY) {
       return absl::InvalidArgumentError(
           absl::StrCat("span ", s, " has source ", span.source(), ", which nothing here can read"));
@@ -62,11 +63,13 @@ absl::Status CheckCompletion(const v1::Lease& lease, const v1::ScoredCompletion&
   }
   RETURN_IF_ERROR(CheckLogprobs(completion));
   RETURN_IF_ERROR(CheckSpans(completion, lease.policy()));
-  if (completion.finish_reason() == v1::FINISH_REASON_UNSPECIFIED)
+  if (completion.finish_reason() == v1::FINISH_REASON_UNSPECIFIED) {
     return absl::InvalidArgumentError("finish_reason is absent");
+  }
   // A completion that nobody judged must not look like one that earned 0 (DESIGN.md law 1).
-  if (scored.score().outcome() == v1::OUTCOME_UNSPECIFIED)
+  if (scored.score().outcome() == v1::OUTCOME_UNSPECIFIED) {
     return absl::InvalidArgumentError("its score has no outcome");
+  }
   if (!std::isfinite(scored.score().value())) {
     return absl::InvalidArgumentError(absl::StrCat("its score is ", scored.score().value(), ", it must be finite"));
   }

@@ -95,9 +95,10 @@ std::string WorkerTable::BlockedReason(absl::Duration tolerance, absl::Duration 
     if (longest == nullptr || worker.blocked_since < longest->blocked_since) longest = &worker;
   }
   if (now - since < tolerance) return "";
-  if (workers_.empty())
+  if (workers_.empty()) {
     return absl::StrCat("no rollout worker has registered for ", WholeSeconds(now - since),
                         ": start one, or read its log");
+  }
   if (longest == nullptr) {
     return absl::StrCat("every rollout worker is lost; ", last_heard->name, " was heard of last, ",
                         WholeSeconds(now - last_heard->last_seen), " ago: start one, or read its log");

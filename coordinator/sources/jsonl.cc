@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "common/files.h"
@@ -46,7 +47,7 @@ struct Options {
     v("skip_bad_lines", skip_bad_lines,
       {.help = "Leave out, with a warning, lines that cannot be used; otherwise the first one is an error."});
     v("max_line_bytes", max_line_bytes,
-      {.help = "A longer line cannot be used.", .unit = "bytes", .min = 2, .max = 1 << 30});
+      {.help = "A longer line cannot be used.", .unit = "bytes", .min = 2, .max = 1 << 21});
   }
 };
 
@@ -119,10 +120,11 @@ class ErrorReader : public nlohmann::json_sax<Json> {
   bool end_array() override { return true; }
   bool parse_error(size_t position, const std::string&, const nlohmann::detail::exception& error) override {
     // "[json.exception...] parse error at line 1, column 9: syntax error ... - invalid literal; last read: '...'": the
-    // last read bytes may be anything, so they are cut.
+    // last read bytes may be anything, so they are cut, and so are the internals in front.
     absl::string_view what = error.what();
-    if (const size_t read = what.find("; last read"); read != absl::string_view::npos) what = what.substr(0, read);
-    if (const size_t place = what.find(": "); place != absl::string_view::npos) what.remove_prefix(place + 2);
+    what = what.substr(0, what.find("; last read"));
+    what.remove_prefix(std::min(what.find("] ") + 2, what.size()));
+    if (absl::StartsWith(what, "parse error at ")) what.remove_prefix(std::min(what.find(": ") + 2, what.size()));
     message_ = absl::StrCat("byte ", position, ": ", what);
     return false;
   }
@@ -132,22 +134,34 @@ class ErrorReader : public nlohmann::json_sax<Json> {
   std::string message_;
 };
 
+// Nesting of a line at most. Metadata crosses the wire as a Struct of up to three messages a level, and protobuf reads
+// 100 deep.
+constexpr int kMaxDepth = 16;
+
 absl::StatusOr<Json> ParseLine(absl::string_view line) {
   std::set<std::string> keys;
   std::string twice;
-  const auto check_keys = [&](int depth, Json::parse_event_t event, Json& parsed) {
-    if (event == Json::parse_event_t::key && depth == 1 && !keys.insert(parsed.get<std::string>()).second)
+  bool too_deep = false;
+  const auto check = [&](int depth, Json::parse_event_t event, Json& parsed) {
+    if (event == Json::parse_event_t::key && depth == 1 && !keys.insert(parsed.get<std::string>()).second) {
       twice = parsed.get<std::string>();
-    return true;
+    }
+    too_deep |= depth > kMaxDepth;
+    // What is left out here is never built, so nothing later can recurse into it.
+    return depth <= kMaxDepth;
   };
-  Json json = Json::parse(line.begin(), line.end(), check_keys, /*allow_exceptions=*/false);
+  Json json = Json::parse(line.begin(), line.end(), check, /*allow_exceptions=*/false);
   if (json.is_discarded()) {
     ErrorReader reader;
     Json::sax_parse(line.begin(), line.end(), &reader);
     return absl::InvalidArgumentError(absl::StrCat("this line is not JSON: ", reader.message()));
   }
-  if (!json.is_object())
+  if (!json.is_object()) {
     return absl::InvalidArgumentError("this line is JSON but no object: write {\"problem\": ..., \"answer\": ...}");
+  }
+  if (too_deep) {
+    return absl::InvalidArgumentError(absl::StrCat("this line is nested deeper than ", kMaxDepth, " levels"));
+  }
   if (!twice.empty()) return absl::InvalidArgumentError(absl::StrCat("the field \"", twice, "\" stands there twice"));
   return json;
 }

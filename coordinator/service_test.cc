@@ -1,0 +1,209 @@
+#include "coordinator/service.h"
+
+#include "common/rpc/client.h"
+#include "common/rpc/server.h"
+#include "common/status_testing.h"
+#include "coordinator/testing.h"
+
+namespace grpo {
+namespace {
+
+using ::testing::HasSubstr;
+
+constexpr int64_t kMiB = int64_t{1} << 20;
+
+class ServiceTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    ASSERT_OK_AND_ASSIGN(server_, rpc::Server::Start({}, {&service_}));
+    ASSERT_OK_AND_ASSIGN(client_, rpc::Client::Create(server_->address()));
+    stub_ = v1::Coordinator::NewStub(client_->channel());
+    coordinator_.Publish(TestWeights(7));
+  }
+
+  template <typename Request, typename Response>
+  grpc::Status Call(grpc::Status (v1::Coordinator::Stub::*method)(grpc::ClientContext*, const Request&, Response*),
+                    const Request& request, Response* response) {
+    grpc::ClientContext context;
+    client_->Prepare(context, absl::Seconds(30));
+    return (stub_.get()->*method)(&context, request, response);
+  }
+
+  v1::Lease RegisterAndLease(int32_t num_completions) {
+    EXPECT_OK(coordinator_.Offer({TestGroup("rl", 0, num_completions)}));
+    v1::RegisterResponse registered;
+    EXPECT_TRUE(Call(&v1::Coordinator::Stub::Register, TestWorker("rollout-0"), &registered).ok());
+    worker_id_ = registered.worker_id();
+    v1::LeaseGroupsRequest request;
+    request.set_worker_id(worker_id_);
+    request.set_max_groups(1);
+    v1::LeaseGroupsResponse leased;
+    EXPECT_TRUE(Call(&v1::Coordinator::Stub::LeaseGroups, request, &leased).ok());
+    EXPECT_EQ(leased.leases_size(), 1);
+    return leased.leases(0);
+  }
+
+  // Sends these messages as one submission; a server that refuses early ends the stream under the writer.
+  grpc::Status Send(const std::vector<v1::SubmitCompletionRequest>& messages, v1::SubmitCompletionResponse* response) {
+    grpc::ClientContext context;
+    client_->Prepare(context, absl::Seconds(30));
+    const auto writer = stub_->SubmitCompletion(&context, response);
+    for (const v1::SubmitCompletionRequest& message : messages) {
+      if (!writer->Write(message)) break;
+    }
+    writer->WritesDone();
+    return writer->Finish();
+  }
+
+  std::vector<v1::SubmitCompletionRequest> MessagesFor(const v1::Lease& lease) {
+    std::vector<v1::SubmitCompletionRequest> messages(1);
+    *messages[0].mutable_header() = TestHeader(lease, worker_id_);
+    for (v1::ScoredCompletion& completion : TestCompletions(lease))
+      *messages.emplace_back().mutable_completion() = completion;
+    return messages;
+  }
+
+  struct Pulled {
+    grpc::Status status;
+    v1::WeightsManifest manifest;
+    std::string payload;
+    int64_t first_offset = -1, largest_chunk = 0;
+  };
+  Pulled Pull(int64_t number, int64_t offset) {
+    v1::PullWeightsRequest request;
+    request.mutable_policy()->set_policy_id("model");
+    request.mutable_policy()->set_number(number);
+    request.set_offset_bytes(offset);
+    grpc::ClientContext context;
+    client_->Prepare(context, absl::Seconds(30));
+    const auto reader = stub_->PullWeights(&context, request);
+    Pulled pulled;
+    v1::PullWeightsResponse message;
+    int64_t next = offset;
+    for (bool first = true; reader->Read(&message); first = false) {
+      EXPECT_EQ(message.has_manifest(), first);
+      if (first) {
+        pulled.manifest = message.manifest();
+        continue;
+      }
+      if (pulled.first_offset < 0) pulled.first_offset = message.chunk().offset_bytes();
+      EXPECT_EQ(message.chunk().offset_bytes(), next);
+      next += static_cast<int64_t>(message.chunk().data().size());
+      pulled.largest_chunk = std::max<int64_t>(pulled.largest_chunk, message.chunk().data().size());
+      pulled.payload += message.chunk().data();
+    }
+    pulled.status = reader->Finish();
+    return pulled;
+  }
+
+  Coordinator coordinator_{CoordinatorOptions{}, {.run_id = "run-a", .config_sha256 = "abc", .epoch = 3}};
+  CoordinatorService service_{&coordinator_};
+  std::unique_ptr<rpc::Server> server_;
+  std::shared_ptr<rpc::Client> client_;
+  std::unique_ptr<v1::Coordinator::Stub> stub_;
+  std::string worker_id_;
+};
+
+std::string CountingBytes(int64_t size) {
+  std::string bytes(static_cast<size_t>(size), '\0');
+  for (int64_t i = 0; i < size; ++i) bytes[i] = static_cast<char>(i * 31 + i / 4096);
+  return bytes;
+}
+
+TEST_F(ServiceTest, SendsTheManifestThenThePayloadInChunksAndResumesAtAnOffset) {
+  const std::string payload = CountingBytes(2 * kMiB + kMiB / 2 + 3);
+  coordinator_.Publish(TestWeights(8, payload));
+  const Pulled whole = Pull(8, 0);
+  ASSERT_TRUE(whole.status.ok()) << whole.status.error_message();
+  EXPECT_EQ(whole.manifest.digest(), "digest-8");
+  EXPECT_EQ(whole.largest_chunk, kMiB);
+  EXPECT_TRUE(whole.payload == payload);
+
+  const int64_t offset = kMiB + 17;
+  const Pulled rest = Pull(8, offset);
+  ASSERT_TRUE(rest.status.ok());
+  EXPECT_EQ(rest.manifest.digest(), "digest-8");
+  EXPECT_EQ(rest.first_offset, offset);
+  EXPECT_TRUE(rest.payload == payload.substr(offset));
+  // Nothing was missing but the end.
+  const Pulled nothing = Pull(8, static_cast<int64_t>(payload.size()));
+  EXPECT_TRUE(nothing.status.ok());
+  EXPECT_EQ(nothing.payload, "");
+}
+
+TEST_F(ServiceTest, RefusesWeightsThatAreNotKeptAndOffsetsOutsideThePayload) {
+  EXPECT_EQ(Pull(6, 0).status.error_code(), grpc::StatusCode::NOT_FOUND);
+  const Pulled beyond = Pull(7, 8);
+  EXPECT_EQ(beyond.status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_THAT(beyond.status.error_message(), HasSubstr("offset_bytes is 8, the payload has 7 bytes"));
+  EXPECT_EQ(Pull(7, -1).status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+}
+
+TEST_F(ServiceTest, TakesAGroupOnceAndAnswersDuplicateAfter) {
+  const v1::Lease lease = RegisterAndLease(3);
+  v1::SubmitCompletionResponse response;
+  const grpc::Status status = Send(MessagesFor(lease), &response);
+  ASSERT_TRUE(status.ok()) << status.error_message();
+  EXPECT_EQ(response.result(), v1::SUBMIT_RESULT_ACCEPTED);
+  ASSERT_TRUE(Send(MessagesFor(lease), &response).ok());
+  EXPECT_EQ(response.result(), v1::SUBMIT_RESULT_DUPLICATE);
+  ASSERT_OK_AND_ASSIGN(const auto groups, coordinator_.Collect("rl", 0, 1, absl::ZeroDuration()));
+  EXPECT_EQ(groups[0].completions.size(), 3u);
+}
+
+TEST_F(ServiceTest, TakesAGroupAboveTheMessageCap) {
+  const v1::Lease lease = RegisterAndLease(3);
+  std::vector<v1::SubmitCompletionRequest> messages = MessagesFor(lease);
+  for (int i = 1; i <= 3; ++i)
+    messages[i].mutable_completion()->mutable_completion()->set_text(std::string(3 * kMiB, 'x'));
+  v1::SubmitCompletionResponse response;
+  const grpc::Status status = Send(messages, &response);
+  ASSERT_TRUE(status.ok()) << status.error_message();
+  EXPECT_EQ(response.result(), v1::SUBMIT_RESULT_ACCEPTED);
+}
+
+TEST_F(ServiceTest, RefusesStreamsOutOfOrderOrTooLong) {
+  const v1::Lease lease = RegisterAndLease(2);
+  const std::vector<v1::SubmitCompletionRequest> good = MessagesFor(lease);
+  v1::SubmitCompletionResponse response;
+  const auto expect_refused = [&](const std::vector<v1::SubmitCompletionRequest>& messages, const std::string& text) {
+    const grpc::Status status = Send(messages, &response);
+    EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+    EXPECT_THAT(status.error_message(), HasSubstr(text));
+  };
+  expect_refused({}, "must be its header");
+  expect_refused({good[1], good[0]}, "must be its header");
+  expect_refused({good[0], good[1], good[0]}, "one header");
+  expect_refused({good[0], good[1], good[2], good[2]}, "more completions came than the 2");
+  expect_refused({good[0], good[1]}, "1 came, the lease asks for 2");
+  ASSERT_TRUE(Send(good, &response).ok());
+  EXPECT_EQ(response.result(), v1::SUBMIT_RESULT_ACCEPTED);
+}
+
+TEST_F(ServiceTest, BoundsTheBytesOfOneSubmission) {
+  const v1::Lease lease = RegisterAndLease(2);
+  std::vector<v1::SubmitCompletionRequest> messages(1);
+  *messages[0].mutable_header() = TestHeader(lease, worker_id_);
+  messages[0].mutable_header()->set_num_completions(1 << 30);
+  v1::SubmitCompletionRequest large;
+  large.mutable_completion()->mutable_completion()->set_text(std::string(4 * kMiB - 1024, 'x'));
+  for (int64_t sent = 0; sent <= CoordinatorService::kMaxSubmissionBytes; sent += 4 * kMiB - 1024)
+    messages.push_back(large);
+  v1::SubmitCompletionResponse response;
+  EXPECT_EQ(Send(messages, &response).error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+}
+
+TEST_F(ServiceTest, ErrorsKeepTheirCodeAndWordsOnTheWire) {
+  v1::HeartbeatResponse beat;
+  EXPECT_EQ(Call(&v1::Coordinator::Stub::Heartbeat, v1::HeartbeatRequest(), &beat).error_code(),
+            grpc::StatusCode::NOT_FOUND);
+  v1::RegisterRequest stranger = TestWorker("rollout-0");
+  stranger.set_run_id("run-b");
+  v1::RegisterResponse registered;
+  const grpc::Status status = Call(&v1::Coordinator::Stub::Register, stranger, &registered);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::FAILED_PRECONDITION);
+  EXPECT_THAT(status.error_message(), HasSubstr("run is run-b, this coordinator's is run-a"));
+}
+
+}  // namespace
+}  // namespace grpo

@@ -1,0 +1,98 @@
+// Groups, weights and results for the coordinator's tests: well-formed, and telling which attempt made them.
+#ifndef GRPO_COORDINATOR_TESTING_H_
+#define GRPO_COORDINATOR_TESTING_H_
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "common/version.h"
+#include "coordinator/coordinator.h"
+#include "proto/coordinator.pb.h"
+
+namespace grpo {
+
+inline v1::Lease TestGroup(const std::string& stage, int64_t index, int32_t num_completions = 2) {
+  v1::Lease group;
+  group.mutable_key()->set_stage(stage);
+  group.mutable_key()->set_group_index(index);
+  group.set_kind(v1::LEASE_KIND_TRAIN);
+  group.set_seed(1000 + static_cast<uint64_t>(index));
+  group.mutable_policy()->set_policy_id("model");
+  group.mutable_policy()->set_number(7);
+  group.mutable_sampling()->set_num_completions(num_completions);
+  group.mutable_sampling()->set_max_new_tokens(8);
+  group.mutable_sampling()->set_temperature(1);
+  group.mutable_prompt()->set_text(absl::StrCat("problem ", index));
+  return group;
+}
+
+inline std::vector<v1::Lease> TestGroups(const std::string& stage, int64_t first, int64_t count,
+                                         int32_t num_completions = 2) {
+  std::vector<v1::Lease> groups;
+  for (int64_t i = first; i < first + count; ++i) groups.push_back(TestGroup(stage, i, num_completions));
+  return groups;
+}
+
+inline std::shared_ptr<const PublishedWeights> TestWeights(int64_t number, std::string payload = "payload") {
+  auto weights = std::make_shared<PublishedWeights>();
+  weights->manifest.mutable_policy()->set_policy_id("model");
+  weights->manifest.mutable_policy()->set_number(number);
+  weights->manifest.set_digest(absl::StrCat("digest-", number));
+  weights->manifest.set_payload_bytes(static_cast<int64_t>(payload.size()));
+  weights->payload = std::move(payload);
+  return weights;
+}
+
+inline v1::RegisterRequest TestWorker(const std::string& name, int32_t attempt = 1) {
+  v1::RegisterRequest request;
+  request.set_protocol_version(kProtocolVersion);
+  request.set_build(kBuild);
+  request.set_role("rollout_worker");
+  request.set_worker_name(name);
+  request.set_worker_attempt(attempt);
+  return request;
+}
+
+inline v1::SubmitHeader TestHeader(const v1::Lease& lease, const std::string& worker_id) {
+  v1::SubmitHeader header;
+  header.set_worker_id(worker_id);
+  *header.mutable_key() = lease.key();
+  header.set_policy_digest(absl::StrCat("digest-", lease.policy().number()));
+  header.add_prompt_ids(3);
+  header.set_num_completions(lease.sampling().num_completions());
+  header.set_generate_seconds(0.5);
+  return header;
+}
+
+// Completion i has i + 1 tokens (8 at most); its text names the group and the attempt.
+inline std::vector<v1::ScoredCompletion> TestCompletions(const v1::Lease& lease) {
+  std::vector<v1::ScoredCompletion> completions;
+  for (int32_t i = 0; i < lease.sampling().num_completions(); ++i) {
+    v1::ScoredCompletion& scored = completions.emplace_back();
+    v1::Completion& completion = *scored.mutable_completion();
+    completion.set_index(i);
+    completion.set_text(absl::StrCat(lease.key().group_index(), "/", lease.key().attempt()));
+    const int32_t num_tokens = std::min(i + 1, 8);
+    for (int32_t t = 0; t < num_tokens; ++t) {
+      completion.add_ids(static_cast<uint32_t>(t));
+      completion.add_sample_logprob(-0.25f);
+    }
+    completion.set_logprob_kind(v1::LOGPROB_KIND_FULL);
+    v1::Span& span = *completion.add_spans();
+    span.set_num_tokens(num_tokens);
+    span.set_policy_number(lease.policy().number());
+    span.set_source(v1::SPAN_SOURCE_POLICY);
+    span.set_trainable(true);
+    completion.set_finish_reason(v1::FINISH_REASON_STOP);
+    scored.mutable_score()->set_outcome(v1::OUTCOME_SCORED);
+    scored.mutable_score()->set_value(1);
+  }
+  return completions;
+}
+
+}  // namespace grpo
+
+#endif  // GRPO_COORDINATOR_TESTING_H_
