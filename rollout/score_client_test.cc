@@ -1,0 +1,107 @@
+#include "rollout/score_client.h"
+
+#include <functional>
+#include <limits>
+#include <thread>
+
+#include "common/rpc/server.h"
+#include "common/status_testing.h"
+#include "rollout/testing.h"
+
+namespace grpo {
+namespace {
+
+using Answers = std::vector<v1::ScoreResponse>;
+
+std::vector<v1::Completion> Completions(const std::vector<std::string>& texts) {
+  std::vector<v1::Completion> completions(texts.size());
+  for (size_t i = 0; i < texts.size(); ++i) completions[i].set_text(texts[i]);
+  return completions;
+}
+
+// One call to a server that answers through `answer`.
+absl::StatusOr<std::vector<v1::Score>> ScoreOnce(FakeRewardServer::Answer answer,
+                                                 const std::vector<v1::Completion>& completions,
+                                                 absl::Duration deadline = absl::Seconds(20)) {
+  FakeRewardServer service;
+  service.answer = std::move(answer);
+  const std::unique_ptr<rpc::Server> server = *rpc::Server::Start({}, {&service});
+  InFlightCalls calls;
+  const std::unique_ptr<ScoreClient> client = *ScoreClient::Create({server->address()}, {}, deadline, &calls);
+  return client->Score({}, {}, completions);
+}
+
+TEST(ScoreClient, PutsAnswersInTheirPlaceInWhateverOrderTheyCome) {
+  // The fake answers backwards, with the length of the text; the bytes need not be UTF-8.
+  ASSERT_OK_AND_ASSIGN(const std::vector<v1::Score> scores,
+                       ScoreOnce({}, Completions({"a", "", "\xff\xfe\x80", "abcd"})));
+  ASSERT_EQ(scores.size(), 4);
+  EXPECT_EQ(scores[0].value(), 1);
+  EXPECT_EQ(scores[1].value(), 0);
+  EXPECT_EQ(scores[2].value(), 3);
+  EXPECT_EQ(scores[3].value(), 4);
+}
+
+TEST(ScoreClient, CarriesGroupsThatExceedAllBuffers) {
+  const std::vector<v1::Completion> completions(64, Completions({std::string(1 << 20, 'x')})[0]);
+  // Answers as large as what a rule may extract, so that both directions fill up.
+  const auto large = [](int64_t, grpc::ServerContext*, Answers& answers) {
+    for (v1::ScoreResponse& answer : answers)
+      answer.mutable_score()->add_rules()->set_extracted(std::string(1 << 18, 'y'));
+    return grpc::Status::OK;
+  };
+  ASSERT_OK_AND_ASSIGN(const std::vector<v1::Score> scores, ScoreOnce(large, completions));
+  EXPECT_EQ(scores[63].value(), 1 << 20);
+}
+
+TEST(ScoreClient, AnAnswerWithAHoleIsAnErrorAndNeverAScore) {
+  const std::vector<v1::Completion> completions = Completions({"a", "b", "c"});
+  const auto spoil = [&](std::function<void(Answers&)> change) {
+    return ScoreOnce(
+        [change](int64_t, grpc::ServerContext*, Answers& answers) {
+          change(answers);
+          return grpc::Status::OK;
+        },
+        completions);
+  };
+  const auto internal = absl::StatusCode::kInternal;
+  EXPECT_STATUS(spoil([](Answers& answers) { answers.pop_back(); }), internal, "answered for 2 of 3 completions");
+  EXPECT_STATUS(spoil([](Answers& answers) { answers[0] = answers[1]; }), internal, "answered twice for completion 1");
+  EXPECT_STATUS(spoil([](Answers& answers) { answers[0].set_index(3); }), internal, "answered for completion 3 of 3");
+  EXPECT_STATUS(spoil([](Answers& answers) { answers[0].set_index(-1); }), internal, "answered for completion -1 of 3");
+  EXPECT_STATUS(spoil([](Answers& answers) { answers[0].clear_score(); }), internal, "completion 2 with outcome 0");
+  EXPECT_STATUS(
+      spoil([](Answers& answers) { answers[0].mutable_score()->set_value(std::numeric_limits<double>::quiet_NaN()); }),
+      internal, "value nan");
+}
+
+TEST(ScoreClient, ErrorsNameTheServer) {
+  const auto refuse = [](int64_t, grpc::ServerContext*, Answers& answers) {
+    answers.clear();
+    return grpc::Status(grpc::StatusCode::NOT_FOUND, "profiles: r1_zero");
+  };
+  EXPECT_STATUS(ScoreOnce(refuse, Completions({"a"})), absl::StatusCode::kNotFound, "reward server 127.0.0.1:");
+  const auto hang = [](int64_t, grpc::ServerContext* context, Answers& answers) {
+    answers.clear();
+    while (!context->IsCancelled()) std::this_thread::yield();
+    return grpc::Status::CANCELLED;
+  };
+  EXPECT_STATUS(ScoreOnce(hang, Completions({"a"}), absl::Milliseconds(50)), absl::StatusCode::kDeadlineExceeded,
+                "reward server 127.0.0.1:");
+}
+
+TEST(ScoreClient, TakesItsServersInTurn) {
+  FakeRewardServer services[2];
+  const std::unique_ptr<rpc::Server> first = *rpc::Server::Start({}, {&services[0]});
+  const std::unique_ptr<rpc::Server> second = *rpc::Server::Start({}, {&services[1]});
+  InFlightCalls calls;
+  ASSERT_OK_AND_ASSIGN(const std::unique_ptr<ScoreClient> client,
+                       ScoreClient::Create({first->address(), second->address()}, {}, absl::Seconds(20), &calls));
+  for (int i = 0; i < 4; ++i) EXPECT_OK(client->Score({}, {}, Completions({"a"})));
+  EXPECT_EQ(services[0].headers.size(), 2);
+  EXPECT_EQ(services[1].headers.size(), 2);
+  EXPECT_STATUS(ScoreClient::Create({}, {}, absl::Seconds(1), &calls), absl::StatusCode::kInvalidArgument, "--reward");
+}
+
+}  // namespace
+}  // namespace grpo

@@ -1,0 +1,334 @@
+#include "rollout/worker.h"
+
+#include <cmath>
+#include <limits>
+#include <thread>
+
+#include "common/rpc/server.h"
+#include "common/seeds.h"
+#include "common/status_testing.h"
+#include "model/weights/weight_set.h"
+#include "rollout/testing.h"
+
+namespace grpo {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+constexpr char kTokenizer[] = R"({"decoder": {"type": "Fuse"},
+    "added_tokens": [{"id": 0, "content": "<eos>", "special": true}],
+    "model": {"type": "BPE", "merges": [], "vocab": {"<eos>": 0, "a": 1, "b": 2, "c": 3}}})";
+
+WeightSet TinyWeights(int64_t number, const std::function<void(Transformer&)>& change = {}) {
+  ModelConfig config;
+  config.vocab_size = 4;
+  config.hidden_size = 16;
+  config.intermediate_size = 32;
+  config.num_layers = 1;
+  config.num_heads = 2;
+  config.num_kv_heads = 1;
+  config.head_dim = 8;
+  config.max_positions = 32;
+  config.eos_token_ids = {0};
+  std::unique_ptr<Transformer> model = *Transformer::Create(config);
+  model->InitializeRandom(number);
+  if (change) change(*model);
+  v1::PolicyRef policy;
+  policy.set_policy_id("tiny");
+  policy.set_number(number);
+  return *PackWeights(*model, kTokenizer, policy);
+}
+
+v1::Lease MakeLease(int64_t group_index, const std::string& prompt = "abc", int64_t number = 1) {
+  v1::Lease lease;
+  lease.mutable_key()->set_stage("stage");
+  lease.mutable_key()->set_group_index(group_index);
+  lease.mutable_key()->set_attempt(1);
+  lease.mutable_key()->set_epoch(1);
+  lease.set_kind(v1::LEASE_KIND_TRAIN);
+  lease.set_seed(GroupSeed(1, "stage", group_index));
+  lease.mutable_policy()->set_policy_id("tiny");
+  lease.mutable_policy()->set_number(number);
+  lease.mutable_sampling()->set_num_completions(4);
+  lease.mutable_sampling()->set_max_new_tokens(8);
+  lease.mutable_sampling()->set_temperature(1);
+  lease.mutable_prompt()->set_id(absl::StrCat("train/", group_index));
+  lease.mutable_prompt()->set_text(prompt);
+  lease.mutable_reward()->set_name("profile");
+  lease.set_ttl_ms(30000);
+  return lease;
+}
+
+class WorkerTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    coordinator_.weights[1] = TinyWeights(1);
+    coordinator_server_ = *rpc::Server::Start({}, {&coordinator_});
+    StartReward({});
+  }
+
+  // At `address`, or wherever the system chooses.
+  void StartReward(const std::string& address) {
+    rpc::ServerOptions options;
+    if (!address.empty()) options.port = std::stoi(address.substr(address.rfind(':') + 1));
+    reward_server_ = *rpc::Server::Start(options, {&reward_});
+    reward_address_ = reward_server_->address();
+  }
+
+  void StopReward() { reward_server_.reset(); }
+
+  void StartWorker() {
+    WorkerOptions options = {
+        .coordinator = coordinator_server_->address(),
+        .rewards = {reward_address_},
+        .identity = {.run_id = "run", .config_sha256 = "abc", .worker_name = "rollout-0", .worker_attempt = 3},
+        .rollout = {},
+        .client = {}};
+    options.rollout.slots = 8;
+    worker_ = *Worker::Create(options);
+    thread_ = std::thread([this] { status_ = worker_->Run(); });
+  }
+
+  // How Run ended.
+  absl::Status Join() {
+    thread_.join();
+    worker_.reset();
+    return status_;
+  }
+
+  absl::Status EndRun() {
+    {
+      absl::MutexLock lock(&coordinator_.mutex);
+      coordinator_.run_ended = true;
+    }
+    return Join();
+  }
+
+  bool WaitForSubmissions(size_t count) {
+    return coordinator_.Wait([&] { return coordinator_.submissions.size() >= count; });
+  }
+
+  // The only submission for a group; call when nothing runs any more.
+  const FakeCoordinator::Submission& Of(int64_t group_index) {
+    const FakeCoordinator::Submission* found = nullptr;
+    for (const FakeCoordinator::Submission& submission : coordinator_.submissions) {
+      if (submission.header.key().group_index() != group_index) continue;
+      EXPECT_EQ(found, nullptr) << "group " << group_index << " came twice";
+      found = &submission;
+    }
+    EXPECT_NE(found, nullptr) << "group " << group_index << " never came";
+    static const FakeCoordinator::Submission nothing;
+    return found == nullptr ? nothing : *found;
+  }
+
+  FakeCoordinator coordinator_;
+  FakeRewardServer reward_;
+  std::unique_ptr<rpc::Server> coordinator_server_, reward_server_;
+  std::string reward_address_;
+  std::unique_ptr<Worker> worker_;
+  std::thread thread_;
+  absl::Status status_;
+};
+
+TEST_F(WorkerTest, LeasesSamplesScoresAndSubmitsUntilTheRunEnds) {
+  for (int64_t group = 0; group < 5; ++group) coordinator_.Offer(MakeLease(group));
+  StartWorker();
+  ASSERT_TRUE(WaitForSubmissions(5));
+  EXPECT_OK(EndRun());
+  const v1::RegisterRequest& registration = coordinator_.registrations.at(0);
+  EXPECT_EQ(registration.role(), "rollout_worker");
+  EXPECT_EQ(registration.worker_name(), "rollout-0");
+  EXPECT_EQ(registration.worker_attempt(), 3);
+  EXPECT_EQ(registration.config_sha256(), "abc");
+  const std::unique_ptr<Tokenizer> tokenizer = *Tokenizer::FromJson(kTokenizer);
+  for (int64_t group = 0; group < 5; ++group) {
+    const auto& [header, completions] = Of(group);
+    EXPECT_EQ(header.policy_digest(), coordinator_.weights[1].manifest.digest());
+    EXPECT_THAT(header.prompt_ids(), ::testing::ElementsAre(1, 2, 3));
+    EXPECT_EQ(header.num_completions(), 4);
+    EXPECT_GT(header.generate_seconds(), 0);
+    EXPECT_GT(header.score_seconds(), 0);
+    ASSERT_EQ(completions.size(), 4);
+    for (int32_t i = 0; i < 4; ++i) {
+      const v1::Completion& completion = completions[i].completion();
+      EXPECT_EQ(completion.index(), i);
+      EXPECT_EQ(completion.sample_logprob_size(), completion.ids_size());
+      std::vector<uint32_t> ids(completion.ids().begin(), completion.ids().end());
+      if (completion.finish_reason() == v1::FINISH_REASON_STOP) ids.pop_back();
+      EXPECT_EQ(completion.text(), tokenizer->Decode(ids));
+      EXPECT_THAT(completion.text(), ::testing::Not(HasSubstr("<eos>")));
+      EXPECT_EQ(completions[i].score().value(), completion.text().size());
+    }
+  }
+  EXPECT_EQ(reward_.headers.at(0).profile().name(), "profile");
+  EXPECT_EQ(coordinator_.pulls.size(), 1);
+}
+
+TEST_F(WorkerTest, ARewardServerThatComesLateCostsNoGroupAndNoScore) {
+  StopReward();
+  for (int64_t group = 0; group < 3; ++group) coordinator_.Offer(MakeLease(group));
+  StartWorker();
+  ASSERT_TRUE(coordinator_.Wait([&] { return coordinator_.heartbeat.blocked_for_ms() > 0; }));
+  {
+    absl::MutexLock lock(&coordinator_.mutex);
+    EXPECT_THAT(coordinator_.heartbeat.blocked_reason(),
+                HasSubstr(absl::StrCat("reward server ", reward_address_, " unreachable")));
+    EXPECT_THAT(coordinator_.submissions, IsEmpty());
+  }
+  // Its leases are kept alive meanwhile.
+  ASSERT_TRUE(coordinator_.Wait([&] { return coordinator_.heartbeat.active_size() == 3; }));
+  StartReward(reward_address_);
+  ASSERT_TRUE(WaitForSubmissions(3));
+  ASSERT_TRUE(coordinator_.Wait(
+      [&] { return coordinator_.heartbeat.blocked_reason().empty() && coordinator_.heartbeat.active_size() == 0; }));
+  EXPECT_OK(EndRun());
+  for (int64_t group = 0; group < 3; ++group) {
+    for (const v1::ScoredCompletion& scored : Of(group).completions) {
+      EXPECT_EQ(scored.score().outcome(), v1::OUTCOME_SCORED);
+      EXPECT_EQ(scored.score().value(), scored.completion().text().size());
+    }
+  }
+}
+
+TEST_F(WorkerTest, ABrokenTransferOfWeightsGoesOnAtTheByteItReached) {
+  const int64_t size = coordinator_.weights[1].payload.size();
+  ASSERT_GT(size, 3 * FakeCoordinator::kChunkBytes);
+  coordinator_.pull_faults = {{.break_after_bytes = 1000}, {.break_after_bytes = 0}, {.break_after_bytes = 2000}};
+  coordinator_.Offer(MakeLease(0));
+  StartWorker();
+  ASSERT_TRUE(WaitForSubmissions(1));
+  ASSERT_TRUE(coordinator_.Wait([&] { return !coordinator_.heartbeat.held_digest().empty(); }));
+  EXPECT_OK(EndRun());
+  std::vector<int64_t> offsets;
+  for (const v1::PullWeightsRequest& pull : coordinator_.pulls) offsets.push_back(pull.offset_bytes());
+  EXPECT_THAT(offsets, ::testing::ElementsAre(0, 1000, 1000, 3000));
+  EXPECT_EQ(coordinator_.heartbeat.held_digest(), coordinator_.weights[1].manifest.digest());
+  EXPECT_EQ(coordinator_.heartbeat.held_policy().number(), 1);
+}
+
+TEST_F(WorkerTest, WeightsThatDoNotVerifyAreNeverUsedAndFetchedAgain) {
+  coordinator_.pull_faults = {{.flip_a_bit = true}};
+  coordinator_.Offer(MakeLease(0));
+  StartWorker();
+  ASSERT_TRUE(WaitForSubmissions(1));
+  EXPECT_OK(EndRun());
+  ASSERT_EQ(coordinator_.pulls.size(), 2);
+  EXPECT_EQ(coordinator_.pulls[1].offset_bytes(), 0);
+  EXPECT_EQ(Of(0).header.policy_digest(), coordinator_.weights[1].manifest.digest());
+}
+
+TEST_F(WorkerTest, TakesTheWeightsThatEachLeaseNames) {
+  coordinator_.weights[2] = TinyWeights(2);
+  for (int64_t group = 0; group < 6; ++group) coordinator_.Offer(MakeLease(group, "abc", /*number=*/1 + group / 3));
+  StartWorker();
+  ASSERT_TRUE(WaitForSubmissions(6));
+  EXPECT_OK(EndRun());
+  for (int64_t group = 0; group < 6; ++group) {
+    EXPECT_EQ(Of(group).header.policy_digest(), coordinator_.weights[1 + group / 3].manifest.digest());
+    for (const v1::ScoredCompletion& scored : Of(group).completions) {
+      ASSERT_EQ(scored.completion().spans_size(), 1);
+      EXPECT_EQ(scored.completion().spans(0).policy_number(), 1 + group / 3);
+    }
+  }
+  EXPECT_EQ(coordinator_.pulls.size(), 2);
+}
+
+TEST_F(WorkerTest, ALeaseOfAVersionThatIsGoneIsDroppedAndTheOthersGoOn) {
+  coordinator_.Offer(MakeLease(0, "abc", /*number=*/9));
+  coordinator_.Offer(MakeLease(1));
+  StartWorker();
+  ASSERT_TRUE(WaitForSubmissions(1));
+  ASSERT_TRUE(coordinator_.Wait([&] { return coordinator_.heartbeat.active_size() == 0; }));
+  EXPECT_OK(EndRun());
+  EXPECT_EQ(coordinator_.submissions.at(0).header.key().group_index(), 1);
+}
+
+TEST_F(WorkerTest, PromptsThatCannotBeSampledAreHandedInWithTheReason) {
+  coordinator_.Offer(MakeLease(0, "abXc"));
+  coordinator_.Offer(MakeLease(1, std::string(30, 'a')));
+  coordinator_.Offer(MakeLease(2));
+  StartWorker();
+  ASSERT_TRUE(WaitForSubmissions(3));
+  EXPECT_OK(EndRun());
+  EXPECT_THAT(Of(0).header.error(), HasSubstr("prompt train/0: the vocabulary has no token for the character \"X\""));
+  EXPECT_THAT(
+      Of(1).header.error(),
+      HasSubstr("prompt train/1: the prompt has 30 tokens and up to 8 new ones follow, but the context holds 32"));
+  EXPECT_EQ(Of(1).header.num_completions(), 0);
+  EXPECT_THAT(Of(1).completions, IsEmpty());
+  EXPECT_THAT(Of(2).header.error(), IsEmpty());
+}
+
+TEST_F(WorkerTest, APolicyThatDivergedIsReportedAsSuch) {
+  coordinator_.weights[1] = TinyWeights(1, [](Transformer& model) {
+    for (auto& [name, tensor] : model.HuggingFaceTensors()) {
+      if (name == "model.norm.weight") tensor.fill_(std::numeric_limits<float>::quiet_NaN());
+    }
+  });
+  coordinator_.Offer(MakeLease(0));
+  StartWorker();
+  ASSERT_TRUE(WaitForSubmissions(1));
+  EXPECT_OK(EndRun());
+  EXPECT_THAT(Of(0).header.error(),
+              HasSubstr("policy tiny: sampling with version 1 of the policy: row 0: the logit of token 0 is"));
+  EXPECT_EQ(Of(0).header.policy_digest(), coordinator_.weights[1].manifest.digest());
+}
+
+TEST_F(WorkerTest, ARefusedWorkerEndsWithTheReason) {
+  coordinator_.refuse_registration = "the run is r1, the worker belongs to r2";
+  StartWorker();
+  EXPECT_STATUS(Join(), absl::StatusCode::kFailedPrecondition, "the run is r1, the worker belongs to r2");
+}
+
+TEST_F(WorkerTest, AForgottenWorkerRegistersAgainAndHandsInWhatItHas) {
+  StopReward();
+  coordinator_.Offer(MakeLease(0));
+  StartWorker();
+  ASSERT_TRUE(coordinator_.Wait([&] { return !coordinator_.heartbeat.blocked_reason().empty(); }));
+  {
+    absl::MutexLock lock(&coordinator_.mutex);
+    coordinator_.worker_id = "of another life";
+  }
+  ASSERT_TRUE(coordinator_.Wait([&] { return coordinator_.heartbeat.worker_id() == "worker-2"; }));
+  StartReward(reward_address_);
+  ASSERT_TRUE(WaitForSubmissions(1));
+  EXPECT_OK(EndRun());
+  EXPECT_EQ(Of(0).header.worker_id(), "worker-2");
+}
+
+TEST_F(WorkerTest, ALostLeaseIsDropped) {
+  StopReward();
+  coordinator_.Offer(MakeLease(0));
+  StartWorker();
+  ASSERT_TRUE(coordinator_.Wait([&] { return !coordinator_.heartbeat.blocked_reason().empty(); }));
+  {
+    absl::MutexLock lock(&coordinator_.mutex);
+    coordinator_.lost = {MakeLease(0).key()};
+  }
+  ASSERT_TRUE(coordinator_.Wait(
+      [&] { return coordinator_.heartbeat.active_size() == 0 && coordinator_.heartbeat.blocked_reason().empty(); }));
+  StartReward(reward_address_);
+  coordinator_.Offer(MakeLease(1));
+  ASSERT_TRUE(WaitForSubmissions(1));
+  EXPECT_OK(EndRun());
+  EXPECT_EQ(coordinator_.submissions.size(), 1);
+  EXPECT_EQ(coordinator_.submissions[0].header.key().group_index(), 1);
+}
+
+TEST_F(WorkerTest, StopDoesNotWaitForAServerThatHangs) {
+  reward_.answer = [](int64_t, grpc::ServerContext* context, std::vector<v1::ScoreResponse>& answers) {
+    answers.clear();
+    while (!context->IsCancelled()) std::this_thread::yield();
+    return grpc::Status::CANCELLED;
+  };
+  coordinator_.Offer(MakeLease(0));
+  StartWorker();
+  ASSERT_TRUE(reward_.Wait([&] { return !reward_.headers.empty(); }));
+  worker_->Stop();
+  EXPECT_STATUS(Join(), absl::StatusCode::kAborted, "stopped");
+  EXPECT_THAT(coordinator_.submissions, IsEmpty());
+}
+
+}  // namespace
+}  // namespace grpo
