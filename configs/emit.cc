@@ -91,8 +91,10 @@ std::string RangeText(const Doc& doc) {
   return absl::StrCat(Bound(doc.min), " to ", Bound(doc.max));
 }
 
-std::string Cell(absl::string_view text) {
-  return absl::StrReplaceAll(text, {{"|", "\\|"}, {"\n", " "}, {"<", "&lt;"}});
+// A table's cell; `code` stands between backticks, where < needs no escape.
+std::string Cell(absl::string_view text, bool code = false) {
+  const std::string cell = absl::StrReplaceAll(text, {{"|", "\\|"}, {"\n", " "}});
+  return code ? absl::StrCat("`", cell, "`") : absl::StrReplaceAll(cell, {{"<", "&lt;"}});
 }
 
 }  // namespace
@@ -128,8 +130,8 @@ std::string ReferenceHeader() {
 }
 
 std::string ReferenceRow(const std::string& key, const std::string& value, const Doc& doc) {
-  const std::string shown = doc.required ? "required" : value.empty() ? "" : absl::StrCat("`", value, "`");
-  return absl::StrCat("| `", key, "` | ", Cell(shown), " | ", Cell(doc.unit), " | ", Cell(RangeText(doc)), " | ",
+  const std::string shown = doc.required ? "required" : value.empty() ? "" : Cell(value, /*code=*/true);
+  return absl::StrCat("| `", key, "` | ", shown, " | ", Cell(doc.unit), " | ", Cell(RangeText(doc)), " | ",
                       Cell(doc.help), " |\n");
 }
 

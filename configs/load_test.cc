@@ -51,7 +51,7 @@ struct Outer {
   void Visit(V& v) {
     v("enabled", enabled, {.help = "Whether."});
     v("color", color, {.help = "Which | of two.", .choices = {"red", "green"}});
-    v("title", title, {.help = "What to call it."});
+    v("title", title, {.help = "What to call it, as <this>."});
     v("inner", inner, {.help = "A struct."});
     v("elements", elements, {.help = "A list of structs."});
     v("sizes", sizes, {.help = "A list of numbers.", .min = 0});
@@ -315,6 +315,7 @@ TEST(ReferenceTest, ListsEveryKeyWithDefaultUnitRangeAndMeaning) {
   const std::string table = ReferenceTable<Outer>();
   EXPECT_THAT(table, HasSubstr("| `enabled` | `true` |  |  | Whether. |\n"));
   EXPECT_THAT(table, HasSubstr("| `color` | `\"red\"` |  | red, green | Which \\| of two. |\n"));
+  EXPECT_THAT(table, HasSubstr("| `title` | `\"\"` |  |  | What to call it, as &lt;this>. |\n"));
   EXPECT_THAT(table, HasSubstr("| `inner.steps` | `3` | steps | 1 to 100 | How many. |\n"));
   EXPECT_THAT(table, HasSubstr("| `inner.rate` | `0.5` |  | at least 0 | How fast. |\n"));
   EXPECT_THAT(table, HasSubstr("| `elements[].name` | required |  |  | Its name. |\n"));

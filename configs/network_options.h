@@ -19,7 +19,9 @@ struct NetworkOptions {
 
   template <class V>
   void Visit(V& v) {
-    v("host", host, {.help = "Address that every server of the run binds to; anything but loopback needs TLS."});
+    v("host", host,
+      {.help = "Address that every server of the run binds to; anything but loopback needs TLS, and token_file or "
+               "tls_ca."});
     v("trainer_port", trainer_port,
       {.help = "Port of the trainer's services (Coordinator, TrainerService, health); 0 lets the system choose, "
                "endpoint.json tells.",
