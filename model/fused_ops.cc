@@ -124,14 +124,13 @@ struct RmsNormFunction : torch::autograd::Function<RmsNormFunction> {
 };
 
 // One head: (a, b) becomes (a cos - b sin, b cos + a sin), halves a and b of K. direction -1 turns back, which is the
-// derivative.
-GRPO_SIMD_INLINE void RotateHead(const float* from, const float* rope, float* to, int64_t half, float direction) {
-  for (int64_t i = 0; i < half; i += kLanes) {
-    const int64_t count = std::min(kLanes, half - i);
-    const Floats cosine = Load(rope + i, count), sine = Load(rope + half + i, count) * direction;
-    const Floats a = Load(from + i, count), b = Load(from + half + i, count);
-    Store(to + i, a * cosine - b * sine, count);
-    Store(to + half + i, b * cosine + a * sine, count);
+// derivative. A plain loop, because half a head is often shorter than a vector of simd.h; the compiler picks the width.
+GRPO_SIMD_INLINE void RotateHead(const float* __restrict from, const float* __restrict rope, float* __restrict to,
+                                 int64_t half, float direction) {
+  for (int64_t i = 0; i < half; ++i) {
+    const float cosine = rope[i], sine = rope[half + i] * direction, a = from[i], b = from[half + i];
+    to[i] = a * cosine - b * sine;
+    to[half + i] = b * cosine + a * sine;
   }
 }
 

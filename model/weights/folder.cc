@@ -42,7 +42,9 @@ std::string SafetensorsOf(const WeightSet& weights) {
   return WriteSafetensors(entries, {{"format", "pt"}});
 }
 
-// What transformers' AutoTokenizer wants beside tokenizer.json.
+// What transformers wants beside tokenizer.json to load it as it is, by PreTrainedTokenizerFast. (AutoTokenizer of
+// transformers 5 puts Qwen2's byte-level pipeline in the place of the file's own whenever model_type is qwen2; no field
+// here prevents it.)
 absl::StatusOr<std::string> TokenizerConfigJson(const v1::WeightsManifest& manifest) {
   ASSIGN_OR_RETURN(const ModelConfig config, ParseModelConfig(manifest.config_json()));
   ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer, Tokenizer::FromJson(manifest.tokenizer_json()));
