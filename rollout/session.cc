@@ -217,7 +217,7 @@ absl::Status Session::Heartbeat() {
     const auto lost =
         std::find_if(active_.begin(), active_.end(), [&](const auto& entry) { return SameKey(entry.second, key); });
     if (lost == active_.end()) continue;
-    spdlog::info("lease {} went to another worker", LeaseName(key));
+    spdlog::info("lease {} is no longer this worker's", LeaseName(key));
     lost_.push_back(lost->first);
     blocked_.erase(lost->first);
     active_.erase(lost);
