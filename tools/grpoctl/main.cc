@@ -5,6 +5,7 @@
 #include "CLI/CLI.hpp"
 #include "common/exit_codes.h"
 #include "common/version.h"
+#include "tools/grpoctl/text.h"
 #include "tools/grpoctl/verb.h"
 
 namespace grpo {
@@ -27,6 +28,13 @@ int main(int argc, char** argv) {
 #include "tools/grpoctl/verbs.inc"
 #undef GRPOCTL_VERB
   grpo::PutExamplesFirst(app);
+  // CLI11 would only say that a verb is missing.
+  const char* verb = argc > 1 ? argv[1] : "";
+  if (*verb != '\0' && *verb != '-' &&
+      app.get_subcommands([verb](CLI::App* known) { return known->check_name(verb); }).empty()) {
+    std::cerr << "grpoctl: there is no verb " << grpo::Printable(verb) << "; `grpoctl --help` lists them\n";
+    return grpo::kExitUsage;
+  }
   // CLI11 reports by exceptions; this is where they end.
   try {
     app.parse(argc, argv);

@@ -102,7 +102,7 @@ std::string FormatClock(double duration_s) {
 std::string FormatCount(int64_t count) {
   std::string digits = absl::StrCat(count);
   const size_t first = count < 0 ? 1 : 0;
-  for (size_t at = digits.size(); at > first + 3;) digits.insert(at -= 3, ",");
+  for (size_t at = digits.size(); at > first + 3;) digits.insert(at -= 3, 1, ',');
   return digits;
 }
 

@@ -1,6 +1,8 @@
 // grpoctl reward score, grpoctl reward equal: the rules on JSON lines, without a server.
 #include <iostream>
+#include <map>
 #include <memory>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -10,7 +12,6 @@
 #include "reward/profile.h"
 #include "tools/grpoctl/score_lines.h"
 #include "tools/grpoctl/verb.h"
-#include "trainer/run_config.h"
 
 namespace grpo {
 namespace {
@@ -23,16 +24,34 @@ struct ScoreFlags {
   bool plain_fallback = false;
 };
 
+// The part of a configuration that is read here; a file that holds nothing else will do.
+struct RewardsConfig {
+  std::map<std::string, RewardProfileOptions> rewards;
+  Section others;
+
+  template <class V>
+  void Visit(V& v) {
+    v("rewards", rewards, {.help = "Named reward profiles.", .required = true});
+    v.Rest(others);
+  }
+};
+
+absl::StatusOr<RewardsConfig> LoadRewards(const std::string& path, const std::vector<std::string>& overrides = {}) {
+  ASSIGN_OR_RETURN(const Section section, ParseConfigFile(path, overrides));
+  RewardsConfig config;
+  RETURN_IF_ERROR(LoadOptions(section, &config));
+  return config;
+}
+
 // The one that --profile names, or the only one there is.
-absl::StatusOr<std::string> ProfileName(const RunConfig& config, const std::string& name) {
-  const auto names =
-      absl::StrJoin(config.rewards, ", ", [](std::string* out, const auto& entry) { out->append(entry.first); });
+absl::StatusOr<std::string> ProfileName(const RewardsConfig& config, const std::string& name) {
   if (!name.empty() && config.rewards.count(name) > 0) return name;
   if (name.empty() && config.rewards.size() == 1) return config.rewards.begin()->first;
-  return absl::InvalidArgumentError(absl::StrCat(name.empty()
-                                                     ? "the configuration does not hold exactly one reward profile"
-                                                     : absl::StrCat("there is no reward profile \"", name, "\""),
-                                                 ": choose one of (", names, ") with --profile NAME"));
+  const auto append_name = [](std::string* out, const auto& entry) { out->append(entry.first); };
+  return absl::InvalidArgumentError(
+      absl::StrCat(name.empty() ? "the configuration does not hold exactly one reward profile"
+                                : absl::StrCat("there is no reward profile \"", name, "\""),
+                   ": choose one of (", absl::StrJoin(config.rewards, ", ", append_name), ") with --profile NAME"));
 }
 
 absl::StatusOr<std::unique_ptr<RewardProfile>> MakeProfile(const ScoreFlags& flags) {
@@ -43,13 +62,13 @@ absl::StatusOr<std::unique_ptr<RewardProfile>> MakeProfile(const ScoreFlags& fla
     }
     return RewardProfile::Make("default", options);
   }
-  ASSIGN_OR_RETURN(LoadedConfig loaded, LoadRunConfig(flags.config));
-  ASSIGN_OR_RETURN(const std::string name, ProfileName(loaded.config, flags.profile));
+  ASSIGN_OR_RETURN(RewardsConfig config, LoadRewards(flags.config));
+  ASSIGN_OR_RETURN(const std::string name, ProfileName(config, flags.profile));
   if (flags.plain_fallback) {
     const std::string key = absl::StrCat("rewards.", name, ".rules.", kMathRule, ".plain_fallback=true");
-    ASSIGN_OR_RETURN(loaded, LoadRunConfig(flags.config, {key}));
+    ASSIGN_OR_RETURN(config, LoadRewards(flags.config, {key}));
   }
-  return RewardProfile::Make(name, loaded.config.rewards.at(name));
+  return RewardProfile::Make(name, config.rewards.at(name));
 }
 
 int ExitCodeForErrors(int64_t num_errors) {

@@ -1,0 +1,69 @@
+#include "tools/grpoctl/estimate.h"
+
+#include <filesystem>
+
+#include "common/files.h"
+#include "common/status_testing.h"
+
+namespace grpo {
+namespace {
+
+ModelConfig SmallModel() {
+  ModelConfig model;
+  model.vocab_size = 58;
+  model.hidden_size = 64;
+  model.intermediate_size = 192;
+  model.num_layers = 3;
+  model.num_heads = 4;
+  model.num_kv_heads = 2;
+  model.head_dim = 16;
+  model.max_positions = 512;
+  return model;
+}
+
+TEST(EstimateTest, TrainerHoldsWeightsGradientsTwoMomentsAndThePublishedCopy) {
+  const ModelConfig model = SmallModel();
+  TrainerOptions options;
+  options.micro_batch_tokens = 1000;
+  const TrainerMemory memory = EstimateTrainer(model, options);
+  const double weights = 4.0 * model.NumParameters();
+  EXPECT_EQ(memory.weights, weights);
+  EXPECT_EQ(memory.optimizer, 2 * weights);
+  // 1000 tokens x 4 bytes x (3 layers x (10 x 64 + 3 x 192) + 3 x 58).
+  EXPECT_EQ(memory.activations, 1000 * 4 * (3 * (640 + 576) + 174));
+  EXPECT_EQ(memory.Total(), 5 * weights + memory.activations);
+}
+
+TEST(EstimateTest, WorkerHoldsKeysAndValuesOfEverySlot) {
+  RolloutOptions options;
+  options.slots = 64;
+  // 64 slots x 512 positions x 3 layers x 2 x 2 heads x 16 x 4 bytes.
+  EXPECT_EQ(EstimateWorker(SmallModel(), options).kv_cache, 64.0 * 512 * 3 * 2 * 2 * 16 * 4);
+  options.context_tokens = 100;
+  EXPECT_EQ(EstimateWorker(SmallModel(), options).kv_cache, 64.0 * 100 * 3 * 2 * 2 * 16 * 4);
+}
+
+TEST(PolicyShapeTest, FollowsInitializeFromToAFolder) {
+  const std::string dir = ::testing::TempDir() + "/shape";
+  ASSERT_OK(MakeFolders(dir));
+  ModelConfig model = SmallModel();
+  model.eos_token_ids = {1};
+  ASSERT_OK(WriteFileSynced(dir + "/config.json", ModelConfigJson(model)));
+  RunConfig config;
+  config.policies["base"].path = dir;
+  config.policies["r1_zero"].initialize_from = "base";
+  ASSERT_OK_AND_ASSIGN(const ModelConfig shape, PolicyShape(config, "r1_zero"));
+  EXPECT_EQ(shape.NumParameters(), model.NumParameters());
+}
+
+TEST(PolicyShapeTest, RefusesCirclesAndUnknownNames) {
+  RunConfig config;
+  config.policies["a"].initialize_from = "b";
+  config.policies["b"].initialize_from = "a";
+  config.policies["c"].initialize_from = "nobody";
+  EXPECT_STATUS(PolicyShape(config, "a"), absl::StatusCode::kInvalidArgument, "circle");
+  EXPECT_STATUS(PolicyShape(config, "c"), absl::StatusCode::kInvalidArgument, "nobody");
+}
+
+}  // namespace
+}  // namespace grpo
