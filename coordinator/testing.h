@@ -1,13 +1,17 @@
-// Groups, weights and results for the coordinator's tests: well-formed, and telling which attempt made them.
+// Groups, weights and results for the coordinator's tests: well-formed, and telling which attempt made them; and a
+// coordinator on a fake clock with the calls of its workers.
 #ifndef GRPO_COORDINATOR_TESTING_H_
 #define GRPO_COORDINATOR_TESTING_H_
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "common/clock.h"
+#include "common/status_testing.h"
 #include "common/version.h"
 #include "coordinator/coordinator.h"
 #include "proto/coordinator.pb.h"
@@ -92,6 +96,62 @@ inline std::vector<v1::ScoredCompletion> TestCompletions(const v1::Lease& lease)
   }
   return completions;
 }
+
+inline std::vector<int64_t> IndicesOf(const std::vector<v1::Lease>& leases) {
+  std::vector<int64_t> indices;
+  for (const v1::Lease& lease : leases) indices.push_back(lease.key().group_index());
+  return indices;
+}
+
+class CoordinatorFixture : public ::testing::Test {
+ protected:
+  void SetUp() override { coordinator_.Publish(TestWeights(7)); }
+
+  std::string Join(const std::string& name, int32_t attempt = 1) {
+    const auto response = coordinator_.Register(TestWorker(name, attempt));
+    EXPECT_OK(response);
+    return response.ok() ? response->worker_id() : "";
+  }
+
+  std::vector<v1::Lease> Take(const std::string& worker_id, int32_t max_groups = 1, int32_t max_completions = 1000) {
+    v1::LeaseGroupsRequest request;
+    request.set_worker_id(worker_id);
+    request.set_max_groups(max_groups);
+    request.set_max_completions(max_completions);
+    const auto response = coordinator_.LeaseGroups(request);
+    EXPECT_OK(response);
+    if (!response.ok()) return {};
+    return {response->leases().begin(), response->leases().end()};
+  }
+
+  absl::StatusOr<v1::SubmitCompletionResponse> Submit(const v1::Lease& lease, const std::string& worker_id) {
+    return coordinator_.Submit(TestHeader(lease, worker_id), TestCompletions(lease));
+  }
+
+  void ExpectSubmit(const v1::Lease& lease, const std::string& worker_id, v1::SubmitResult expected) {
+    const auto response = Submit(lease, worker_id);
+    ASSERT_OK(response);
+    EXPECT_EQ(response->result(), expected);
+  }
+
+  // Returns the keys that the worker has lost.
+  std::vector<v1::LeaseKey> Beat(const std::string& worker_id, const std::vector<v1::Lease>& active,
+                                 const std::string& blocked = "", int64_t blocked_for_ms = 0) {
+    v1::HeartbeatRequest request;
+    request.set_worker_id(worker_id);
+    for (const v1::Lease& lease : active) *request.add_active() = lease.key();
+    request.set_blocked_reason(blocked);
+    request.set_blocked_for_ms(blocked_for_ms);
+    const auto response = coordinator_.Heartbeat(request);
+    EXPECT_OK(response);
+    if (!response.ok()) return {};
+    return {response->lost().begin(), response->lost().end()};
+  }
+
+  FakeClock clock_;
+  // Leases of 30 s, heartbeats of 2 s, epoch 3.
+  Coordinator coordinator_{CoordinatorOptions{}, {.run_id = "run-a", .config_sha256 = "abc", .epoch = 3}, clock_};
+};
 
 }  // namespace grpo
 
