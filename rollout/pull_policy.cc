@@ -87,7 +87,7 @@ absl::StatusOr<HeldPolicy> PullPolicy(const rpc::Client& client, const v1::Polic
       session.ClearBlocked(lease_id);
       HeldPolicy held;
       ASSIGN_OR_RETURN(held.model, MakeModel(received.manifest, received.payload));
-      ASSIGN_OR_RETURN(held.tokenizer, Tokenizer::FromJson(received.manifest.tokenizer_json()));
+      ASSIGN_OR_RETURN(held.tokenizer, Tokenizer::FromJson(TokenizerJson(received.manifest, received.payload)));
       held.manifest = std::move(received.manifest);
       return held;
     }

@@ -14,7 +14,7 @@ absl::StatusOr<std::unique_ptr<Policy>> FromWeights(const std::string& id, const
   auto policy = std::make_unique<Policy>();
   policy->id = id;
   ASSIGN_OR_RETURN(policy->model, MakeModel(weights.manifest, weights.payload));
-  policy->tokenizer_json = weights.manifest.tokenizer_json();
+  policy->tokenizer_json = std::string(TokenizerJson(weights.manifest, weights.payload));
   ASSIGN_OR_RETURN(policy->tokenizer, Tokenizer::FromJson(policy->tokenizer_json));
   policy->number = weights.manifest.policy().number();
   return policy;

@@ -45,9 +45,10 @@ std::string SafetensorsOf(const WeightSet& weights) {
 // What transformers wants beside tokenizer.json to load it as it is, by PreTrainedTokenizerFast. (AutoTokenizer of
 // transformers 5 puts Qwen2's byte-level pipeline in the place of the file's own whenever model_type is qwen2; no field
 // here prevents it.)
-absl::StatusOr<std::string> TokenizerConfigJson(const v1::WeightsManifest& manifest) {
-  ASSIGN_OR_RETURN(const ModelConfig config, ParseModelConfig(manifest.config_json()));
-  ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer, Tokenizer::FromJson(manifest.tokenizer_json()));
+absl::StatusOr<std::string> TokenizerConfigJson(const WeightSet& weights) {
+  ASSIGN_OR_RETURN(const ModelConfig config, ParseModelConfig(weights.manifest.config_json()));
+  const absl::string_view tokenizer_json = TokenizerJson(weights.manifest, weights.payload);
+  ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer, Tokenizer::FromJson(tokenizer_json));
   const auto token = [&](int64_t id) { return tokenizer->Decode({static_cast<uint32_t>(id)}); };
   const nlohmann::json json = {{"tokenizer_class", "PreTrainedTokenizerFast"},
                                {"eos_token", token(config.eos_token_ids.front())},
@@ -150,7 +151,7 @@ absl::Status ExportFolder(const WeightSet& weights, const std::string& folder) {
   // A trailing slash would name a folder inside it.
   const fs::path target = place.has_filename() ? place : place.parent_path();
   RETURN_IF_ERROR(CheckReplaceable(target));
-  ASSIGN_OR_RETURN(const std::string tokenizer_config, TokenizerConfigJson(weights.manifest));
+  ASSIGN_OR_RETURN(const std::string tokenizer_config, TokenizerConfigJson(weights));
   const std::string temporary = absl::StrCat(target.string(), ".tmp.", ::getpid());
   const absl::Cleanup remove_leftovers = [&temporary] {
     std::error_code ignored;
@@ -161,7 +162,7 @@ absl::Status ExportFolder(const WeightSet& weights, const std::string& folder) {
     return WriteFileSynced(absl::StrCat(temporary, "/", name), content);
   };
   RETURN_IF_ERROR(write(kConfigFile, weights.manifest.config_json()));
-  RETURN_IF_ERROR(write(kTokenizerFile, weights.manifest.tokenizer_json()));
+  RETURN_IF_ERROR(write(kTokenizerFile, TokenizerJson(weights.manifest, weights.payload)));
   RETURN_IF_ERROR(write(kTokenizerConfigFile, tokenizer_config));
   RETURN_IF_ERROR(write(kWeightsFile, SafetensorsOf(weights)));
   RETURN_IF_ERROR(SyncFolder(temporary));

@@ -23,7 +23,7 @@ void HashText(Sha256& hash, absl::string_view text) {
 std::string Digest(const v1::WeightsManifest& manifest) {
   Sha256 hash;
   HashText(hash, manifest.config_json());
-  HashText(hash, manifest.tokenizer_json());
+  HashText(hash, manifest.tokenizer().sha256());
   for (const v1::TensorEntry& tensor : manifest.tensors()) {
     HashText(hash, tensor.name());
     HashText(hash, v1::DType_Name(tensor.dtype()));
@@ -64,6 +64,10 @@ absl::Status CheckTensors(const v1::WeightsManifest& manifest, const NamedTensor
 
 }  // namespace
 
+absl::string_view TokenizerJson(const v1::WeightsManifest& manifest, absl::string_view payload) {
+  return payload.substr(manifest.tokenizer().offset_bytes(), manifest.tokenizer().num_bytes());
+}
+
 absl::StatusOr<WeightSet> PackWeights(const Transformer& model, const std::string& tokenizer_json,
                                       const v1::PolicyRef& policy) {
   return TorchGuard([&]() -> absl::StatusOr<WeightSet> {
@@ -71,8 +75,10 @@ absl::StatusOr<WeightSet> PackWeights(const Transformer& model, const std::strin
     *weights.manifest.mutable_policy() = policy;
     weights.manifest.set_kind(v1::WEIGHTS_KIND_FULL);
     weights.manifest.set_config_json(ModelConfigJson(model.config()));
-    weights.manifest.set_tokenizer_json(tokenizer_json);
-    weights.payload.reserve(model.config().NumParameters() * sizeof(float));
+    weights.manifest.mutable_tokenizer()->set_num_bytes(static_cast<int64_t>(tokenizer_json.size()));
+    weights.manifest.mutable_tokenizer()->set_sha256(Sha256Hex(tokenizer_json));
+    weights.payload.reserve(tokenizer_json.size() + model.config().NumParameters() * sizeof(float));
+    weights.payload = tokenizer_json;
     for (const auto& [name, tensor] : model.HuggingFaceTensors()) {
       const absl::string_view bytes(static_cast<const char*>(tensor.const_data_ptr()), tensor.nbytes());
       v1::TensorEntry& entry = *weights.manifest.add_tensors();
@@ -100,7 +106,14 @@ absl::Status VerifyWeights(const v1::WeightsManifest& manifest, absl::string_vie
     return lost(
         absl::StrCat("the payload has ", payload.size(), " bytes, the manifest says ", manifest.payload_bytes()));
   }
-  int64_t offset = 0;
+  const v1::BlobEntry& tokenizer = manifest.tokenizer();
+  if (tokenizer.offset_bytes() != 0 || tokenizer.num_bytes() < 0 || tokenizer.num_bytes() > manifest.payload_bytes()) {
+    return lost("the tokenizer's place does not fit the payload");
+  }
+  if (Sha256Hex(TokenizerJson(manifest, payload)) != tokenizer.sha256()) {
+    return lost("the bytes of the tokenizer have another SHA-256 than the manifest says");
+  }
+  int64_t offset = tokenizer.num_bytes();
   for (const v1::TensorEntry& tensor : manifest.tensors()) {
     if (tensor.dtype() != v1::DTYPE_FLOAT32) return lost(absl::StrCat(tensor.name(), " is not float32"));
     const std::optional<int64_t> num_bytes = FloatBytes(tensor);
@@ -113,7 +126,7 @@ absl::Status VerifyWeights(const v1::WeightsManifest& manifest, absl::string_vie
     }
     offset += *num_bytes;
   }
-  if (offset != manifest.payload_bytes()) return lost("the tensors do not cover the payload");
+  if (offset != manifest.payload_bytes()) return lost("tokenizer and tensors do not cover the payload");
   if (Digest(manifest) != manifest.digest()) return lost("the digest is not that of the content");
   return absl::OkStatus();
 }
@@ -141,9 +154,10 @@ absl::Status LoadWeights(const v1::WeightsManifest& manifest, absl::string_view 
 absl::StatusOr<std::unique_ptr<Transformer>> MakeModel(const v1::WeightsManifest& manifest, absl::string_view payload) {
   ASSIGN_OR_RETURN(const ModelConfig config, ParseModelConfig(manifest.config_json()));
   const int64_t expected_bytes = config.NumParameters() * static_cast<int64_t>(sizeof(float));
-  if (expected_bytes != static_cast<int64_t>(payload.size())) {
+  const int64_t tensor_bytes = static_cast<int64_t>(payload.size()) - manifest.tokenizer().num_bytes();
+  if (expected_bytes != tensor_bytes) {
     return absl::InvalidArgumentError(
-        absl::StrCat("the weights have ", payload.size(), " bytes, but config.json describes a model of ",
+        absl::StrCat("the weights have ", tensor_bytes, " bytes, but config.json describes a model of ",
                      config.NumParameters(), " float32 parameters, ", expected_bytes, " bytes"));
   }
   ASSIGN_OR_RETURN(std::unique_ptr<Transformer> model, Transformer::Create(config));

@@ -16,9 +16,12 @@ namespace grpo {
 
 struct WeightSet {
   v1::WeightsManifest manifest;
-  // The tensors of the manifest, back to back.
+  // tokenizer.json, then the tensors of the manifest, back to back.
   std::string payload;
 };
+
+// The policy's tokenizer.json inside a verified payload.
+absl::string_view TokenizerJson(const v1::WeightsManifest& manifest, absl::string_view payload);
 
 // Copies the model's weights out under Hugging Face's names, in float32. tokenizer_json travels with them.
 absl::StatusOr<WeightSet> PackWeights(const Transformer& model, const std::string& tokenizer_json,

@@ -48,14 +48,16 @@ absl::Status AddPolicy(const WeightSet& weights, std::map<std::string, std::stri
                        .bytes = absl::string_view(weights.payload).substr(tensor.offset_bytes(), tensor.num_bytes())});
   }
   files[PolicyFile(id, "json")] = manifest;
+  files[PolicyFile(id, "tokenizer.json")] = std::string(TokenizerJson(weights.manifest, weights.payload));
   files[PolicyFile(id, "safetensors")] = WriteSafetensors(entries);
   return absl::OkStatus();
 }
 
 absl::StatusOr<WeightSet> ReadPolicy(const std::map<std::string, std::string>& files, const std::string& id) {
   ASSIGN_OR_RETURN(const std::string* manifest, Find(files, PolicyFile(id, "json")));
+  ASSIGN_OR_RETURN(const std::string* tokenizer, Find(files, PolicyFile(id, "tokenizer.json")));
   ASSIGN_OR_RETURN(const std::string* buffer, Find(files, PolicyFile(id, "safetensors")));
-  WeightSet weights;
+  WeightSet weights{.manifest = {}, .payload = *tokenizer};
   if (!google::protobuf::util::JsonStringToMessage(*manifest, &weights.manifest).ok()) {
     return absl::DataLossError(absl::StrCat(PolicyFile(id, "json"), " is not a weights manifest"));
   }

@@ -2,7 +2,7 @@
 //
 //   state.json                    format, cursor, counters, reports of the finished stages
 //   config.yaml                   the resolved configuration
-//   policy.<id>.json              the policy's manifest; policy.<id>.safetensors its tensors
+//   policy.<id>.json              the policy's manifest; policy.<id>.tokenizer.json, policy.<id>.safetensors its payload
 //   optimizer.safetensors         AdamW's moments, while a train stage runs
 #ifndef GRPO_TRAINER_CHECKPOINT_SNAPSHOT_H_
 #define GRPO_TRAINER_CHECKPOINT_SNAPSHOT_H_
