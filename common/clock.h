@@ -32,7 +32,9 @@ class FakeClock : public Clock {
 
 inline const Clock& Clock::Real() {
   class SteadyClock : public Clock {
-    absl::Duration Now() const override { return absl::FromChrono(std::chrono::steady_clock::now().time_since_epoch()); }
+    absl::Duration Now() const override {
+      return absl::FromChrono(std::chrono::steady_clock::now().time_since_epoch());
+    }
   };
   static const SteadyClock* clock = new SteadyClock;
   return *clock;

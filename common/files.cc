@@ -60,7 +60,8 @@ absl::StatusOr<std::string> ReadFile(const std::string& path, int64_t max_bytes)
     }
     if (got == 0) return content;
     if (static_cast<int64_t>(content.size()) + got > max_bytes) {
-      return absl::InvalidArgumentError(absl::StrCat(path, " is longer than ", max_bytes, " bytes, the most that is read here"));
+      return absl::InvalidArgumentError(
+          absl::StrCat(path, " is longer than ", max_bytes, " bytes, the most that is read here"));
     }
     content.append(buffer, static_cast<size_t>(got));
   }

@@ -14,7 +14,8 @@ namespace grpo {
 // The whole file. NotFound when it is not there, InvalidArgument when it is longer than max_bytes.
 absl::StatusOr<std::string> ReadFile(const std::string& path, int64_t max_bytes = int64_t{1} << 40);
 
-// Writes and fsyncs; a reader may see the file half written. For files in a folder that is renamed into place as a whole.
+// Writes and fsyncs; a reader may see the file half written. For files in a folder that is renamed into place as a
+// whole.
 absl::Status WriteFileSynced(const std::string& path, absl::string_view content);
 
 // Temporary file, fsync, rename, fsync of the folder: a reader sees the old content or the new, also after a crash.
@@ -25,7 +26,8 @@ absl::Status SyncFolder(const std::string& folder);
 
 absl::Status MakeFolders(const std::string& path);
 
-// The status for errno after `what` failed on `path`: NotFound for ENOENT, ResourceExhausted for ENOSPC, Internal otherwise.
+// The status for errno after `what` failed on `path`: NotFound for ENOENT, ResourceExhausted for ENOSPC, Internal
+// otherwise.
 absl::Status ErrnoStatus(int error_number, absl::string_view what, absl::string_view path);
 
 }  // namespace grpo

@@ -1,4 +1,5 @@
-// Logging is spdlog (`spdlog::info("step {} ...", step)`); this sets it up. Everything goes to stderr: stdout is for results.
+// Logging is spdlog (`spdlog::info("step {} ...", step)`); this sets it up. Everything goes to stderr: stdout is for
+// results.
 #ifndef GRPO_COMMON_LOG_H_
 #define GRPO_COMMON_LOG_H_
 
@@ -8,7 +9,8 @@
 
 namespace grpo {
 
-// Lines read `2026-11-22 04:30:01.123 I role] message`. Flushes on every line, so that a killed process leaves all it said.
+// Lines read `2026-11-22 04:30:01.123 I role] message`. Flushes on every line, so that a killed process leaves all it
+// said.
 void InitLogging(const std::string& role);
 
 }  // namespace grpo

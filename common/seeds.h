@@ -1,5 +1,5 @@
-// Where randomness comes from: every draw is a pure function of what it is for, so results do not depend on who did the work
-// (DESIGN.md law 5). Counter-based: draw k of a seed needs no draw before it.
+// Where randomness comes from: every draw is a pure function of what it is for, so results do not depend on who did the
+// work (DESIGN.md law 5). Counter-based: draw k of a seed needs no draw before it.
 #ifndef GRPO_COMMON_SEEDS_H_
 #define GRPO_COMMON_SEEDS_H_
 
@@ -18,7 +18,9 @@ constexpr uint64_t Mix64(uint64_t x) {
   return x ^ (x >> 31);
 }
 
-constexpr uint64_t CombineSeeds(uint64_t seed, uint64_t value) { return Mix64(seed ^ Mix64(value)); }
+constexpr uint64_t CombineSeeds(uint64_t seed, uint64_t value) {
+  return Mix64(seed ^ Mix64(value));
+}
 
 // FNV-1a: stable over platforms and builds, unlike std::hash.
 constexpr uint64_t HashName(absl::string_view name) {

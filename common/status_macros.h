@@ -19,10 +19,10 @@ inline absl::Status Annotate(const absl::Status& status, absl::string_view conte
 
 }  // namespace grpo
 
-#define RETURN_IF_ERROR(expr)                              \
-  do {                                                     \
-    ::absl::Status grpo_status_ = (expr);                  \
-    if (!grpo_status_.ok()) return grpo_status_;           \
+#define RETURN_IF_ERROR(expr)                    \
+  do {                                           \
+    ::absl::Status grpo_status_ = (expr);        \
+    if (!grpo_status_.ok()) return grpo_status_; \
   } while (false)
 
 #define GRPO_CONCAT_INNER_(a, b) a##b

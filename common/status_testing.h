@@ -7,7 +7,9 @@
 #include "gtest/gtest.h"
 
 namespace grpo {
-inline absl::Status StatusOf(const absl::Status& status) { return status; }
+inline absl::Status StatusOf(const absl::Status& status) {
+  return status;
+}
 template <typename T>
 absl::Status StatusOf(const absl::StatusOr<T>& statusor) {
   return statusor.status();
@@ -23,10 +25,10 @@ absl::Status StatusOf(const absl::StatusOr<T>& statusor) {
   lhs = std::move(statusor).value()
 
 // The status has this code and its message holds `text`.
-#define EXPECT_STATUS(expr, status_code, text)                                \
-  do {                                                                        \
-    const ::absl::Status grpo_got_ = ::grpo::StatusOf(expr);                  \
-    EXPECT_EQ(grpo_got_.code(), (status_code)) << grpo_got_;                  \
+#define EXPECT_STATUS(expr, status_code, text)                                 \
+  do {                                                                         \
+    const ::absl::Status grpo_got_ = ::grpo::StatusOf(expr);                   \
+    EXPECT_EQ(grpo_got_.code(), (status_code)) << grpo_got_;                   \
     EXPECT_THAT(std::string(grpo_got_.message()), ::testing::HasSubstr(text)); \
   } while (false)
 

@@ -33,7 +33,9 @@ void InstallStopSignal(bool die_with_parent) {
   ::signal(SIGPIPE, SIG_IGN);
 }
 
-bool StopRequested() { return stop_requested.load(); }
+bool StopRequested() {
+  return stop_requested.load();
+}
 
 bool WaitForStop(absl::Duration timeout) {
   pollfd waiting = {.fd = wake_pipe[0], .events = POLLIN, .revents = 0};

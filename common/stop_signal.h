@@ -6,8 +6,8 @@
 
 namespace grpo {
 
-// Installs the handlers: the first signal sets the flag, the second ends the process at once with 128+n. Also asks the kernel to
-// kill this process when its parent dies, if `die_with_parent`. Call once, early in main.
+// Installs the handlers: the first signal sets the flag, the second ends the process at once with 128+n. Also asks the
+// kernel to kill this process when its parent dies, if `die_with_parent`. Call once, early in main.
 void InstallStopSignal(bool die_with_parent);
 
 // Thread-safe.

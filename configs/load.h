@@ -59,8 +59,9 @@ std::optional<std::string> SectionText(const Section& section, absl::string_view
 // The section with `key` set to a text; the place of a value that was there is kept.
 Section WithText(const Section& section, absl::string_view key, const std::string& text);
 
-// "FILE:LINE: KEY.PATH: message", InvalidArgument: for what a component finds wrong after loading. `key` may be dotted, with indices
-// for lists ("stages.2.policy"), or empty for the section itself. The place is that of the innermost part that was given.
+// "FILE:LINE: KEY.PATH: message", InvalidArgument: for what a component finds wrong after loading. `key` may be dotted,
+// with indices for lists ("stages.2.policy"), or empty for the section itself. The place is that of the innermost part
+// that was given.
 absl::Status SectionError(const Section& section, absl::string_view key, absl::string_view message);
 
 // All messages of the errors among these, one a line, under the first error's code; OK when there is none.

@@ -41,7 +41,8 @@ absl::StatusOr<InitializedModel> RandomModel(const PolicyOptions::RandomInit& op
 
 absl::StatusOr<InitializedModel> FolderModel(const std::string& folder) {
   ASSIGN_OR_RETURN(const WeightSet weights, ImportFolder(folder, v1::PolicyRef()));
-  InitializedModel result = {.model = nullptr, .tokenizer_json = std::string(TokenizerJson(weights.manifest, weights.payload))};
+  InitializedModel result = {.model = nullptr,
+                             .tokenizer_json = std::string(TokenizerJson(weights.manifest, weights.payload))};
   const auto tokenizer = Tokenizer::FromJson(result.tokenizer_json);
   if (!tokenizer.ok()) return Annotate(tokenizer.status(), folder);
   ASSIGN_OR_RETURN(result.model, MakeModel(weights.manifest, weights.payload));

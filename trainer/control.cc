@@ -32,7 +32,8 @@ absl::StatusOr<v1::CheckpointStatus> RunControl::SaveCheckpoint(absl::Duration t
   const int64_t request = ++saves_requested_;
   const auto served = [&]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return saves_served_ >= request || ended_; };
   if (!mutex_.AwaitWithTimeout(absl::Condition(&served), timeout)) {
-    return absl::DeadlineExceededError("no step ended in time; the checkpoint will still be saved after the current one");
+    return absl::DeadlineExceededError(
+        "no step ended in time; the checkpoint will still be saved after the current one");
   }
   if (saves_served_ < request) return absl::AbortedError("the run ended before the next step was done");
   return last_save_;
@@ -43,7 +44,9 @@ absl::Status RunControl::Checkpoint(SaveFunction save) {
     int64_t to_serve = 0;
     {
       const absl::MutexLock lock(&mutex_);
-      const auto woken = [&]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return !paused_ || stop_ || saves_requested_ > saves_served_; };
+      const auto woken = [&]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
+        return !paused_ || stop_ || saves_requested_ > saves_served_;
+      };
       mutex_.AwaitWithTimeout(absl::Condition(&woken), kPoll);
       if (saves_requested_ > saves_served_) to_serve = saves_requested_;
       if (to_serve == 0) {

@@ -27,7 +27,8 @@ class RunControl {
   absl::StatusOr<v1::CheckpointStatus> SaveCheckpoint(absl::Duration timeout);
 
   // --- The training thread ---
-  // Called between steps: serves save requests by `save`, sleeps while paused. After a stop was requested: saves, then Aborted.
+  // Called between steps: serves save requests by `save`, sleeps while paused. After a stop was requested: saves, then
+  // Aborted.
   absl::Status Checkpoint(SaveFunction save);
   bool stop_requested() const;
   // Whether the stop came from Stop() rather than from a signal.

@@ -32,7 +32,8 @@ TEST(RunControlTest, ASaveRequestGetsTheStateOfTheNextStep) {
     answer = control.SaveCheckpoint(absl::Seconds(30));
     answered.Notify();
   });
-  for (int64_t step = 5; !answered.HasBeenNotified(); ++step) EXPECT_OK(control.Checkpoint([&] { return SavedAt(step); }));
+  for (int64_t step = 5; !answered.HasBeenNotified(); ++step)
+    EXPECT_OK(control.Checkpoint([&] { return SavedAt(step); }));
   caller.join();
   ASSERT_OK(answer);
   EXPECT_GE(answer->step(), 5);
@@ -47,7 +48,8 @@ TEST(RunControlTest, AFailedSaveIsAnsweredWithItsError) {
     answered.Notify();
   });
   while (!answered.HasBeenNotified()) {
-    EXPECT_OK(control.Checkpoint([]() -> absl::StatusOr<v1::CheckpointStatus> { return absl::ResourceExhaustedError("disk full"); }));
+    EXPECT_OK(control.Checkpoint(
+        []() -> absl::StatusOr<v1::CheckpointStatus> { return absl::ResourceExhaustedError("disk full"); }));
   }
   caller.join();
   EXPECT_STATUS(answer, absl::StatusCode::kResourceExhausted, "disk full");

@@ -17,9 +17,14 @@
 
 namespace grpo {
 
-Loop::Loop(const Transformer* policy, const Transformer* reference, std::vector<std::unique_ptr<Loss>> losses, AdamW* optimizer,
-           Collectives* collectives, Options options)
-    : policy_(policy), reference_(reference), losses_(std::move(losses)), optimizer_(optimizer), collectives_(collectives), options_(options) {}
+Loop::Loop(const Transformer* policy, const Transformer* reference, std::vector<std::unique_ptr<Loss>> losses,
+           AdamW* optimizer, Collectives* collectives, Options options)
+    : policy_(policy),
+      reference_(reference),
+      losses_(std::move(losses)),
+      optimizer_(optimizer),
+      collectives_(collectives),
+      options_(options) {}
 
 absl::StatusOr<std::map<std::string, double>> Loop::Step(const StepBatch& batch, double learning_rate) {
   std::map<std::string, double> metrics = batch.metrics;
@@ -105,17 +110,18 @@ absl::StatusOr<double> Loop::ReduceAndClip() {
   RETURN_IF_ERROR(collectives_->AllReduceSum(gradients));
   return TorchGuard([&]() -> absl::StatusOr<double> {
     const double norm = at::linalg_vector_norm(at::stack(at::_foreach_norm(gradients))).item<double>();
-    if (options_.max_grad_norm > 0 && norm > options_.max_grad_norm) at::_foreach_mul_(gradients, options_.max_grad_norm / norm);
+    if (options_.max_grad_norm > 0 && norm > options_.max_grad_norm)
+      at::_foreach_mul_(gradients, options_.max_grad_norm / norm);
     return norm;
   });
 }
 
 at::Tensor TargetLogprobs(const Transformer& model, const Microbatch& batch, double temperature) {
   PackedAttention attention(batch.lengths);
-  const at::Tensor hidden = model.Forward(batch.ids, batch.positions, attention);           // [N, D]
-  const at::Tensor logits = model.Logits(hidden.index_select(0, batch.predictor_rows));     // [M, V]
+  const at::Tensor hidden = model.Forward(batch.ids, batch.positions, attention);        // [N, D]
+  const at::Tensor logits = model.Logits(hidden.index_select(0, batch.predictor_rows));  // [M, V]
   const at::Tensor logprobs = at::log_softmax(temperature == 1.0 ? logits : logits / temperature, -1);
-  return logprobs.gather(1, batch.target_ids.unsqueeze(1)).squeeze(1);                      // [M]
+  return logprobs.gather(1, batch.target_ids.unsqueeze(1)).squeeze(1);  // [M]
 }
 
 }  // namespace grpo

@@ -1,11 +1,12 @@
 // START HERE: one optimization step.
 //
-//   StepBatch --Pack--> Microbatch --Forward--> policy_logprob --losses--> backward --AllReduceSum--> clip --AdamW--> weights v+1
+//   StepBatch --Pack--> Microbatch --Forward--> policy_logprob --losses--> backward --AllReduceSum--> clip --AdamW-->
+//   weights v+1
 //     per minibatch       (bounded by          [M] targets      weighted     sums       over ranks
 //                     micro_batch_tokens)                       sums
 //
-// The streams' weights hold every denominator, counted over the whole step before it is cut up; so the sum over micro-batches and ranks
-// is the loss, however it was cut (DESIGN.md law 4).
+// The streams' weights hold every denominator, counted over the whole step before it is cut up; so the sum over
+// micro-batches and ranks is the loss, however it was cut (DESIGN.md law 4).
 #ifndef GRPO_TRAINER_LOOP_H_
 #define GRPO_TRAINER_LOOP_H_
 
@@ -36,12 +37,12 @@ class Loop {
   };
 
   // `reference` may be null; then no loss may read ref_logprob. All pointers outlive the loop.
-  Loop(const Transformer* policy, const Transformer* reference, std::vector<std::unique_ptr<Loss>> losses, AdamW* optimizer,
-       Collectives* collectives, Options options);
+  Loop(const Transformer* policy, const Transformer* reference, std::vector<std::unique_ptr<Loss>> losses,
+       AdamW* optimizer, Collectives* collectives, Options options);
 
-  // Takes the batch's updates. Returns its metrics and the loop's own: loss, grad_norm (before clipping), every sum of the losses,
-  // logprob_abs_diff_max (max |policy_logprob - sample_logprob| before the first update; only when sampled), skipped_updates (whose
-  // loss or gradient was not finite: the weights stay).
+  // Takes the batch's updates. Returns its metrics and the loop's own: loss, grad_norm (before clipping), every sum of
+  // the losses, logprob_abs_diff_max (max |policy_logprob - sample_logprob| before the first update; only when
+  // sampled), skipped_updates (whose loss or gradient was not finite: the weights stay).
   absl::StatusOr<std::map<std::string, double>> Step(const StepBatch& batch, double learning_rate);
 
  private:

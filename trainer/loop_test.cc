@@ -37,7 +37,8 @@ std::unique_ptr<Transformer> TinyModel(uint64_t seed) {
   return *std::move(model);
 }
 
-// Sequences of different lengths with a prompt, advantages of both signs and sampled log-probabilities near the policy's.
+// Sequences of different lengths with a prompt, advantages of both signs and sampled log-probabilities near the
+// policy's.
 std::vector<TokenStreams> RandomSequences(uint64_t seed, int64_t count) {
   Rng rng(seed);
   std::vector<TokenStreams> sequences(count);
@@ -67,9 +68,11 @@ struct Fixture {
     auto made = Collectives::SingleRank(absl::Seconds(10));
     collectives = *std::move(made);
     std::vector<std::unique_ptr<Loss>> losses;
-    for (const char* name : {"clipped_policy_gradient", "reference_kl"}) losses.push_back(*MakeLoss(name, {.clip_low = 0.1, .clip_high = 0.1}));
-    loop = std::make_unique<Loop>(policy.get(), reference.get(), std::move(losses), &optimizer, collectives.get(),
-                                  Loop::Options{.micro_batch_tokens = micro_batch_tokens, .temperature = 0.7, .max_grad_norm = max_grad_norm});
+    for (const char* name : {"clipped_policy_gradient", "reference_kl"})
+      losses.push_back(*MakeLoss(name, {.clip_low = 0.1, .clip_high = 0.1}));
+    loop = std::make_unique<Loop>(
+        policy.get(), reference.get(), std::move(losses), &optimizer, collectives.get(),
+        Loop::Options{.micro_batch_tokens = micro_batch_tokens, .temperature = 0.7, .max_grad_norm = max_grad_norm});
   }
   std::unique_ptr<Transformer> policy, reference;
   AdamW optimizer;
@@ -85,11 +88,13 @@ double RelativeDifference(const at::Tensor& a, const at::Tensor& b) {
 void ExpectEqualGradients(Fixture& fixture, const std::vector<at::Tensor>& expected, double tolerance) {
   const std::vector<at::Tensor> gradients = fixture.optimizer.Gradients();
   ASSERT_EQ(gradients.size(), expected.size());
-  for (size_t i = 0; i < gradients.size(); ++i) EXPECT_LE(RelativeDifference(gradients[i], expected[i]), tolerance) << "parameter " << i;
+  for (size_t i = 0; i < gradients.size(); ++i)
+    EXPECT_LE(RelativeDifference(gradients[i], expected[i]), tolerance) << "parameter " << i;
 }
 
 // The loss of the whole batch written out sequence by sequence, nothing packed, straight from the papers' formulas.
-at::Tensor NaiveLoss(const Transformer& policy, const Transformer& reference, const std::vector<TokenStreams>& sequences) {
+at::Tensor NaiveLoss(const Transformer& policy, const Transformer& reference,
+                     const std::vector<TokenStreams>& sequences) {
   at::Tensor loss = at::zeros({});
   for (const TokenStreams& sequence : sequences) {
     const int64_t size = static_cast<int64_t>(sequence.ids.size());
@@ -97,7 +102,8 @@ at::Tensor NaiveLoss(const Transformer& policy, const Transformer& reference, co
     for (int64_t t = 0; t < size; ++t) positions[t] = t;
     const auto logprobs = [&](const Transformer& model) {
       PackedAttention attention({size});
-      return at::log_softmax(model.Logits(model.Forward(at::tensor(sequence.ids), at::tensor(positions), attention)) / 0.7, -1);
+      return at::log_softmax(
+          model.Logits(model.Forward(at::tensor(sequence.ids), at::tensor(positions), attention)) / 0.7, -1);
     };
     const at::Tensor policy_logprobs = logprobs(policy), reference_logprobs = logprobs(reference).detach();
     for (int64_t t = 1; t < size; ++t) {
@@ -119,7 +125,8 @@ TEST(LoopTest, GradientsAndLossEqualTheNaiveFormula) {
   Fixture naive(1 << 20), fixture(1 << 20);
   const at::Tensor loss = NaiveLoss(*naive.policy, *naive.reference, sequences);
   loss.backward();
-  ASSERT_OK_AND_ASSIGN(const auto metrics, fixture.loop->Step({.minibatches = {sequences}, .iterations = 1, .metrics = {}}, 0.0));
+  ASSERT_OK_AND_ASSIGN(const auto metrics,
+                       fixture.loop->Step({.minibatches = {sequences}, .iterations = 1, .metrics = {}}, 0.0));
   EXPECT_NEAR(metrics.at("loss"), loss.item<double>(), 1e-6);
   ExpectEqualGradients(fixture, naive.optimizer.Gradients(), 1e-5);
 }
@@ -127,11 +134,13 @@ TEST(LoopTest, GradientsAndLossEqualTheNaiveFormula) {
 TEST(LoopTest, TheLossDoesNotDependOnHowTheBatchIsCutOrOrdered) {
   std::vector<TokenStreams> sequences = RandomSequences(22, 9);
   Fixture whole(1 << 20);
-  ASSERT_OK_AND_ASSIGN(const auto expected, whole.loop->Step({.minibatches = {sequences}, .iterations = 1, .metrics = {}}, 0.0));
+  ASSERT_OK_AND_ASSIGN(const auto expected,
+                       whole.loop->Step({.minibatches = {sequences}, .iterations = 1, .metrics = {}}, 0.0));
   for (const int64_t micro_batch_tokens : {1, 13, 30}) {
     Shuffle(sequences, static_cast<uint64_t>(micro_batch_tokens));
     Fixture cut(micro_batch_tokens);
-    ASSERT_OK_AND_ASSIGN(const auto metrics, cut.loop->Step({.minibatches = {sequences}, .iterations = 1, .metrics = {}}, 0.0));
+    ASSERT_OK_AND_ASSIGN(const auto metrics,
+                         cut.loop->Step({.minibatches = {sequences}, .iterations = 1, .metrics = {}}, 0.0));
     EXPECT_NEAR(metrics.at("loss"), expected.at("loss"), 1e-6);
     EXPECT_NEAR(metrics.at("kl"), expected.at("kl"), 1e-6);
     EXPECT_NEAR(metrics.at("logprob_abs_diff_max"), expected.at("logprob_abs_diff_max"), 1e-5);
@@ -141,9 +150,12 @@ TEST(LoopTest, TheLossDoesNotDependOnHowTheBatchIsCutOrOrdered) {
 
 TEST(LoopTest, ClipsToTheGlobalNormAndReportsItBefore) {
   Fixture fixture(1 << 20, /*max_grad_norm=*/1e-3);
-  ASSERT_OK_AND_ASSIGN(const auto metrics, fixture.loop->Step({.minibatches = {RandomSequences(23, 5)}, .iterations = 1, .metrics = {}}, 0.0));
+  ASSERT_OK_AND_ASSIGN(
+      const auto metrics,
+      fixture.loop->Step({.minibatches = {RandomSequences(23, 5)}, .iterations = 1, .metrics = {}}, 0.0));
   double squares = 0;
-  for (const at::Tensor& gradient : fixture.optimizer.Gradients()) squares += std::pow(gradient.norm().item<double>(), 2);
+  for (const at::Tensor& gradient : fixture.optimizer.Gradients())
+    squares += std::pow(gradient.norm().item<double>(), 2);
   EXPECT_GT(metrics.at("grad_norm"), 1e-3);
   EXPECT_NEAR(std::sqrt(squares), 1e-3, 1e-8);
 }
@@ -154,16 +166,19 @@ TEST(LoopTest, ANonFiniteLossLeavesTheWeightsAndIsCounted) {
   Fixture fixture(1 << 20);
   std::vector<at::Tensor> before;
   for (const auto& [name, parameter] : fixture.policy->NamedParameters()) before.push_back(parameter.detach().clone());
-  ASSERT_OK_AND_ASSIGN(const auto metrics, fixture.loop->Step({.minibatches = {sequences}, .iterations = 1, .metrics = {}}, 1e-2));
+  ASSERT_OK_AND_ASSIGN(const auto metrics,
+                       fixture.loop->Step({.minibatches = {sequences}, .iterations = 1, .metrics = {}}, 1e-2));
   EXPECT_EQ(metrics.at("skipped_updates"), 1);
   EXPECT_EQ(fixture.optimizer.num_steps(), 0);
   size_t i = 0;
-  for (const auto& [name, parameter] : fixture.policy->NamedParameters()) EXPECT_TRUE(parameter.detach().equal(before[i++])) << name;
+  for (const auto& [name, parameter] : fixture.policy->NamedParameters())
+    EXPECT_TRUE(parameter.detach().equal(before[i++])) << name;
 }
 
 TEST(LoopTest, UpdatesOncePerMinibatchAndIteration) {
   Fixture fixture(1 << 20);
-  const StepBatch batch{.minibatches = {RandomSequences(25, 3), RandomSequences(26, 3)}, .iterations = 3, .metrics = {{"reward", 0.5}}};
+  const StepBatch batch{
+      .minibatches = {RandomSequences(25, 3), RandomSequences(26, 3)}, .iterations = 3, .metrics = {{"reward", 0.5}}};
   ASSERT_OK_AND_ASSIGN(const auto metrics, fixture.loop->Step(batch, 1e-3));
   EXPECT_EQ(fixture.optimizer.num_steps(), 6);
   EXPECT_EQ(metrics.at("reward"), 0.5);

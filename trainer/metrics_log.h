@@ -14,9 +14,10 @@ namespace grpo {
 // A line: {"stage":"r1_zero","step":12,"loss":...}; a number that is not finite is written as null. One thread.
 class MetricsLog {
  public:
-  // Opens for appending. Lines of stages from `stage_index` on that a resumed run will write again are dropped: keep says which stay.
-  // `stages_done` names the stages that are finished; of `stage` the first `step` lines stay.
-  static absl::StatusOr<std::unique_ptr<MetricsLog>> Open(const std::string& path, const std::vector<std::string>& stages_done,
+  // Opens for appending. Lines of stages from `stage_index` on that a resumed run will write again are dropped: keep
+  // says which stay. `stages_done` names the stages that are finished; of `stage` the first `step` lines stay.
+  static absl::StatusOr<std::unique_ptr<MetricsLog>> Open(const std::string& path,
+                                                          const std::vector<std::string>& stages_done,
                                                           const std::string& stage, int64_t step);
   ~MetricsLog();
 

@@ -26,7 +26,9 @@ TEST(MetricsLogTest, AResumedRunDropsTheLinesThatItWritesAgain) {
   ASSERT_OK_AND_ASSIGN(auto log, MetricsLog::Open(path, {"a"}, "b", 1));
   log->Append("b", 2, {{"x", 1}});
   ASSERT_OK_AND_ASSIGN(const std::string text, ReadFile(path));
-  EXPECT_EQ(text, "{\"stage\":\"a\",\"step\":1}\n{\"stage\":\"a\",\"step\":2}\n{\"stage\":\"b\",\"step\":1}\n{\"stage\":\"b\",\"step\":2,\"x\":1.0}\n");
+  EXPECT_EQ(text,
+            "{\"stage\":\"a\",\"step\":1}\n{\"stage\":\"a\",\"step\":2}\n{\"stage\":\"b\",\"step\":1}\n{\"stage\":"
+            "\"b\",\"step\":2,\"x\":1.0}\n");
 }
 
 }  // namespace

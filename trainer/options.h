@@ -15,9 +15,14 @@ struct TrainerOptions {
 
   template <class V>
   void Visit(V& v) {
-    v("threads", threads, {.help = "Threads of the trainer's tensor operations.", .unit = "threads", .min = 1, .max = 1024});
+    v("threads", threads,
+      {.help = "Threads of the trainer's tensor operations.", .unit = "threads", .min = 1, .max = 1024});
     v("micro_batch_tokens", micro_batch_tokens,
-      {.help = "Tokens in one forward and backward at most (a longer sequence runs alone); bounds memory, does not change the loss.", .unit = "tokens", .min = 1, .max = 1 << 30});
+      {.help = "Tokens in one forward and backward at most (a longer sequence runs alone); bounds memory, does not "
+               "change the loss.",
+       .unit = "tokens",
+       .min = 1,
+       .max = 1 << 30});
   }
 };
 
@@ -28,8 +33,14 @@ struct CheckpointOptions {
 
   template <class V>
   void Visit(V& v) {
-    v("every_steps", every_steps, {.help = "Save after every so many optimizer steps of a stage; 0 saves only at the end of each train stage and when asked.", .unit = "steps", .min = 0, .max = 1e12});
-    v("keep", keep, {.help = "Checkpoints kept; older ones are deleted after a newer one is committed.", .min = 2, .max = 1e6});
+    v("every_steps", every_steps,
+      {.help = "Save after every so many optimizer steps of a stage; 0 saves only at the end of each train stage and "
+               "when asked.",
+       .unit = "steps",
+       .min = 0,
+       .max = 1e12});
+    v("keep", keep,
+      {.help = "Checkpoints kept; older ones are deleted after a newer one is committed.", .min = 2, .max = 1e6});
   }
 };
 
@@ -49,11 +60,20 @@ struct OptimizerOptions {
     v("beta2", beta2, {.help = "Decay of the second moment.", .min = 0, .max = 0.999999});
     v("eps", eps, {.help = "Added to the root of the second moment.", .min = 0, .max = 1});
     v("weight_decay", weight_decay, {.help = "Decoupled weight decay.", .min = 0, .max = 1});
-    v("warmup_steps", warmup_steps, {.help = "Steps over which the rate rises linearly from learning_rate / warmup_steps.", .unit = "steps", .min = 0, .max = 1e9});
-    v("schedule", schedule, {.help = "After warm-up the rate stays, or falls linearly to the end of the stage.", .choices = {"constant", "linear"}});
-    v("decay_start_frac", decay_start_frac, {.help = "linear: fraction of the stage's steps after which the rate falls.", .min = 0, .max = 1});
-    v("final_learning_rate_frac", final_learning_rate_frac, {.help = "linear: fraction of learning_rate that it never falls below.", .min = 0, .max = 1});
-    v("max_grad_norm", max_grad_norm, {.help = "Gradients are scaled down to this global 2-norm; 0 does not clip.", .min = 0, .max = 1e9});
+    v("warmup_steps", warmup_steps,
+      {.help = "Steps over which the rate rises linearly from learning_rate / warmup_steps.",
+       .unit = "steps",
+       .min = 0,
+       .max = 1e9});
+    v("schedule", schedule,
+      {.help = "After warm-up the rate stays, or falls linearly to the end of the stage.",
+       .choices = {"constant", "linear"}});
+    v("decay_start_frac", decay_start_frac,
+      {.help = "linear: fraction of the stage's steps after which the rate falls.", .min = 0, .max = 1});
+    v("final_learning_rate_frac", final_learning_rate_frac,
+      {.help = "linear: fraction of learning_rate that it never falls below.", .min = 0, .max = 1});
+    v("max_grad_norm", max_grad_norm,
+      {.help = "Gradients are scaled down to this global 2-norm; 0 does not clip.", .min = 0, .max = 1e9});
   }
 };
 
@@ -79,7 +99,8 @@ struct SamplingOptions {
   template <class V>
   void Visit(V& v) {
     v("temperature", temperature, {.help = "Softmax temperature; the loss uses the same.", .min = 0, .max = 100});
-    v("max_new_tokens", max_new_tokens, {.help = "Longest completion, end-of-sequence token included.", .unit = "tokens", .min = 1, .max = 1 << 24});
+    v("max_new_tokens", max_new_tokens,
+      {.help = "Longest completion, end-of-sequence token included.", .unit = "tokens", .min = 1, .max = 1 << 24});
   }
 };
 
@@ -98,9 +119,12 @@ struct TrainStageOptions {
     v("algorithm", algorithm, {.help = "How the policy learns (trainer/algorithms.inc lists them).", .required = true});
     v("policy", policy, {.help = "Key under `policies`: the weights that are trained.", .required = true});
     v("data", data, {.help = "Key under `data`: the problems or documents it learns from.", .required = true});
-    v("steps", steps, {.help = "Steps: batches sampled or read.", .unit = "steps", .min = 1, .max = 1e12, .required = true});
+    v("steps", steps,
+      {.help = "Steps: batches sampled or read.", .unit = "steps", .min = 1, .max = 1e12, .required = true});
     v("optimizer", optimizer, {.help = "AdamW and its schedule."});
-    v("export_to", export_to, {.help = "Key under `artifacts`: where the trained policy is written as a Hugging Face folder when the stage ends."});
+    v("export_to", export_to,
+      {.help =
+           "Key under `artifacts`: where the trained policy is written as a Hugging Face folder when the stage ends."});
     v.Rest(algorithm_options);
   }
 };
@@ -122,12 +146,20 @@ struct EvaluateStageOptions {
     v("policy", policy, {.help = "Key under `policies`: the weights that are measured.", .required = true});
     v("data", data, {.help = "Key under `data`: the problems.", .required = true});
     v("rewards", rewards, {.help = "Key under `rewards`: the rules that judge.", .required = true});
-    v("problems", problems, {.help = "How many problems are sampled samples_per_problem times, from the start of the data; 0 takes all.", .min = 0, .max = 1e9});
-    v("samples_per_problem", samples_per_problem, {.help = "Completions per problem: pass@1 is their mean, pass@k for k up to this is the unbiased estimate of arXiv:2107.03374.", .min = 1, .max = 1024});
+    v("problems", problems,
+      {.help = "How many problems are sampled samples_per_problem times, from the start of the data; 0 takes all.",
+       .min = 0,
+       .max = 1e9});
+    v("samples_per_problem", samples_per_problem,
+      {.help = "Completions per problem: pass@1 is their mean, pass@k for k up to this is the unbiased estimate of "
+               "arXiv:2107.03374.",
+       .min = 1,
+       .max = 1024});
     v("greedy", greedy, {.help = "Also decode every problem of the data once at temperature 0."});
     v("sampling", sampling, {.help = "How completions are drawn."});
     v("accuracy_rule", accuracy_rule, {.help = "Rule of the profile whose value 1 means solved."});
-    v("format_rule", format_rule, {.help = "Rule of the profile whose mean is format_rate; ignored when the profile lacks it."});
+    v("format_rule", format_rule,
+      {.help = "Rule of the profile whose mean is format_rate; ignored when the profile lacks it."});
   }
 };
 

@@ -29,7 +29,9 @@ v1::PolicyRef Policy::ref() const {
   return ref;
 }
 
-absl::StatusOr<WeightSet> Policy::Pack() const { return PackWeights(*model, tokenizer_json, ref()); }
+absl::StatusOr<WeightSet> Policy::Pack() const {
+  return PackWeights(*model, tokenizer_json, ref());
+}
 
 absl::StatusOr<Policy*> PolicyStore::Get(const std::string& id) {
   std::unique_ptr<Policy>& policy = made_[id];

@@ -31,7 +31,8 @@ struct Policy {
 // One thread. Pointers to policies stay valid.
 class PolicyStore {
  public:
-  PolicyStore(std::map<std::string, PolicyOptions> options, uint64_t run_seed) : options_(std::move(options)), run_seed_(run_seed) {}
+  PolicyStore(std::map<std::string, PolicyOptions> options, uint64_t run_seed)
+      : options_(std::move(options)), run_seed_(run_seed) {}
 
   // NotFound for a name that is not configured; errors of loading or initialising.
   absl::StatusOr<Policy*> Get(const std::string& id);

@@ -85,8 +85,10 @@ class Run {
     std::vector<std::string> stages_done;
     for (int64_t i = 0; i < stage_index_; ++i) stages_done.push_back(config_.stages[i].name);
     const std::string current = stage_index_ < NumStages() ? config_.stages[stage_index_].name : "";
-    ASSIGN_OR_RETURN(metrics_, MetricsLog::Open(absl::StrCat(arguments_.run_dir, "/metrics.jsonl"), stages_done, current, cursor.step));
-    ASSIGN_OR_RETURN(server_, rpc::Server::Start(config_.network.ServerOptions(config_.network.trainer_port), {&coordinator_service_, &trainer_service_}));
+    ASSIGN_OR_RETURN(metrics_, MetricsLog::Open(absl::StrCat(arguments_.run_dir, "/metrics.jsonl"), stages_done,
+                                                current, cursor.step));
+    ASSIGN_OR_RETURN(server_, rpc::Server::Start(config_.network.ServerOptions(config_.network.trainer_port),
+                                                 {&coordinator_service_, &trainer_service_}));
     spdlog::info("run {} serves Coordinator and TrainerService at {}", arguments_.run_id, server_->address());
     if (!arguments_.endpoint_file.empty()) {
       const json endpoint = {{"address", server_->address()}, {"pid", ::getpid()}};
@@ -112,14 +114,16 @@ class Run {
     StageCursor cursor = resumed_ ? std::move(resumed_->cursor) : StageCursor{};
     resumed_.reset();
     for (; stage_index_ < NumStages(); ++stage_index_) {
-      RETURN_IF_ERROR(Annotate(RunStage(context, std::exchange(cursor, {})), absl::StrCat("stage ", config_.stages[stage_index_].name)));
+      RETURN_IF_ERROR(Annotate(RunStage(context, std::exchange(cursor, {})),
+                               absl::StrCat("stage ", config_.stages[stage_index_].name)));
     }
     return absl::OkStatus();
   }
 
   absl::Status RunStage(RunContext& context, StageCursor cursor) {
     const StageOptions& stage = config_.stages[stage_index_];
-    spdlog::info("stage {} ({}) {}", stage.name, stage.type, cursor.step > 0 ? absl::StrCat("goes on at step ", cursor.step) : "starts");
+    spdlog::info("stage {} ({}) {}", stage.name, stage.type,
+                 cursor.step > 0 ? absl::StrCat("goes on at step ", cursor.step) : "starts");
     board_.Update([&](v1::RunStatus& status) {
       status.set_stage_index(static_cast<int>(stage_index_));
       status.clear_stage_remaining_seconds();
@@ -130,18 +134,24 @@ class Run {
     const absl::Duration started = Clock::Real().Now();
     const double seconds_before = cursor.seconds;
     const bool train = stage.type == "train";
-    ASSIGN_OR_RETURN(json report, train ? RunTrainStage(context, stage, std::move(cursor)) : RunEvaluateStage(context, stage));
-    json entry = {{"name", stage.name}, {"type", stage.type}, {"seconds", seconds_before + absl::ToDoubleSeconds(Clock::Real().Now() - started)}};
+    ASSIGN_OR_RETURN(json report,
+                     train ? RunTrainStage(context, stage, std::move(cursor)) : RunEvaluateStage(context, stage));
+    json entry = {{"name", stage.name},
+                  {"type", stage.type},
+                  {"seconds", seconds_before + absl::ToDoubleSeconds(Clock::Real().Now() - started)}};
     entry.update(report);
     reports_.push_back(entry);
     sequence_ += 1 + (train ? report.at("steps").get<int64_t>() : 0);
-    board_.Update([&](v1::RunStatus& status) { MarkDone(entry, *status.mutable_stages(static_cast<int>(stage_index_))); });
+    board_.Update(
+        [&](v1::RunStatus& status) { MarkDone(entry, *status.mutable_stages(static_cast<int>(stage_index_))); });
     RETURN_IF_ERROR(WriteSummary());
     // What comes next starts from here: the stage's work is not repeated.
     ++stage_index_;
     const absl::Status saved = Save(StageCursor{}).status();
     --stage_index_;
-    if (!saved.ok()) spdlog::error("NO CHECKPOINT AT THE END OF {}: {}; the one before stays, the run goes on", stage.name, saved.ToString());
+    if (!saved.ok())
+      spdlog::error("NO CHECKPOINT AT THE END OF {}: {}; the one before stays, the run goes on", stage.name,
+                    saved.ToString());
     return absl::OkStatus();
   }
 
@@ -155,7 +165,8 @@ class Run {
   }
 
   absl::Status WriteSummary() {
-    const json summary = {{"run", {{"name", config_.run.name}, {"id", arguments_.run_id}, {"seed", config_.run.seed}}}, {"stages", reports_}};
+    const json summary = {{"run", {{"name", config_.run.name}, {"id", arguments_.run_id}, {"seed", config_.run.seed}}},
+                          {"stages", reports_}};
     return WriteFileAtomically(absl::StrCat(arguments_.run_dir, "/summary.json"), summary.dump(2) + "\n");
   }
 
@@ -192,7 +203,9 @@ class Run {
   void End(const absl::Status& result) {
     board_.Update([&](v1::RunStatus& status) {
       status.set_phase("end");
-      status.set_state(result.ok() ? v1::RUN_STATE_FINISHED : absl::IsAborted(result) ? v1::RUN_STATE_STOPPED : v1::RUN_STATE_FAILED);
+      status.set_state(result.ok()               ? v1::RUN_STATE_FINISHED
+                       : absl::IsAborted(result) ? v1::RUN_STATE_STOPPED
+                                                 : v1::RUN_STATE_FAILED);
       if (!result.ok()) status.set_state_reason(std::string(result.message()));
     });
     control_.End();
@@ -230,10 +243,13 @@ absl::StatusOr<std::optional<Snapshot>> LoadCheckpoint(const RunArguments& argum
   if (!loaded) return std::nullopt;
   ASSIGN_OR_RETURN(Snapshot snapshot, SnapshotFromFiles(loaded->files));
   if (snapshot.resolved_yaml != arguments.config.resolved_yaml) {
-    return absl::InvalidArgumentError(absl::StrCat("the checkpoint ", loaded->name, " was saved under another configuration than the one given; resume with the run folder's own config.yaml"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "the checkpoint ", loaded->name,
+        " was saved under another configuration than the one given; resume with the run folder's own config.yaml"));
   }
   if (snapshot.stage_index > static_cast<int64_t>(arguments.config.config.stages.size())) {
-    return absl::DataLossError(absl::StrCat("the checkpoint ", loaded->name, " goes on at stage ", snapshot.stage_index, ", which does not exist"));
+    return absl::DataLossError(absl::StrCat("the checkpoint ", loaded->name, " goes on at stage ", snapshot.stage_index,
+                                            ", which does not exist"));
   }
   spdlog::info("resuming from {}", loaded->name);
   return std::optional<Snapshot>(std::move(snapshot));

@@ -19,8 +19,8 @@ struct RunArguments {
   std::string endpoint_file;
 };
 
-// OK when every stage ran or Stop was called; Aborted when a signal stopped it (state saved: exit 75). Other errors end the run as FAILED; their
-// text says what to do. Blocks; one call per process.
+// OK when every stage ran or Stop was called; Aborted when a signal stopped it (state saved: exit 75). Other errors end
+// the run as FAILED; their text says what to do. Blocks; one call per process.
 absl::Status ExecuteRun(RunArguments arguments);
 
 }  // namespace grpo

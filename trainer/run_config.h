@@ -1,4 +1,5 @@
-// The whole configuration file: one struct tree of the components' own options, and the checks that span components. Links no torch.
+// The whole configuration file: one struct tree of the components' own options, and the checks that span components.
+// Links no torch.
 #ifndef GRPO_TRAINER_RUN_CONFIG_H_
 #define GRPO_TRAINER_RUN_CONFIG_H_
 
@@ -24,8 +25,10 @@ struct RunOptions {
 
   template <class V>
   void Visit(V& v) {
-    v("name", name, {.help = "Name of the run; the run folder is runs/<name> unless --run-dir says otherwise.", .required = true});
-    v("seed", seed, {.help = "Seed of everything random: initial weights, data order, every sample.", .min = 0, .max = 9e15});
+    v("name", name,
+      {.help = "Name of the run; the run folder is runs/<name> unless --run-dir says otherwise.", .required = true});
+    v("seed", seed,
+      {.help = "Seed of everything random: initial weights, data order, every sample.", .min = 0, .max = 9e15});
   }
 };
 
@@ -73,16 +76,16 @@ struct RunConfig {
 // A configuration that was read and checked.
 struct LoadedConfig {
   RunConfig config;
-  // Every key present (of a data source's own keys those that were given), paths absolute; loading it again gives the same
-  // configuration and hash.
+  // Every key present (of a data source's own keys those that were given), paths absolute; loading it again gives the
+  // same configuration and hash.
   std::string resolved_yaml;
   // SHA-256 (hex) of resolved_yaml.
   std::string sha256;
 };
 
-// Reads, resolves paths against the file's folder, and checks everything that can be checked without torch: references between
-// stages and named things, rules and data sources (they are built once), algorithms' own keys. Errors are those of configs/load.h,
-// together; NotFound when all that is wrong is a missing file.
+// Reads, resolves paths against the file's folder, and checks everything that can be checked without torch: references
+// between stages and named things, rules and data sources (they are built once), algorithms' own keys. Errors are those
+// of configs/load.h, together; NotFound when all that is wrong is a missing file.
 absl::StatusOr<LoadedConfig> LoadRunConfig(const std::string& path, const std::vector<std::string>& overrides = {});
 
 }  // namespace grpo

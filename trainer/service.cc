@@ -20,8 +20,12 @@ absl::Duration TimeLeft(const grpc::ServerContext& context) {
 
 }  // namespace
 
-TrainerServiceImpl::TrainerServiceImpl(StatusBoard* board, RunControl* control, std::string resolved_yaml, std::string config_sha256)
-    : board_(board), control_(control), resolved_yaml_(std::move(resolved_yaml)), config_sha256_(std::move(config_sha256)) {}
+TrainerServiceImpl::TrainerServiceImpl(StatusBoard* board, RunControl* control, std::string resolved_yaml,
+                                       std::string config_sha256)
+    : board_(board),
+      control_(control),
+      resolved_yaml_(std::move(resolved_yaml)),
+      config_sha256_(std::move(config_sha256)) {}
 
 absl::Status TrainerServiceImpl::CheckNotEnded() const {
   const v1::RunState state = board_->Snapshot().state();
@@ -29,7 +33,8 @@ absl::Status TrainerServiceImpl::CheckNotEnded() const {
   return absl::FailedPreconditionError(absl::StrCat("the run has ended: ", v1::RunState_Name(state)));
 }
 
-grpc::Status TrainerServiceImpl::GetStatus(grpc::ServerContext* context, const v1::GetStatusRequest*, v1::RunStatus* response) {
+grpc::Status TrainerServiceImpl::GetStatus(grpc::ServerContext* context, const v1::GetStatusRequest*,
+                                           v1::RunStatus* response) {
   return rpc::Handle(context, [&]() -> absl::Status {
     *response = board_->Snapshot();
     return absl::OkStatus();
@@ -39,7 +44,8 @@ grpc::Status TrainerServiceImpl::GetStatus(grpc::ServerContext* context, const v
 grpc::Status TrainerServiceImpl::WatchStatus(grpc::ServerContext* context, const v1::WatchStatusRequest* request,
                                              grpc::ServerWriter<v1::RunStatus>* writer) {
   return rpc::Handle(context, [&]() -> absl::Status {
-    const absl::Duration interval = absl::Milliseconds(request->min_interval_ms() > 0 ? request->min_interval_ms() : 100);
+    const absl::Duration interval =
+        absl::Milliseconds(request->min_interval_ms() > 0 ? request->min_interval_ms() : 100);
     v1::RunStatus status = board_->Snapshot();
     while (!context->IsCancelled() && writer->Write(status) && !IsTerminal(status.state())) {
       absl::SleepFor(std::min(interval, kWatchHeartbeat));
@@ -49,17 +55,20 @@ grpc::Status TrainerServiceImpl::WatchStatus(grpc::ServerContext* context, const
   });
 }
 
-grpc::Status TrainerServiceImpl::Pause(grpc::ServerContext* context, const v1::PauseRequest* request, v1::ControlResponse* response) {
+grpc::Status TrainerServiceImpl::Pause(grpc::ServerContext* context, const v1::PauseRequest* request,
+                                       v1::ControlResponse* response) {
   return rpc::Handle(context, [&]() -> absl::Status {
     RETURN_IF_ERROR(CheckNotEnded());
     control_->Pause();
-    board_->SetPauseReason(request->reason().empty() ? "paused on request; `grpoctl resume` goes on" : request->reason());
+    board_->SetPauseReason(request->reason().empty() ? "paused on request; `grpoctl resume` goes on"
+                                                     : request->reason());
     response->set_state(board_->Snapshot().state());
     return absl::OkStatus();
   });
 }
 
-grpc::Status TrainerServiceImpl::Resume(grpc::ServerContext* context, const v1::ResumeRequest*, v1::ControlResponse* response) {
+grpc::Status TrainerServiceImpl::Resume(grpc::ServerContext* context, const v1::ResumeRequest*,
+                                        v1::ControlResponse* response) {
   return rpc::Handle(context, [&]() -> absl::Status {
     RETURN_IF_ERROR(CheckNotEnded());
     control_->Resume();
@@ -73,12 +82,14 @@ grpc::Status TrainerServiceImpl::SaveCheckpoint(grpc::ServerContext* context, co
                                                 v1::SaveCheckpointResponse* response) {
   return rpc::Handle(context, [&]() -> absl::Status {
     RETURN_IF_ERROR(CheckNotEnded());
-    ASSIGN_OR_RETURN(*response->mutable_checkpoint(), control_->SaveCheckpoint(std::min(kSaveTimeout, TimeLeft(*context))));
+    ASSIGN_OR_RETURN(*response->mutable_checkpoint(),
+                     control_->SaveCheckpoint(std::min(kSaveTimeout, TimeLeft(*context))));
     return absl::OkStatus();
   });
 }
 
-grpc::Status TrainerServiceImpl::Stop(grpc::ServerContext* context, const v1::StopRequest*, v1::ControlResponse* response) {
+grpc::Status TrainerServiceImpl::Stop(grpc::ServerContext* context, const v1::StopRequest*,
+                                      v1::ControlResponse* response) {
   return rpc::Handle(context, [&]() -> absl::Status {
     RETURN_IF_ERROR(CheckNotEnded());
     control_->Stop();
@@ -90,7 +101,8 @@ grpc::Status TrainerServiceImpl::Stop(grpc::ServerContext* context, const v1::St
   });
 }
 
-grpc::Status TrainerServiceImpl::GetConfig(grpc::ServerContext* context, const v1::GetConfigRequest*, v1::GetConfigResponse* response) {
+grpc::Status TrainerServiceImpl::GetConfig(grpc::ServerContext* context, const v1::GetConfigRequest*,
+                                           v1::GetConfigResponse* response) {
   return rpc::Handle(context, [&]() -> absl::Status {
     response->set_resolved_yaml(resolved_yaml_);
     response->set_sha256(config_sha256_);

@@ -15,15 +15,20 @@ class TrainerServiceImpl final : public v1::TrainerService::Service {
  public:
   TrainerServiceImpl(StatusBoard* board, RunControl* control, std::string resolved_yaml, std::string config_sha256);
 
-  grpc::Status GetStatus(grpc::ServerContext* context, const v1::GetStatusRequest* request, v1::RunStatus* response) override;
+  grpc::Status GetStatus(grpc::ServerContext* context, const v1::GetStatusRequest* request,
+                         v1::RunStatus* response) override;
   grpc::Status WatchStatus(grpc::ServerContext* context, const v1::WatchStatusRequest* request,
                            grpc::ServerWriter<v1::RunStatus>* writer) override;
-  grpc::Status Pause(grpc::ServerContext* context, const v1::PauseRequest* request, v1::ControlResponse* response) override;
-  grpc::Status Resume(grpc::ServerContext* context, const v1::ResumeRequest* request, v1::ControlResponse* response) override;
+  grpc::Status Pause(grpc::ServerContext* context, const v1::PauseRequest* request,
+                     v1::ControlResponse* response) override;
+  grpc::Status Resume(grpc::ServerContext* context, const v1::ResumeRequest* request,
+                      v1::ControlResponse* response) override;
   grpc::Status SaveCheckpoint(grpc::ServerContext* context, const v1::SaveCheckpointRequest* request,
                               v1::SaveCheckpointResponse* response) override;
-  grpc::Status Stop(grpc::ServerContext* context, const v1::StopRequest* request, v1::ControlResponse* response) override;
-  grpc::Status GetConfig(grpc::ServerContext* context, const v1::GetConfigRequest* request, v1::GetConfigResponse* response) override;
+  grpc::Status Stop(grpc::ServerContext* context, const v1::StopRequest* request,
+                    v1::ControlResponse* response) override;
+  grpc::Status GetConfig(grpc::ServerContext* context, const v1::GetConfigRequest* request,
+                         v1::GetConfigResponse* response) override;
 
  private:
   // FailedPrecondition once the run has ended.

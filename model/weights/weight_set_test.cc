@@ -117,12 +117,14 @@ TEST_F(WeightSetTest, EveryKindOfDamageIsDataLoss) {
     damage(weights.manifest, weights.payload);
     EXPECT_STATUS(VerifyWeights(weights.manifest, weights.payload), absl::StatusCode::kDataLoss, message);
   };
-  expect_lost("the bytes of model.embed_tokens.weight", [](auto& manifest, auto& payload) { payload[manifest.tensors(0).offset_bytes() + 100] ^= 1; });
+  expect_lost("the bytes of model.embed_tokens.weight",
+              [](auto& manifest, auto& payload) { payload[manifest.tensors(0).offset_bytes() + 100] ^= 1; });
   expect_lost("the bytes of model.norm.weight", [](auto&, auto& payload) { payload.back() ^= 1; });
   expect_lost("the payload has", [](auto&, auto& payload) { payload.pop_back(); });
   expect_lost("the bytes of the tokenizer", [](auto&, auto& payload) { payload[0] ^= 1; });
   expect_lost("the tokenizer's place", [](auto& manifest, auto&) { manifest.mutable_tokenizer()->set_num_bytes(-1); });
-  expect_lost("the tokenizer's place", [](auto& manifest, auto&) { manifest.mutable_tokenizer()->set_offset_bytes(1); });
+  expect_lost("the tokenizer's place",
+              [](auto& manifest, auto&) { manifest.mutable_tokenizer()->set_offset_bytes(1); });
   expect_lost("the digest is not", [](auto& manifest, auto&) { manifest.mutable_tensors(0)->set_name("x"); });
   expect_lost("do not fit", [](auto& manifest, auto&) { manifest.mutable_tensors(1)->set_offset_bytes(0); });
   expect_lost("do not fit", [](auto& manifest, auto&) { manifest.mutable_tensors(1)->set_shape(0, int64_t{1} << 62); });

@@ -18,7 +18,9 @@ const std::vector<Case>& Cases() {
   static const auto* cases = new std::vector<Case>{
       {"grpo", "{rewards: r}"},
       {"grpo", "{rewards: r, scale_rewards: none, loss_reduction: sequence_mean}"},
-      {"grpo", "{rewards: r, kl_coefficient: 0.1, reference_policy: base, minibatches_per_iteration: 2, iterations_per_step: 2}"},
+      {"grpo",
+       "{rewards: r, kl_coefficient: 0.1, reference_policy: base, minibatches_per_iteration: 2, iterations_per_step: "
+       "2}"},
       {"pretrain", "{}"},
   };
   return *cases;
@@ -27,7 +29,8 @@ const std::vector<Case>& Cases() {
 ScoredGroup MakeGroup(Rng& rng, int64_t group_index, int64_t group_size) {
   ScoredGroup group;
   group.lease.mutable_key()->set_group_index(group_index);
-  for (int64_t i = 0, size = 2 + rng.Below(4); i < size; ++i) group.prompt_ids.push_back(static_cast<uint32_t>(rng.Below(50)));
+  for (int64_t i = 0, size = 2 + rng.Below(4); i < size; ++i)
+    group.prompt_ids.push_back(static_cast<uint32_t>(rng.Below(50)));
   for (int64_t i = 0; i < group_size; ++i) {
     v1::ScoredCompletion& scored = group.completions.emplace_back();
     v1::Completion& completion = *scored.mutable_completion();
@@ -94,7 +97,8 @@ TEST_P(AlgorithmContractTest, TheWeightsOfEachUpdateSumToOne) {
   for (const auto& sequences : batch.minibatches) {
     double sum = 0;
     for (const TokenStreams& sequence : sequences) {
-      const std::vector<float>& weights = sequence.streams.at(algorithm_->rollouts() ? stream::kRlWeight : stream::kCeWeight);
+      const std::vector<float>& weights =
+          sequence.streams.at(algorithm_->rollouts() ? stream::kRlWeight : stream::kCeWeight);
       for (size_t t = 0; t < weights.size(); ++t) {
         if (sequence.trainable_mask[t]) sum += weights[t];
       }
@@ -138,7 +142,8 @@ TEST_P(AlgorithmContractTest, EqualRewardsGiveNoAdvantage) {
   }
   ASSERT_OK_AND_ASSIGN(const StepBatch batch, algorithm_->Prepare(input));
   for (const auto& sequences : batch.minibatches) {
-    for (const TokenStreams& sequence : sequences) EXPECT_THAT(sequence.streams.at(stream::kAdvantage), ::testing::Each(0.0f));
+    for (const TokenStreams& sequence : sequences)
+      EXPECT_THAT(sequence.streams.at(stream::kAdvantage), ::testing::Each(0.0f));
   }
   EXPECT_EQ(batch.metrics.at("frac_reward_zero_std"), 1);
 }
@@ -154,7 +159,8 @@ TEST_P(AlgorithmContractTest, TheOrderOfGroupsInAnUpdateDoesNotMatter) {
   const auto same = [](const TokenStreams& a, const TokenStreams& b) {
     return a.ids == b.ids && a.trainable_mask == b.trainable_mask && a.streams == b.streams;
   };
-  EXPECT_TRUE(std::is_permutation(batch.minibatches[0].begin(), batch.minibatches[0].end(), other.minibatches[0].begin(), other.minibatches[0].end(), same));
+  EXPECT_TRUE(std::is_permutation(batch.minibatches[0].begin(), batch.minibatches[0].end(),
+                                  other.minibatches[0].begin(), other.minibatches[0].end(), same));
 }
 
 INSTANTIATE_TEST_SUITE_P(EveryAlgorithm, AlgorithmContractTest, ::testing::ValuesIn(Cases()),

@@ -31,11 +31,14 @@ class LossContractTest : public ::testing::TestWithParam<LossInfo> {
     for (const std::string& name : loss_->streams()) {
       const bool logprob = name == stream::kSampleLogprob || name == stream::kRefLogprob;
       const bool weight = name == stream::kRlWeight || name == stream::kCeWeight || name == stream::kKlWeight;
-      streams_[name] = logprob ? policy_logprob_ + RandomTensor(rng, kTargets, -0.5, 0.5) : RandomTensor(rng, kTargets, weight ? 0.01 : -1, 1);
+      streams_[name] = logprob ? policy_logprob_ + RandomTensor(rng, kTargets, -0.5, 0.5)
+                               : RandomTensor(rng, kTargets, weight ? 0.01 : -1, 1);
     }
   }
 
-  double Value(const at::Tensor& policy_logprob, const Streams& streams) const { return loss_->Compute(policy_logprob, streams).loss.item<double>(); }
+  double Value(const at::Tensor& policy_logprob, const Streams& streams) const {
+    return loss_->Compute(policy_logprob, streams).loss.item<double>();
+  }
 
   at::Tensor Gradient(const Streams& streams) const {
     const at::Tensor leaf = policy_logprob_.clone().requires_grad_(true);
@@ -88,7 +91,8 @@ TEST_P(LossContractTest, WithoutAdvantageThereIsNoPolicyGradient) {
   EXPECT_EQ(Gradient(neutral).abs().max().item<double>(), 0);
 }
 
-INSTANTIATE_TEST_SUITE_P(EveryLoss, LossContractTest, ::testing::ValuesIn(ListLosses()), [](const auto& info) { return info.param.name; });
+INSTANTIATE_TEST_SUITE_P(EveryLoss, LossContractTest, ::testing::ValuesIn(ListLosses()),
+                         [](const auto& info) { return info.param.name; });
 
 }  // namespace
 }  // namespace grpo

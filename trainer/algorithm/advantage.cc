@@ -12,7 +12,8 @@ std::vector<double> GroupAdvantages(const std::vector<std::optional<double>>& re
     if (reward) present.push_back(*reward);
   }
   // Equal rewards are told apart from rounding of their mean: their advantage is exactly 0.
-  if (present.size() < 2 || std::all_of(present.begin(), present.end(), [&](double r) { return r == present[0]; })) return advantages;
+  if (present.size() < 2 || std::all_of(present.begin(), present.end(), [&](double r) { return r == present[0]; }))
+    return advantages;
   double mean = 0;
   for (const double reward : present) mean += reward;
   mean /= static_cast<double>(present.size());

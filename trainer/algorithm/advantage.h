@@ -7,9 +7,9 @@
 
 namespace grpo {
 
-// A_i = R_i - mean(R), arXiv:2402.03300 section 4.1.2; with std_eps also divided by the standard deviation (ddof 1, as TRL; the paper
-// does not say) plus std_eps. A reward that is absent is left out of mean and deviation and gets advantage 0. With fewer than two
-// rewards, and for equal rewards, every advantage is 0.
+// A_i = R_i - mean(R), arXiv:2402.03300 section 4.1.2; with std_eps also divided by the standard deviation (ddof 1, as
+// TRL; the paper does not say) plus std_eps. A reward that is absent is left out of mean and deviation and gets
+// advantage 0. With fewer than two rewards, and for equal rewards, every advantage is 0.
 std::vector<double> GroupAdvantages(const std::vector<std::optional<double>>& rewards, std::optional<double> std_eps);
 
 }  // namespace grpo

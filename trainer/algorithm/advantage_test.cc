@@ -13,8 +13,8 @@ using ::testing::ElementsAre;
 // Hand-worked: mean 0.25, ddof-1 deviation sqrt((0.5625 + 3 * 0.0625) / 3) = 0.5.
 TEST(GroupAdvantagesTest, OneRightOfFourMatchesTrl) {
   EXPECT_THAT(GroupAdvantages({1, 0, 0, 0}, 1e-4),
-              ElementsAre(DoubleNear(0.75 / 0.5001, 1e-12), DoubleNear(-0.25 / 0.5001, 1e-12), DoubleNear(-0.25 / 0.5001, 1e-12),
-                          DoubleNear(-0.25 / 0.5001, 1e-12)));
+              ElementsAre(DoubleNear(0.75 / 0.5001, 1e-12), DoubleNear(-0.25 / 0.5001, 1e-12),
+                          DoubleNear(-0.25 / 0.5001, 1e-12), DoubleNear(-0.25 / 0.5001, 1e-12)));
 }
 
 TEST(GroupAdvantagesTest, WithoutScalingOnlyTheMeanIsTakenAway) {

@@ -1,5 +1,5 @@
-// One way to learn: what a step needs, and how it becomes token streams and losses. A .cc and an options header beside this file and a
-// line in trainer/algorithms.inc. tests/contract/algorithms_test.cc covers each.
+// One way to learn: what a step needs, and how it becomes token streams and losses. A .cc and an options header beside
+// this file and a line in trainer/algorithms.inc. tests/contract/algorithms_test.cc covers each.
 #ifndef GRPO_TRAINER_ALGORITHM_ALGORITHM_H_
 #define GRPO_TRAINER_ALGORITHM_ALGORITHM_H_
 

@@ -12,15 +12,16 @@ namespace grpo {
 #undef ALGORITHM
 
 absl::StatusOr<std::unique_ptr<Algorithm>> MakeAlgorithm(const std::string& name, const Section& section) {
-#define ALGORITHM(algorithm_name, Options)            \
-  if (name == #algorithm_name) {                      \
-    Options options;                                  \
-    RETURN_IF_ERROR(LoadOptions(section, &options));  \
-    return MakeAlgorithm_##algorithm_name(options);   \
+#define ALGORITHM(algorithm_name, Options)           \
+  if (name == #algorithm_name) {                     \
+    Options options;                                 \
+    RETURN_IF_ERROR(LoadOptions(section, &options)); \
+    return MakeAlgorithm_##algorithm_name(options);  \
   }
 #include "trainer/algorithms.inc"
 #undef ALGORITHM
-  return absl::InvalidArgumentError(absl::StrCat("there is no algorithm named ", name, "; trainer/algorithms.inc lists them"));
+  return absl::InvalidArgumentError(
+      absl::StrCat("there is no algorithm named ", name, "; trainer/algorithms.inc lists them"));
 }
 
 }  // namespace grpo

@@ -1,5 +1,6 @@
-// Group relative policy optimisation (arXiv:2402.03300): a group's rewards are each other's baseline. Switches and their papers are in
-// grpo_options.h; departures from the paper's formula in loss/clipped_policy_gradient.cc and loss/reference_kl.cc.
+// Group relative policy optimisation (arXiv:2402.03300): a group's rewards are each other's baseline. Switches and
+// their papers are in grpo_options.h; departures from the paper's formula in loss/clipped_policy_gradient.cc and
+// loss/reference_kl.cc.
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
 #include "trainer/algorithm/advantage.h"
@@ -13,7 +14,8 @@ namespace {
 // The tokens of a completion that the loss may read.
 std::vector<bool> TrainableTokens(const v1::Completion& completion) {
   std::vector<bool> trainable;
-  for (const v1::Span& span : completion.spans()) trainable.insert(trainable.end(), span.num_tokens(), span.trainable());
+  for (const v1::Span& span : completion.spans())
+    trainable.insert(trainable.end(), span.num_tokens(), span.trainable());
   return trainable;
 }
 
@@ -57,7 +59,9 @@ class Grpo : public Algorithm {
   }
   LossOptions loss_options() const override { return {.clip_low = options_.clip_low, .clip_high = options_.clip_high}; }
   double temperature() const override { return options_.sampling.temperature; }
-  std::string reference_policy() const override { return options_.kl_coefficient == 0 ? "" : options_.reference_policy; }
+  std::string reference_policy() const override {
+    return options_.kl_coefficient == 0 ? "" : options_.reference_policy;
+  }
 
   absl::StatusOr<StepBatch> Prepare(const StepInput& input) const override {
     StepBatch batch;
@@ -82,11 +86,14 @@ class Grpo : public Algorithm {
       rewards.push_back(scored.score().excluded() ? std::nullopt : std::make_optional(scored.score().value()));
     }
     const bool scale = options_.scale_rewards == "group";
-    const std::vector<double> advantages = GroupAdvantages(rewards, scale ? std::make_optional(options_.std_eps) : std::nullopt);
-    for (size_t i = 0; i < group.completions.size(); ++i) sequences.push_back(ToStreams(group, group.completions[i], advantages[i]));
+    const std::vector<double> advantages =
+        GroupAdvantages(rewards, scale ? std::make_optional(options_.std_eps) : std::nullopt);
+    for (size_t i = 0; i < group.completions.size(); ++i)
+      sequences.push_back(ToStreams(group, group.completions[i], advantages[i]));
   }
 
-  // The denominators count what one optimizer update learns from: its trainable tokens, or its completions that have any.
+  // The denominators count what one optimizer update learns from: its trainable tokens, or its completions that have
+  // any.
   void SetWeights(std::vector<TokenStreams>& sequences) const {
     int64_t num_tokens = 0, num_sequences = 0;
     for (const TokenStreams& sequence : sequences) {
@@ -100,7 +107,8 @@ class Grpo : public Algorithm {
       const double weight = denominator > 0 ? 1.0 / denominator : 0.0;
       sequence.streams[stream::kRlWeight].assign(sequence.ids.size(), static_cast<float>(weight));
       if (options_.kl_coefficient != 0) {
-        sequence.streams[stream::kKlWeight].assign(sequence.ids.size(), static_cast<float>(options_.kl_coefficient * weight));
+        sequence.streams[stream::kKlWeight].assign(sequence.ids.size(),
+                                                   static_cast<float>(options_.kl_coefficient * weight));
       }
     }
   }
@@ -110,6 +118,8 @@ class Grpo : public Algorithm {
 
 }  // namespace
 
-std::unique_ptr<Algorithm> MakeAlgorithm_grpo(const GrpoOptions& options) { return std::make_unique<Grpo>(options); }
+std::unique_ptr<Algorithm> MakeAlgorithm_grpo(const GrpoOptions& options) {
+  return std::make_unique<Grpo>(options);
+}
 
 }  // namespace grpo

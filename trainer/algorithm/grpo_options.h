@@ -27,23 +27,35 @@ struct GrpoOptions {
   void Visit(V& v) {
     v("rewards", rewards, {.help = "Key under `rewards`: the rules that score completions.", .required = true});
     v("prompts_per_step", prompts_per_step, {.help = "Problems in one step's batch.", .min = 1, .max = 1 << 24});
-    v("group_size", group_size, {.help = "Completions per problem, G; the baseline is the group's mean.", .min = 2, .max = 4096});
+    v("group_size", group_size,
+      {.help = "Completions per problem, G; the baseline is the group's mean.", .min = 2, .max = 4096});
     v("sampling", sampling, {.help = "How completions are drawn."});
     v("scale_rewards", scale_rewards,
-      {.help = "group: advantages are divided by the group's standard deviation (ddof 1) plus std_eps, as in arXiv:2402.03300; none: "
+      {.help = "group: advantages are divided by the group's standard deviation (ddof 1) plus std_eps, as in "
+               "arXiv:2402.03300; none: "
                "they are not, as in Dr. GRPO, arXiv:2503.20783.",
        .choices = {"group", "none"}});
     v("std_eps", std_eps, {.help = "Added to the group's standard deviation.", .min = 0, .max = 1});
     v("loss_reduction", loss_reduction,
-      {.help = "token_mean: every token of the batch counts alike (DAPO, arXiv:2503.14476); sequence_mean: every completion counts "
+      {.help = "token_mean: every token of the batch counts alike (DAPO, arXiv:2503.14476); sequence_mean: every "
+               "completion counts "
                "alike, its tokens share its weight (arXiv:2402.03300).",
        .choices = {"token_mean", "sequence_mean"}});
     v("clip_low", clip_low, {.help = "The probability ratio is clipped at 1 - clip_low.", .min = 0, .max = 1});
-    v("clip_high", clip_high, {.help = "The probability ratio is clipped at 1 + clip_high; above clip_low it is DAPO's clip-higher.", .min = 0, .max = 100});
-    v("kl_coefficient", kl_coefficient, {.help = "Weight of the k3 estimate of KL(policy || reference_policy) in the loss; 0 needs no reference.", .min = 0, .max = 100});
-    v("reference_policy", reference_policy, {.help = "Key under `policies`: the frozen weights that the KL term holds on to."});
-    v("iterations_per_step", iterations_per_step, {.help = "Passes over each step's batch (mu of arXiv:2402.03300).", .min = 1, .max = 1000});
-    v("minibatches_per_iteration", minibatches_per_iteration, {.help = "Optimizer updates in one pass, each on its share of the groups.", .min = 1, .max = 1 << 20});
+    v("clip_high", clip_high,
+      {.help = "The probability ratio is clipped at 1 + clip_high; above clip_low it is DAPO's clip-higher.",
+       .min = 0,
+       .max = 100});
+    v("kl_coefficient", kl_coefficient,
+      {.help = "Weight of the k3 estimate of KL(policy || reference_policy) in the loss; 0 needs no reference.",
+       .min = 0,
+       .max = 100});
+    v("reference_policy", reference_policy,
+      {.help = "Key under `policies`: the frozen weights that the KL term holds on to."});
+    v("iterations_per_step", iterations_per_step,
+      {.help = "Passes over each step's batch (mu of arXiv:2402.03300).", .min = 1, .max = 1000});
+    v("minibatches_per_iteration", minibatches_per_iteration,
+      {.help = "Optimizer updates in one pass, each on its share of the groups.", .min = 1, .max = 1 << 20});
   }
 };
 

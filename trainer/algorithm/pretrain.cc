@@ -36,6 +36,8 @@ class Pretrain : public Algorithm {
 
 }  // namespace
 
-std::unique_ptr<Algorithm> MakeAlgorithm_pretrain(const PretrainOptions& options) { return std::make_unique<Pretrain>(options); }
+std::unique_ptr<Algorithm> MakeAlgorithm_pretrain(const PretrainOptions& options) {
+  return std::make_unique<Pretrain>(options);
+}
 
 }  // namespace grpo

@@ -14,9 +14,12 @@ struct PretrainOptions {
   void Visit(V& v) {
     v("rows_per_step", rows_per_step, {.help = "Rows in one step's batch.", .unit = "rows", .min = 1, .max = 1 << 24});
     v("row_tokens", row_tokens,
-      {.help = "Tokens predicted in each row. A row is filled with documents, each followed by the end-of-sequence token; what does not "
+      {.help = "Tokens predicted in each row. A row is filled with documents, each followed by the end-of-sequence "
+               "token; what does not "
                "fit is dropped.",
-       .unit = "tokens", .min = 1, .max = 1 << 24});
+       .unit = "tokens",
+       .min = 1,
+       .max = 1 << 24});
   }
 };
 

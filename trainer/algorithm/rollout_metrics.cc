@@ -14,7 +14,8 @@ int64_t CompletionLength(const v1::Completion& completion) {
 }
 
 std::map<std::string, double> RolloutMetrics(const std::vector<ScoredGroup>& groups) {
-  double num_samples = 0, num_rewards = 0, reward_sum = 0, reward_squares = 0, zero_std = 0, clipped = 0, length_sum = 0, num_tokens = 0;
+  double num_samples = 0, num_rewards = 0, reward_sum = 0, reward_squares = 0, zero_std = 0, clipped = 0,
+         length_sum = 0, num_tokens = 0;
   double min_length = std::numeric_limits<double>::infinity(), max_length = 0, sample_seconds = 0, score_seconds = 0;
   std::map<std::string, double> rule_sums, outcomes;
   for (const ScoredGroup& group : groups) {
@@ -35,7 +36,8 @@ std::map<std::string, double> RolloutMetrics(const std::vector<ScoredGroup>& gro
       reward_squares += score.value() * score.value();
       group_min = std::min(group_min, score.value());
       group_max = std::max(group_max, score.value());
-      for (const v1::RuleScore& rule : score.rules()) rule_sums[absl::StrCat("rewards/", rule.name(), "/mean")] += rule.value();
+      for (const v1::RuleScore& rule : score.rules())
+        rule_sums[absl::StrCat("rewards/", rule.name(), "/mean")] += rule.value();
     }
     zero_std += group_min >= group_max;
     sample_seconds = std::max(sample_seconds, group.generate_seconds);
@@ -57,7 +59,9 @@ std::map<std::string, double> RolloutMetrics(const std::vector<ScoredGroup>& gro
   if (num_rewards > 0) {
     const double mean = reward_sum / num_rewards;
     metrics["reward"] = mean;
-    if (num_rewards > 1) metrics["reward_std"] = std::sqrt(std::max(0.0, (reward_squares - num_rewards * mean * mean) / (num_rewards - 1)));
+    if (num_rewards > 1)
+      metrics["reward_std"] =
+          std::sqrt(std::max(0.0, (reward_squares - num_rewards * mean * mean) / (num_rewards - 1)));
     for (const auto& [name, sum] : rule_sums) metrics[name] = sum / num_rewards;
   }
   return metrics;

@@ -10,9 +10,10 @@
 
 namespace grpo {
 
-// reward, reward_std (over all samples, ddof 1), frac_reward_zero_std (groups without a difference), rewards/<rule>/mean, samples_excluded, outcomes/<outcome>
-// (only those that occurred besides "scored"), completions/{mean,min,max}_length (tokens, end-of-sequence not counted),
-// completions/clipped_ratio (cut off by the length limit), num_tokens, sample_seconds, score_seconds (the slowest group's).
+// reward, reward_std (over all samples, ddof 1), frac_reward_zero_std (groups without a difference),
+// rewards/<rule>/mean, samples_excluded, outcomes/<outcome> (only those that occurred besides "scored"),
+// completions/{mean,min,max}_length (tokens, end-of-sequence not counted), completions/clipped_ratio (cut off by the
+// length limit), num_tokens, sample_seconds, score_seconds (the slowest group's).
 std::map<std::string, double> RolloutMetrics(const std::vector<ScoredGroup>& groups);
 
 // Tokens of a completion, the end-of-sequence token not counted.

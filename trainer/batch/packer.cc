@@ -59,15 +59,18 @@ bool HasTarget(const TokenStreams& sequence) {
 absl::Status Check(const TokenStreams& sequence, const TokenStreams& first) {
   const size_t size = sequence.ids.size();
   if (sequence.trainable_mask.size() != size || (size > 0 && sequence.trainable_mask[0])) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("a sequence of ", size, " ids has a trainable_mask of ", sequence.trainable_mask.size(), " entries, or one that is true at 0"));
+    return absl::InvalidArgumentError(absl::StrCat("a sequence of ", size, " ids has a trainable_mask of ",
+                                                   sequence.trainable_mask.size(),
+                                                   " entries, or one that is true at 0"));
   }
   if (sequence.streams.size() != first.streams.size()) {
-    return absl::InvalidArgumentError(absl::StrCat("sequences of a batch have ", sequence.streams.size(), " and ", first.streams.size(), " streams"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("sequences of a batch have ", sequence.streams.size(), " and ", first.streams.size(), " streams"));
   }
   for (const auto& [name, values] : sequence.streams) {
     if (values.size() != size || !first.streams.contains(name)) {
-      return absl::InvalidArgumentError(absl::StrCat("stream ", name, " has ", values.size(), " entries for ", size, " ids, or is missing elsewhere in the batch"));
+      return absl::InvalidArgumentError(absl::StrCat("stream ", name, " has ", values.size(), " entries for ", size,
+                                                     " ids, or is missing elsewhere in the batch"));
     }
   }
   return absl::OkStatus();

@@ -24,8 +24,8 @@ struct Microbatch {
   std::map<std::string, at::Tensor> streams;
 };
 
-// Fills micro-batches with whole sequences in order, at most max_tokens each (a longer sequence gets one of its own). Sequences without
-// a target are left out. InvalidArgument when sizes or stream names of the sequences do not agree.
+// Fills micro-batches with whole sequences in order, at most max_tokens each (a longer sequence gets one of its own).
+// Sequences without a target are left out. InvalidArgument when sizes or stream names of the sequences do not agree.
 absl::StatusOr<std::vector<Microbatch>> Pack(const std::vector<TokenStreams>& sequences, int64_t max_tokens);
 
 }  // namespace grpo

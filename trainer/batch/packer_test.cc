@@ -19,7 +19,9 @@ std::vector<int64_t> Values(const at::Tensor& tensor) {
 }
 
 TEST(PackTest, PositionTPredictsTokenTPlusOne) {
-  ASSERT_OK_AND_ASSIGN(const auto batches, Pack({Sequence({10, 11, 12}, {false, false, true}, {0, 0, 5}), Sequence({20, 21, 22, 23}, {false, true, false, true}, {0, 6, 0, 7})}, 100));
+  ASSERT_OK_AND_ASSIGN(const auto batches, Pack({Sequence({10, 11, 12}, {false, false, true}, {0, 0, 5}),
+                                                 Sequence({20, 21, 22, 23}, {false, true, false, true}, {0, 6, 0, 7})},
+                                                100));
   ASSERT_EQ(batches.size(), 1);
   EXPECT_THAT(Values(batches[0].ids), ElementsAre(10, 11, 20, 21, 22));
   EXPECT_THAT(Values(batches[0].positions), ElementsAre(0, 1, 0, 1, 2));
@@ -48,8 +50,10 @@ TEST(PackTest, LeavesOutSequencesWithoutATarget) {
 }
 
 TEST(PackTest, RefusesSequencesThatDoNotAgree) {
-  EXPECT_STATUS(Pack({Sequence({1, 2}, {true, true}, {0, 0})}, 8), absl::StatusCode::kInvalidArgument, "trainable_mask");
-  EXPECT_STATUS(Pack({Sequence({1, 2}, {false, true}, {0})}, 8), absl::StatusCode::kInvalidArgument, "stream w has 1 entries for 2 ids");
+  EXPECT_STATUS(Pack({Sequence({1, 2}, {true, true}, {0, 0})}, 8), absl::StatusCode::kInvalidArgument,
+                "trainable_mask");
+  EXPECT_STATUS(Pack({Sequence({1, 2}, {false, true}, {0})}, 8), absl::StatusCode::kInvalidArgument,
+                "stream w has 1 entries for 2 ids");
 }
 
 }  // namespace

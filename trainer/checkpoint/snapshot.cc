@@ -20,13 +20,17 @@ constexpr char kStateFile[] = "state.json";
 constexpr char kConfigFile[] = "config.yaml";
 constexpr char kOptimizerFile[] = "optimizer.safetensors";
 
-std::string PolicyFile(const std::string& id, const char* extension) { return absl::StrCat("policy.", id, ".", extension); }
+std::string PolicyFile(const std::string& id, const char* extension) {
+  return absl::StrCat("policy.", id, ".", extension);
+}
 
 absl::string_view Bytes(const at::Tensor& tensor) {
   return absl::string_view(static_cast<const char*>(tensor.const_data_ptr()), tensor.nbytes());
 }
 
-const char* SafetensorsType(v1::DType dtype) { return dtype == v1::DTYPE_BFLOAT16 ? "BF16" : "F32"; }
+const char* SafetensorsType(v1::DType dtype) {
+  return dtype == v1::DTYPE_BFLOAT16 ? "BF16" : "F32";
+}
 
 absl::StatusOr<const std::string*> Find(const std::map<std::string, std::string>& files, const std::string& name) {
   const auto file = files.find(name);
@@ -71,7 +75,8 @@ absl::StatusOr<std::map<std::string, at::Tensor>> ReadOptimizer(const std::strin
   ASSIGN_OR_RETURN(const std::vector<SafetensorsEntry> entries, ParseSafetensors(buffer));
   std::map<std::string, at::Tensor> state;
   for (const SafetensorsEntry& entry : entries) {
-    if (entry.dtype != "F32") return absl::DataLossError(absl::StrCat(kOptimizerFile, " holds ", entry.name, " as ", entry.dtype, ", not F32"));
+    if (entry.dtype != "F32")
+      return absl::DataLossError(absl::StrCat(kOptimizerFile, " holds ", entry.name, " as ", entry.dtype, ", not F32"));
     at::Tensor tensor = at::empty(entry.shape, at::kFloat);
     std::memcpy(tensor.mutable_data_ptr(), entry.bytes.data(), entry.bytes.size());
     state[entry.name] = std::move(tensor);
@@ -84,7 +89,8 @@ absl::Status ReadState(const std::string& text, Snapshot& snapshot, std::vector<
   try {
     const json state = json::parse(text);
     if (state.at("format") != kFormat) {
-      return absl::DataLossError(absl::StrCat(kStateFile, " has format ", state.at("format").dump(), "; this build reads format ", kFormat));
+      return absl::DataLossError(
+          absl::StrCat(kStateFile, " has format ", state.at("format").dump(), "; this build reads format ", kFormat));
     }
     snapshot.run_id = state.at("run_id").get<std::string>();
     snapshot.epoch = state.at("epoch").get<int64_t>();

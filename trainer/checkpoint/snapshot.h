@@ -2,8 +2,8 @@
 //
 //   state.json                    format, cursor, counters, reports of the finished stages
 //   config.yaml                   the resolved configuration
-//   policy.<id>.json              the policy's manifest; policy.<id>.tokenizer.json, policy.<id>.safetensors its payload
-//   optimizer.safetensors         AdamW's moments, while a train stage runs
+//   policy.<id>.json              the policy's manifest; policy.<id>.tokenizer.json, policy.<id>.safetensors its
+//   payload optimizer.safetensors         AdamW's moments, while a train stage runs
 #ifndef GRPO_TRAINER_CHECKPOINT_SNAPSHOT_H_
 #define GRPO_TRAINER_CHECKPOINT_SNAPSHOT_H_
 
@@ -32,8 +32,8 @@ struct StageCursor {
   std::map<std::string, at::Tensor> optimizer;
 };
 
-// Everything that a resumed run needs to go on as if it had never stopped. What is not here is a pure function of the configuration:
-// seeds, data order, sampling.
+// Everything that a resumed run needs to go on as if it had never stopped. What is not here is a pure function of the
+// configuration: seeds, data order, sampling.
 struct Snapshot {
   std::string run_id;
   std::string resolved_yaml;

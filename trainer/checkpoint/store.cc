@@ -31,7 +31,8 @@ constexpr int kFormat = 1;
 
 std::optional<int64_t> SequenceOf(const std::string& name) {
   int64_t sequence = 0;
-  if (!absl::StartsWith(name, kPrefix) || !absl::SimpleAtoi(absl::StripPrefix(name, kPrefix), &sequence)) return std::nullopt;
+  if (!absl::StartsWith(name, kPrefix) || !absl::SimpleAtoi(absl::StripPrefix(name, kPrefix), &sequence))
+    return std::nullopt;
   return sequence;
 }
 
@@ -43,9 +44,11 @@ absl::Status CheckEntry(const std::string& folder, const json& entry, Checkpoint
   absl::StatusOr<std::string> content = ReadFile(absl::StrCat(folder, "/", name));
   if (!content.ok()) return absl::DataLossError(content.status().message());
   const std::string sha256 = Sha256Hex(*content);
-  if (static_cast<int64_t>(content->size()) != entry.value("size", int64_t{-1}) || sha256 != entry.value("sha256", "")) {
-    return absl::DataLossError(absl::StrCat(folder, "/", name, " has ", content->size(), " bytes of SHA-256 ", sha256, ", the manifest says ",
-                                            entry.value("size", int64_t{-1}), " of ", entry.value("sha256", "")));
+  if (static_cast<int64_t>(content->size()) != entry.value("size", int64_t{-1}) ||
+      sha256 != entry.value("sha256", "")) {
+    return absl::DataLossError(absl::StrCat(folder, "/", name, " has ", content->size(), " bytes of SHA-256 ", sha256,
+                                            ", the manifest says ", entry.value("size", int64_t{-1}), " of ",
+                                            entry.value("sha256", "")));
   }
   loaded.files[name] = *std::move(content);
   return absl::OkStatus();
@@ -65,7 +68,8 @@ absl::StatusOr<std::string> CheckpointStore::Save(int64_t sequence, const std::m
   }
   const std::string temporary = absl::StrCat(final_path, kTemporarySuffix);
   absl::Status status = WriteFolder(temporary, files);
-  if (status.ok() && std::rename(temporary.c_str(), final_path.c_str()) != 0) status = ErrnoStatus(errno, "rename", final_path);
+  if (status.ok() && std::rename(temporary.c_str(), final_path.c_str()) != 0)
+    status = ErrnoStatus(errno, "rename", final_path);
   if (!status.ok()) {
     std::error_code ignored;
     fs::remove_all(temporary, ignored);
@@ -77,7 +81,8 @@ absl::StatusOr<std::string> CheckpointStore::Save(int64_t sequence, const std::m
   return name;
 }
 
-absl::Status CheckpointStore::WriteFolder(const std::string& temporary, const std::map<std::string, std::string>& files) const {
+absl::Status CheckpointStore::WriteFolder(const std::string& temporary,
+                                          const std::map<std::string, std::string>& files) const {
   std::error_code ignored;
   fs::remove_all(temporary, ignored);
   RETURN_IF_ERROR(MakeFolders(temporary));
@@ -110,14 +115,16 @@ std::vector<std::string> CheckpointStore::List() const {
     const std::string name = entry.path().filename().string();
     if (SequenceOf(name)) names.push_back(name);
   }
-  std::sort(names.begin(), names.end(), [](const std::string& a, const std::string& b) { return SequenceOf(a) < SequenceOf(b); });
+  std::sort(names.begin(), names.end(),
+            [](const std::string& a, const std::string& b) { return SequenceOf(a) < SequenceOf(b); });
   return names;
 }
 
 absl::StatusOr<CheckpointStore::Loaded> CheckpointStore::Load(const std::string& name) const {
   const std::string folder = absl::StrCat(folder_, "/", name);
   const std::optional<int64_t> sequence = SequenceOf(name);
-  if (!sequence) return absl::InvalidArgumentError(absl::StrCat(name, " is not the name of a checkpoint (step-<number>)"));
+  if (!sequence)
+    return absl::InvalidArgumentError(absl::StrCat(name, " is not the name of a checkpoint (step-<number>)"));
   absl::StatusOr<std::string> text = ReadFile(absl::StrCat(folder, "/", kManifest));
   if (!text.ok()) return absl::DataLossError(absl::StrCat(name, " has no manifest: ", text.status().message()));
   const json manifest = json::parse(*text, nullptr, /*allow_exceptions=*/false);
@@ -129,9 +136,11 @@ absl::StatusOr<CheckpointStore::Loaded> CheckpointStore::Load(const std::string&
   }
   Loaded loaded{.sequence = *sequence, .name = name, .files = {}};
   for (const json& entry : manifest["files"]) {
-    const bool fits = entry.is_object() && entry.contains("name") && entry["name"].is_string() && entry.contains("size") &&
-                      entry["size"].is_number_integer() && entry.contains("sha256") && entry["sha256"].is_string();
-    if (!fits) return absl::DataLossError(absl::StrCat(folder, "/", kManifest, " has an entry without name, size and sha256"));
+    const bool fits = entry.is_object() && entry.contains("name") && entry["name"].is_string() &&
+                      entry.contains("size") && entry["size"].is_number_integer() && entry.contains("sha256") &&
+                      entry["sha256"].is_string();
+    if (!fits)
+      return absl::DataLossError(absl::StrCat(folder, "/", kManifest, " has an entry without name, size and sha256"));
     RETURN_IF_ERROR(CheckEntry(folder, entry, loaded));
   }
   return loaded;
@@ -147,7 +156,8 @@ absl::StatusOr<std::optional<CheckpointStore::Loaded>> CheckpointStore::LoadNewe
     spdlog::error("CHECKPOINT {} IS BROKEN and is not used: {}", *name, std::string(loaded.status().message()));
     if (newest_error.ok()) newest_error = loaded.status();
   }
-  return Annotate(newest_error, absl::StrCat("none of the ", names.size(), " checkpoints in ", folder_, " is whole; the newest"));
+  return Annotate(newest_error,
+                  absl::StrCat("none of the ", names.size(), " checkpoints in ", folder_, " is whole; the newest"));
 }
 
 }  // namespace grpo

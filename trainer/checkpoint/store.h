@@ -1,7 +1,8 @@
 // Folders of files that are there whole or not at all (DESIGN.md law 7). Links no torch.
 //
-// Layout: <folder>/step-000000012345/{files..., manifest.json}, <folder>/LATEST. Commit: write step-N.tmp, fsync every file, manifest.json
-// (name, size, SHA-256 of each) last, fsync the folder, rename, fsync the parent, then LATEST the same way; older checkpoints go last.
+// Layout: <folder>/step-000000012345/{files..., manifest.json}, <folder>/LATEST. Commit: write step-N.tmp, fsync every
+// file, manifest.json (name, size, SHA-256 of each) last, fsync the folder, rename, fsync the parent, then LATEST the
+// same way; older checkpoints go last.
 #ifndef GRPO_TRAINER_CHECKPOINT_STORE_H_
 #define GRPO_TRAINER_CHECKPOINT_STORE_H_
 
@@ -28,12 +29,12 @@ class CheckpointStore {
   // Keeps the `keep` newest checkpoints.
   CheckpointStore(std::string folder, int64_t keep) : folder_(std::move(folder)), keep_(keep) {}
 
-  // Commits the files under `sequence`, which grows over a run. Returns the checkpoint's name. On an error (disk full, fsync failed) the
-  // checkpoints of before are untouched and nothing of this one is left.
+  // Commits the files under `sequence`, which grows over a run. Returns the checkpoint's name. On an error (disk full,
+  // fsync failed) the checkpoints of before are untouched and nothing of this one is left.
   absl::StatusOr<std::string> Save(int64_t sequence, const std::map<std::string, std::string>& files);
 
-  // The newest checkpoint whose manifest and hashes hold; one that does not is skipped with a loud line. nullopt when there is none at
-  // all; DataLoss when there are some and none holds.
+  // The newest checkpoint whose manifest and hashes hold; one that does not is skipped with a loud line. nullopt when
+  // there is none at all; DataLoss when there are some and none holds.
   absl::StatusOr<std::optional<Loaded>> LoadNewest() const;
 
   // Names from oldest to newest, verified or not; unfinished ones are not listed.

@@ -14,7 +14,9 @@ using ::testing::ElementsAre;
 
 class CheckpointStoreTest : public ::testing::Test {
  protected:
-  CheckpointStoreTest() : folder_(::testing::TempDir() + "/checkpoints_" + ::testing::UnitTest::GetInstance()->current_test_info()->name()) {
+  CheckpointStoreTest()
+      : folder_(::testing::TempDir() + "/checkpoints_" +
+                ::testing::UnitTest::GetInstance()->current_test_info()->name()) {
     fs::remove_all(folder_);
   }
   std::string Path(const std::string& name) const { return folder_ + "/" + name; }
@@ -55,7 +57,8 @@ TEST_F(CheckpointStoreTest, SavingAStateAgainKeepsIt) {
 
 TEST_F(CheckpointStoreTest, NoFlippedBitAndNoTruncationGoesUndetected) {
   ASSERT_OK(store_.Save(1, {{"state.json", "{\"step\": 1}"}, {"weights", std::string(300, 'a')}}));
-  ASSERT_OK_AND_ASSIGN(const std::string newest, store_.Save(2, {{"state.json", "{\"step\": 2}"}, {"weights", std::string(300, 'b')}}));
+  ASSERT_OK_AND_ASSIGN(const std::string newest,
+                       store_.Save(2, {{"state.json", "{\"step\": 2}"}, {"weights", std::string(300, 'b')}}));
   Rng rng(11);
   const std::vector<std::string> names = {"state.json", "weights", "manifest.json"};
   for (int i = 0; i < 300; ++i) {
@@ -84,7 +87,8 @@ TEST_F(CheckpointStoreTest, WhenNoneIsWholeItSaysSo) {
 
 TEST_F(CheckpointStoreTest, AManifestCannotNameFilesElsewhere) {
   ASSERT_OK_AND_ASSIGN(const std::string name, store_.Save(1, {{"x", "1"}}));
-  ASSERT_OK(WriteFileSynced(Path(name + "/manifest.json"), R"({"format":1,"files":[{"name":"../LATEST","size":1,"sha256":""}]})"));
+  ASSERT_OK(WriteFileSynced(Path(name + "/manifest.json"),
+                            R"({"format":1,"files":[{"name":"../LATEST","size":1,"sha256":""}]})"));
   EXPECT_STATUS(store_.Load(name), absl::StatusCode::kDataLoss, "../LATEST");
 }
 

@@ -13,10 +13,12 @@ namespace grpo {
 
 absl::StatusOr<std::unique_ptr<Collectives>> Collectives::SingleRank(absl::Duration timeout) {
   return TorchGuard([&]() -> absl::StatusOr<std::unique_ptr<Collectives>> {
-    auto options = c10d::ProcessGroupGloo::Options::create(std::chrono::milliseconds(absl::ToInt64Milliseconds(timeout)));
+    auto options =
+        c10d::ProcessGroupGloo::Options::create(std::chrono::milliseconds(absl::ToInt64Milliseconds(timeout)));
     options->devices.push_back(c10d::ProcessGroupGloo::createDeviceForHostname("127.0.0.1"));
     options->threads = 1;
-    auto backend = c10::make_intrusive<c10d::ProcessGroupGloo>(c10::make_intrusive<c10d::HashStore>(), /*rank=*/0, /*size=*/1, options);
+    auto backend = c10::make_intrusive<c10d::ProcessGroupGloo>(c10::make_intrusive<c10d::HashStore>(), /*rank=*/0,
+                                                               /*size=*/1, options);
     return std::unique_ptr<Collectives>(new Collectives(std::move(backend)));
   });
 }
@@ -42,8 +44,12 @@ absl::Status Collectives::AllReduceSum(std::vector<at::Tensor>& tensors) {
   });
 }
 
-int Collectives::rank() const { return backend_->getRank(); }
+int Collectives::rank() const {
+  return backend_->getRank();
+}
 
-int Collectives::world_size() const { return backend_->getSize(); }
+int Collectives::world_size() const {
+  return backend_->getSize();
+}
 
 }  // namespace grpo

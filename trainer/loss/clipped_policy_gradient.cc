@@ -1,29 +1,34 @@
 // The clipped surrogate of PPO and GRPO (arXiv:2402.03300 eq. 3 without its KL term), token by token:
 //   ratio_t = exp(policy_logprob_t - sample_logprob_t)
 //   loss    = - sum_t rl_weight_t * min(ratio_t A_t, clip(ratio_t, 1 - clip_low, 1 + clip_high) A_t)
-// Departure: the old policy's log-probability is the one recorded when the token was sampled. Trainer and sampler run one forward
-// (DESIGN.md law 3), so on the first update of a fresh batch the ratio is 1 to rounding, and no second forward is needed for it.
+// Departure: the old policy's log-probability is the one recorded when the token was sampled. Trainer and sampler run
+// one forward (DESIGN.md law 3), so on the first update of a fresh batch the ratio is 1 to rounding, and no second
+// forward is needed for it.
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/clamp.h>
 #include <ATen/ops/exp.h>
 #include <ATen/ops/minimum.h>
 
-#include "trainer/loss/loss.h"
 #include "trainer/batch/streams.h"
+#include "trainer/loss/loss.h"
 
 namespace grpo {
 namespace {
 
 class ClippedPolicyGradient : public Loss {
  public:
-  explicit ClippedPolicyGradient(const LossOptions& options) : low_(1 - options.clip_low), high_(1 + options.clip_high) {}
+  explicit ClippedPolicyGradient(const LossOptions& options)
+      : low_(1 - options.clip_low), high_(1 + options.clip_high) {}
 
-  std::vector<std::string> streams() const override { return {stream::kSampleLogprob, stream::kAdvantage, stream::kRlWeight}; }
+  std::vector<std::string> streams() const override {
+    return {stream::kSampleLogprob, stream::kAdvantage, stream::kRlWeight};
+  }
 
-  LossOutput Compute(const at::Tensor& policy_logprob, const std::map<std::string, at::Tensor>& streams) const override {
-    const at::Tensor& advantage = streams.at(stream::kAdvantage);  // [M]
-    const at::Tensor& weight = streams.at(stream::kRlWeight);      // [M]
-    const at::Tensor ratio = at::exp(policy_logprob - streams.at(stream::kSampleLogprob));  // [M]
+  LossOutput Compute(const at::Tensor& policy_logprob,
+                     const std::map<std::string, at::Tensor>& streams) const override {
+    const at::Tensor& advantage = streams.at(stream::kAdvantage);                                            // [M]
+    const at::Tensor& weight = streams.at(stream::kRlWeight);                                                // [M]
+    const at::Tensor ratio = at::exp(policy_logprob - streams.at(stream::kSampleLogprob));                   // [M]
     const at::Tensor objective = at::minimum(ratio * advantage, at::clamp(ratio, low_, high_) * advantage);  // [M]
     LossOutput output;
     output.loss = -(objective * weight).sum();
@@ -40,6 +45,8 @@ class ClippedPolicyGradient : public Loss {
 
 }  // namespace
 
-std::unique_ptr<Loss> MakeClippedPolicyGradient(const LossOptions& options) { return std::make_unique<ClippedPolicyGradient>(options); }
+std::unique_ptr<Loss> MakeClippedPolicyGradient(const LossOptions& options) {
+  return std::make_unique<ClippedPolicyGradient>(options);
+}
 
 }  // namespace grpo

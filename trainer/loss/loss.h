@@ -1,4 +1,5 @@
-// One term of the step's loss: a .cc beside this file and a line in losses.inc. tests/contract/losses_test.cc covers each.
+// One term of the step's loss: a .cc beside this file and a line in losses.inc. tests/contract/losses_test.cc covers
+// each.
 #ifndef GRPO_TRAINER_LOSS_LOSS_H_
 #define GRPO_TRAINER_LOSS_LOSS_H_
 
@@ -19,7 +20,8 @@ struct LossOptions {
 };
 
 struct LossOutput {
-  // Scalar: the sum over the micro-batch's targets of weight times term. Sums over micro-batches and ranks give the step's loss.
+  // Scalar: the sum over the micro-batch's targets of weight times term. Sums over micro-batches and ranks give the
+  // step's loss.
   at::Tensor loss;
   // Scalars that add up the same way; each is a weighted mean once summed.
   std::map<std::string, at::Tensor> sums;
@@ -32,7 +34,8 @@ class Loss {
   // Names of the streams that Compute reads.
   virtual std::vector<std::string> streams() const = 0;
   // policy_logprob [M], requires grad; each stream [M].
-  virtual LossOutput Compute(const at::Tensor& policy_logprob, const std::map<std::string, at::Tensor>& streams) const = 0;
+  virtual LossOutput Compute(const at::Tensor& policy_logprob,
+                             const std::map<std::string, at::Tensor>& streams) const = 0;
 };
 
 struct LossInfo {

@@ -1,7 +1,8 @@
 // The k3 estimate of KL(policy || reference) per token (arXiv:2402.03300 eq. 4; Schulman 2020):
 //   d_t  = ref_logprob_t - policy_logprob_t
 //   loss = sum_t kl_weight_t * (exp(d_t) - d_t - 1)
-// kl_weight holds the coefficient. Departure from TRL 1.13's default: the term is not multiplied by the probability ratio.
+// kl_weight holds the coefficient. Departure from TRL 1.13's default: the term is not multiplied by the probability
+// ratio.
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/expm1.h>
 
@@ -13,9 +14,12 @@ namespace {
 
 class ReferenceKl : public Loss {
  public:
-  std::vector<std::string> streams() const override { return {stream::kRefLogprob, stream::kKlWeight, stream::kRlWeight}; }
+  std::vector<std::string> streams() const override {
+    return {stream::kRefLogprob, stream::kKlWeight, stream::kRlWeight};
+  }
 
-  LossOutput Compute(const at::Tensor& policy_logprob, const std::map<std::string, at::Tensor>& streams) const override {
+  LossOutput Compute(const at::Tensor& policy_logprob,
+                     const std::map<std::string, at::Tensor>& streams) const override {
     const at::Tensor difference = streams.at(stream::kRefLogprob) - policy_logprob;  // [M]
     // expm1 keeps the digits that exp(d) - 1 loses where the policies nearly agree.
     const at::Tensor kl = at::expm1(difference) - difference;  // [M]
@@ -28,6 +32,8 @@ class ReferenceKl : public Loss {
 
 }  // namespace
 
-std::unique_ptr<Loss> MakeReferenceKl(const LossOptions&) { return std::make_unique<ReferenceKl>(); }
+std::unique_ptr<Loss> MakeReferenceKl(const LossOptions&) {
+  return std::make_unique<ReferenceKl>();
+}
 
 }  // namespace grpo

@@ -13,7 +13,8 @@
 
 namespace grpo {
 
-AdamW::AdamW(std::vector<std::pair<std::string, at::Tensor>> parameters, const OptimizerOptions& options) : options_(options) {
+AdamW::AdamW(std::vector<std::pair<std::string, at::Tensor>> parameters, const OptimizerOptions& options)
+    : options_(options) {
   for (auto& [name, parameter] : parameters) {
     names_.push_back(name);
     exp_avg_.push_back(at::zeros_like(parameter));
@@ -40,8 +41,9 @@ void AdamW::Step(double learning_rate) {
   const at::NoGradGuard no_grad;
   ++num_steps_;
   for (at::Tensor& count : step_counts_) count.fill_(static_cast<float>(num_steps_));
-  at::_fused_adamw_(parameters_, Gradients(), exp_avg_, exp_avg_sq_, /*max_exp_avg_sqs=*/{}, step_counts_, learning_rate, options_.beta1,
-                    options_.beta2, options_.weight_decay, options_.eps, /*amsgrad=*/false, /*maximize=*/false);
+  at::_fused_adamw_(parameters_, Gradients(), exp_avg_, exp_avg_sq_, /*max_exp_avg_sqs=*/{}, step_counts_,
+                    learning_rate, options_.beta1, options_.beta2, options_.weight_decay, options_.eps,
+                    /*amsgrad=*/false, /*maximize=*/false);
 }
 
 std::vector<std::pair<std::string, at::Tensor>> AdamW::State() const {
@@ -67,7 +69,8 @@ absl::Status AdamW::SetState(const std::map<std::string, at::Tensor>& state, int
 
 double LearningRateAt(const OptimizerOptions& options, int64_t step, int64_t num_steps) {
   double factor = 1;
-  if (options.warmup_steps > 0) factor = std::min(1.0, static_cast<double>(step + 1) / static_cast<double>(options.warmup_steps));
+  if (options.warmup_steps > 0)
+    factor = std::min(1.0, static_cast<double>(step + 1) / static_cast<double>(options.warmup_steps));
   const double done_frac = static_cast<double>(step) / static_cast<double>(std::max<int64_t>(num_steps, 1));
   if (options.schedule == "linear" && done_frac >= options.decay_start_frac) {
     factor *= std::max(options.final_learning_rate_frac, (1 - done_frac) / (1 - options.decay_start_frac));

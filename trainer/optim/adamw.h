@@ -43,7 +43,8 @@ class AdamW {
   int64_t num_steps_ = 0;
 };
 
-// Learning rate of step `step` (from 0) of a stage of num_steps: linear warm-up, then constant or linear to the stage's end.
+// Learning rate of step `step` (from 0) of a stage of num_steps: linear warm-up, then constant or linear to the stage's
+// end.
 double LearningRateAt(const OptimizerOptions& options, int64_t step, int64_t num_steps);
 
 }  // namespace grpo

@@ -12,7 +12,9 @@
 namespace grpo {
 namespace {
 
-at::Tensor Leaf(std::vector<float> values) { return at::tensor(values).requires_grad_(true); }
+at::Tensor Leaf(std::vector<float> values) {
+  return at::tensor(values).requires_grad_(true);
+}
 
 // The formula of arXiv:1711.05101 algorithm 2, for one number.
 struct NaiveAdamW {
@@ -67,7 +69,8 @@ TEST(AdamWTest, GoesOnFromSavedStateBitForBit) {
 TEST(AdamWTest, RefusesStateThatDoesNotFit) {
   AdamW optimizer({{"w", Leaf({1.0f})}}, {});
   EXPECT_STATUS(optimizer.SetState({}, 1), absl::StatusCode::kInvalidArgument, "w.exp_avg");
-  EXPECT_STATUS(optimizer.SetState({{"w.exp_avg", at::tensor({1.0f, 2.0f})}}, 1), absl::StatusCode::kInvalidArgument, "w.exp_avg");
+  EXPECT_STATUS(optimizer.SetState({{"w.exp_avg", at::tensor({1.0f, 2.0f})}}, 1), absl::StatusCode::kInvalidArgument,
+                "w.exp_avg");
 }
 
 TEST(LearningRateTest, WarmsUpLinearlyThenStays) {
@@ -79,7 +82,8 @@ TEST(LearningRateTest, WarmsUpLinearlyThenStays) {
 
 // The prototype's schedule: flat to 60 %, then linear, never below 5 %.
 TEST(LearningRateTest, FallsLinearlyToItsFloor) {
-  const OptimizerOptions options{.learning_rate = 2.0, .schedule = "linear", .decay_start_frac = 0.6, .final_learning_rate_frac = 0.05};
+  const OptimizerOptions options{
+      .learning_rate = 2.0, .schedule = "linear", .decay_start_frac = 0.6, .final_learning_rate_frac = 0.05};
   EXPECT_DOUBLE_EQ(LearningRateAt(options, 59, 100), 2.0);
   EXPECT_NEAR(LearningRateAt(options, 80, 100), 2.0 * 0.5, 1e-12);
   EXPECT_NEAR(LearningRateAt(options, 99, 100), 2.0 * 0.05, 1e-12);

@@ -17,22 +17,25 @@ constexpr absl::Duration kCollectPoll = absl::Milliseconds(200);
 // An endless source is checked by this many problems.
 constexpr int64_t kEndlessSourceSample = 1000;
 
-absl::Status CheckPrompt(const v1::Prompt& prompt, const Policy& policy, int64_t max_new_tokens, int64_t context_tokens) {
+absl::Status CheckPrompt(const v1::Prompt& prompt, const Policy& policy, int64_t max_new_tokens,
+                         int64_t context_tokens) {
   absl::StatusOr<std::vector<uint32_t>> ids = policy.tokenizer->Encode(prompt.text());
-  if (!ids.ok()) return Annotate(ids.status(), absl::StrCat("problem ", prompt.id(), " cannot be tokenized for policy ", policy.id));
+  if (!ids.ok())
+    return Annotate(ids.status(), absl::StrCat("problem ", prompt.id(), " cannot be tokenized for policy ", policy.id));
   const int64_t num_tokens = static_cast<int64_t>(ids->size());
   if (num_tokens > 0 && num_tokens + max_new_tokens <= context_tokens) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat("the prompt of problem ", prompt.id(), " has ", num_tokens, " tokens; with max_new_tokens ", max_new_tokens,
-                                                 " it must be between 1 and ", context_tokens,
-                                                 " together, the context of policy ", policy.id,
-                                                 ": shorten the prompt, lower sampling.max_new_tokens or raise rollout_worker.context_tokens"));
+  return absl::InvalidArgumentError(absl::StrCat(
+      "the prompt of problem ", prompt.id(), " has ", num_tokens, " tokens; with max_new_tokens ", max_new_tokens,
+      " it must be between 1 and ", context_tokens, " together, the context of policy ", policy.id,
+      ": shorten the prompt, lower sampling.max_new_tokens or raise rollout_worker.context_tokens"));
 }
 
 }  // namespace
 
 absl::Status PublishPolicy(RunContext& context, const Policy& policy) {
   ASSIGN_OR_RETURN(WeightSet weights, policy.Pack());
-  context.coordinator->Publish(std::make_shared<PublishedWeights>(PublishedWeights{std::move(weights.manifest), std::move(weights.payload)}));
+  context.coordinator->Publish(
+      std::make_shared<PublishedWeights>(PublishedWeights{std::move(weights.manifest), std::move(weights.payload)}));
   context.board->Update([&](v1::RunStatus& status) { *status.mutable_policy() = policy.ref(); });
   return absl::OkStatus();
 }
@@ -50,8 +53,8 @@ v1::Lease MakeLease(const GroupTemplate& group, uint64_t run_seed, int64_t group
   return lease;
 }
 
-absl::StatusOr<std::vector<ScoredGroup>> CollectGroups(RunContext& context, const std::string& stage, int64_t first, int64_t count,
-                                                       const std::function<absl::Status()>& poll) {
+absl::StatusOr<std::vector<ScoredGroup>> CollectGroups(RunContext& context, const std::string& stage, int64_t first,
+                                                       int64_t count, const std::function<absl::Status()>& poll) {
   context.board->SetPhase("wait_rollouts");
   while (true) {
     absl::StatusOr<std::vector<ScoredGroup>> groups = context.coordinator->Collect(stage, first, count, kCollectPoll);
@@ -60,9 +63,10 @@ absl::StatusOr<std::vector<ScoredGroup>> CollectGroups(RunContext& context, cons
   }
 }
 
-absl::Status CheckProblems(const RunContext& context, const DataSource& source, const std::string& rewards, const Policy& policy,
-                           const SamplingOptions& sampling) {
-  ASSIGN_OR_RETURN(const std::unique_ptr<RewardProfile> profile, RewardProfile::Make(rewards, context.config.rewards.at(rewards)));
+absl::Status CheckProblems(const RunContext& context, const DataSource& source, const std::string& rewards,
+                           const Policy& policy, const SamplingOptions& sampling) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<RewardProfile> profile,
+                   RewardProfile::Make(rewards, context.config.rewards.at(rewards)));
   const int64_t configured = context.config.rollout_worker.context_tokens;
   const int64_t max_positions = policy.model->config().max_positions;
   const int64_t context_tokens = configured > 0 ? std::min(configured, max_positions) : max_positions;
@@ -78,15 +82,19 @@ absl::Status CheckProblems(const RunContext& context, const DataSource& source, 
   }
   if (num_unreadable == 0) return absl::OkStatus();
   if (num_unreadable == num_problems) {
-    return Annotate(first_unreadable, absl::StrCat("the rules of rewards.", rewards, " can read none of the ", num_problems, " reference answers; the first"));
+    return Annotate(first_unreadable, absl::StrCat("the rules of rewards.", rewards, " can read none of the ",
+                                                   num_problems, " reference answers; the first"));
   }
-  spdlog::error("{} OF {} REFERENCE ANSWERS CANNOT BE READ by the rules of rewards.{}; completions for them are left out of the loss. The first: {}",
-                num_unreadable, num_problems, rewards, std::string(first_unreadable.message()));
+  spdlog::error(
+      "{} OF {} REFERENCE ANSWERS CANNOT BE READ by the rules of rewards.{}; completions for them are left out of the "
+      "loss. The first: {}",
+      num_unreadable, num_problems, rewards, std::string(first_unreadable.message()));
   return absl::OkStatus();
 }
 
 absl::StatusOr<v1::RewardProfileRef> ProfileRef(const RunConfig& config, const std::string& rewards) {
-  ASSIGN_OR_RETURN(const std::unique_ptr<RewardProfile> profile, RewardProfile::Make(rewards, config.rewards.at(rewards)));
+  ASSIGN_OR_RETURN(const std::unique_ptr<RewardProfile> profile,
+                   RewardProfile::Make(rewards, config.rewards.at(rewards)));
   return profile->ref();
 }
 

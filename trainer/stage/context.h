@@ -1,4 +1,5 @@
-// What every stage works with, and what train and evaluate stages do alike: publish weights, offer groups, collect them.
+// What every stage works with, and what train and evaluate stages do alike: publish weights, offer groups, collect
+// them.
 #ifndef GRPO_TRAINER_STAGE_CONTEXT_H_
 #define GRPO_TRAINER_STAGE_CONTEXT_H_
 
@@ -34,7 +35,8 @@ struct RunContext {
   std::function<absl::StatusOr<v1::CheckpointStatus>(const StageCursor&)> save;
 };
 
-// Runs one stage from `start` to its end and returns its report for summary.json (without name, type and seconds). Aborted when a stop was requested.
+// Runs one stage from `start` to its end and returns its report for summary.json (without name, type and seconds).
+// Aborted when a stop was requested.
 absl::StatusOr<nlohmann::json> RunTrainStage(RunContext& context, const StageOptions& stage, StageCursor start);
 absl::StatusOr<nlohmann::json> RunEvaluateStage(RunContext& context, const StageOptions& stage);
 
@@ -53,14 +55,14 @@ struct GroupTemplate {
 v1::Lease MakeLease(const GroupTemplate& group, uint64_t run_seed, int64_t group_index, v1::Prompt prompt);
 
 // Collects groups first .. first+count-1; `poll` is called every now and then, and its error ends the wait.
-absl::StatusOr<std::vector<ScoredGroup>> CollectGroups(RunContext& context, const std::string& stage, int64_t first, int64_t count,
-                                                       const std::function<absl::Status()>& poll);
+absl::StatusOr<std::vector<ScoredGroup>> CollectGroups(RunContext& context, const std::string& stage, int64_t first,
+                                                       int64_t count, const std::function<absl::Status()>& poll);
 
-// Before step 0 (DESIGN.md law 1): every problem's prompt fits the context and can be tokenized (InvalidArgument otherwise, naming the
-// problem), and the rules can read its reference answer: those that cannot are counted in a loud line, and when none can it is an error.
-// Endless sources are checked by their first thousand problems.
-absl::Status CheckProblems(const RunContext& context, const DataSource& source, const std::string& rewards, const Policy& policy,
-                           const SamplingOptions& sampling);
+// Before step 0 (DESIGN.md law 1): every problem's prompt fits the context and can be tokenized (InvalidArgument
+// otherwise, naming the problem), and the rules can read its reference answer: those that cannot are counted in a loud
+// line, and when none can it is an error. Endless sources are checked by their first thousand problems.
+absl::Status CheckProblems(const RunContext& context, const DataSource& source, const std::string& rewards,
+                           const Policy& policy, const SamplingOptions& sampling);
 
 absl::StatusOr<v1::RewardProfileRef> ProfileRef(const RunConfig& config, const std::string& rewards);
 v1::SamplingParams ToProto(const SamplingOptions& sampling, int64_t num_completions);

@@ -27,7 +27,9 @@ const v1::RuleScore* FindRule(const v1::Score& score, const std::string& name) {
 }
 
 // Bytes as JSON text: what is not UTF-8 becomes U+FFFD.
-std::string JsonLine(const json& value) { return value.dump(-1, ' ', false, json::error_handler_t::replace) + "\n"; }
+std::string JsonLine(const json& value) {
+  return value.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
+}
 
 class EvaluateStage {
  public:
@@ -40,10 +42,12 @@ class EvaluateStage {
       // Sampled and greedy groups are counted apart, so a batch holds one kind.
       const int64_t end = first < num_sampled_ ? num_sampled_ : num_groups_;
       const int64_t count = std::min(kCollectGroups, end - first);
-      ASSIGN_OR_RETURN(const std::vector<ScoredGroup> groups, CollectGroups(context_, stage_.name, first, count, [&] { return Poll(); }));
+      ASSIGN_OR_RETURN(const std::vector<ScoredGroup> groups,
+                       CollectGroups(context_, stage_.name, first, count, [&] { return Poll(); }));
       for (const ScoredGroup& group : groups) Count(group);
       first += count;
-      context_.board->Update([&](v1::RunStatus& status) { status.mutable_stages(status.stage_index())->set_step(first); });
+      context_.board->Update(
+          [&](v1::RunStatus& status) { status.mutable_stages(status.stage_index())->set_step(first); });
     }
     return Finish();
   }
@@ -54,7 +58,8 @@ class EvaluateStage {
     ASSIGN_OR_RETURN(policy_, context_.policies->Get(options_.policy));
     ASSIGN_OR_RETURN(data_, MakeDataSource(context_.config.data.at(options_.data), /*base_folder=*/""));
     if (data_->size() < 0 && options_.problems == 0) {
-      return absl::InvalidArgumentError(absl::StrCat("stage ", stage_.name, ": data.", options_.data, " is endless; say how many `problems` to take"));
+      return absl::InvalidArgumentError(absl::StrCat("stage ", stage_.name, ": data.", options_.data,
+                                                     " is endless; say how many `problems` to take"));
     }
     RETURN_IF_ERROR(CheckProblems(context_, *data_, options_.rewards, *policy_, options_.sampling));
     const int64_t available = data_->size() < 0 ? options_.problems : data_->size();
@@ -64,7 +69,8 @@ class EvaluateStage {
   }
 
   absl::Status Offer() {
-    GroupTemplate group{.stage = stage_.name, .kind = v1::LEASE_KIND_EVALUATE, .policy = policy_->ref(), .reward = {}, .sampling = {}};
+    GroupTemplate group{
+        .stage = stage_.name, .kind = v1::LEASE_KIND_EVALUATE, .policy = policy_->ref(), .reward = {}, .sampling = {}};
     ASSIGN_OR_RETURN(group.reward, ProfileRef(context_.config, options_.rewards));
     std::vector<v1::Lease> leases;
     for (int64_t i = 0; i < num_groups_; ++i) {
@@ -73,7 +79,8 @@ class EvaluateStage {
       if (greedy) group.sampling.set_temperature(0);
       leases.push_back(MakeLease(group, context_.config.run.seed, i, data_->At(greedy ? i - num_sampled_ : i).prompt));
     }
-    context_.board->Update([&](v1::RunStatus& status) { status.mutable_stages(status.stage_index())->set_num_steps(num_groups_); });
+    context_.board->Update(
+        [&](v1::RunStatus& status) { status.mutable_stages(status.stage_index())->set_num_steps(num_groups_); });
     return context_.coordinator->Offer(leases);
   }
 
@@ -132,7 +139,8 @@ class EvaluateStage {
       if (name.rfind("rewards/", 0) == 0 || name.rfind("outcomes/", 0) == 0 || name == "reward") metrics[name] = value;
     }
     if (num_groups_ > num_sampled_) {
-      metrics["greedy_accuracy"] = static_cast<double>(greedy_solved_) / static_cast<double>(num_groups_ - num_sampled_);
+      metrics["greedy_accuracy"] =
+          static_cast<double>(greedy_solved_) / static_cast<double>(num_groups_ - num_sampled_);
       metrics["num_greedy_problems"] = static_cast<double>(num_groups_ - num_sampled_);
     }
     const std::string folder = absl::StrCat(context_.run_dir, "/completions");
@@ -140,7 +148,8 @@ class EvaluateStage {
     RETURN_IF_ERROR(WriteFileAtomically(absl::StrCat(folder, "/", stage_.name, ".jsonl"), completions_));
     context_.metrics->Append(stage_.name, num_groups_, metrics);
     context_.board->Update([&](v1::RunStatus& status) {
-      for (const auto& [name, value] : metrics) (*status.mutable_stages(status.stage_index())->mutable_metrics())[name] = value;
+      for (const auto& [name, value] : metrics)
+        (*status.mutable_stages(status.stage_index())->mutable_metrics())[name] = value;
     });
     return json{{"policy", policy_->id}, {"policy_number", policy_->number}, {"metrics", metrics}};
   }
@@ -161,6 +170,8 @@ class EvaluateStage {
 
 }  // namespace
 
-absl::StatusOr<json> RunEvaluateStage(RunContext& context, const StageOptions& stage) { return EvaluateStage(context, stage).Run(); }
+absl::StatusOr<json> RunEvaluateStage(RunContext& context, const StageOptions& stage) {
+  return EvaluateStage(context, stage).Run();
+}
 
 }  // namespace grpo

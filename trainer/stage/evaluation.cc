@@ -22,7 +22,8 @@ bool MajoritySolved(const std::vector<ProblemSamples::Sample>& samples) {
 }
 
 int64_t NumSolved(const ProblemSamples& problem) {
-  return std::count_if(problem.samples.begin(), problem.samples.end(), [](const auto& sample) { return sample.solved; });
+  return std::count_if(problem.samples.begin(), problem.samples.end(),
+                       [](const auto& sample) { return sample.solved; });
 }
 
 }  // namespace
@@ -30,7 +31,8 @@ int64_t NumSolved(const ProblemSamples& problem) {
 double PassAtK(int64_t num_samples, int64_t num_solved, int64_t k) {
   if (num_samples - num_solved < k) return 1;
   double all_wrong = 1;
-  for (int64_t i = num_samples - num_solved + 1; i <= num_samples; ++i) all_wrong *= 1 - static_cast<double>(k) / static_cast<double>(i);
+  for (int64_t i = num_samples - num_solved + 1; i <= num_samples; ++i)
+    all_wrong *= 1 - static_cast<double>(k) / static_cast<double>(i);
   return 1 - all_wrong;
 }
 

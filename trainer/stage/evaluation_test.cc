@@ -7,7 +7,9 @@
 namespace grpo {
 namespace {
 
-ProblemSamples Samples(std::vector<ProblemSamples::Sample> samples) { return {.samples = std::move(samples)}; }
+ProblemSamples Samples(std::vector<ProblemSamples::Sample> samples) {
+  return {.samples = std::move(samples)};
+}
 
 // Hand-worked: 1 - C(n-c, k) / C(n, k).
 TEST(PassAtKTest, MatchesTheCombinatorialDefinition) {
@@ -19,7 +21,8 @@ TEST(PassAtKTest, MatchesTheCombinatorialDefinition) {
 }
 
 TEST(AccuracyMetricsTest, AveragesOverProblems) {
-  const auto metrics = AccuracyMetrics({Samples({{true, "1"}, {true, "1"}}), Samples({{false, "2"}, {true, "3"}}), Samples({{false, ""}, {false, ""}})});
+  const auto metrics = AccuracyMetrics(
+      {Samples({{true, "1"}, {true, "1"}}), Samples({{false, "2"}, {true, "3"}}), Samples({{false, ""}, {false, ""}})});
   EXPECT_DOUBLE_EQ(metrics.at("pass_at_1"), 0.5);
   EXPECT_DOUBLE_EQ(metrics.at("pass_at_2"), 2.0 / 3.0);
   // Problem means 1, 0.5, 0: deviation 0.5, standard error 0.5 / sqrt(3).
@@ -43,7 +46,9 @@ TEST(AccuracyMetricsTest, TheMajorityVoteIgnoresEmptyAnswersAndBreaksTiesByOrder
   EXPECT_DOUBLE_EQ(AccuracyMetrics({Samples({{false, ""}, {false, ""}})}).at("maj_at_2"), 0);
 }
 
-TEST(AccuracyMetricsTest, NothingIsSaidOfNoProblems) { EXPECT_TRUE(AccuracyMetrics({}).empty()); }
+TEST(AccuracyMetricsTest, NothingIsSaidOfNoProblems) {
+  EXPECT_TRUE(AccuracyMetrics({}).empty());
+}
 
 }  // namespace
 }  // namespace grpo

@@ -12,7 +12,8 @@ namespace {
 // Synchronous: a step's groups are sampled from the weights that the step will change, and nothing is sampled ahead.
 class GroupSource : public StepSource {
  public:
-  GroupSource(RunContext& context, const Policy& policy, GroupTemplate group, std::unique_ptr<DataSource> data, int64_t prompts_per_step, int64_t data_position)
+  GroupSource(RunContext& context, const Policy& policy, GroupTemplate group, std::unique_ptr<DataSource> data,
+              int64_t prompts_per_step, int64_t data_position)
       : context_(context),
         policy_(policy),
         group_(std::move(group)),
@@ -21,7 +22,9 @@ class GroupSource : public StepSource {
         prompts_per_step_(prompts_per_step),
         data_position_(data_position) {}
 
-  static uint64_t DataSeed(uint64_t run_seed, const std::string& stage) { return CombineSeeds(run_seed, HashName("data of " + stage)); }
+  static uint64_t DataSeed(uint64_t run_seed, const std::string& stage) {
+    return CombineSeeds(run_seed, HashName("data of " + stage));
+  }
 
   absl::StatusOr<StepInput> Next(int64_t step, const std::function<absl::Status()>& poll) override {
     context_.board->SetPhase("publish");
@@ -54,8 +57,13 @@ class GroupSource : public StepSource {
 // Rows filled with documents, each followed by the end-of-sequence token; the end of the last one is cut off.
 class RowSource : public StepSource {
  public:
-  RowSource(const Policy& policy, std::unique_ptr<DataSource> data, uint64_t seed, CorpusPlan plan, int64_t data_position)
-      : policy_(policy), data_(std::move(data)), reader_(data_.get(), seed), plan_(plan), data_position_(data_position) {}
+  RowSource(const Policy& policy, std::unique_ptr<DataSource> data, uint64_t seed, CorpusPlan plan,
+            int64_t data_position)
+      : policy_(policy),
+        data_(std::move(data)),
+        reader_(data_.get(), seed),
+        plan_(plan),
+        data_position_(data_position) {}
 
   absl::StatusOr<StepInput> Next(int64_t step, const std::function<absl::Status()>& poll) override {
     StepInput input;
@@ -86,14 +94,18 @@ class RowSource : public StepSource {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<StepSource>> MakeStepSource(RunContext& context, const StageOptions& stage, const TrainStageOptions& options,
-                                                           const Algorithm& algorithm, const Policy& policy, int64_t data_position) {
-  ASSIGN_OR_RETURN(std::unique_ptr<DataSource> data, MakeDataSource(context.config.data.at(options.data), /*base_folder=*/""));
+absl::StatusOr<std::unique_ptr<StepSource>> MakeStepSource(RunContext& context, const StageOptions& stage,
+                                                           const TrainStageOptions& options, const Algorithm& algorithm,
+                                                           const Policy& policy, int64_t data_position) {
+  ASSIGN_OR_RETURN(std::unique_ptr<DataSource> data,
+                   MakeDataSource(context.config.data.at(options.data), /*base_folder=*/""));
   if (const auto corpus = algorithm.corpus()) {
     if (data->size() != 0 && data->At(0).document.empty()) {
-      return absl::InvalidArgumentError(absl::StrCat("data.", options.data, " holds problems, and algorithm ", options.algorithm, " reads documents"));
+      return absl::InvalidArgumentError(absl::StrCat("data.", options.data, " holds problems, and algorithm ",
+                                                     options.algorithm, " reads documents"));
     }
-    return std::make_unique<RowSource>(policy, std::move(data), GroupSource::DataSeed(context.config.run.seed, stage.name), *corpus, data_position);
+    return std::make_unique<RowSource>(
+        policy, std::move(data), GroupSource::DataSeed(context.config.run.seed, stage.name), *corpus, data_position);
   }
   const RolloutPlan plan = *algorithm.rollouts();
   RETURN_IF_ERROR(CheckProblems(context, *data, plan.rewards, policy, plan.sampling));
@@ -103,7 +115,8 @@ absl::StatusOr<std::unique_ptr<StepSource>> MakeStepSource(RunContext& context, 
                       .reward = {},
                       .sampling = ToProto(plan.sampling, plan.group_size)};
   ASSIGN_OR_RETURN(group.reward, ProfileRef(context.config, plan.rewards));
-  return std::make_unique<GroupSource>(context, policy, std::move(group), std::move(data), plan.prompts_per_step, data_position);
+  return std::make_unique<GroupSource>(context, policy, std::move(group), std::move(data), plan.prompts_per_step,
+                                       data_position);
 }
 
 }  // namespace grpo

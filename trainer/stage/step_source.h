@@ -22,8 +22,9 @@ class StepSource {
 };
 
 // The source that the algorithm's plan asks for, at `data_position`. Checks problems as CheckProblems does.
-absl::StatusOr<std::unique_ptr<StepSource>> MakeStepSource(RunContext& context, const StageOptions& stage, const TrainStageOptions& options,
-                                                           const Algorithm& algorithm, const Policy& policy, int64_t data_position);
+absl::StatusOr<std::unique_ptr<StepSource>> MakeStepSource(RunContext& context, const StageOptions& stage,
+                                                           const TrainStageOptions& options, const Algorithm& algorithm,
+                                                           const Policy& policy, int64_t data_position);
 
 }  // namespace grpo
 

@@ -20,7 +20,11 @@ using nlohmann::json;
 class TrainStage {
  public:
   TrainStage(RunContext& context, const StageOptions& stage, StageCursor start)
-      : context_(context), stage_(stage), cursor_(std::move(start)), start_time_(Clock::Real().Now()), seconds_before_(cursor_.seconds) {}
+      : context_(context),
+        stage_(stage),
+        cursor_(std::move(start)),
+        start_time_(Clock::Real().Now()),
+        seconds_before_(cursor_.seconds) {}
 
   absl::StatusOr<json> Run() {
     RETURN_IF_ERROR(Prepare());
@@ -50,8 +54,8 @@ class TrainStage {
     const Loop::Options loop_options{.micro_batch_tokens = context_.config.trainer.micro_batch_tokens,
                                      .temperature = algorithm_->temperature(),
                                      .max_grad_norm = options_.optimizer.max_grad_norm};
-    loop_ = std::make_unique<Loop>(policy_->model.get(), reference == nullptr ? nullptr : reference->model.get(), std::move(losses),
-                                   optimizer_.get(), context_.collectives, loop_options);
+    loop_ = std::make_unique<Loop>(policy_->model.get(), reference == nullptr ? nullptr : reference->model.get(),
+                                   std::move(losses), optimizer_.get(), context_.collectives, loop_options);
     ASSIGN_OR_RETURN(source_, MakeStepSource(context_, stage_, options_, *algorithm_, *policy_, cursor_.data_position));
     context_.board->Update([&](v1::RunStatus& status) { *status.mutable_policy() = policy_->ref(); });
     return absl::OkStatus();
@@ -92,8 +96,8 @@ class TrainStage {
       largest_logprob_difference_ = std::max(largest_logprob_difference_, difference->second);
     }
     if (metrics_["skipped_updates"] > 0) {
-      spdlog::error("stage {} step {}: loss or gradient is not finite; {} update(s) skipped, the weights are as before", stage_.name, cursor_.step,
-                    metrics_["skipped_updates"]);
+      spdlog::error("stage {} step {}: loss or gradient is not finite; {} update(s) skipped, the weights are as before",
+                    stage_.name, cursor_.step, metrics_["skipped_updates"]);
     }
     context_.metrics->Append(stage_.name, cursor_.step, metrics_);
     context_.board->Update([&](v1::RunStatus& status) {
@@ -104,7 +108,8 @@ class TrainStage {
       *status.mutable_policy() = policy_->ref();
       const int64_t steps_here = cursor_.step - start_step_;
       if (steps_here >= 2) {
-        status.set_stage_remaining_seconds((Seconds() - seconds_before_) / static_cast<double>(steps_here) * static_cast<double>(options_.steps - cursor_.step));
+        status.set_stage_remaining_seconds((Seconds() - seconds_before_) / static_cast<double>(steps_here) *
+                                           static_cast<double>(options_.steps - cursor_.step));
       }
     });
   }
@@ -120,7 +125,9 @@ class TrainStage {
   // A save that was not asked for by name: the run goes on, the checkpoint before it stays.
   void SaveOrWarn() {
     const absl::Status status = Save().status();
-    if (!status.ok()) spdlog::error("NO CHECKPOINT AT STEP {} of {}: {}; the one before stays, the run goes on", cursor_.step, stage_.name, status.ToString());
+    if (!status.ok())
+      spdlog::error("NO CHECKPOINT AT STEP {} of {}: {}; the one before stays, the run goes on", cursor_.step,
+                    stage_.name, status.ToString());
   }
 
   absl::StatusOr<json> Finish() {
@@ -129,7 +136,8 @@ class TrainStage {
     if (algorithm_->rollouts()) metrics_["logprob_abs_diff_max"] = largest_logprob_difference_;
     report["metrics"] = metrics_;
     if (!options_.export_to.empty()) {
-      const std::string folder = absl::StrCat(context_.run_dir, "/", context_.config.artifacts.at(options_.export_to).path);
+      const std::string folder =
+          absl::StrCat(context_.run_dir, "/", context_.config.artifacts.at(options_.export_to).path);
       ASSIGN_OR_RETURN(const WeightSet weights, policy_->Pack());
       RETURN_IF_ERROR(ExportFolder(weights, folder));
       report["exported_to"] = folder;
