@@ -142,11 +142,11 @@ void ProgressPrinter::ShowStateChange(const v1::RunStatus& status) {
 }
 
 void ProgressPrinter::Show(const v1::RunStatus& status) {
-  ShowStateChange(status);
   for (; num_done_ < status.stages_size() && status.stages(num_done_).state() == v1::STAGE_STATE_DONE; ++num_done_) {
     live_line_.clear();
     Line(StageLine(status, num_done_, style_));
   }
+  ShowStateChange(status);
   if (num_done_ >= status.stages_size() || status.stages(num_done_).state() != v1::STAGE_STATE_RUNNING) return;
   if (style_.live) {
     live_line_ = StageLine(status, num_done_, style_);

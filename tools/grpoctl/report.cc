@@ -99,17 +99,20 @@ std::string StageSeconds(const std::vector<StageSummary>& stages) {
   return FormatTable(rows);
 }
 
-std::string Places(const std::string& run_dir) {
+std::string Places(const std::string& run_dir, const std::vector<std::string>& artifacts) {
   constexpr std::pair<const char*, const char*> kPlaces[] = {
       {"summary.json", "each stage's figures"},           {"metrics.jsonl", "one line a step"},
       {"completions", "what was sampled in evaluations"}, {"checkpoints", "state to resume from"},
-      {"config.yaml", "the resolved configuration"},      {"logs", "what each process said"}};
+      {"config.yaml", "the resolved configuration"},      {"logs", "what each process said"},
+  };
   std::vector<std::vector<std::string>> rows;
-  for (const auto& [name, what] : kPlaces) {
+  const auto add = [&](const std::string& name, const char* what) {
+    const std::string path = absl::StrCat(run_dir, "/", name);
     std::error_code error;
-    if (std::filesystem::exists(absl::StrCat(run_dir, "/", name), error))
-      rows.push_back({absl::StrCat(run_dir, "/", name), what});
-  }
+    if (std::filesystem::exists(path, error)) rows.push_back({path, what});
+  };
+  for (const std::string& artifact : artifacts) add(artifact, "a policy as a Hugging Face folder");
+  for (const auto& [name, what] : kPlaces) add(name, what);
   return FormatTable(rows);
 }
 
@@ -168,7 +171,7 @@ std::string SampleCompletions(const std::string& run_dir, const std::string& sta
   return text;
 }
 
-absl::StatusOr<std::string> RunReport(const std::string& run_dir) {
+absl::StatusOr<std::string> RunReport(const std::string& run_dir, const std::vector<std::string>& artifacts) {
   ASSIGN_OR_RETURN(const std::string content, ReadFile(run_dir + "/summary.json", /*max_bytes=*/64 << 20));
   ASSIGN_OR_RETURN(const std::vector<StageSummary> stages, ParseSummary(content));
   std::string report = EvaluationTable(stages);
@@ -177,7 +180,7 @@ absl::StatusOr<std::string> RunReport(const std::string& run_dir) {
     const std::string samples = SampleCompletions(run_dir, stage->name, kSamplesPerPolicy);
     if (!samples.empty()) absl::StrAppend(&report, "\nCompletions of ", Heading(*stage, evaluations), ":\n", samples);
   }
-  absl::StrAppend(&report, report.empty() ? "" : "\n", StageSeconds(stages), "\n", Places(run_dir));
+  absl::StrAppend(&report, report.empty() ? "" : "\n", StageSeconds(stages), "\n", Places(run_dir, artifacts));
   return report;
 }
 

@@ -28,8 +28,9 @@ std::string EvaluationTable(const std::vector<StageSummary>& stages);
 // The first completions of completions/<stage>.jsonl, of different prompts, made printable; empty when there are none.
 std::string SampleCompletions(const std::string& run_dir, const std::string& stage, int num_samples);
 
-// All of it. NotFound or DataLoss when summary.json is missing or broken.
-absl::StatusOr<std::string> RunReport(const std::string& run_dir);
+// All of it. `artifacts` are what the run exports, relative to its folder. NotFound or DataLoss when summary.json is
+// missing or broken.
+absl::StatusOr<std::string> RunReport(const std::string& run_dir, const std::vector<std::string>& artifacts);
 
 }  // namespace grpo
 

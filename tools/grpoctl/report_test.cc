@@ -50,12 +50,15 @@ TEST(EvaluationTableTest, NamesTheStageWhereAPolicyWasMeasuredTwice) {
   EXPECT_THAT(EvaluationTable(stages), HasSubstr("evaluate_rl"));
 }
 
-TEST(EvaluationTableTest, IsEmptyWithoutEvaluations) { EXPECT_EQ(EvaluationTable({StageSummary()}), ""); }
+TEST(EvaluationTableTest, IsEmptyWithoutEvaluations) {
+  EXPECT_EQ(EvaluationTable({StageSummary()}), "");
+}
 
 class RunReportTest : public ::testing::Test {
  protected:
   void SetUp() override {
     ASSERT_OK(MakeFolders(dir_ + "/completions"));
+    ASSERT_OK(MakeFolders(dir_ + "/models/rl"));
     ASSERT_OK(WriteFileAtomically(dir_ + "/summary.json", kSummary));
     ASSERT_OK(WriteFileAtomically(
         dir_ + "/completions/evaluate_rl.jsonl",
@@ -76,17 +79,19 @@ TEST_F(RunReportTest, SamplesDifferentPromptsAndEscapesThem) {
 }
 
 TEST_F(RunReportTest, TellsTableSamplesSecondsAndPlaces) {
-  ASSERT_OK_AND_ASSIGN(const std::string report, RunReport(dir_));
+  ASSERT_OK_AND_ASSIGN(const std::string report, RunReport(dir_, {"models/rl", "models/none"}));
   EXPECT_THAT(report, HasSubstr("93.7 %"));
   EXPECT_THAT(report, HasSubstr("Completions of r1_zero:\n"));
   EXPECT_THAT(report, Not(HasSubstr("Completions of base")));
   EXPECT_THAT(report, HasSubstr("140.2"));  // 133.25 + 3 + 4 seconds, a tie rounded to even
   EXPECT_THAT(report, HasSubstr(dir_ + "/summary.json"));
   EXPECT_THAT(report, Not(HasSubstr(dir_ + "/metrics.jsonl")));
+  EXPECT_THAT(report, HasSubstr(dir_ + "/models/rl"));
+  EXPECT_THAT(report, Not(HasSubstr("models/none")));
 }
 
 TEST_F(RunReportTest, SaysWhichFileIsMissing) {
-  EXPECT_STATUS(RunReport(dir_ + "/nowhere"), absl::StatusCode::kNotFound, "nowhere/summary.json");
+  EXPECT_STATUS(RunReport(dir_ + "/nowhere", {}), absl::StatusCode::kNotFound, "nowhere/summary.json");
 }
 
 }  // namespace

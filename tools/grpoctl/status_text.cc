@@ -28,7 +28,6 @@ std::string Seconds(int64_t milliseconds) {
   return absl::StrFormat("%.1f s", static_cast<double>(milliseconds) / 1000);
 }
 
-// Without a heading row: FormatTable would align its first row as one.
 std::string Overview(const v1::RunStatus& status) {
   Rows rows = {{"run", Printable(status.run_name()) + " (" + Printable(status.run_id()) + ")"}};
   rows.push_back(
@@ -50,7 +49,9 @@ std::string Overview(const v1::RunStatus& status) {
                                                   Printable(checkpoint.stage()), checkpoint.step(), age)});
   }
   rows.push_back({"run folder", Printable(status.run_dir())});
-  return FormatTable(rows);
+  std::string text;
+  for (const auto& row : rows) absl::StrAppendFormat(&text, "%-14s %s\n", row[0], row[1]);
+  return text;
 }
 
 std::string Stages(const v1::RunStatus& status) {

@@ -5,6 +5,7 @@
 #include <iostream>
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "common/exit_codes.h"
@@ -95,8 +96,10 @@ absl::StatusOr<Prepared> Prepare(const RunFlags& flags) {
   return Prepared{.folder = std::move(folder), .config = *std::move(given), .resume = false, .finished = false};
 }
 
-int ShowReport(const std::string& run_dir) {
-  const absl::StatusOr<std::string> report = RunReport(run_dir);
+int ShowReport(const std::string& run_dir, const RunConfig& config) {
+  std::vector<std::string> artifacts;
+  for (const auto& [name, artifact] : config.artifacts) artifacts.push_back(artifact.path);
+  const absl::StatusOr<std::string> report = RunReport(run_dir, artifacts);
   if (!report.ok()) return Fail(report.status());
   std::cout << *report << std::flush;
   return kExitOk;
@@ -129,11 +132,12 @@ int Run(const RunFlags& flags) {
   if (prepared->finished) {
     std::cerr << "This run is finished. To start afresh, delete " << run_dir
               << " or choose another folder with --run-dir DIR.\n\n";
-    return ShowReport(run_dir);
+    return ShowReport(run_dir, prepared->config.config);
   }
   const absl::StatusOr<int> exit_code = Execute(*prepared, flags.max_restarts);
   if (!exit_code.ok()) return Fail(exit_code.status());
-  if (*exit_code == kExitOk && IsFinished(run_dir, prepared->config.config)) return ShowReport(run_dir);
+  if (*exit_code == kExitOk && IsFinished(run_dir, prepared->config.config))
+    return ShowReport(run_dir, prepared->config.config);
   // `grpoctl stop` ends the trainer with 0, a signal with 75.
   const bool stopped = *exit_code == kExitOk || *exit_code == kExitRetry;
   std::cerr << (stopped ? "The run was stopped" : "The run failed") << "; go on with " << ResumeHint(run_dir)
