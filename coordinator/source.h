@@ -31,7 +31,8 @@ class DataSource {
 };
 
 // Builds the source that options.source names. InvalidArgument for unknown sources (the nearest is named) and bad
-// options or data (with file and line), NotFound for a missing file. Relative paths are relative to base_folder.
+// options, DataLoss for bad data (with file and line), NotFound for a missing file. Relative paths are relative to
+// base_folder.
 absl::StatusOr<std::unique_ptr<DataSource>> MakeDataSource(const DataOptions& options, const std::string& base_folder);
 
 // Names and one-line summaries, in the order of sources.inc, with each source's table of keys (configs/load.h

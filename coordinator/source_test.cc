@@ -19,6 +19,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
+constexpr auto kBadData = absl::StatusCode::kDataLoss;
 
 // `keys` is YAML in flow style: "split: held_out, max_heads: 9".
 absl::StatusOr<std::unique_ptr<DataSource>> Make(const std::string& source, const std::string& keys) {
@@ -246,15 +247,15 @@ TEST(JsonlTest, ABadLineIsNamedWithItsNumber) {
   };
   for (const auto& [line, message] : cases) {
     const auto source = Jsonl(good + line, "max_line_bytes: 200");
-    EXPECT_STATUS(source, kInvalid, message);
-    EXPECT_STATUS(source, kInvalid, "problems.jsonl:2: ");
-    EXPECT_STATUS(source, kInvalid, "skip_bad_lines: true");
+    EXPECT_STATUS(source, kBadData, message);
+    EXPECT_STATUS(source, kBadData, "problems.jsonl:2: ");
+    EXPECT_STATUS(source, kBadData, "skip_bad_lines: true");
     ASSERT_OK_AND_ASSIGN(const auto skipped, Jsonl(good + line, "max_line_bytes: 200, skip_bad_lines: true"));
     EXPECT_EQ(skipped->size(), 1);
   }
-  EXPECT_STATUS(Jsonl(good, "template: \"{hint}\""), kInvalid, "text field \"hint\"");
+  EXPECT_STATUS(Jsonl(good, "template: \"{hint}\""), kBadData, "text field \"hint\"");
   const std::string deep = std::string(100000, '[') + std::string(100000, ']');
-  EXPECT_STATUS(Jsonl("{\"problem\": \"p\", \"answer\": \"1\", \"x\": " + deep + "}"), kInvalid, "deeper than 16");
+  EXPECT_STATUS(Jsonl("{\"problem\": \"p\", \"answer\": \"1\", \"x\": " + deep + "}"), kBadData, "deeper than 16");
 }
 
 TEST(JsonlTest, MetadataAsDeepAsAllowedCrossesTheWire) {
@@ -265,14 +266,14 @@ TEST(JsonlTest, MetadataAsDeepAsAllowedCrossesTheWire) {
   *response.add_leases()->mutable_prompt() = source->At(0).prompt;
   v1::LeaseGroupsResponse parsed;
   EXPECT_TRUE(parsed.ParseFromString(response.SerializeAsString()));
-  EXPECT_STATUS(Jsonl("{\"problem\": \"p\", \"answer\": \"1\", \"x\": {\"a\": " + deep + "}}"), kInvalid,
+  EXPECT_STATUS(Jsonl("{\"problem\": \"p\", \"answer\": \"1\", \"x\": {\"a\": " + deep + "}}"), kBadData,
                 "deeper than 16");
 }
 
 TEST(JsonlTest, AMissingOrEmptyFileIsNamed) {
   EXPECT_STATUS(Make("jsonl", "path: nowhere.jsonl"), absl::StatusCode::kNotFound, "nowhere.jsonl: No such file");
-  EXPECT_STATUS(Jsonl("\n"), kInvalid, "holds no problem");
-  EXPECT_STATUS(Jsonl("nonsense", "skip_bad_lines: true"), kInvalid, "holds no problem");
+  EXPECT_STATUS(Jsonl("\n"), kBadData, "holds no problem");
+  EXPECT_STATUS(Jsonl("nonsense", "skip_bad_lines: true"), kBadData, "holds no problem");
   EXPECT_STATUS(Make("jsonl", ""), kInvalid, "path");
 }
 

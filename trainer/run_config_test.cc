@@ -196,7 +196,7 @@ TEST_F(RunConfigTest, MissingFilesAreNotFoundWithTheKeyThatNamesThem) {
 TEST_F(RunConfigTest, ALineOfDataThatIsNotJsonIsNamed) {
   ASSERT_OK(
       WriteFileSynced(folder_ + "/parts/problems.jsonl", "{\"problem\": \"1+1\", \"answer\": \"2\"}\nnot json\n"));
-  EXPECT_STATUS(Load(kYaml).status(), absl::StatusCode::kInvalidArgument, "problems.jsonl:2: ");
+  EXPECT_STATUS(Load(kYaml).status(), absl::StatusCode::kDataLoss, "problems.jsonl:2: ");
 }
 
 TEST(ReadyConfigTest, TheQuickstartLoads) {

@@ -269,14 +269,17 @@ absl::StatusOr<std::unique_ptr<DataSource>> Make(const Options& options, const D
     }
     const std::string message = absl::StrCat(path, ":", line_number, ": ", prompt.status().message());
     if (!options.skip_bad_lines) {
-      return absl::InvalidArgumentError(
+      return absl::DataLossError(
           absl::StrCat(message, ". Mend the line, or set skip_bad_lines: true to leave such lines out"));
     }
     // The first few name the lines; thousands would hide everything else in the log.
     if (++num_skipped <= 10) spdlog::warn("skipped {}", message);
   }
   if (num_skipped > 0) spdlog::warn("{}: skipped {} bad lines, kept {}", path, num_skipped, prompts.size());
-  if (prompts.empty()) return SectionError(context.section, "path", absl::StrCat(path, " holds no problem"));
+  if (prompts.empty()) {
+    return absl::DataLossError(
+        SectionError(context.section, "path", absl::StrCat(path, " holds no problem")).message());
+  }
   return std::make_unique<Jsonl>(std::move(prompts));
 }
 
