@@ -1,0 +1,159 @@
+"""Everything a user can get wrong: an exit code that says which kind, a message that says what and where, and nothing harmed."""
+
+import socket
+import unittest
+
+import harness
+
+OWN = harness.ROOT / "tests/e2e/own.yaml"
+GOOD_LINE = '{"problem": "H2 L6", "answer": "1"}\n'
+
+
+class BadInputTest(harness.EndToEndTest):
+
+    def setUp(self):
+        super().setUp()
+        self.run_dir = self.folder / "run"
+
+    def assert_refused(self, code, *arguments, says):
+        """The call ends with this code and says all of this."""
+        result = harness.grpoctl(*arguments)
+        self.assertEqual(code, result.returncode, result.stderr)
+        self.assertEqual("", result.stdout)
+        for text in says:
+            self.assertIn(str(text), result.stderr)
+        self.assertNotRegex(result.stderr, r"terminate called|what\(\)|Check failed|Segmentation|Traceback|signal \d")
+
+    def assert_run_refused(self, code, config, *overrides, says):
+        """`run` refuses before it starts anything or writes a run folder."""
+        sets = [word for override in overrides for word in ("--set", override)]
+        self.assert_refused(code, "run", config, "--run-dir", self.run_dir, *sets, says=says)
+        self.assertFalse(self.run_dir.exists())
+
+    def assert_run_fails(self, code, config, *overrides, says):
+        """`run` finds out when its processes look closer."""
+        sets = [word for override in overrides for word in ("--set", override)]
+        self.assert_refused(code, "run", config, "--run-dir", self.run_dir, *sets, says=[*says, self.run_dir / "logs"])
+
+    def problems(self, *lines):
+        path = self.folder / "problems.jsonl"
+        path.write_text("".join(lines))
+        return path
+
+    def taken_port(self):
+        holder = socket.socket()
+        self.addCleanup(holder.close)
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        return holder.getsockname()[1]
+
+    def test_misspelt_key(self):
+        text = harness.TINY.read_text().replace("../..", str(harness.ROOT)).replace("group_size:", "group_sise:")
+        config = self.folder / "misspelt.yaml"
+        config.write_text(text)
+        line = 1 + text[: text.index("group_sise:")].count("\n")
+        self.assert_run_refused(
+            harness.EXIT_CONFIG, config, says=[f"{config}:{line}: stages.1.group_sise", "unknown key", "did you mean group_size?"]
+        )
+        self.assert_refused(harness.EXIT_CONFIG, "validate", config, says=[f"{config}:{line}: stages.1.group_sise"])
+
+    def test_missing_configuration(self):
+        config = self.folder / "nowhere.yaml"
+        self.assert_run_refused(harness.EXIT_NO_INPUT, config, says=[config, "No such file"])
+
+    def test_bad_overrides(self):
+        for override, says in {
+            "stages.tune": ["KEY=VALUE"],
+            "stages.tune.stepz=3": ["stages.1.stepz: unknown key; did you mean steps?"],
+            "stages.tume.steps=3": ["no element tume", "pretrain, tune, measure"],
+            "stages.tune.steps=many": ["stages.1.steps: is many; write a whole number"],
+            "stages.tune.steps=0": ["stages.1.steps: is 0; it must be between 1 and"],
+            "stages.tune.policy=tunde": ["stages.1.policy: there is no policies.tunde; did you mean tuned?"],
+            "stages.tune.algorithm=grop": ["there is no algorithm grop; did you mean grpo?"],
+        }.items():
+            with self.subTest(override):
+                self.assert_run_refused(harness.EXIT_CONFIG, harness.TINY, override, says=[f"--set {override}", *says])
+
+    def test_missing_files_that_the_configuration_names(self):
+        for config, override in {
+            OWN: "data.problems.path=/nowhere/problems.jsonl",
+            harness.TINY: "policies.base.random_init.tokenizer=/nowhere/tokenizer.json",
+            harness.OWN_PROBLEMS: "policies.base.path=/nowhere/base",
+        }.items():
+            with self.subTest(override):
+                key, path = override.split("=")
+                self.assert_run_refused(harness.EXIT_NO_INPUT, config, override, says=[f"--set {override}", key, path])
+
+    def test_lines_that_are_no_problems(self):
+        for line, says in {
+            '{"problem": "H2 L6", answer: 1}\n': ["is not JSON", "skip_bad_lines"],
+            '["H2 L6", 1]\n': ["JSON but no object"],
+            '{"problem": "H2 L6"}\n': ['no field "answer"', "answer_field"],
+        }.items():
+            with self.subTest(line):
+                path = self.problems(GOOD_LINE, line)
+                self.assert_run_refused(
+                    harness.EXIT_DATA, OWN, f"data.problems.path={path}", says=[f"{path}:2: this line", "Mend the line", *says]
+                )
+
+    def test_prompt_longer_than_the_context(self):
+        path = self.problems(GOOD_LINE, GOOD_LINE.replace("H2", "H" + "2" * 100))
+        self.assert_run_fails(
+            harness.EXIT_CONFIG,
+            OWN,
+            f"data.problems.path={path}",
+            says=["problem line/2 has 109 tokens", "between 1 and 64", "rollout_worker.context_tokens"],
+        )
+
+    def test_prompt_outside_the_vocabulary(self):
+        path = self.problems(GOOD_LINE, GOOD_LINE.replace("H2", "Z2"))
+        self.assert_run_fails(
+            harness.EXIT_CONFIG, OWN, f"data.problems.path={path}", says=["problem line/2", 'no token for the character "Z"']
+        )
+
+    def test_listening_for_everybody_without_tls(self):
+        self.assert_run_fails(harness.EXIT_CONFIG, harness.TINY, "network.host=0.0.0.0", says=["0.0.0.0", "tls_cert", "127.0.0.1"])
+
+    def test_port_in_use(self):
+        for key in ("network.trainer_port", "reward_server.port"):
+            with self.subTest(key):
+                port = self.taken_port()
+                self.run_dir = self.folder / key
+                self.assert_run_fails(
+                    harness.EXIT_CANNOT_CREATE, harness.TINY, f"{key}={port}", says=[f"another process listens on 127.0.0.1:{port}"]
+                )
+
+    def test_folder_that_holds_something_else(self):
+        self.run_dir.mkdir()
+        (self.run_dir / "thesis.txt").write_text("mine")
+        self.assert_refused(
+            harness.EXIT_CANNOT_CREATE, "run", harness.TINY, "--run-dir", self.run_dir, says=[self.run_dir, "not empty", "--run-dir DIR"]
+        )
+        self.assertEqual(["thesis.txt"], [path.name for path in self.run_dir.iterdir()])
+
+    def test_folder_that_holds_a_run(self):
+        with harness.Run(self.run_dir, harness.TINY) as run:
+            run.wait_for_step("tune", 5)
+            harness.grpoctl("pause", "--run-dir", self.run_dir)
+            again = ("run", harness.TINY, "--run-dir", self.run_dir)
+            self.assert_refused(harness.EXIT_CANNOT_CREATE, *again, says=["a run is going on", f"pid {run.pid}", "grpoctl watch"])
+            harness.grpoctl("stop", "--run-dir", self.run_dir)
+            self.assertEqual(harness.EXIT_OK, run.wait())
+        self.assert_refused(
+            harness.EXIT_CANNOT_CREATE, *again, says=["unfinished run", f"grpoctl run --resume --run-dir {self.run_dir}", "start afresh"]
+        )
+
+    def test_verbs_without_a_run(self):
+        nowhere = self.folder / "nowhere"
+        for verb in ("status", "watch", "pause", "resume", "checkpoint", "stop", "health", "logs"):
+            with self.subTest(verb):
+                self.assert_refused(harness.EXIT_NO_INPUT, verb, "--run-dir", nowhere, says=[nowhere])
+        self.assert_refused(harness.EXIT_NO_INPUT, "run", "--resume", "--run-dir", nowhere, says=["no run to resume", nowhere])
+        address = f"127.0.0.1:{self.taken_port()}"
+        self.assert_refused(
+            harness.EXIT_UNAVAILABLE, "status", "--address", address, "--deadline", "0.5", says=[f"no trainer answers at {address}"]
+        )
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,110 @@
+"""Processes of a run that die, hang or are not there: it waits, says for what, and loses nothing."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import unittest
+
+import grpc
+
+import harness
+from harness import trainer_pb2
+
+EARLY = 10
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class FailuresTest(harness.AgainstUndisturbedRunTest):
+
+    def assert_paused_by(self, address, get_status):
+        """Waits until the run is paused, and returns its status, which names the reward server at this address."""
+
+        def paused():
+            status = get_status()
+            return status if status.state == trainer_pb2.RUN_STATE_PAUSED else None
+
+        status = harness.wait_until(paused, "the run is paused")
+        self.assertIn(f"reward server {address}", status.state_reason)
+        self.assertEqual(trainer_pb2.WORKER_STATE_BLOCKED, status.workers[0].state)
+        return status
+
+    def test_a_reward_server_that_is_killed_comes_back_where_it_was(self):
+        with harness.Run(self.run_dir, harness.TINY) as run:
+            run.wait_for_step("tune", EARLY)
+            address = run.endpoint()["reward_servers"][0]
+            os.kill(run.pid_of("reward-0"), signal.SIGKILL)
+            self.assertEqual(harness.EXIT_OK, run.wait(), run.stderr)
+            self.assertIn("reward-0 ended with signal 9", run.stderr)
+            self.assertEqual(2, (self.run_dir / "logs/reward-0.log").read_text().count(f"scoring on {address}"))
+        self.assert_undisturbed_results()
+
+    def test_a_reward_server_that_hangs_pauses_the_run_until_it_answers(self):
+        with harness.Run(self.run_dir, harness.TINY, {"rollout_worker.score_deadline_s": 0.5}) as run:
+            run.wait_for_step("tune", EARLY)
+            address, pid = run.endpoint()["reward_servers"][0], run.pid_of("reward-0")
+            os.kill(pid, signal.SIGSTOP)
+            try:
+                self.assert_paused_by(address, run.status)
+            finally:
+                os.kill(pid, signal.SIGCONT)
+            self.assertEqual(harness.EXIT_OK, run.wait(), run.stderr)
+            self.assertIn(f"reward server {address}", run.stderr)
+        self.assert_undisturbed_results()
+
+    def test_a_worker_that_is_killed_is_replaced(self):
+        with harness.Run(self.run_dir, harness.TINY) as run:
+            run.wait_for_step("tune", EARLY)
+            os.kill(run.pid_of("rollout-0"), signal.SIGKILL)
+            self.assertEqual(harness.EXIT_OK, run.wait(), run.stderr)
+            self.assertIn("rollout-0 ended with signal 9", run.stderr)
+        self.assert_undisturbed_results()
+
+    def test_a_worker_that_hangs_loses_its_leases_to_another(self):
+        with harness.Run(self.run_dir, harness.TINY, {"rollout_worker.workers": 2}) as run:
+            run.wait_for_step("tune", EARLY)
+            pid = run.pid_of("rollout-0")
+            os.kill(pid, signal.SIGSTOP)
+            try:
+                run.wait_for_step("tune", EARLY + 20)
+            finally:
+                os.kill(pid, signal.SIGCONT)
+            self.assertEqual(harness.EXIT_OK, run.wait(), run.stderr)
+        self.assert_undisturbed_results()
+
+    def start(self, program, *arguments):
+        """A child with the undisturbed run's configuration, whose SHA-256 they compare."""
+        log = (self.folder / f"{program.name}.log").open("w")
+        command = [program, "--config", self.config, *arguments]
+        child = subprocess.Popen([str(word) for word in command], stdout=log, stderr=log)
+        for clean_up in (log.close, child.wait, child.kill):
+            self.addCleanup(clean_up)
+        return child
+
+    def test_processes_started_by_hand_wait_for_a_reward_server_that_comes_late(self):
+        self.config = shutil.copy(self.undisturbed / "config.yaml", self.folder)
+        endpoint, reward_port = self.folder / "trainer.json", free_port()
+        trainer = self.start(harness.TRAINER, "--run-dir", self.run_dir, "--run-id", "by-hand", "--endpoint-file", endpoint)
+        harness.wait_until(endpoint.exists, "the trainer serves")
+        coordinator = json.loads(endpoint.read_text())["address"]
+        worker = self.start(harness.ROLLOUT_WORKER, "--coordinator", coordinator, "--reward", f"127.0.0.1:{reward_port}")
+        with grpc.insecure_channel(coordinator) as channel:
+            status = self.assert_paused_by(f"127.0.0.1:{reward_port}", lambda: harness.get_status(channel))
+            self.assertEqual(0, status.stages[1].step)
+        reward = self.start(harness.REWARD_SERVER, "--port", reward_port)
+        self.assertEqual(harness.EXIT_OK, trainer.wait(60))
+        self.assertEqual(harness.EXIT_OK, worker.wait(10))
+        reward.send_signal(signal.SIGTERM)
+        self.assertEqual(harness.EXIT_OK, reward.wait(10))
+        self.assert_undisturbed_results()
+
+
+if __name__ == "__main__":
+    unittest.main()

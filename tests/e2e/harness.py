@@ -1,0 +1,269 @@
+"""Runs real processes for tests: a run as a context, its status by a generated client, its records, and what it leaves behind.
+
+Paths are those of the runfiles under Bazel, and of the repository (with bazel-bin/) outside of it.
+"""
+
+import contextlib
+import importlib
+import ipaddress
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+import grpc
+from grpc_tools import protoc
+
+_IN_BAZEL = "TEST_SRCDIR" in os.environ
+ROOT = (
+    pathlib.Path(os.environ["TEST_SRCDIR"], os.environ["TEST_WORKSPACE"])
+    if _IN_BAZEL
+    else pathlib.Path(__file__).resolve().parents[2]
+)
+_BINARIES = ROOT if _IN_BAZEL else ROOT / "bazel-bin"
+GRPOCTL = _BINARIES / "tools/grpoctl"
+TRAINER = _BINARIES / "trainer/trainer"
+ROLLOUT_WORKER = _BINARIES / "rollout/rollout_worker"
+REWARD_SERVER = _BINARIES / "reward/reward_server"
+
+QUICKSTART = ROOT / "configs/quickstart.yaml"
+OWN_PROBLEMS = ROOT / "configs/own_problems.yaml"
+TINY = ROOT / "tests/e2e/tiny.yaml"
+
+# Exit codes that scripts rely on (common/exit_codes.h).
+EXIT_OK, EXIT_DATA, EXIT_NO_INPUT, EXIT_UNAVAILABLE = 0, 65, 66, 69
+EXIT_CANNOT_CREATE, EXIT_RETRY, EXIT_CONFIG = 73, 75, 78
+
+# Keys of metrics.jsonl that say how long something took: all that may differ between two runs of one seed.
+_TIMINGS = {"step_seconds", "wait_seconds", "update_seconds", "sample_seconds", "score_seconds", "tokens_per_second"}
+
+
+def _generate_client():
+    """The Python modules of proto/, generated as a stranger would."""
+    out = tempfile.mkdtemp(prefix="client.", dir=os.environ.get("TEST_TMPDIR"))
+    files = [f"proto/{name}.proto" for name in ("types", "trainer")]
+    include = pathlib.Path(protoc.__file__).parent / "_proto"
+    arguments = ["protoc", f"-I{ROOT}", f"-I{include}", f"--python_out={out}", f"--grpc_python_out={out}", *files]
+    if protoc.main(arguments) != 0:
+        raise RuntimeError(f"protoc cannot read {files}")
+    sys.path.insert(0, out)
+    return importlib.import_module("proto.trainer_pb2"), importlib.import_module("proto.trainer_pb2_grpc")
+
+
+trainer_pb2, trainer_pb2_grpc = _generate_client()
+
+
+def wait_until(condition, what, timeout_s=30):
+    """Polls until `condition()` is true and returns its value."""
+    deadline = time.monotonic() + timeout_s
+    while not (value := condition()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {timeout_s} s in vain until {what}")
+        time.sleep(0.01)
+    return value
+
+
+def processes_of(folder):
+    """{pid: command line} of the living processes that name this folder."""
+    found = {}
+    for entry in pathlib.Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            if str(folder) in command and int(entry.name) != os.getpid():
+                found[int(entry.name)] = command
+    return found
+
+
+def _ip_address(kernel_text):
+    """The address in "0100007F:C35B": the kernel writes 32-bit words in its own byte order."""
+    words = kernel_text.partition(":")[0]
+    packed = b"".join(int(words[i : i + 8], 16).to_bytes(4, sys.byteorder) for i in range(0, len(words), 8))
+    address = ipaddress.ip_address(packed)
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def listeners_of(pid):
+    """IP addresses that a process listens on."""
+    inodes = set()
+    for fd in pathlib.Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            inodes.add(os.readlink(fd).removeprefix("socket:[").removesuffix("]"))
+    rows = []
+    for table in ("tcp", "tcp6"):
+        with contextlib.suppress(FileNotFoundError):
+            rows += [line.split() for line in pathlib.Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]]
+    listening = "0A"
+    return [_ip_address(row[1]) for row in rows if row[3] == listening and row[9] in inodes]
+
+
+def grpoctl(*arguments, stdin=""):
+    """One finished call of grpoctl, with its texts."""
+    command = [str(argument) for argument in (GRPOCTL, *arguments)]
+    return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=60, check=False)
+
+
+def get_status(channel):
+    return trainer_pb2_grpc.TrainerServiceStub(channel).GetStatus(trainer_pb2.GetStatusRequest(), timeout=5)
+
+
+def json_lines(path):
+    # Numbers stay text: equal means equal to the last digit.
+    return [json.loads(line, parse_float=str, parse_int=str) for line in path.read_text().splitlines()]
+
+
+def records(run_dir):
+    """metrics.jsonl without what the clock says."""
+    lines = json_lines(run_dir / "metrics.jsonl")
+    return [{key: value for key, value in line.items() if key not in _TIMINGS} for line in lines]
+
+
+class Run:
+    """`grpoctl run` as a child, from start to exit; leaving the context kills what is left of it."""
+
+    def __init__(self, run_dir, config=None, settings=None, resume=False):
+        self.run_dir = pathlib.Path(run_dir)
+        command = [GRPOCTL, "run", "--run-dir", self.run_dir]
+        if config is not None:
+            command.append(config)
+        for key, value in (settings or {}).items():
+            command += ["--set", f"{key}={value}"]
+        if resume:
+            command.append("--resume")
+        self._stdout, self._stderr = tempfile.TemporaryFile("w+"), tempfile.TemporaryFile("w+")
+        self._process = subprocess.Popen([str(word) for word in command], stdout=self._stdout, stderr=self._stderr)
+        self._channel = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self._channel is not None:
+            self._channel.close()
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+        for stream in (self._stdout, self._stderr):
+            stream.close()
+
+    @property
+    def pid(self):
+        return self._process.pid
+
+    @property
+    def stdout(self):
+        self._stdout.seek(0)
+        return self._stdout.read()
+
+    @property
+    def stderr(self):
+        self._stderr.seek(0)
+        return self._stderr.read()
+
+    def signal(self, number):
+        self._process.send_signal(number)
+
+    def wait(self, timeout_s=60):
+        """The exit code; 128+n after signal n."""
+        code = self._process.wait(timeout_s)
+        return code if code >= 0 else 128 - code
+
+    def endpoint(self):
+        """endpoint.json, once it is there."""
+        path = self.run_dir / "endpoint.json"
+
+        def read():
+            if self._process.poll() is not None:
+                raise AssertionError(f"the run ended with {self._process.returncode} before it served:\n{self.stderr}")
+            return path.exists() and json.loads(path.read_text())
+
+        return wait_until(read, "the run serves")
+
+    def channel(self):
+        if self._channel is None:
+            self._channel = grpc.insecure_channel(self.endpoint()["trainer"])
+        return self._channel
+
+    def client(self):
+        return trainer_pb2_grpc.TrainerServiceStub(self.channel())
+
+    def status(self):
+        return get_status(self.channel())
+
+    def wait_for_step(self, stage, step):
+        """Until so many steps of the stage are done; the status that showed it."""
+
+        def reached():
+            status = self.status()
+            current = next(row for row in status.stages if row.name == stage)
+            return status if current.step >= step else None
+
+        return wait_until(reached, f"{stage} is at step {step}")
+
+    def pid_of(self, child):
+        """The process that endpoints/CHILD.json or the command line names ("reward-0", "trainer", "rollout-0")."""
+        mark = f"--name {child} " if child.startswith("rollout-") else f"endpoints/{child}.json"
+        return next(pid for pid, command in processes_of(self.run_dir).items() if mark in command and pid != self.pid)
+
+
+class EndToEndTest(unittest.TestCase):
+    """A scratch folder for each test, and the proof that the test leaves no process behind."""
+
+    def setUp(self):
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="e2e.", dir=os.environ.get("TEST_TMPDIR")))
+        self.addCleanup(self._assert_nothing_left)
+
+    def _assert_nothing_left(self):
+        try:
+            # A kernel takes a moment to end what a killed parent leaves.
+            wait_until(lambda: not processes_of(self.folder), f"no process of {self.folder} is left", timeout_s=5)
+        finally:
+            for pid in processes_of(self.folder):
+                os.kill(pid, signal.SIGKILL)
+
+    def run_to_end(self, run_dir, config=None, settings=None, resume=False):
+        """Runs without disturbance and returns what was shown on stdout."""
+        with Run(run_dir, config, settings, resume) as run:
+            code = run.wait()
+            self.assertEqual(EXIT_OK, code, run.stderr)
+            return run.stdout
+
+    def assert_same_results(self, expected_dir, run_dir):
+        """Every record, completion and weight of one run is that of the other, to the last bit; only times differ."""
+        self.assertEqual(records(expected_dir), records(run_dir))
+        for pattern in ("completions/*.jsonl", "models/*/*"):
+            expected = {path.relative_to(expected_dir): path.read_bytes() for path in expected_dir.glob(pattern)}
+            self.assertTrue(expected, pattern)
+            for path, content in expected.items():
+                self.assertEqual(content, (run_dir / path).read_bytes(), path)
+
+
+class AgainstUndisturbedRunTest(EndToEndTest):
+    """Has one run of tiny.yaml that nobody touched, and a place for another that is compared with it."""
+
+    @classmethod
+    def setUpClass(cls):
+        scratch = tempfile.TemporaryDirectory(prefix="undisturbed.", dir=os.environ.get("TEST_TMPDIR"))
+        cls.addClassCleanup(scratch.cleanup)
+        cls.undisturbed = pathlib.Path(scratch.name, "run")
+        with Run(cls.undisturbed, TINY) as run:
+            if run.wait() != EXIT_OK:
+                raise AssertionError(run.stderr)
+        rewards = {record["reward"] for record in records(cls.undisturbed) if record["stage"] == "tune"}
+        if len(rewards) < 10:
+            raise AssertionError(f"runs that earn nothing are all alike; the rewards are {rewards}")
+
+    def setUp(self):
+        super().setUp()
+        self.run_dir = self.folder / "run"
+
+    def assert_undisturbed_results(self):
+        self.assert_same_results(self.undisturbed, self.run_dir)
+
+    def finish_and_compare(self):
+        self.run_to_end(self.run_dir, resume=True)
+        self.assert_undisturbed_results()
