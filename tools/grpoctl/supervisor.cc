@@ -16,6 +16,9 @@
 namespace grpo {
 namespace {
 
+// Of each log line that is shown; gRPC's own run to thousands.
+constexpr int kMaxLogLineBytes = 300;
+
 // Another start would end in the same way.
 bool IsPermanent(int exit_code) {
   switch (exit_code) {
@@ -108,7 +111,8 @@ RunEnd Supervisor::End(const Child& child, int exit_code, const std::string& mes
   RunEnd end{exit_code, message};
   const std::vector<std::string> lines = LastLines(child.spec.log_path, options_.num_log_lines);
   if (!lines.empty()) absl::StrAppend(&end.message, "; the last lines of ", child.spec.log_path, ":");
-  for (const std::string& line : lines) absl::StrAppend(&end.message, "\n  | ", Printable(line));
+  for (const std::string& line : lines)
+    absl::StrAppend(&end.message, "\n  | ", Truncated(Printable(line), kMaxLogLineBytes));
   return end;
 }
 
