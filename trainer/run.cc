@@ -158,7 +158,8 @@ class Run {
   static void MarkDone(const json& report, v1::StageStatus& stage) {
     stage.set_state(v1::STAGE_STATE_DONE);
     stage.set_seconds(report.value("seconds", 0.0));
-    if (stage.num_steps() > 0) stage.set_step(stage.num_steps());
+    stage.set_num_steps(report.value("steps", int64_t{0}));
+    stage.set_step(stage.num_steps());
     for (const auto& [name, value] : report.at("metrics").items()) {
       if (value.is_number()) (*stage.mutable_metrics())[name] = value.get<double>();
     }

@@ -73,7 +73,7 @@ TEST_F(CheckpointStoreTest, NoFlippedBitAndNoTruncationGoesUndetected) {
     ASSERT_OK(WriteFileSynced(path, broken));
     EXPECT_EQ(store_.Load(newest).status().code(), absl::StatusCode::kDataLoss) << path << " fault " << i;
     ASSERT_OK_AND_ASSIGN(const auto loaded, store_.LoadNewest());
-    EXPECT_EQ(loaded->sequence, 1) << path << " fault " << i;
+    EXPECT_EQ(loaded.value().sequence, 1) << path << " fault " << i;
     ASSERT_OK(WriteFileSynced(path, whole));
   }
   EXPECT_OK(store_.Load(newest));

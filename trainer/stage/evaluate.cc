@@ -151,7 +151,8 @@ class EvaluateStage {
       for (const auto& [name, value] : metrics)
         (*status.mutable_stages(status.stage_index())->mutable_metrics())[name] = value;
     });
-    return json{{"policy", policy_->id}, {"policy_number", policy_->number}, {"metrics", metrics}};
+    return json{
+        {"policy", policy_->id}, {"policy_number", policy_->number}, {"steps", num_groups_}, {"metrics", metrics}};
   }
 
   RunContext& context_;
