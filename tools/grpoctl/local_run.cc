@@ -152,7 +152,10 @@ void LocalRun::ShowStatus() {
   const std::optional<v1::RunStatus> status = status_ != nullptr ? status_->Take() : std::nullopt;
   if (!status.has_value()) return;
   printer_->Show(*status);
-  if (IsTerminal(status->state())) supervisor_.StopRestarting();
+  if (!IsTerminal(status->state())) return;
+  supervisor_.StopRestarting();
+  // Nothing more comes, and the trainer's server waits for open connections before it ends.
+  status_.reset();
 }
 
 RunEnd LocalRun::Watch() {

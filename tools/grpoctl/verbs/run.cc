@@ -140,8 +140,13 @@ int Run(const RunFlags& flags) {
     return ShowReport(run_dir, prepared->config.config);
   // `grpoctl stop` ends the trainer with 0, a signal with 75.
   const bool stopped = *exit_code == kExitOk || *exit_code == kExitRetry;
-  std::cerr << (stopped ? "The run was stopped" : "The run failed") << "; go on with " << ResumeHint(run_dir)
-            << ". What each process said is in " << run_dir << "/logs.\n";
+  if (stopped) {
+    std::cerr << "The run was stopped; go on with " << ResumeHint(run_dir) << ".";
+  } else {
+    std::cerr << "The run failed; once the cause is mended, go on with " << ResumeHint(run_dir)
+              << " (a changed configuration needs a --run-dir of its own).";
+  }
+  std::cerr << " What each process said is in " << run_dir << "/logs.\n";
   return *exit_code;
 }
 
