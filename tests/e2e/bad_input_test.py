@@ -1,4 +1,4 @@
-"""Everything a user can get wrong: an exit code that says which kind, a message that says what and where, and nothing harmed."""
+"""What users get wrong: an exit code that says which kind, a message that says what and where, and nothing harmed."""
 
 import socket
 import unittest
@@ -53,7 +53,9 @@ class BadInputTest(harness.EndToEndTest):
         config.write_text(text)
         line = 1 + text[: text.index("group_sise:")].count("\n")
         self.assert_run_refused(
-            harness.EXIT_CONFIG, config, says=[f"{config}:{line}: stages.1.group_sise", "unknown key", "did you mean group_size?"]
+            harness.EXIT_CONFIG,
+            config,
+            says=[f"{config}:{line}: stages.1.group_sise", "unknown key", "did you mean group_size?"],
         )
         self.assert_refused(harness.EXIT_CONFIG, "validate", config, says=[f"{config}:{line}: stages.1.group_sise"])
 
@@ -92,9 +94,8 @@ class BadInputTest(harness.EndToEndTest):
         }.items():
             with self.subTest(line):
                 path = self.problems(GOOD_LINE, line)
-                self.assert_run_refused(
-                    harness.EXIT_DATA, OWN, f"data.problems.path={path}", says=[f"{path}:2: this line", "Mend the line", *says]
-                )
+                says += [f"{path}:2: this line", "Mend the line"]
+                self.assert_run_refused(harness.EXIT_DATA, OWN, f"data.problems.path={path}", says=says)
 
     def test_prompt_longer_than_the_context(self):
         path = self.problems(GOOD_LINE, GOOD_LINE.replace("H2", "H" + "2" * 100))
@@ -107,28 +108,26 @@ class BadInputTest(harness.EndToEndTest):
 
     def test_prompt_outside_the_vocabulary(self):
         path = self.problems(GOOD_LINE, GOOD_LINE.replace("H2", "Z2"))
-        self.assert_run_fails(
-            harness.EXIT_CONFIG, OWN, f"data.problems.path={path}", says=["problem line/2", 'no token for the character "Z"']
-        )
+        says = ["problem line/2", 'no token for the character "Z"']
+        self.assert_run_fails(harness.EXIT_CONFIG, OWN, f"data.problems.path={path}", says=says)
 
     def test_listening_for_everybody_without_tls(self):
-        self.assert_run_fails(harness.EXIT_CONFIG, harness.TINY, "network.host=0.0.0.0", says=["0.0.0.0", "tls_cert", "127.0.0.1"])
+        says = ["0.0.0.0", "tls_cert", "127.0.0.1"]
+        self.assert_run_fails(harness.EXIT_CONFIG, harness.TINY, "network.host=0.0.0.0", says=says)
 
     def test_port_in_use(self):
         for key in ("network.trainer_port", "reward_server.port"):
             with self.subTest(key):
                 port = self.taken_port()
                 self.run_dir = self.folder / key
-                self.assert_run_fails(
-                    harness.EXIT_CANNOT_CREATE, harness.TINY, f"{key}={port}", says=[f"another process listens on 127.0.0.1:{port}"]
-                )
+                says = [f"another process listens on 127.0.0.1:{port}"]
+                self.assert_run_fails(harness.EXIT_CANNOT_CREATE, harness.TINY, f"{key}={port}", says=says)
 
     def test_folder_that_holds_something_else(self):
         self.run_dir.mkdir()
         (self.run_dir / "thesis.txt").write_text("mine")
-        self.assert_refused(
-            harness.EXIT_CANNOT_CREATE, "run", harness.TINY, "--run-dir", self.run_dir, says=[self.run_dir, "not empty", "--run-dir DIR"]
-        )
+        says = [self.run_dir, "not empty", "--run-dir DIR"]
+        self.assert_refused(harness.EXIT_CANNOT_CREATE, "run", harness.TINY, "--run-dir", self.run_dir, says=says)
         self.assertEqual(["thesis.txt"], [path.name for path in self.run_dir.iterdir()])
 
     def test_folder_that_holds_a_run(self):
@@ -136,23 +135,23 @@ class BadInputTest(harness.EndToEndTest):
             run.wait_for_step("tune", 5)
             harness.grpoctl("pause", "--run-dir", self.run_dir)
             again = ("run", harness.TINY, "--run-dir", self.run_dir)
-            self.assert_refused(harness.EXIT_CANNOT_CREATE, *again, says=["a run is going on", f"pid {run.pid}", "grpoctl watch"])
+            says = ["a run is going on", f"pid {run.pid}", "grpoctl watch"]
+            self.assert_refused(harness.EXIT_CANNOT_CREATE, *again, says=says)
             harness.grpoctl("stop", "--run-dir", self.run_dir)
             self.assertEqual(harness.EXIT_OK, run.wait())
-        self.assert_refused(
-            harness.EXIT_CANNOT_CREATE, *again, says=["unfinished run", f"grpoctl run --resume --run-dir {self.run_dir}", "start afresh"]
-        )
+        says = ["unfinished run", f"grpoctl run --resume --run-dir {self.run_dir}", "start afresh"]
+        self.assert_refused(harness.EXIT_CANNOT_CREATE, *again, says=says)
 
     def test_verbs_without_a_run(self):
         nowhere = self.folder / "nowhere"
         for verb in ("status", "watch", "pause", "resume", "checkpoint", "stop", "health", "logs"):
             with self.subTest(verb):
                 self.assert_refused(harness.EXIT_NO_INPUT, verb, "--run-dir", nowhere, says=[nowhere])
-        self.assert_refused(harness.EXIT_NO_INPUT, "run", "--resume", "--run-dir", nowhere, says=["no run to resume", nowhere])
+        says = ["no run to resume", nowhere]
+        self.assert_refused(harness.EXIT_NO_INPUT, "run", "--resume", "--run-dir", nowhere, says=says)
         address = f"127.0.0.1:{self.taken_port()}"
-        self.assert_refused(
-            harness.EXIT_UNAVAILABLE, "status", "--address", address, "--deadline", "0.5", says=[f"no trainer answers at {address}"]
-        )
+        says = [f"no trainer answers at {address}"]
+        self.assert_refused(harness.EXIT_UNAVAILABLE, "status", "--address", address, "--deadline", "0.5", says=says)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ class ControlTest(harness.AgainstUndisturbedRunTest):
             time.sleep(0.5)  # the step that was under way ends
             before = run.status()
             self.assertEqual(trainer_pb2.RUN_STATE_PAUSED, before.state)
-            self.assertIn("grpoctl", before.state_reason)
+            self.assertIn("grpoctl resume", before.state_reason)
             for _ in range(10):
                 time.sleep(0.05)
                 self.assertEqual(before.stages[1].step, run.status().stages[1].step)

@@ -91,12 +91,14 @@ class FailuresTest(harness.AgainstUndisturbedRunTest):
     def test_processes_started_by_hand_wait_for_a_reward_server_that_comes_late(self):
         self.config = shutil.copy(self.undisturbed / "config.yaml", self.folder)
         endpoint, reward_port = self.folder / "trainer.json", free_port()
-        trainer = self.start(harness.TRAINER, "--run-dir", self.run_dir, "--run-id", "by-hand", "--endpoint-file", endpoint)
+        run = ("--run-dir", self.run_dir, "--run-id", "by-hand")
+        trainer = self.start(harness.TRAINER, *run, "--endpoint-file", endpoint)
         harness.wait_until(endpoint.exists, "the trainer serves")
         coordinator = json.loads(endpoint.read_text())["address"]
-        worker = self.start(harness.ROLLOUT_WORKER, "--coordinator", coordinator, "--reward", f"127.0.0.1:{reward_port}")
+        reward_address = f"127.0.0.1:{reward_port}"
+        worker = self.start(harness.ROLLOUT_WORKER, "--coordinator", coordinator, "--reward", reward_address)
         with grpc.insecure_channel(coordinator) as channel:
-            status = self.assert_paused_by(f"127.0.0.1:{reward_port}", lambda: harness.get_status(channel))
+            status = self.assert_paused_by(reward_address, lambda: harness.get_status(channel))
             self.assertEqual(0, status.stages[1].step)
         reward = self.start(harness.REWARD_SERVER, "--port", reward_port)
         self.assertEqual(harness.EXIT_OK, trainer.wait(60))

@@ -1,4 +1,4 @@
-"""Runs real processes for tests: a run as a context, its status by a generated client, its records, and what it leaves behind.
+"""Real processes for tests: a run as a context, its status by a generated client, its records, what it leaves behind.
 
 Paths are those of the runfiles under Bazel, and of the repository (with bazel-bin/) outside of it.
 """

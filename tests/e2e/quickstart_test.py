@@ -1,4 +1,4 @@
-"""The quickstart, shortened: what it writes and shows, how it is watched while it runs, and the run on one's own problems after it."""
+"""The quickstart, shortened: what it writes and shows, how it is watched; then the run on problems of one's own."""
 
 import hashlib
 import json
@@ -20,6 +20,7 @@ SHORT = {
     "stages.evaluate_r1_zero.problems": 8,
     "data.held_out.max_heads": 12,
 }
+STAGES = ["pretrain", "evaluate_base", "r1_zero", "evaluate_r1_zero"]
 EVALUATION_METRICS = {"pass_at_1", "pass_at_8", "greedy_accuracy", "format_rate", "mean_completion_tokens"}
 
 
@@ -33,7 +34,8 @@ class QuickstartTest(harness.EndToEndTest):
         cls.run_dir = pathlib.Path(scratch.name, "quickstart")
         with harness.Run(cls.run_dir, harness.QUICKSTART, SHORT) as run:
             with ThreadPoolExecutor() as background:
-                watched = background.submit(lambda: list(run.client().WatchStatus(trainer_pb2.WatchStatusRequest(min_interval_ms=50))))
+                watch = trainer_pb2.WatchStatusRequest(min_interval_ms=50)
+                watched = background.submit(lambda: list(run.client().WatchStatus(watch)))
                 cls.look_at(run)
                 cls.exit_code = run.wait(120)
                 cls.snapshots = watched.result(timeout=10)
@@ -69,7 +71,7 @@ class QuickstartTest(harness.EndToEndTest):
     def test_summary_has_the_documented_shape(self):
         stages = self.summary["stages"]
         self.assertEqual(
-            [("pretrain", "train"), ("evaluate_base", "evaluate"), ("r1_zero", "train"), ("evaluate_r1_zero", "evaluate")],
+            [(name, "evaluate" if name.startswith("evaluate") else "train") for name in STAGES],
             [(stage["name"], stage["type"]) for stage in stages],
         )
         for stage in stages:
@@ -97,8 +99,10 @@ class QuickstartTest(harness.EndToEndTest):
             self.assertLessEqual({"config.json", "tokenizer.json", "model.safetensors"}, names)
 
     def test_shows_the_table_and_samples(self):
-        for text in ("pass@1", "format rate", "mean completion tokens", "Completions of base", "Completions of r1_zero", "summary.json"):
+        for text in ("pass@1", "format rate", "mean completion tokens", "summary.json"):
             self.assertIn(text, self.stdout)
+        for policy in ("base", "r1_zero"):
+            self.assertIn(f"Completions of {policy}", self.stdout)
         self.assertRegex(self.stdout, r"metric +base +r1_zero")
 
     def test_run_again_shows_the_table_and_how_to_start_afresh(self):
@@ -111,7 +115,8 @@ class QuickstartTest(harness.EndToEndTest):
 
     def test_status_answers_a_generated_client_within_100_ms(self):
         median, slowest = statistics.median(self.latencies_s), max(self.latencies_s)
-        print(f"GetStatus: median {1e3 * median:.1f} ms, slowest {1e3 * slowest:.1f} ms; `grpoctl status`: {1e3 * self.status_verb_s:.1f} ms")
+        print(f"GetStatus: median {1e3 * median:.1f} ms, slowest {1e3 * slowest:.1f} ms")
+        print(f"grpoctl status: {1e3 * self.status_verb_s:.1f} ms with its start")
         self.assertLess(median, 0.1)
 
     def test_status_verb_shows_the_running_stage(self):
@@ -120,7 +125,7 @@ class QuickstartTest(harness.EndToEndTest):
         status = json.loads(self.status_json.stdout)
         self.assertEqual("RUN_STATE_RUNNING", status["state"])
         self.assertEqual(str(self.run_dir), status["run_dir"])
-        self.assertEqual(["pretrain", "evaluate_base", "r1_zero", "evaluate_r1_zero"], [stage["name"] for stage in status["stages"]])
+        self.assertEqual(STAGES, [stage["name"] for stage in status["stages"]])
 
     def test_watched_snapshots_only_grow_and_end_with_the_run(self):
         numbers = [snapshot.sequence for snapshot in self.snapshots]
@@ -160,7 +165,8 @@ class QuickstartTest(harness.EndToEndTest):
         self.assertRegex(shown, r"metric +base +tuned")
         steps = [record for record in harness.records(run_dir) if record["stage"] == "train"]
         self.assertEqual(["1", "2", "3"], [record["step"] for record in steps])
-        problems = {json.loads(line)["problem"] for line in (harness.ROOT / "datasets/own_problems_example.jsonl").read_text().splitlines()}
+        example = harness.ROOT / "datasets/own_problems_example.jsonl"
+        problems = {line["problem"] for line in harness.json_lines(example)}
         asked = {line["prompt"] for line in harness.json_lines(run_dir / "completions/evaluate_after.jsonl")}
         self.assertEqual(8, len(asked))
         self.assertLessEqual(asked, {f"Q:{problem}\nA:" for problem in problems})

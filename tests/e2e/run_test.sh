@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs one of the Python tests beside it with the interpreter that tools/setup made, which has grpcio: run_test.sh X_test.py
+# Runs a Python test beside it with the interpreter that tools/setup made, which has grpcio: run_test.sh X_test.py
 set -euo pipefail
 folder=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
 python=${folder}/../../.venv/bin/python
