@@ -12,10 +12,6 @@
 namespace grpo {
 namespace {
 
-// How long an ended coordinator holds back its empty answer, so that a worker that asks again at once does not spin
-// until its next heartbeat tells it to exit.
-constexpr absl::Duration kEndedAnswerDelay = absl::Milliseconds(200);
-
 absl::Status Mismatch(absl::string_view what, absl::string_view theirs, absl::string_view ours) {
   return absl::FailedPreconditionError(
       absl::StrCat("the worker's ", what, " is ", theirs, ", this coordinator's is ", ours,
@@ -151,15 +147,14 @@ absl::StatusOr<v1::LeaseGroupsResponse> Coordinator::LeaseGroups(const v1::Lease
   // Nothing signals that a lease ran out, so the wait ends when the next one does. An empty answer before max_wait is
   // allowed: the worker asks again.
   mutex_.AwaitWithTimeout(absl::Condition(&has_work), std::min(max_wait, Leases().NextExpiry() - clock_.Now()));
+  v1::LeaseGroupsResponse response;
   if (ended_) {
-    const auto never = []() { return false; };
-    mutex_.AwaitWithTimeout(absl::Condition(&never), std::min(max_wait, kEndedAnswerDelay));
-    return v1::LeaseGroupsResponse();
+    response.set_run_ended(true);
+    return response;
   }
   // It may have been replaced or called from elsewhere while it waited.
   const absl::Duration now = clock_.Now();
   RETURN_IF_ERROR(workers_.Touch(request.worker_id(), now));
-  v1::LeaseGroupsResponse response;
   for (v1::Lease& lease : Leases().Take(request.worker_id(), request.max_groups(), request.max_completions(), now)) {
     response.mutable_leases()->Add(std::move(lease));
   }

@@ -241,6 +241,7 @@ TEST_F(CoordinatorTest, EndWakesCollectAndLeaseGroupsAndTellsWorkers) {
     const auto response = coordinator_.LeaseGroups(request);
     ASSERT_OK(response);
     EXPECT_EQ(response->leases_size(), 0);
+    EXPECT_TRUE(response->run_ended());
   });
   v1::HeartbeatRequest beat;
   beat.set_worker_id(worker);

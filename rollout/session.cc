@@ -67,6 +67,11 @@ void Session::End(absl::Status why) {
   calls_.CancelAll();
 }
 
+void Session::RunEnded() {
+  spdlog::info("the run has ended");
+  End(absl::OkStatus());
+}
+
 bool Session::ended() const {
   absl::MutexLock lock(&mutex_);
   return ended_;
@@ -208,8 +213,7 @@ absl::Status Session::Heartbeat() {
   if (Forgotten(status, request.worker_id())) return absl::OkStatus();  // and the loop registers at once
   RETURN_IF_ERROR(status);
   if (response.run_ended()) {
-    spdlog::info("the run has ended");
-    End(absl::OkStatus());
+    RunEnded();
     return absl::OkStatus();
   }
   absl::MutexLock lock(&mutex_);

@@ -50,6 +50,8 @@ class Session {
 
   // Ends the session: calls in flight are cancelled, everybody who waits returns. The first status stays.
   void End(absl::Status why);
+  // The coordinator said that the run has ended.
+  void RunEnded();
   bool ended() const;
   // Sleeps at most `timeout`; true as soon as the session has ended.
   bool WaitForEnd(absl::Duration timeout) const;

@@ -64,13 +64,14 @@ class FakeCoordinator : public v1::Coordinator::Service, public Watched {
     if (request->worker_id() != worker_id) return {grpc::StatusCode::NOT_FOUND, "unknown worker"};
     const absl::Time deadline = absl::Now() + absl::Milliseconds(request->wait_ms());
     // A cancelled call leaves its thread only here: the wait is cut into pieces.
-    while (leases.empty() && absl::Now() < deadline && !context->IsCancelled()) {
+    while (leases.empty() && !run_ended && absl::Now() < deadline && !context->IsCancelled()) {
       mutex.AwaitWithTimeout(absl::Condition(this, &FakeCoordinator::HasLease), absl::Milliseconds(20));
     }
     for (int32_t room = request->max_completions(); !leases.empty() && room > 0; leases.pop_front()) {
       room -= leases.front().sampling().num_completions();
       *response->add_leases() = leases.front();
     }
+    response->set_run_ended(run_ended);
     return grpc::Status::OK;
   }
 

@@ -101,6 +101,10 @@ void Worker::Lease() {
     return;
   }
   lease_backoff_.Reset();
+  if (response.run_ended()) {
+    session_.RunEnded();
+    return;
+  }
   if (response.leases().empty()) next_lease_ = clock_.Now() + (idle ? absl::ZeroDuration() : kBusyPause);
   TakeLeases(std::move(response));
 }

@@ -209,6 +209,7 @@ class Run {
                                                  : v1::RUN_STATE_FAILED);
       if (!result.ok()) status.set_state_reason(std::string(result.message()));
     });
+    if (!result.ok()) spdlog::error("{}", std::string(result.message()));
     control_.End();
     coordinator_.End();
     if (server_ == nullptr) return;
@@ -261,7 +262,12 @@ absl::StatusOr<std::optional<Snapshot>> LoadCheckpoint(const RunArguments& argum
 absl::Status ExecuteRun(RunArguments arguments) {
   std::optional<Snapshot> resumed;
   if (arguments.resume) {
-    ASSIGN_OR_RETURN(resumed, LoadCheckpoint(arguments));
+    absl::StatusOr<std::optional<Snapshot>> loaded = LoadCheckpoint(arguments);
+    if (!loaded.ok()) {
+      spdlog::error("{}", std::string(loaded.status().message()));
+      return loaded.status();
+    }
+    resumed = *std::move(loaded);
   }
   return Run(std::move(arguments), std::move(resumed)).Execute();
 }

@@ -20,7 +20,7 @@ struct RunArguments {
 };
 
 // OK when every stage ran or Stop was called; Aborted when a signal stopped it (state saved: exit 75). Other errors end
-// the run as FAILED; their text says what to do. Blocks; one call per process.
+// the run as FAILED; their text, which is logged, says what to do. Blocks; one call per process.
 absl::Status ExecuteRun(RunArguments arguments);
 
 }  // namespace grpo

@@ -172,12 +172,12 @@ class Checker {
       if (!options.reference_policy.empty()) {
         Refer(key + ".reference_policy", options.reference_policy, "policies", config_.policies);
       }
-      if (options.kl_coefficient > 0 && options.reference_policy.empty()) {
-        Add(key + ".kl_coefficient", "is above 0, which needs a reference_policy; name one, or set it to 0");
-      }
       if (options.kl_coefficient > 0 && options.reference_policy == stage->policy) {
         Add(key + ".reference_policy", "is the policy that is trained; name another, such as the one it starts from");
       }
+    }
+    if constexpr (requires { options.Conflicts(); }) {
+      for (const auto& [name, message] : options.Conflicts()) Add(absl::StrCat(key, ".", name), message);
     }
     stage->algorithm_options = ToSection(options, stage->algorithm_options);
   }

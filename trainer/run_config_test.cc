@@ -152,6 +152,7 @@ TEST_F(RunConfigTest, ReferencesMustExist) {
          "stages.1.accuracy_rule: rewards.rules_only has no rule math;");
   expect("group_size: 4", "reference_policy: ref", "stages.0.reference_policy: there is no policies.ref;");
   expect("group_size: 4", "kl_coefficient: 0.1", "stages.0.kl_coefficient: is above 0, which needs a reference_policy");
+  expect("group_size: 4", "sampling: {temperature: 0}", "stages.0.sampling.temperature: is 0");
   expect("group_size: 4", "kl_coefficient: 0.1, reference_policy: tuned",
          "stages.0.reference_policy: is the policy that is trained");
 }

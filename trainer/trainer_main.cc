@@ -32,7 +32,5 @@ int main(int argc, char** argv) {
   }
   arguments.config = *std::move(config);
   at::set_num_threads(static_cast<int>(arguments.config.config.trainer.threads));
-  const absl::Status status = grpo::ExecuteRun(std::move(arguments));
-  if (!status.ok()) spdlog::error("{}", std::string(status.message()));
-  return grpo::ExitCodeFor(status);
+  return grpo::ExitCodeFor(grpo::ExecuteRun(std::move(arguments)));
 }

@@ -7,6 +7,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "common/rpc/credentials.h"
+#include "common/rpc/grpc_log.h"
 #include "common/rpc/health.grpc.pb.h"
 #include "common/rpc/settings.h"
 #include "common/rpc/status.h"
@@ -69,6 +70,7 @@ grpc::ChannelArguments MakeArguments() {
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<Client>> Client::Create(const std::string& address, const ClientOptions& options) {
+  RouteGrpcLog();
   ASSIGN_OR_RETURN(const absl::string_view host, HostOf(address));
   ASSIGN_OR_RETURN(const std::string token, ReadToken(options.token_file));
   if (!token.empty() && options.tls_ca.empty() && !IsLoopback(host)) {

@@ -3,6 +3,8 @@
 #define GRPO_TRAINER_ALGORITHM_GRPO_OPTIONS_H_
 
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "configs/visit.h"
 #include "trainer/options.h"
@@ -22,6 +24,18 @@ struct GrpoOptions {
   std::string reference_policy;
   int64_t iterations_per_step = 1;
   int64_t minibatches_per_iteration = 1;
+
+  // What is wrong about keys that are each in range: key and message.
+  std::vector<std::pair<const char*, const char*>> Conflicts() const {
+    std::vector<std::pair<const char*, const char*>> conflicts;
+    if (sampling.temperature == 0) {
+      conflicts.emplace_back("sampling.temperature", "is 0: every completion of a group would be the same; 1 is usual");
+    }
+    if (kl_coefficient > 0 && reference_policy.empty()) {
+      conflicts.emplace_back("kl_coefficient", "is above 0, which needs a reference_policy; name one, or set it to 0");
+    }
+    return conflicts;
+  }
 
   template <class V>
   void Visit(V& v) {

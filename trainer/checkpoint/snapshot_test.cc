@@ -23,7 +23,12 @@ Snapshot Example() {
   v1::PolicyRef policy;
   policy.set_policy_id("base");
   policy.set_number(31);
-  Snapshot snapshot{.run_id = "run", .resolved_yaml = "run: {}\n", .epoch = 3, .sequence = 40, .stage_index = 1};
+  Snapshot snapshot;
+  snapshot.run_id = "run";
+  snapshot.resolved_yaml = "run: {}\n";
+  snapshot.epoch = 3;
+  snapshot.sequence = 40;
+  snapshot.stage_index = 1;
   snapshot.cursor = {.step = 9, .data_position = 144, .seconds = 2.5, .optimizer_steps = 18, .optimizer = {}};
   snapshot.cursor.optimizer["w.exp_avg"] = at::tensor({1.0f, -2.5f});
   snapshot.policies.push_back(*PackWeights(*model, "{\"tokenizer\": true}", policy));
