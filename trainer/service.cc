@@ -10,8 +10,8 @@
 namespace grpo {
 namespace {
 
-// A watcher that hears nothing new gets a snapshot all the same: elapsed time and workers move on.
-constexpr absl::Duration kWatchHeartbeat = absl::Seconds(1);
+// A watcher that hears nothing new gets a snapshot all the same: time, workers and what blocks them move on.
+constexpr absl::Duration kWatchHeartbeat = absl::Milliseconds(250);
 constexpr absl::Duration kSaveTimeout = absl::Minutes(10);
 
 absl::Duration TimeLeft(const grpc::ServerContext& context) {

@@ -53,10 +53,10 @@ class FailuresTest(harness.AgainstUndisturbedRunTest):
             os.kill(pid, signal.SIGSTOP)
             try:
                 self.assert_paused_by(address, run.status)
+                harness.wait_until(lambda: f"reward server {address}" in run.stderr, "the pause is shown")
             finally:
                 os.kill(pid, signal.SIGCONT)
             self.assertEqual(harness.EXIT_OK, run.wait(), run.stderr)
-            self.assertIn(f"reward server {address}", run.stderr)
         self.assert_undisturbed_results()
 
     def test_a_worker_that_is_killed_is_replaced(self):
