@@ -134,7 +134,8 @@ class Run:
             command += ["--set", f"{key}={value}"]
         if resume:
             command.append("--resume")
-        self._stdout, self._stderr = tempfile.TemporaryFile("w+"), tempfile.TemporaryFile("w+")
+        # Appending: the child shares the file position that reading moves.
+        self._stdout, self._stderr = tempfile.TemporaryFile("a+"), tempfile.TemporaryFile("a+")
         self._process = subprocess.Popen([str(word) for word in command], stdout=self._stdout, stderr=self._stderr)
         self._channel = None
 
