@@ -24,6 +24,8 @@ enum ExitCode : int {
   kExitRetry = 75,
   kExitNotAllowed = 77,
   kExitConfig = 78,
+  // Plus n: ended by signal n.
+  kExitSignalBase = 128,
 };
 
 // The code for a status that ends a process; `otherwise` for codes that say nothing about the cause.

@@ -8,6 +8,8 @@
 
 #include <atomic>
 
+#include "common/exit_codes.h"
+
 namespace grpo {
 namespace {
 
@@ -16,7 +18,7 @@ std::atomic<bool> stop_requested{false};
 int wake_pipe[2] = {-1, -1};
 
 void OnSignal(int signal_number) {
-  if (stop_requested.exchange(true)) ::_exit(128 + signal_number);
+  if (stop_requested.exchange(true)) ::_exit(kExitSignalBase + signal_number);
   const char byte = 0;
   [[maybe_unused]] const ssize_t written = ::write(wake_pipe[1], &byte, 1);
 }

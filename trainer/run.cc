@@ -87,8 +87,9 @@ class Run {
     const std::string current = stage_index_ < NumStages() ? config_.stages[stage_index_].name : "";
     ASSIGN_OR_RETURN(metrics_, MetricsLog::Open(absl::StrCat(arguments_.run_dir, "/metrics.jsonl"), stages_done,
                                                 current, cursor.step));
-    ASSIGN_OR_RETURN(server_, rpc::Server::Start(config_.network.ServerOptions(config_.network.trainer_port),
-                                                 {&coordinator_service_, &trainer_service_}));
+    ASSIGN_OR_RETURN(server_, rpc::Server::Start(
+                                  config_.network.ServerOptions(arguments_.port.value_or(config_.network.trainer_port)),
+                                  {&coordinator_service_, &trainer_service_}));
     spdlog::info("run {} serves Coordinator and TrainerService at {}", arguments_.run_id, server_->address());
     if (!arguments_.endpoint_file.empty()) {
       const json endpoint = {{"address", server_->address()}, {"pid", ::getpid()}};

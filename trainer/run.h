@@ -2,6 +2,7 @@
 #ifndef GRPO_TRAINER_RUN_H_
 #define GRPO_TRAINER_RUN_H_
 
+#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
@@ -15,6 +16,9 @@ struct RunArguments {
   std::string run_id;
   // Go on from the newest checkpoint in run_dir; without one, from the start.
   bool resume = false;
+  // Port of the services in place of network.trainer_port: a restarted trainer comes back where its workers look for
+  // it.
+  std::optional<int64_t> port;
   // JSON {"address", "pid"} is written here once the services answer; empty for nowhere.
   std::string endpoint_file;
 };

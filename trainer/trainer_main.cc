@@ -16,6 +16,7 @@ int main(int argc, char** argv) {
   app.add_option("--run-dir", arguments.run_dir, "Folder for checkpoints, metrics and results")->required();
   app.add_option("--run-id", arguments.run_id, "Names this run to workers")->required();
   app.add_option("--endpoint-file", arguments.endpoint_file, "Where to write the address once the services answer");
+  app.add_option("--port", arguments.port, "Port to serve on in place of network.trainer_port");
   app.add_flag("--resume", arguments.resume, "Go on from the newest checkpoint in --run-dir");
   app.add_flag("--with-parent", with_parent, "Die with the parent process");
   try {

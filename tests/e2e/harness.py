@@ -36,7 +36,7 @@ OWN_PROBLEMS = ROOT / "configs/own_problems.yaml"
 TINY = ROOT / "tests/e2e/tiny.yaml"
 
 # Exit codes that scripts rely on (common/exit_codes.h).
-EXIT_OK, EXIT_DATA, EXIT_NO_INPUT, EXIT_UNAVAILABLE = 0, 65, 66, 69
+EXIT_OK, EXIT_FAILED, EXIT_DATA, EXIT_NO_INPUT, EXIT_UNAVAILABLE = 0, 1, 65, 66, 69
 EXIT_CANNOT_CREATE, EXIT_RETRY, EXIT_CONFIG = 73, 75, 78
 
 # Keys of metrics.jsonl that say how long something took: all that may differ between two runs of one seed.
@@ -125,7 +125,7 @@ def records(run_dir):
 class Run:
     """`grpoctl run` as a child, from start to exit; leaving the context kills what is left of it."""
 
-    def __init__(self, run_dir, config=None, settings=None, resume=False):
+    def __init__(self, run_dir, config=None, settings=None, resume=False, max_restarts=None):
         self.run_dir = pathlib.Path(run_dir)
         command = [GRPOCTL, "run", "--run-dir", self.run_dir]
         if config is not None:
@@ -134,6 +134,8 @@ class Run:
             command += ["--set", f"{key}={value}"]
         if resume:
             command.append("--resume")
+        if max_restarts is not None:
+            command += ["--max-restarts", str(max_restarts)]
         # Appending: the child shares the file position that reading moves.
         self._stdout, self._stderr = tempfile.TemporaryFile("a+"), tempfile.TemporaryFile("a+")
         self._process = subprocess.Popen([str(word) for word in command], stdout=self._stdout, stderr=self._stderr)
@@ -199,7 +201,12 @@ class Run:
         """Until so many steps of the stage are done; the status that showed it."""
 
         def reached():
-            status = self.status()
+            try:
+                status = self.status()
+            except grpc.RpcError:
+                # A trainer that is being restarted is asked again.
+                assert self._process.poll() is None, self.stderr
+                return None
             current = next(row for row in status.stages if row.name == stage)
             return status if current.step >= step else None
 

@@ -36,11 +36,21 @@ class ResumeTest(harness.AgainstUndisturbedRunTest):
         harness.wait_until(lambda: not harness.processes_of(self.run_dir), "the children died with grpoctl")
         self.finish_and_compare()
 
-    def test_a_trainer_that_dies_ends_the_run_and_says_how_to_go_on(self):
+    def test_a_trainer_that_dies_goes_on_from_the_last_commit(self):
         with harness.Run(self.run_dir, harness.TINY, {"checkpoint.every_steps": 7}) as run:
+            for stage in ("pretrain", "tune"):
+                run.wait_for_step(stage, EARLY)
+                os.kill(run.pid_of("trainer"), signal.SIGKILL)
+            self.assertEqual(harness.EXIT_OK, run.wait(), run.stderr)
+            self.assertIn("trainer ended with signal 9", run.stderr)
+            self.assertIn("starting trainer again (restart 2 of 10)", run.stderr)
+        self.assert_undisturbed_results()
+
+    def test_a_trainer_that_dies_too_often_ends_the_run_and_says_how_to_go_on(self):
+        with harness.Run(self.run_dir, harness.TINY, {"checkpoint.every_steps": 7}, max_restarts=0) as run:
             run.wait_for_step("tune", EARLY)
             os.kill(run.pid_of("trainer"), signal.SIGKILL)
-            self.assertEqual(128 + signal.SIGKILL, run.wait())
+            self.assertEqual(harness.EXIT_FAILED, run.wait())
             self.assertIn("trainer ended with signal 9", run.stderr)
             self.assertIn(f"grpoctl run --resume --run-dir {self.run_dir}", run.stderr)
         self.finish_and_compare()

@@ -92,11 +92,13 @@ absl::Status LocalRun::StartServers() {
   }
   ChildSpec spec = Spec(kTrainerName, "trainer", /*serves=*/true);
   spec.is_trainer = true;
-  spec.argv = [this, endpoint_file = spec.endpoint_file](int, const std::string&) {
+  spec.argv = [this, endpoint_file = spec.endpoint_file](int attempt, const std::string& address) {
     std::vector<std::string> argv = {
         programs_.trainer, "--config", folder_.config_path(), "--run-dir",   folder_.path(),
         "--run-id",        run_id_,    "--endpoint-file",     endpoint_file, "--with-parent"};
-    if (options_.resume) argv.push_back("--resume");
+    // One that died goes on from the last commit, where the workers look for it.
+    if (options_.resume || attempt > 1) argv.push_back("--resume");
+    if (!address.empty()) argv.insert(argv.end(), {"--port", PortOf(address)});
     return argv;
   };
   return supervisor_.Start(std::move(spec));
@@ -166,6 +168,7 @@ RunEnd LocalRun::Watch() {
     } else if (WaitForStop(kPollInterval)) {
       stopping = true;
       printer_->Note("stopping after the current step, with a checkpoint; once more ends everything at once");
+      supervisor_.StopRestarting();
       supervisor_.SignalTrainer(SIGTERM);
     }
     ShowStatus();

@@ -13,6 +13,7 @@
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
+#include "common/exit_codes.h"
 #include "common/files.h"
 
 namespace grpo {
@@ -80,7 +81,7 @@ std::optional<int> Process::Poll() {
   if (exit_code_.has_value()) return exit_code_;
   int status = 0;
   if (::waitpid(pid_, &status, WNOHANG) != pid_) return std::nullopt;
-  exit_code_ = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+  exit_code_ = WIFSIGNALED(status) ? kExitSignalBase + WTERMSIG(status) : WEXITSTATUS(status);
   return exit_code_;
 }
 

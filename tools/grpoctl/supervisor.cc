@@ -36,8 +36,9 @@ bool IsPermanent(int exit_code) {
 }  // namespace
 
 std::string DescribeExit(int exit_code) {
-  if (exit_code <= 128) return absl::StrCat("exit code ", exit_code);
-  return absl::StrCat("signal ", exit_code - 128, " (", ::strsignal(exit_code - 128), ")");
+  if (exit_code <= kExitSignalBase) return absl::StrCat("exit code ", exit_code);
+  const int signal_number = exit_code - kExitSignalBase;
+  return absl::StrCat("signal ", signal_number, " (", ::strsignal(signal_number), ")");
 }
 
 absl::Status Supervisor::Start(ChildSpec spec) {
@@ -90,7 +91,11 @@ std::optional<RunEnd> Supervisor::OnExit(Child& child, int exit_code) {
   const bool never_served = child.attempt == 1 && !spec.endpoint_file.empty() && !child.serves;
   const std::string ended = absl::StrCat(spec.name, " ended with ", DescribeExit(exit_code));
   child.serves = false;
-  if (spec.is_trainer) return exit_code == kExitOk ? RunEnd{} : End(child, exit_code, ended);
+  // A trainer that was killed goes on from its last commit; one that ended by itself has said its last word.
+  const bool killed = exit_code > kExitSignalBase;
+  if (spec.is_trainer && (!killed || !restarting_)) {
+    return exit_code == kExitOk ? RunEnd{} : End(child, exit_code, ended);
+  }
   if (!restarting_) return std::nullopt;
   if (never_served || IsPermanent(exit_code))
     return End(child, exit_code == kExitOk ? kExitInternal : exit_code, ended);

@@ -25,7 +25,8 @@ struct ChildSpec {
   std::string log_path;
   // Where it writes {"address":...} once it serves; empty when it serves nothing.
   std::string endpoint_file;
-  // The child whose end is the end of the run, whatever its exit code. All others are restarted.
+  // The child that ends the run when it exits by itself, whatever its exit code; killed, it is restarted like the
+  // others.
   bool is_trainer = false;
   // Command line of start number `attempt` (from 1). `address` is where it served before, empty at the first start.
   std::function<std::vector<std::string>(int attempt, const std::string& address)> argv;
@@ -56,9 +57,9 @@ class Supervisor {
   // Starts a child. Errors as Process::Start.
   absl::Status Start(ChildSpec spec);
 
-  // Reaps and restarts; call it a few times a second. Holds a value once the run is over: the trainer has exited; a
-  // server died before it ever served; a child exited with a code that a restart cannot mend (usage, data, input,
-  // permission, configuration); or a role's restarts are used up.
+  // Reaps and restarts; call it a few times a second. Holds a value once the run is over: the trainer has exited by
+  // itself; a server died before it ever served; a child exited with a code that a restart cannot mend (usage, data,
+  // input, permission, configuration); or a role's restarts are used up.
   std::optional<RunEnd> Poll();
 
   // Where a child serves; nothing before it does.

@@ -88,6 +88,21 @@ TEST_F(SupervisorTest, TrainersEndIsTheRunsEndWithItsCode) {
   }
 }
 
+TEST_F(SupervisorTest, RestartsAKilledTrainerUntilTheRunIsEnding) {
+  Supervisor& supervisor = Make({});
+  ChildSpec trainer = Script("trainer", "echo attempt $1; if [ $1 = 2 ]; then exec sleep 1000; fi; kill -9 $$");
+  trainer.is_trainer = true;
+  ASSERT_OK(supervisor.Start(trainer));
+  const std::string log = dir_ + "/trainer.log";
+  EXPECT_EQ(PollUntil([&] { return LastLines(log, 9).size() == 2; }), std::nullopt);
+  EXPECT_THAT(LastLines(log, 9), ElementsAre("attempt 1", "attempt 2"));
+  supervisor.StopRestarting();
+  supervisor.SignalTrainer(SIGKILL);
+  const std::optional<RunEnd> end = PollToEnd();
+  ASSERT_TRUE(end.has_value());
+  EXPECT_EQ(end->exit_code, kExitSignalBase + SIGKILL);
+}
+
 TEST_F(SupervisorTest, RestartsADeadWorkerWithTheNextAttempt) {
   Supervisor& supervisor = Make({});
   ASSERT_OK(supervisor.Start(Script("worker", "echo attempt $1; if [ $1 = 3 ]; then exec sleep 1000; fi; kill -9 $$")));

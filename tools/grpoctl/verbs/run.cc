@@ -169,7 +169,7 @@ void AddRunVerb(CLI::App& app, int* exit_code) {
       ->option_text("DIR");
   verb->add_flag("--resume", flags->resume, "Go on with the run in the folder, from its last checkpoint");
   verb->add_option("--max-restarts", flags->max_restarts,
-                   "Restarts of reward servers, and of rollout workers, before the run fails")
+                   "Restarts of each role (trainer, reward servers, rollout workers) before the run fails")
       ->capture_default_str()
       ->check(CLI::Range(0, 1000000))
       ->option_text("N");
