@@ -29,8 +29,7 @@ struct RewardProfileOptions {
   template <class V>
   void Visit(V& v) {
     v("rules", rules,
-      {.help = "Rules by name (grpoctl lists them with `reward rules`); their weighted values are added.",
-       .required = true});
+      {.help = "Rules by name (reward/rules.inc lists them); their weighted values are added.", .required = true});
     v("no_answer", no_answer,
       {.help = "A completion without an answer counts as value 0, or is left out of baseline and loss.",
        .choices = {"zero", "exclude"}});

@@ -34,7 +34,7 @@ struct CheckpointOptions {
   template <class V>
   void Visit(V& v) {
     v("every_steps", every_steps,
-      {.help = "Save after every so many optimizer steps of a stage; 0 saves only at the end of each train stage and "
+      {.help = "Save after every so many optimizer steps of a stage; 0 saves only at the end of each stage and "
                "when asked.",
        .unit = "steps",
        .min = 0,
