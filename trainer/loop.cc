@@ -33,6 +33,8 @@ absl::StatusOr<std::map<std::string, double>> Loop::Step(const StepBatch& batch,
   for (const auto& sequences : batch.minibatches) {
     ASSIGN_OR_RETURN(minibatches.emplace_back(), PackWithReference(sequences));
   }
+  // Over the updates; their means are reported.
+  std::map<std::string, double> sums;
   double num_updates = 0, num_skipped = 0;
   for (int64_t iteration = 0; iteration < batch.iterations; ++iteration) {
     for (const std::vector<Microbatch>& microbatches : minibatches) {
@@ -40,7 +42,7 @@ absl::StatusOr<std::map<std::string, double>> Loop::Step(const StepBatch& batch,
       std::map<std::string, at::Tensor> totals;
       RETURN_IF_ERROR(Accumulate(microbatches, totals));
       ASSIGN_OR_RETURN(const double grad_norm, ReduceAndClip());
-      metrics["grad_norm"] += grad_norm;
+      sums["grad_norm"] += grad_norm;
       bool finite = std::isfinite(grad_norm);
       for (const auto& [name, total] : totals) {
         const double value = total.item<double>();
@@ -48,7 +50,7 @@ absl::StatusOr<std::map<std::string, double>> Loop::Step(const StepBatch& batch,
           // Later updates move the policy away from the sampler by design.
           if (num_updates == 0) metrics[name] = value;
         } else {
-          metrics[name] += value;
+          sums[name] += value;
           finite = finite && std::isfinite(value);
         }
       }
@@ -60,10 +62,7 @@ absl::StatusOr<std::map<std::string, double>> Loop::Step(const StepBatch& batch,
       }
     }
   }
-  for (auto& [name, value] : metrics) {
-    const bool summed = !batch.metrics.contains(name) && name != "learning_rate" && name != "logprob_abs_diff_max";
-    if (summed && num_updates > 0) value /= num_updates;
-  }
+  for (const auto& [name, sum] : sums) metrics[name] = sum / num_updates;
   metrics["skipped_updates"] = num_skipped;
   return metrics;
 }

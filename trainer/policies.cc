@@ -34,23 +34,12 @@ absl::StatusOr<WeightSet> Policy::Pack() const {
 }
 
 absl::StatusOr<Policy*> PolicyStore::Get(const std::string& id) {
-  std::unique_ptr<Policy>& policy = made_[id];
-  if (policy == nullptr) {
-    const auto options = options_.find(id);
-    if (options == options_.end()) {
-      made_.erase(id);
-      return absl::NotFoundError(absl::StrCat("there is no policy named ", id));
-    }
-    absl::StatusOr<std::unique_ptr<Policy>> made = Make(id, options->second);
-    if (!made.ok()) {
-      made_.erase(id);
-      return Annotate(made.status(), absl::StrCat("policies.", id));
-    }
-    // Make may have added the policy that this one starts from.
-    made_[id] = *std::move(made);
-    return made_[id].get();
-  }
-  return policy.get();
+  if (const auto policy = made_.find(id); policy != made_.end()) return policy->second.get();
+  const auto options = options_.find(id);
+  if (options == options_.end()) return absl::NotFoundError(absl::StrCat("there is no policy named ", id));
+  absl::StatusOr<std::unique_ptr<Policy>> policy = Make(id, options->second);
+  if (!policy.ok()) return Annotate(policy.status(), absl::StrCat("policies.", id));
+  return made_.emplace(id, *std::move(policy)).first->second.get();
 }
 
 absl::Status PolicyStore::Restore(const WeightSet& weights) {

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/rpc/server.h"
 #include "common/status_macros.h"
+#include "trainer/run_state.h"
 
 namespace grpo {
 namespace {

@@ -45,10 +45,6 @@ class StatusBoard {
   absl::Duration checkpoint_at_ ABSL_GUARDED_BY(mutex_);
 };
 
-inline bool IsTerminal(v1::RunState state) {
-  return state == v1::RUN_STATE_FINISHED || state == v1::RUN_STATE_STOPPED || state == v1::RUN_STATE_FAILED;
-}
-
 }  // namespace grpo
 
 #endif  // GRPO_TRAINER_STATUS_BOARD_H_

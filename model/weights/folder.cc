@@ -30,18 +30,6 @@ constexpr char kConfigFile[] = "config.json", kTokenizerFile[] = "tokenizer.json
 constexpr char kTokenizerConfigFile[] = "tokenizer_config.json", kWeightsFile[] = "model.safetensors";
 constexpr int64_t kMaxJsonBytes = int64_t{1} << 30;
 
-std::string SafetensorsOf(const WeightSet& weights) {
-  std::vector<SafetensorsEntry> entries;
-  for (const v1::TensorEntry& tensor : weights.manifest.tensors()) {
-    entries.push_back({.name = tensor.name(),
-                       .dtype = "F32",
-                       .shape = {tensor.shape().begin(), tensor.shape().end()},
-                       .bytes = absl::string_view(weights.payload).substr(tensor.offset_bytes(), tensor.num_bytes())});
-  }
-  // transformers asks for this key.
-  return WriteSafetensors(entries, {{"format", "pt"}});
-}
-
 // What transformers wants beside tokenizer.json to load it as it is, by PreTrainedTokenizerFast. (AutoTokenizer of
 // transformers 5 puts Qwen2's byte-level pipeline in the place of the file's own whenever model_type is qwen2; no field
 // here prevents it.)

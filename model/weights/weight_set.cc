@@ -10,6 +10,7 @@
 #include "common/sha256.h"
 #include "common/status_macros.h"
 #include "model/tensor.h"
+#include "model/weights/safetensors.h"
 
 namespace grpo {
 namespace {
@@ -66,6 +67,18 @@ absl::Status CheckTensors(const v1::WeightsManifest& manifest, const NamedTensor
 
 absl::string_view TokenizerJson(const v1::WeightsManifest& manifest, absl::string_view payload) {
   return payload.substr(manifest.tokenizer().offset_bytes(), manifest.tokenizer().num_bytes());
+}
+
+std::string SafetensorsOf(const WeightSet& weights) {
+  std::vector<SafetensorsEntry> entries;
+  for (const v1::TensorEntry& tensor : weights.manifest.tensors()) {
+    entries.push_back({.name = tensor.name(),
+                       .dtype = "F32",
+                       .shape = {tensor.shape().begin(), tensor.shape().end()},
+                       .bytes = absl::string_view(weights.payload).substr(tensor.offset_bytes(), tensor.num_bytes())});
+  }
+  // transformers asks for this key.
+  return WriteSafetensors(entries, {{"format", "pt"}});
 }
 
 absl::StatusOr<WeightSet> PackWeights(const Transformer& model, const std::string& tokenizer_json,

@@ -23,6 +23,9 @@ struct WeightSet {
 // The policy's tokenizer.json inside a verified payload.
 absl::string_view TokenizerJson(const v1::WeightsManifest& manifest, absl::string_view payload);
 
+// The tensors as a safetensors file, in the payload's order.
+std::string SafetensorsOf(const WeightSet& weights);
+
 // Copies the model's weights out under Hugging Face's names, in float32. tokenizer_json travels with them.
 absl::StatusOr<WeightSet> PackWeights(const Transformer& model, const std::string& tokenizer_json,
                                       const v1::PolicyRef& policy);

@@ -10,6 +10,7 @@
 #include "common/exit_codes.h"
 #include "common/status_macros.h"
 #include "common/stop_signal.h"
+#include "trainer/run_state.h"
 
 namespace grpo {
 namespace {

@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "trainer/run_state.h"
+
 namespace grpo {
 namespace {
 
@@ -11,10 +13,6 @@ constexpr absl::Duration kInterval = absl::Milliseconds(200);
 constexpr absl::Duration kRetryAfter = absl::Milliseconds(500);
 
 }  // namespace
-
-bool IsTerminal(v1::RunState state) {
-  return state == v1::RUN_STATE_FINISHED || state == v1::RUN_STATE_STOPPED || state == v1::RUN_STATE_FAILED;
-}
 
 absl::Status StatusStream::Read(absl::Duration min_interval,
                                 const std::function<void(const v1::RunStatus&)>& on_status) {

@@ -17,9 +17,6 @@
 
 namespace grpo {
 
-// Finished, stopped or failed.
-bool IsTerminal(v1::RunState state);
-
 // Reads a run's status snapshots until it has ended. Thread-safe.
 class StatusStream {
  public:

@@ -28,10 +28,6 @@ absl::string_view Bytes(const at::Tensor& tensor) {
   return absl::string_view(static_cast<const char*>(tensor.const_data_ptr()), tensor.nbytes());
 }
 
-const char* SafetensorsType(v1::DType dtype) {
-  return dtype == v1::DTYPE_BFLOAT16 ? "BF16" : "F32";
-}
-
 absl::StatusOr<const std::string*> Find(const std::map<std::string, std::string>& files, const std::string& name) {
   const auto file = files.find(name);
   if (file == files.end()) return absl::DataLossError(absl::StrCat("the checkpoint has no ", name));
@@ -44,16 +40,9 @@ absl::Status AddPolicy(const WeightSet& weights, std::map<std::string, std::stri
   if (!google::protobuf::util::MessageToJsonString(weights.manifest, &manifest).ok()) {
     return absl::InternalError(absl::StrCat("the manifest of policy ", id, " cannot be written as JSON"));
   }
-  std::vector<SafetensorsEntry> entries;
-  for (const v1::TensorEntry& tensor : weights.manifest.tensors()) {
-    entries.push_back({.name = tensor.name(),
-                       .dtype = SafetensorsType(tensor.dtype()),
-                       .shape = {tensor.shape().begin(), tensor.shape().end()},
-                       .bytes = absl::string_view(weights.payload).substr(tensor.offset_bytes(), tensor.num_bytes())});
-  }
   files[PolicyFile(id, "json")] = manifest;
   files[PolicyFile(id, "tokenizer.json")] = std::string(TokenizerJson(weights.manifest, weights.payload));
-  files[PolicyFile(id, "safetensors")] = WriteSafetensors(entries);
+  files[PolicyFile(id, "safetensors")] = SafetensorsOf(weights);
   return absl::OkStatus();
 }
 

@@ -63,8 +63,9 @@ absl::StatusOr<std::vector<ScoredGroup>> CollectGroups(RunContext& context, cons
   }
 }
 
-absl::Status CheckProblems(const RunContext& context, const DataSource& source, const std::string& rewards,
-                           const Policy& policy, const SamplingOptions& sampling) {
+absl::StatusOr<v1::RewardProfileRef> CheckProblems(const RunContext& context, const DataSource& source,
+                                                   const std::string& rewards, const Policy& policy,
+                                                   const SamplingOptions& sampling) {
   ASSIGN_OR_RETURN(const std::unique_ptr<RewardProfile> profile,
                    RewardProfile::Make(rewards, context.config.rewards.at(rewards)));
   const int64_t configured = context.config.rollout_worker.context_tokens;
@@ -80,7 +81,7 @@ absl::Status CheckProblems(const RunContext& context, const DataSource& source, 
     if (readable.ok()) continue;
     if (num_unreadable++ == 0) first_unreadable = Annotate(readable, absl::StrCat("problem ", item.prompt.id()));
   }
-  if (num_unreadable == 0) return absl::OkStatus();
+  if (num_unreadable == 0) return profile->ref();
   if (num_unreadable == num_problems) {
     return Annotate(first_unreadable, absl::StrCat("the rules of rewards.", rewards, " can read none of the ",
                                                    num_problems, " reference answers; the first"));
@@ -89,12 +90,6 @@ absl::Status CheckProblems(const RunContext& context, const DataSource& source, 
       "{} OF {} REFERENCE ANSWERS CANNOT BE READ by the rules of rewards.{}; completions for them are left out of the "
       "loss. The first: {}",
       num_unreadable, num_problems, rewards, std::string(first_unreadable.message()));
-  return absl::OkStatus();
-}
-
-absl::StatusOr<v1::RewardProfileRef> ProfileRef(const RunConfig& config, const std::string& rewards) {
-  ASSIGN_OR_RETURN(const std::unique_ptr<RewardProfile> profile,
-                   RewardProfile::Make(rewards, config.rewards.at(rewards)));
   return profile->ref();
 }
 

@@ -61,10 +61,11 @@ absl::StatusOr<std::vector<ScoredGroup>> CollectGroups(RunContext& context, cons
 // Before step 0 (DESIGN.md law 1): every problem's prompt fits the context and can be tokenized (InvalidArgument
 // otherwise, naming the problem), and the rules can read its reference answer: those that cannot are counted in a loud
 // line, and when none can it is an error. Endless sources are checked by their first thousand problems.
-absl::Status CheckProblems(const RunContext& context, const DataSource& source, const std::string& rewards,
-                           const Policy& policy, const SamplingOptions& sampling);
+// Returns what the rules are called on the wire.
+absl::StatusOr<v1::RewardProfileRef> CheckProblems(const RunContext& context, const DataSource& source,
+                                                   const std::string& rewards, const Policy& policy,
+                                                   const SamplingOptions& sampling);
 
-absl::StatusOr<v1::RewardProfileRef> ProfileRef(const RunConfig& config, const std::string& rewards);
 v1::SamplingParams ToProto(const SamplingOptions& sampling, int64_t num_completions);
 
 }  // namespace grpo

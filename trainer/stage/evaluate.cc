@@ -61,7 +61,7 @@ class EvaluateStage {
       return absl::InvalidArgumentError(absl::StrCat("stage ", stage_.name, ": data.", options_.data,
                                                      " is endless; say how many `problems` to take"));
     }
-    RETURN_IF_ERROR(CheckProblems(context_, *data_, options_.rewards, *policy_, options_.sampling));
+    ASSIGN_OR_RETURN(reward_, CheckProblems(context_, *data_, options_.rewards, *policy_, options_.sampling));
     const int64_t available = data_->size() < 0 ? options_.problems : data_->size();
     num_sampled_ = options_.problems == 0 ? available : std::min(options_.problems, available);
     num_groups_ = num_sampled_ + (options_.greedy ? available : 0);
@@ -69,9 +69,11 @@ class EvaluateStage {
   }
 
   absl::Status Offer() {
-    GroupTemplate group{
-        .stage = stage_.name, .kind = v1::LEASE_KIND_EVALUATE, .policy = policy_->ref(), .reward = {}, .sampling = {}};
-    ASSIGN_OR_RETURN(group.reward, ProfileRef(context_.config, options_.rewards));
+    GroupTemplate group{.stage = stage_.name,
+                        .kind = v1::LEASE_KIND_EVALUATE,
+                        .policy = policy_->ref(),
+                        .reward = reward_,
+                        .sampling = {}};
     std::vector<v1::Lease> leases;
     for (int64_t i = 0; i < num_groups_; ++i) {
       const bool greedy = i >= num_sampled_;
@@ -160,6 +162,7 @@ class EvaluateStage {
   EvaluateStageOptions options_;
   Policy* policy_ = nullptr;
   std::unique_ptr<DataSource> data_;
+  v1::RewardProfileRef reward_;
   int64_t num_sampled_ = 0, num_groups_ = 0;
   std::vector<ProblemSamples> problems_;
   std::vector<ScoredGroup> sampled_;

@@ -108,13 +108,13 @@ absl::StatusOr<std::unique_ptr<StepSource>> MakeStepSource(RunContext& context, 
         policy, std::move(data), GroupSource::DataSeed(context.config.run.seed, stage.name), *corpus, data_position);
   }
   const RolloutPlan plan = *algorithm.rollouts();
-  RETURN_IF_ERROR(CheckProblems(context, *data, plan.rewards, policy, plan.sampling));
+  ASSIGN_OR_RETURN(const v1::RewardProfileRef reward,
+                   CheckProblems(context, *data, plan.rewards, policy, plan.sampling));
   GroupTemplate group{.stage = stage.name,
                       .kind = v1::LEASE_KIND_TRAIN,
                       .policy = policy.ref(),
-                      .reward = {},
+                      .reward = reward,
                       .sampling = ToProto(plan.sampling, plan.group_size)};
-  ASSIGN_OR_RETURN(group.reward, ProfileRef(context.config, plan.rewards));
   return std::make_unique<GroupSource>(context, policy, std::move(group), std::move(data), plan.prompts_per_step,
                                        data_position);
 }
