@@ -16,6 +16,7 @@ struct NetworkOptions {
   bool reflection = false;
   std::string token_file;
   std::string tls_cert, tls_key, tls_ca;
+  std::string private_interface;
 
   template <class V>
   void Visit(V& v) {
@@ -34,6 +35,9 @@ struct NetworkOptions {
     v("tls_key", tls_key, {.help = "PEM private key that belongs to tls_cert."});
     v("tls_ca", tls_ca,
       {.help = "PEM certificate authority; with it, callers must present a certificate that it signed."});
+    v("private_interface", private_interface,
+      {.help = "Network interface (eth1) over which trainer ranks on several machines talk. That traffic has neither "
+               "encryption nor authentication, so the network must be private. Empty: loopback, ranks on one machine."});
   }
 
   rpc::ServerOptions ServerOptions(int64_t port) const {

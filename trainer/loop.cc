@@ -8,14 +8,20 @@
 #include <ATen/ops/log_softmax.h>
 #include <ATen/ops/stack.h>
 
-#include <cmath>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
 #include "model/tensor.h"
+#include "trainer/dist/agreement.h"
+#include "trainer/fingerprint.h"
 
 namespace grpo {
+namespace {
+
+constexpr char kLogprobAbsDiffMax[] = "logprob_abs_diff_max";
+
+}  // namespace
 
 Loop::Loop(const Transformer* policy, const Transformer* reference, std::vector<std::unique_ptr<Loss>> losses,
            AdamW* optimizer, Collectives* collectives, Options options)
@@ -26,45 +32,66 @@ Loop::Loop(const Transformer* policy, const Transformer* reference, std::vector<
       collectives_(collectives),
       options_(options) {}
 
-absl::StatusOr<std::map<std::string, double>> Loop::Step(const StepBatch& batch, double learning_rate) {
-  std::map<std::string, double> metrics = batch.metrics;
-  metrics["learning_rate"] = learning_rate;
+absl::StatusOr<StepResult> Loop::Step(const StepBatch& part, double learning_rate) {
+  StepResult result{.metrics = part.metrics, .weights_hash = {}};
+  result.metrics["learning_rate"] = learning_rate;
+  collectives_->SetPhase("pack");
   std::vector<std::vector<Microbatch>> minibatches;
-  for (const auto& sequences : batch.minibatches) {
+  for (const auto& sequences : part.minibatches) {
     ASSIGN_OR_RETURN(minibatches.emplace_back(), PackWithReference(sequences));
   }
   // Over the updates; their means are reported.
   std::map<std::string, double> sums;
   double num_updates = 0, num_skipped = 0;
-  for (int64_t iteration = 0; iteration < batch.iterations; ++iteration) {
+  for (int64_t iteration = 0; iteration < part.iterations; ++iteration) {
     for (const std::vector<Microbatch>& microbatches : minibatches) {
-      optimizer_->ZeroGrad();
-      std::map<std::string, at::Tensor> totals;
-      RETURN_IF_ERROR(Accumulate(microbatches, totals));
-      ASSIGN_OR_RETURN(const double grad_norm, ReduceAndClip());
-      sums["grad_norm"] += grad_norm;
-      bool finite = std::isfinite(grad_norm);
-      for (const auto& [name, total] : totals) {
-        const double value = total.item<double>();
-        if (name == "logprob_abs_diff_max") {
-          // Later updates move the policy away from the sampler by design.
-          if (num_updates == 0) metrics[name] = value;
-        } else {
-          sums[name] += value;
-          finite = finite && std::isfinite(value);
-        }
-      }
+      bool skipped = false;
+      ASSIGN_OR_RETURN(const v1::UpdateReport report, Update(microbatches, learning_rate, skipped));
+      sums["grad_norm"] += report.grad_norm();
+      for (const auto& [name, sum] : report.sums()) sums[name] += sum;
+      // Later updates move the policy away from the sampler by design.
+      if (num_updates == 0 && report.has_logprob_abs_diff_max())
+        result.metrics["logprob_abs_diff_max"] = report.logprob_abs_diff_max();
       ++num_updates;
-      if (finite) {
-        optimizer_->Step(learning_rate);
-      } else {
-        ++num_skipped;
-      }
+      num_skipped += skipped;
     }
   }
-  for (const auto& [name, sum] : sums) metrics[name] = sum / num_updates;
-  metrics["skipped_updates"] = num_skipped;
-  return metrics;
+  for (const auto& [name, sum] : sums) result.metrics[name] = sum / num_updates;
+  result.metrics["skipped_updates"] = num_skipped;
+  collectives_->SetPhase("compare");
+  result.weights_hash = WeightsHash(policy_->NamedParameters());
+  RETURN_IF_ERROR(ExpectSameWeights(*collectives_, result.weights_hash));
+  return result;
+}
+
+absl::StatusOr<v1::UpdateReport> Loop::Update(const std::vector<Microbatch>& microbatches, double learning_rate,
+                                              bool& skipped) {
+  optimizer_->ZeroGrad();
+  v1::UpdateReport mine;
+  ASSIGN_OR_RETURN(const auto totals, Accumulate(microbatches));
+  for (const auto& [name, total] : totals) {
+    const double value = total.item<double>();
+    if (name == kLogprobAbsDiffMax) {
+      mine.set_logprob_abs_diff_max(value);
+    } else {
+      (*mine.mutable_sums())[name] = value;
+    }
+  }
+  std::vector<at::Tensor> gradients = optimizer_->Gradients();
+  ASSIGN_OR_RETURN(const double norm, ReduceGradients(gradients));
+  mine.set_grad_norm(norm);
+  collectives_->SetPhase("agree");
+  ASSIGN_OR_RETURN(v1::UpdateReport all, Agree(*collectives_, mine));
+  skipped = !IsFinite(all);
+  if (skipped) return all;
+  collectives_->SetPhase("optimizer");
+  RETURN_IF_ERROR(TorchGuard([&] {
+    if (options_.max_grad_norm > 0 && all.grad_norm() > options_.max_grad_norm)
+      at::_foreach_mul_(gradients, options_.max_grad_norm / all.grad_norm());
+    optimizer_->Step(learning_rate);
+    return absl::OkStatus();
+  }));
+  return all;
 }
 
 absl::StatusOr<std::vector<Microbatch>> Loop::PackWithReference(const std::vector<TokenStreams>& sequences) const {
@@ -78,15 +105,18 @@ absl::StatusOr<std::vector<Microbatch>> Loop::PackWithReference(const std::vecto
   return microbatches;
 }
 
-absl::Status Loop::Accumulate(const std::vector<Microbatch>& microbatches, std::map<std::string, at::Tensor>& totals) {
-  return TorchGuard([&]() -> absl::Status {
-    for (const Microbatch& microbatch : microbatches) {
+absl::StatusOr<std::map<std::string, at::Tensor>> Loop::Accumulate(const std::vector<Microbatch>& microbatches) {
+  return TorchGuard([&]() -> absl::StatusOr<std::map<std::string, at::Tensor>> {
+    std::map<std::string, at::Tensor> totals;
+    const auto add = [&totals](const std::string& name, const at::Tensor& value) {
+      at::Tensor& total = totals[name];
+      total = total.defined() ? total + value : value;
+    };
+    for (size_t i = 0; i < microbatches.size(); ++i) {
+      const Microbatch& microbatch = microbatches[i];
+      collectives_->SetPhase(absl::StrCat("forward_backward ", i + 1, "/", microbatches.size()));
       const at::Tensor policy_logprob = TargetLogprobs(*policy_, microbatch, options_.temperature);  // [M]
       at::Tensor microbatch_loss;
-      const auto add = [&totals](const std::string& name, const at::Tensor& value) {
-        at::Tensor& total = totals[name];
-        total = total.defined() ? total + value : value;
-      };
       for (const auto& loss : losses_) {
         LossOutput output = loss->Compute(policy_logprob, microbatch.streams);
         microbatch_loss = microbatch_loss.defined() ? microbatch_loss + output.loss : output.loss;
@@ -96,22 +126,19 @@ absl::Status Loop::Accumulate(const std::vector<Microbatch>& microbatches, std::
       add("loss", microbatch_loss.detach());
       if (const auto sampled = microbatch.streams.find(stream::kSampleLogprob); sampled != microbatch.streams.end()) {
         const at::Tensor largest = (policy_logprob.detach() - sampled->second).abs().max();
-        at::Tensor& total = totals["logprob_abs_diff_max"];
+        at::Tensor& total = totals[kLogprobAbsDiffMax];
         total = total.defined() ? at::stack({total, largest}).max() : largest;
       }
     }
-    return absl::OkStatus();
+    return totals;
   });
 }
 
-absl::StatusOr<double> Loop::ReduceAndClip() {
-  std::vector<at::Tensor> gradients = optimizer_->Gradients();
+absl::StatusOr<double> Loop::ReduceGradients(const std::vector<at::Tensor>& gradients) {
+  collectives_->SetPhase("all_reduce");
   RETURN_IF_ERROR(collectives_->AllReduceSum(gradients));
   return TorchGuard([&]() -> absl::StatusOr<double> {
-    const double norm = at::linalg_vector_norm(at::stack(at::_foreach_norm(gradients))).item<double>();
-    if (options_.max_grad_norm > 0 && norm > options_.max_grad_norm)
-      at::_foreach_mul_(gradients, options_.max_grad_norm / norm);
-    return norm;
+    return at::linalg_vector_norm(at::stack(at::_foreach_norm(gradients))).item<double>();
   });
 }
 

@@ -1,12 +1,13 @@
-// START HERE: one optimization step.
+// START HERE: one optimization step, on each rank.
 //
-//   StepBatch --Pack--> Microbatch --Forward--> policy_logprob --losses--> backward --AllReduceSum--> clip --AdamW-->
-//   weights v+1
-//     per minibatch       (bounded by          [M] targets      weighted     sums       over ranks
-//                     micro_batch_tokens)                       sums
+//   rank 0's StepBatch --ShareOut--> this rank's StepBatch, and of each of its minibatches, an update:
+//     --Pack--> Microbatch --Forward--> policy_logprob --losses--> backward --AllReduceSum--> agree, clip --AdamW--> v+1
+//               (bounded by             [M] targets      weighted  sums       over ranks      or skip
+//           micro_batch_tokens)                          sums
 //
 // The streams' weights hold every denominator, counted over the whole step before it is cut up; so the sum over
-// micro-batches and ranks is the loss, however it was cut (DESIGN.md law 4).
+// micro-batches and ranks is the loss, however it was cut (DESIGN.md law 4). Whatever decides what happens to the weights
+// (is the update finite, by how much is it clipped) is agreed on before it happens, and the weights are compared after.
 #ifndef GRPO_TRAINER_LOOP_H_
 #define GRPO_TRAINER_LOOP_H_
 
@@ -17,6 +18,7 @@
 
 #include "absl/status/statusor.h"
 #include "model/transformer.h"
+#include "proto/ranks.pb.h"
 #include "trainer/batch/packer.h"
 #include "trainer/batch/streams.h"
 #include "trainer/dist/collectives.h"
@@ -24,6 +26,16 @@
 #include "trainer/optim/adamw.h"
 
 namespace grpo {
+
+// What a step did.
+struct StepResult {
+  // The batch's metrics and the loop's own: loss, grad_norm (before clipping), every sum of the losses,
+  // logprob_abs_diff_max (max |policy_logprob - sample_logprob| before the first update; only when sampled),
+  // skipped_updates (whose loss or gradient was not finite on some rank: no rank took them).
+  std::map<std::string, double> metrics;
+  // WeightsHash of the weights after the step; the same on all ranks.
+  std::string weights_hash;
+};
 
 // One thread.
 class Loop {
@@ -40,17 +52,20 @@ class Loop {
   Loop(const Transformer* policy, const Transformer* reference, std::vector<std::unique_ptr<Loss>> losses,
        AdamW* optimizer, Collectives* collectives, Options options);
 
-  // Takes the batch's updates. Returns its metrics and the loop's own: loss, grad_norm (before clipping), every sum of
-  // the losses, logprob_abs_diff_max (max |policy_logprob - sample_logprob| before the first update; only when
-  // sampled), skipped_updates (whose loss or gradient was not finite: the weights stay).
-  absl::StatusOr<std::map<std::string, double>> Step(const StepBatch& batch, double learning_rate);
+  // Takes the updates of a batch of which this is the rank's part (trainer/batch/share.h); all ranks call it together.
+  // Unavailable when another rank is gone, Internal when the ranks' weights are no longer the same.
+  absl::StatusOr<StepResult> Step(const StepBatch& part, double learning_rate);
 
  private:
-  // Accumulates the gradients of one minibatch and adds its loss and sums to `totals`.
-  absl::Status Accumulate(const std::vector<Microbatch>& microbatches, std::map<std::string, at::Tensor>& totals);
   absl::StatusOr<std::vector<Microbatch>> PackWithReference(const std::vector<TokenStreams>& sequences) const;
-  // Norm of the gradients after the sum over ranks, scaled down to max_grad_norm.
-  absl::StatusOr<double> ReduceAndClip();
+  // Computes gradients of one minibatch, sums them over the ranks and moves the weights. Returns what all ranks found
+  // together; `skipped` when that was not finite.
+  absl::StatusOr<v1::UpdateReport> Update(const std::vector<Microbatch>& microbatches, double learning_rate,
+                                          bool& skipped);
+  // Accumulates the gradients of one minibatch and returns its loss and sums, scalars each.
+  absl::StatusOr<std::map<std::string, at::Tensor>> Accumulate(const std::vector<Microbatch>& microbatches);
+  // Sums the gradients over the ranks; their norm.
+  absl::StatusOr<double> ReduceGradients(const std::vector<at::Tensor>& gradients);
 
   const Transformer* const policy_;
   const Transformer* const reference_;

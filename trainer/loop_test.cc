@@ -12,6 +12,9 @@
 
 #include "common/seeds.h"
 #include "common/status_testing.h"
+#include "trainer/batch/share.h"
+#include "trainer/dist/rank_testing.h"
+#include "trainer/fingerprint.h"
 
 namespace grpo {
 namespace {
@@ -61,22 +64,20 @@ std::vector<TokenStreams> RandomSequences(uint64_t seed, int64_t count) {
   return sequences;
 }
 
-// Everything that one step needs, on one rank.
+// Everything that one step needs, on a rank of `group` or on one that is alone.
 struct Fixture {
-  explicit Fixture(int64_t micro_batch_tokens, double max_grad_norm = 0)
+  explicit Fixture(int64_t micro_batch_tokens, double max_grad_norm = 0, Collectives* group = nullptr)
       : policy(TinyModel(3)), reference(TinyModel(4)), optimizer(policy->NamedParameters(), OptimizerOptions{}) {
-    auto made = Collectives::SingleRank(absl::Seconds(10));
-    collectives = *std::move(made);
     std::vector<std::unique_ptr<Loss>> losses;
     for (const char* name : {"clipped_policy_gradient", "reference_kl"})
       losses.push_back(*MakeLoss(name, {.clip_low = 0.1, .clip_high = 0.1}));
     loop = std::make_unique<Loop>(
-        policy.get(), reference.get(), std::move(losses), &optimizer, collectives.get(),
+        policy.get(), reference.get(), std::move(losses), &optimizer, group == nullptr ? alone.get() : group,
         Loop::Options{.micro_batch_tokens = micro_batch_tokens, .temperature = 0.7, .max_grad_norm = max_grad_norm});
   }
   std::unique_ptr<Transformer> policy, reference;
   AdamW optimizer;
-  std::unique_ptr<Collectives> collectives;
+  const std::unique_ptr<Collectives> alone = Collectives::SingleRank();
   std::unique_ptr<Loop> loop;
 };
 
@@ -125,9 +126,9 @@ TEST(LoopTest, GradientsAndLossEqualTheNaiveFormula) {
   Fixture naive(1 << 20), fixture(1 << 20);
   const at::Tensor loss = NaiveLoss(*naive.policy, *naive.reference, sequences);
   loss.backward();
-  ASSERT_OK_AND_ASSIGN(const auto metrics,
+  ASSERT_OK_AND_ASSIGN(const auto result,
                        fixture.loop->Step({.minibatches = {sequences}, .iterations = 1, .metrics = {}}, 0.0));
-  EXPECT_NEAR(metrics.at("loss"), loss.item<double>(), 1e-6);
+  EXPECT_NEAR(result.metrics.at("loss"), loss.item<double>(), 1e-6);
   ExpectEqualGradients(fixture, naive.optimizer.Gradients(), 1e-5);
 }
 
@@ -139,11 +140,11 @@ TEST(LoopTest, TheLossDoesNotDependOnHowTheBatchIsCutOrOrdered) {
   for (const int64_t micro_batch_tokens : {1, 13, 30}) {
     Shuffle(sequences, static_cast<uint64_t>(micro_batch_tokens));
     Fixture cut(micro_batch_tokens);
-    ASSERT_OK_AND_ASSIGN(const auto metrics,
+    ASSERT_OK_AND_ASSIGN(const auto result,
                          cut.loop->Step({.minibatches = {sequences}, .iterations = 1, .metrics = {}}, 0.0));
-    EXPECT_NEAR(metrics.at("loss"), expected.at("loss"), 1e-6);
-    EXPECT_NEAR(metrics.at("kl"), expected.at("kl"), 1e-6);
-    EXPECT_NEAR(metrics.at("logprob_abs_diff_max"), expected.at("logprob_abs_diff_max"), 1e-5);
+    EXPECT_NEAR(result.metrics.at("loss"), expected.metrics.at("loss"), 1e-6);
+    EXPECT_NEAR(result.metrics.at("kl"), expected.metrics.at("kl"), 1e-6);
+    EXPECT_NEAR(result.metrics.at("logprob_abs_diff_max"), expected.metrics.at("logprob_abs_diff_max"), 1e-5);
     ExpectEqualGradients(cut, whole.optimizer.Gradients(), 1e-5);
   }
 }
@@ -151,12 +152,12 @@ TEST(LoopTest, TheLossDoesNotDependOnHowTheBatchIsCutOrOrdered) {
 TEST(LoopTest, ClipsToTheGlobalNormAndReportsItBefore) {
   Fixture fixture(1 << 20, /*max_grad_norm=*/1e-3);
   ASSERT_OK_AND_ASSIGN(
-      const auto metrics,
+      const auto result,
       fixture.loop->Step({.minibatches = {RandomSequences(23, 5)}, .iterations = 1, .metrics = {}}, 0.0));
   double squares = 0;
   for (const at::Tensor& gradient : fixture.optimizer.Gradients())
     squares += std::pow(gradient.norm().item<double>(), 2);
-  EXPECT_GT(metrics.at("grad_norm"), 1e-3);
+  EXPECT_GT(result.metrics.at("grad_norm"), 1e-3);
   EXPECT_NEAR(std::sqrt(squares), 1e-3, 1e-8);
 }
 
@@ -166,23 +167,53 @@ TEST(LoopTest, ANonFiniteLossLeavesTheWeightsAndIsCounted) {
   Fixture fixture(1 << 20);
   std::vector<at::Tensor> before;
   for (const auto& [name, parameter] : fixture.policy->NamedParameters()) before.push_back(parameter.detach().clone());
-  ASSERT_OK_AND_ASSIGN(const auto metrics,
+  ASSERT_OK_AND_ASSIGN(const auto result,
                        fixture.loop->Step({.minibatches = {sequences}, .iterations = 1, .metrics = {}}, 1e-2));
-  EXPECT_EQ(metrics.at("skipped_updates"), 1);
+  EXPECT_EQ(result.metrics.at("skipped_updates"), 1);
   EXPECT_EQ(fixture.optimizer.num_steps(), 0);
   size_t i = 0;
   for (const auto& [name, parameter] : fixture.policy->NamedParameters())
     EXPECT_TRUE(parameter.detach().equal(before[i++])) << name;
 }
 
+// Whatever one rank finds counts for all, and so does a rank's empty part.
+TEST(LoopTest, ANonFiniteLossOnOneRankLeavesTheWeightsOfAllAndIsCounted) {
+  std::vector<TokenStreams> sequences = RandomSequences(24, 2);
+  sequences[1].streams[stream::kAdvantage].back() = NAN;
+  const std::vector<StepBatch> parts = ShareOut({.minibatches = {sequences}, .iterations = 1, .metrics = {}}, 3);
+  RunRanks(3, [&](Collectives& collectives) {
+    Fixture fixture(1 << 20, /*max_grad_norm=*/1, &collectives);
+    const std::string before = WeightsHash(fixture.policy->NamedParameters());
+    ASSERT_OK_AND_ASSIGN(const StepResult result, fixture.loop->Step(parts[collectives.rank()], 1e-2));
+    EXPECT_EQ(result.metrics.at("skipped_updates"), 1);
+    EXPECT_EQ(result.weights_hash, before);
+    EXPECT_EQ(fixture.optimizer.num_steps(), 0);
+  });
+}
+
+TEST(LoopTest, RanksEndAStepWithTheSameWeights) {
+  const StepBatch batch{
+      .minibatches = {RandomSequences(27, 9), RandomSequences(28, 2)}, .iterations = 2, .metrics = {}};
+  const std::vector<StepBatch> parts = ShareOut(batch, 3);
+  std::vector<std::string> hashes(3);
+  RunRanks(3, [&](Collectives& collectives) {
+    Fixture fixture(13, /*max_grad_norm=*/0.1, &collectives);
+    ASSERT_OK_AND_ASSIGN(const StepResult result, fixture.loop->Step(parts[collectives.rank()], 1e-2));
+    hashes[collectives.rank()] = result.weights_hash;
+    EXPECT_EQ(fixture.optimizer.num_steps(), 4);
+  });
+  EXPECT_EQ(hashes[1], hashes[0]);
+  EXPECT_EQ(hashes[2], hashes[0]);
+}
+
 TEST(LoopTest, UpdatesOncePerMinibatchAndIteration) {
   Fixture fixture(1 << 20);
   const StepBatch batch{
       .minibatches = {RandomSequences(25, 3), RandomSequences(26, 3)}, .iterations = 3, .metrics = {{"reward", 0.5}}};
-  ASSERT_OK_AND_ASSIGN(const auto metrics, fixture.loop->Step(batch, 1e-3));
+  ASSERT_OK_AND_ASSIGN(const auto result, fixture.loop->Step(batch, 1e-3));
   EXPECT_EQ(fixture.optimizer.num_steps(), 6);
-  EXPECT_EQ(metrics.at("reward"), 0.5);
-  EXPECT_EQ(metrics.at("learning_rate"), 1e-3);
+  EXPECT_EQ(result.metrics.at("reward"), 0.5);
+  EXPECT_EQ(result.metrics.at("learning_rate"), 1e-3);
 }
 
 }  // namespace

@@ -55,10 +55,12 @@ MetricsLog::~MetricsLog() {
   std::fclose(file_);
 }
 
-void MetricsLog::Append(const std::string& stage, int64_t step, const std::map<std::string, double>& metrics) {
+void MetricsLog::Append(const std::string& stage, int64_t step, const std::map<std::string, double>& metrics,
+                        const std::map<std::string, std::string>& hashes) {
   ordered_json record = {{"stage", stage}, {"step", step}};
   for (const auto& [name, value] : metrics)
     record[name] = std::isfinite(value) ? ordered_json(value) : ordered_json(nullptr);
+  for (const auto& [name, hash] : hashes) record[name] = hash;
   const std::string line = record.dump() + "\n";
   const bool written = std::fwrite(line.data(), 1, line.size(), file_) == line.size() && std::fflush(file_) == 0;
   // Metrics are not worth a run: a full disk is said once, and training goes on.

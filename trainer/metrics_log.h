@@ -21,8 +21,9 @@ class MetricsLog {
                                                           const std::string& stage, int64_t step);
   ~MetricsLog();
 
-  // Reaches the file at once; durability is the checkpoint's business.
-  void Append(const std::string& stage, int64_t step, const std::map<std::string, double>& metrics);
+  // Reaches the file at once; durability is the checkpoint's business. `hashes` are written as text.
+  void Append(const std::string& stage, int64_t step, const std::map<std::string, double>& metrics,
+              const std::map<std::string, std::string>& hashes = {});
 
  private:
   explicit MetricsLog(std::FILE* file) : file_(file) {}

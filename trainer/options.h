@@ -10,11 +10,19 @@ namespace grpo {
 
 // `trainer`: the process that learns.
 struct TrainerOptions {
+  int64_t ranks = 1;
   int64_t threads = 1;
   int64_t micro_batch_tokens = 16384;
+  double collective_timeout_s = 300;
+  double stall_after_s = 120;
 
   template <class V>
   void Visit(V& v) {
+    v("ranks", ranks,
+      {.help = "Trainer processes that `grpoctl run` starts; each step's batch is shared out among them. Where another "
+               "launcher starts them (torchrun, Slurm), its WORLD_SIZE counts instead.",
+       .min = 1,
+       .max = 1024});
     v("threads", threads,
       {.help = "Threads of the trainer's tensor operations.", .unit = "threads", .min = 1, .max = 1024});
     v("micro_batch_tokens", micro_batch_tokens,
@@ -23,6 +31,18 @@ struct TrainerOptions {
        .unit = "tokens",
        .min = 1,
        .max = 1 << 30});
+    v("collective_timeout_s", collective_timeout_s,
+      {.help = "A rank that waits this long for another in the middle of a step gives up; then all ranks start again "
+               "from the last checkpoint. Raise it when the slowest rank computes longer than this after the fastest.",
+       .unit = "seconds",
+       .min = 1,
+       .max = 86400});
+    v("stall_after_s", stall_after_s,
+      {.help = "When nothing has moved for this long, and for ten times the median step, the status says STALLED, with "
+               "what each rank is doing.",
+       .unit = "seconds",
+       .min = 1,
+       .max = 86400});
   }
 };
 

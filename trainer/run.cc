@@ -16,6 +16,7 @@
 #include "coordinator/service.h"
 #include "trainer/checkpoint/snapshot.h"
 #include "trainer/checkpoint/store.h"
+#include "trainer/ranks.h"
 #include "trainer/service.h"
 #include "trainer/stage/context.h"
 
@@ -24,7 +25,6 @@ namespace {
 
 using nlohmann::json;
 
-constexpr absl::Duration kCollectiveTimeout = absl::Minutes(10);
 // After the last stage: time for watchers to read the terminal state and for workers to hear that the run has ended.
 constexpr absl::Duration kFarewell = absl::Seconds(1);
 
@@ -48,8 +48,9 @@ v1::RunStatus InitialStatus(const RunArguments& arguments) {
 
 class Run {
  public:
-  Run(RunArguments arguments, std::optional<Snapshot> resumed)
+  Run(RunArguments arguments, Collectives* collectives, std::optional<Snapshot> resumed)
       : arguments_(std::move(arguments)),
+        collectives_(collectives),
         config_(arguments_.config.config),
         policies_(config_.policies, config_.run.seed),
         checkpoints_(absl::StrCat(arguments_.run_dir, "/checkpoints"), config_.checkpoint.keep),
@@ -65,6 +66,11 @@ class Run {
     absl::Status status = Start();
     if (status.ok()) status = RunStages();
     const bool by_request = control_.stopped_by_request();
+    if (collectives_->broken()) {
+      // Workers, watchers and the coordinator's address outlive this: all ranks start again from the last checkpoint.
+      return status;
+    }
+    if (status.ok() || absl::IsAborted(status)) LetOthersGo();
     End(status);
     // A stop that was asked for is a success; a signal is not: schedulers start the run again on its code.
     return absl::IsAborted(status) && by_request ? absl::OkStatus() : status;
@@ -72,7 +78,6 @@ class Run {
 
  private:
   absl::Status Start() {
-    ASSIGN_OR_RETURN(collectives_, Collectives::SingleRank(kCollectiveTimeout));
     RETURN_IF_ERROR(MakeFolders(arguments_.run_dir));
     StageCursor cursor;
     if (resumed_) {
@@ -105,7 +110,7 @@ class Run {
                        .coordinator = &coordinator_,
                        .board = &board_,
                        .control = &control_,
-                       .collectives = collectives_.get(),
+                       .collectives = collectives_,
                        .metrics = metrics_.get(),
                        .save = [this](const StageCursor& cursor) { return Save(cursor); }};
     board_.Update([&](v1::RunStatus& status) {
@@ -135,6 +140,7 @@ class Run {
     const absl::Duration started = Clock::Real().Now();
     const double seconds_before = cursor.seconds;
     const bool train = stage.type == "train";
+    context.stage_index = stage_index_;
     ASSIGN_OR_RETURN(json report,
                      train ? RunTrainStage(context, stage, std::move(cursor)) : RunEvaluateStage(context, stage));
     json entry = {{"name", stage.name},
@@ -202,6 +208,11 @@ class Run {
     return status;
   }
 
+  void LetOthersGo() {
+    if (const absl::Status sent = SendEndOfRun(*collectives_); !sent.ok())
+      spdlog::warn("not every rank heard of the run's end: {}", std::string(sent.message()));
+  }
+
   void End(const absl::Status& result) {
     board_.Update([&](v1::RunStatus& status) {
       status.set_phase("end");
@@ -210,7 +221,6 @@ class Run {
                                                  : v1::RUN_STATE_FAILED);
       if (!result.ok()) status.set_state_reason(std::string(result.message()));
     });
-    if (!result.ok()) spdlog::error("{}", std::string(result.message()));
     control_.End();
     coordinator_.End();
     if (server_ == nullptr) return;
@@ -221,6 +231,7 @@ class Run {
   int64_t NumStages() const { return static_cast<int64_t>(config_.stages.size()); }
 
   const RunArguments arguments_;
+  Collectives* const collectives_;
   const RunConfig& config_;
   PolicyStore policies_;
   CheckpointStore checkpoints_;
@@ -231,7 +242,6 @@ class Run {
   StatusBoard board_;
   CoordinatorService coordinator_service_;
   TrainerServiceImpl trainer_service_;
-  std::unique_ptr<Collectives> collectives_;
   std::unique_ptr<MetricsLog> metrics_;
   std::unique_ptr<rpc::Server> server_;
   int64_t stage_index_ = 0;
@@ -260,17 +270,12 @@ absl::StatusOr<std::optional<Snapshot>> LoadCheckpoint(const RunArguments& argum
 
 }  // namespace
 
-absl::Status ExecuteRun(RunArguments arguments) {
+absl::Status ExecuteRun(RunArguments arguments, Collectives* collectives) {
   std::optional<Snapshot> resumed;
   if (arguments.resume) {
-    absl::StatusOr<std::optional<Snapshot>> loaded = LoadCheckpoint(arguments);
-    if (!loaded.ok()) {
-      spdlog::error("{}", std::string(loaded.status().message()));
-      return loaded.status();
-    }
-    resumed = *std::move(loaded);
+    ASSIGN_OR_RETURN(resumed, LoadCheckpoint(arguments));
   }
-  return Run(std::move(arguments), std::move(resumed)).Execute();
+  return Run(std::move(arguments), collectives, std::move(resumed)).Execute();
 }
 
 }  // namespace grpo

@@ -1,4 +1,4 @@
-// A run from its first stage to its last: servers, stages in order, checkpoints, summary.
+// A run from its first stage to its last, as rank 0 sees it: servers, stages in order, checkpoints, summary.
 #ifndef GRPO_TRAINER_RUN_H_
 #define GRPO_TRAINER_RUN_H_
 
@@ -6,6 +6,7 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "trainer/dist/collectives.h"
 #include "trainer/run_config.h"
 
 namespace grpo {
@@ -23,9 +24,10 @@ struct RunArguments {
   std::string endpoint_file;
 };
 
-// OK when every stage ran or Stop was called; Aborted when a signal stopped it (state saved: exit 75). Other errors end
-// the run as FAILED; their text, which is logged, says what to do. Blocks; one call per process.
-absl::Status ExecuteRun(RunArguments arguments);
+// OK when every stage ran or Stop was called; Aborted when a signal stopped it (state saved: exit 75); Unavailable when
+// another rank is gone (all have to start again with `resume`). Other errors end the run as FAILED. Their text, which
+// is logged, says what to do. Blocks; one call per process.
+absl::Status ExecuteRun(RunArguments arguments, Collectives* collectives);
 
 }  // namespace grpo
 

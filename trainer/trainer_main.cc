@@ -2,16 +2,39 @@
 #include <ATen/Parallel.h>
 
 #include "CLI/CLI.hpp"
+#include "absl/strings/str_cat.h"
 #include "common/exit_codes.h"
 #include "common/log.h"
+#include "common/status_macros.h"
 #include "common/stop_signal.h"
+#include "trainer/dist/agreement.h"
+#include "trainer/dist/collectives.h"
+#include "trainer/ranks.h"
 #include "trainer/run.h"
 
-int main(int argc, char** argv) {
-  CLI::App app("Trains policies as a run configuration says, and serves Coordinator and TrainerService.");
+namespace grpo {
+namespace {
+
+// One of the trainer's ranks, from its start to its end.
+absl::Status RunRank(const RankEnvironment& environment, RunArguments arguments) {
+  const RunConfig& config = arguments.config.config;
+  // torchrun starts all ranks again with the same command line.
+  if (environment.restart_count > 0) arguments.resume = true;
+  ASSIGN_OR_RETURN(const auto collectives,
+                   Collectives::Connect(environment, {.timeout = absl::Seconds(config.trainer.collective_timeout_s),
+                                                      .private_interface = config.network.private_interface}));
+  RETURN_IF_ERROR(ExpectSameConfiguration(*collectives, arguments.config.sha256));
+  if (environment.rank > 0) return FollowRankZero(*collectives, config);
+  return ExecuteRun(std::move(arguments), collectives.get());
+}
+
+int Main(int argc, char** argv) {
+  CLI::App app(
+      "Trains policies as a run configuration says, and serves Coordinator and TrainerService. One process is one rank; "
+      "several find each other by RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT, as torchrun sets them.");
   std::string config_path;
   bool with_parent = false;
-  grpo::RunArguments arguments;
+  RunArguments arguments;
   app.add_option("--config", config_path, "Run configuration (YAML)")->required();
   app.add_option("--run-dir", arguments.run_dir, "Folder for checkpoints, metrics and results")->required();
   app.add_option("--run-id", arguments.run_id, "Names this run to workers")->required();
@@ -22,16 +45,27 @@ int main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? grpo::kExitOk : grpo::kExitUsage;
+    return app.exit(error) == 0 ? kExitOk : kExitUsage;
   }
-  grpo::InitLogging("trainer");
-  grpo::InstallStopSignal(with_parent);
-  absl::StatusOr<grpo::LoadedConfig> config = grpo::LoadRunConfig(config_path);
-  if (!config.ok()) {
-    spdlog::error("{}", std::string(config.status().message()));
-    return grpo::ExitCodeFor(config.status(), grpo::kExitConfig);
+  const absl::StatusOr<RankEnvironment> environment = ReadRankEnvironment();
+  InitLogging(environment.ok() && environment->world_size > 1 ? absl::StrCat("trainer-", environment->rank) : "trainer");
+  InstallStopSignal(with_parent);
+  absl::StatusOr<LoadedConfig> config = LoadRunConfig(config_path);
+  const absl::Status usable = environment.ok() ? config.status() : environment.status();
+  if (!usable.ok()) {
+    spdlog::error("{}", std::string(usable.message()));
+    return ExitCodeFor(usable, kExitConfig);
   }
   arguments.config = *std::move(config);
   at::set_num_threads(static_cast<int>(arguments.config.config.trainer.threads));
-  return grpo::ExitCodeFor(grpo::ExecuteRun(std::move(arguments)));
+  const absl::Status status = RunRank(*environment, std::move(arguments));
+  if (!status.ok()) spdlog::error("{}", std::string(status.message()));
+  return ExitCodeFor(status);
+}
+
+}  // namespace
+}  // namespace grpo
+
+int main(int argc, char** argv) {
+  return grpo::Main(argc, argv);
 }

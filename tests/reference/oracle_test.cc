@@ -14,6 +14,8 @@
 #include "common/status_testing.h"
 #include "configs/load.h"
 #include "trainer/algorithm/algorithm.h"
+#include "trainer/batch/share.h"
+#include "trainer/dist/rank_testing.h"
 #include "trainer/loop.h"
 
 namespace grpo {
@@ -22,6 +24,7 @@ namespace {
 // Of one tensor, relative to its norm.
 constexpr double kTolerance = 1e-5;
 constexpr int kSteps = 3;
+constexpr int kNumRanks[] = {1, 2, 3};
 constexpr int64_t kVocabulary = 11;
 
 ModelConfig TinyConfig() {
@@ -88,7 +91,7 @@ std::vector<OracleGroup> MakeGroups(uint64_t seed) {
   return groups;
 }
 
-// Made once: the forward passes behind the sampled log-probabilities take time.
+// Made once, by the test's main thread: the forward passes behind the sampled log-probabilities take time.
 const std::vector<OracleGroup>& RandomGroups(uint64_t seed) {
   static auto* made = new std::map<uint64_t, std::vector<OracleGroup>>;
   const auto [entry, fresh] = made->try_emplace(seed);
@@ -172,36 +175,36 @@ OptimizerOptions ToOptimizerOptions(const OracleOptions& options) {
   return optimizer;
 }
 
-// The trainer, put together as a train stage does.
+// One rank of the trainer, put together as a train stage does.
 class Trainer {
  public:
-  Trainer(const Case& c, int64_t micro_batch_tokens)
-      : options_(c.oracle), optimizer_(policy_->NamedParameters(), ToOptimizerOptions(c.oracle)) {
+  Trainer(const Case& c, int64_t micro_batch_tokens, Collectives& collectives)
+      : options_(c.oracle), collectives_(collectives), optimizer_(policy_->NamedParameters(), ToOptimizerOptions(c.oracle)) {
     const auto section = ParseConfigText(absl::StrCat("{rewards: r, group_size: 4, ", c.keys, "}"), c.name);
     algorithm_ = *MakeAlgorithm("grpo", *section);
-    collectives_ = *Collectives::SingleRank(absl::Seconds(10));
     std::vector<std::unique_ptr<Loss>> losses;
     for (const std::string& name : algorithm_->losses()) losses.push_back(*MakeLoss(name, algorithm_->loss_options()));
     const Transformer* reference = algorithm_->reference_policy().empty() ? nullptr : reference_.get();
-    loop_ = std::make_unique<Loop>(policy_.get(), reference, std::move(losses), &optimizer_, collectives_.get(),
+    loop_ = std::make_unique<Loop>(policy_.get(), reference, std::move(losses), &optimizer_, &collectives_,
                                    Loop::Options{.micro_batch_tokens = micro_batch_tokens,
                                                  .temperature = algorithm_->temperature(),
                                                  .max_grad_norm = c.oracle.max_grad_norm});
   }
 
   absl::StatusOr<double> Step(const std::vector<OracleGroup>& groups) {
-    ASSIGN_OR_RETURN(const StepBatch batch, algorithm_->Prepare(ToStepInput(groups)));
-    ASSIGN_OR_RETURN(const auto metrics, loop_->Step(batch, options_.learning_rate));
-    return metrics.at("loss");
+    ASSIGN_OR_RETURN(StepBatch batch, algorithm_->Prepare(ToStepInput(groups)));
+    const std::vector<StepBatch> parts = ShareOut(std::move(batch), collectives_.world_size());
+    ASSIGN_OR_RETURN(const StepResult result, loop_->Step(parts[collectives_.rank()], options_.learning_rate));
+    return result.metrics.at("loss");
   }
   const Transformer& policy() const { return *policy_; }
   std::vector<at::Tensor> Gradients() { return optimizer_.Gradients(); }
 
  private:
   const OracleOptions options_;
+  Collectives& collectives_;
   const std::unique_ptr<Transformer> policy_ = Policy(), reference_ = Reference();
   AdamW optimizer_;
-  std::unique_ptr<Collectives> collectives_;
   std::unique_ptr<Algorithm> algorithm_;
   std::unique_ptr<Loop> loop_;
 };
@@ -248,17 +251,25 @@ TEST_P(OracleTest, GradientsBeforeClippingAreEqual) {
   const auto policy = Policy(), reference = Reference();
   Oracle oracle(policy.get(), reference.get(), c.oracle);
   const double expected_loss = oracle.Step(groups);
-  Trainer trainer(c, /*micro_batch_tokens=*/64);
-  ASSERT_OK_AND_ASSIGN(const double loss, trainer.Step(groups));
-  EXPECT_NEAR(loss, expected_loss, 1e-6);
-  ExpectEqual(trainer.Gradients(), oracle.gradients());
+  for (const int num_ranks : kNumRanks) {
+    RunRanks(num_ranks, [&](Collectives& collectives) {
+      Trainer trainer(c, /*micro_batch_tokens=*/64, collectives);
+      ASSERT_OK_AND_ASSIGN(const double loss, trainer.Step(groups));
+      EXPECT_NEAR(loss, expected_loss, 1e-6);
+      ExpectEqual(trainer.Gradients(), oracle.gradients());
+    });
+  }
 }
 
 TEST_P(OracleTest, WeightsAfterThreeStepsAreEqual) {
   const std::vector<at::Tensor> expected = OracleWeights(GetParam().oracle);
-  Trainer trainer(GetParam(), /*micro_batch_tokens=*/64);
-  for (int step = 0; step < kSteps; ++step) ASSERT_OK(trainer.Step(RandomGroups(step)));
-  ExpectEqual(Weights(trainer.policy()), expected);
+  for (const int num_ranks : kNumRanks) {
+    RunRanks(num_ranks, [&](Collectives& collectives) {
+      Trainer trainer(GetParam(), /*micro_batch_tokens=*/64, collectives);
+      for (int step = 0; step < kSteps; ++step) ASSERT_OK(trainer.Step(RandomGroups(step)));
+      ExpectEqual(Weights(trainer.policy()), expected);
+    });
+  }
 
   // The data show this switch: without it the weights would differ by far more than the tolerance.
   if (GetParam().name == "Defaults") return;
@@ -280,12 +291,13 @@ TEST(OracleOrderTest, AnyOrderOfGroupsAndAnyMicroBatchesAreEqual) {
   Oracle oracle(policy.get(), reference.get(), WithoutMoving(c).oracle);
   oracle.Step(groups);
   const std::vector<at::Tensor> expected_weights = OracleWeights(c.oracle);
+  const auto collectives = Collectives::SingleRank();
   for (const int64_t micro_batch_tokens : {1, 7, 19, 50, 1 << 20}) {
     const auto shuffled = [&](std::vector<OracleGroup> original) {
       Shuffle(original, static_cast<uint64_t>(micro_batch_tokens));
       return original;
     };
-    Trainer still(WithoutMoving(c), micro_batch_tokens), moving(c, micro_batch_tokens);
+    Trainer still(WithoutMoving(c), micro_batch_tokens, *collectives), moving(c, micro_batch_tokens, *collectives);
     ASSERT_OK(still.Step(shuffled(groups)));
     ExpectEqual(still.Gradients(), oracle.gradients());
     for (int step = 0; step < kSteps; ++step) ASSERT_OK(moving.Step(shuffled(RandomGroups(step))));

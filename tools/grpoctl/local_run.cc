@@ -1,6 +1,10 @@
 #include "tools/grpoctl/local_run.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <signal.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <filesystem>
 
@@ -39,6 +43,22 @@ absl::StatusOr<std::string> FindProgram(const fs::path& own_folder, const std::s
   }
   return absl::NotFoundError(absl::StrCat(name, " is neither beside grpoctl nor in ../", package,
                                           ": build it with `bazel build //", package, ":", name, "`"));
+}
+
+// A port of loopback that nobody listens at now; 0 when the system has none.
+int FreePort() {
+  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return 0;
+  const absl::Cleanup close_fd = [fd] { ::close(fd); };
+  sockaddr_in address = {};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof(address);
+  if (::bind(fd, reinterpret_cast<sockaddr*>(&address), size) != 0 ||
+      ::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0) {
+    return 0;
+  }
+  return ntohs(address.sin_port);
 }
 
 }  // namespace
@@ -91,18 +111,43 @@ absl::Status LocalRun::StartServers() {
     };
     RETURN_IF_ERROR(supervisor_.Start(std::move(spec)));
   }
-  ChildSpec spec = Spec(kTrainerName, "trainer", /*serves=*/true);
-  spec.is_trainer = true;
+  for (int64_t rank = 0; rank < config_.trainer.ranks; ++rank) RETURN_IF_ERROR(StartRank(rank));
+  return absl::OkStatus();
+}
+
+absl::Status LocalRun::StartRank(int64_t rank) {
+  const bool leads = rank == 0;
+  ChildSpec spec = Spec(leads ? kTrainerName : absl::StrCat(kTrainerName, "-", rank), "trainer", /*serves=*/leads);
+  spec.is_trainer = leads;
+  spec.group = kTrainerName;
   spec.argv = [this, endpoint_file = spec.endpoint_file](int attempt, const std::string& address) {
-    std::vector<std::string> argv = {
-        programs_.trainer, "--config", folder_.config_path(), "--run-dir",   folder_.path(),
-        "--run-id",        run_id_,    "--endpoint-file",     endpoint_file, "--with-parent"};
+    std::vector<std::string> argv = {programs_.trainer, "--config",     folder_.config_path(), "--run-dir",
+                                     folder_.path(),    "--run-id",     run_id_,               "--with-parent"};
+    if (!endpoint_file.empty()) argv.insert(argv.end(), {"--endpoint-file", endpoint_file});
     // One that died goes on from the last commit, where the workers look for it.
     if (options_.resume || attempt > 1) argv.push_back("--resume");
     if (!address.empty()) argv.insert(argv.end(), {"--port", PortOf(address)});
     return argv;
   };
+  spec.environment = [this, rank](int attempt) {
+    // Also with one rank: what this process was given by a launcher of its own is not meant for the trainer.
+    const int64_t ranks = config_.trainer.ranks;
+    std::vector<std::string> environment = {
+        absl::StrCat("RANK=", rank),        absl::StrCat("LOCAL_RANK=", rank),
+        absl::StrCat("WORLD_SIZE=", ranks), "TORCHELASTIC_RESTART_COUNT=0",
+        "TORCHELASTIC_USE_AGENT_STORE=",    "MASTER_ADDR=127.0.0.1"};
+    if (ranks > 1) environment.push_back(absl::StrCat("MASTER_PORT=", MasterPort(attempt)));
+    return environment;
+  };
   return supervisor_.Start(std::move(spec));
+}
+
+int LocalRun::MasterPort(int attempt) {
+  // All ranks of one start meet at one port. Should somebody else take it in between, rank 0 says so, and the next start
+  // finds another.
+  if (attempt != master_port_attempt_) master_port_ = FreePort();
+  master_port_attempt_ = attempt;
+  return master_port_;
 }
 
 absl::Status LocalRun::StartWorkers() {

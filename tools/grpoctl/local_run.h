@@ -41,11 +41,14 @@ class LocalRun {
 
  private:
   absl::Status StartServers();
+  absl::Status StartRank(int64_t rank);
   absl::Status StartWorkers();
   // Once the servers serve: endpoint.json, workers, progress.
   absl::Status GoOn();
   RunEnd Watch();
   void ShowStatus();
+  // Where the trainer's ranks of this start meet.
+  int MasterPort(int attempt);
   ChildSpec Spec(const std::string& name, const std::string& role, bool serves) const;
 
   const RunFolder& folder_;
@@ -56,6 +59,7 @@ class LocalRun {
   ProgressPrinter* const printer_;
   Supervisor supervisor_;
   bool workers_started_ = false;
+  int master_port_ = 0, master_port_attempt_ = 0;
   std::unique_ptr<BackgroundStatus> status_;
 };
 

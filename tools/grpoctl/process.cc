@@ -20,7 +20,7 @@ namespace grpo {
 namespace {
 
 // Runs in the child between fork and exec: async-signal-safe calls only. Writes errno to error_fd when it cannot go on.
-[[noreturn]] void ExecChild(char* const* argv, int log_fd, int error_fd, pid_t parent) {
+[[noreturn]] void ExecChild(char* const* argv, char* const* environment, int log_fd, int error_fd, pid_t parent) {
   ::setpgid(0, 0);
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   // The parent may have died before the line above.
@@ -31,16 +31,31 @@ namespace {
   ::signal(SIGPIPE, SIG_DFL);
   const int null_fd = ::open("/dev/null", O_RDONLY);
   if (null_fd >= 0 && ::dup2(null_fd, 0) >= 0 && ::dup2(log_fd, 1) >= 0 && ::dup2(log_fd, 2) >= 0)
-    ::execv(argv[0], argv);
+    ::execve(argv[0], argv, environment);
   const int error = errno;
   [[maybe_unused]] const ssize_t written = ::write(error_fd, &error, sizeof(error));
   ::_exit(127);
 }
 
+// What exec wants: pointers into `texts`, which must outlive them, and a null.
+std::vector<char*> Pointers(const std::vector<std::string>& texts) {
+  std::vector<char*> pointers;
+  for (const std::string& text : texts) pointers.push_back(const_cast<char*>(text.c_str()));
+  pointers.push_back(nullptr);
+  return pointers;
+}
+
+// The first of two definitions counts, so the additions come first.
+std::vector<std::string> WithOwnEnvironment(std::vector<std::string> additions) {
+  for (char** variable = ::environ; *variable != nullptr; ++variable) additions.emplace_back(*variable);
+  return additions;
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Process>> Process::Start(const std::vector<std::string>& argv,
-                                                        const std::string& log_path) {
+                                                        const std::string& log_path,
+                                                        const std::vector<std::string>& environment) {
   const int log_fd = ::open(log_path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
   if (log_fd < 0) return ErrnoStatus(errno, "open", log_path);
   const absl::Cleanup close_log = [log_fd] { ::close(log_fd); };
@@ -48,12 +63,11 @@ absl::StatusOr<std::unique_ptr<Process>> Process::Start(const std::vector<std::s
   if (::pipe2(error_pipe, O_CLOEXEC) != 0) return ErrnoStatus(errno, "make a pipe for", argv[0]);
   const absl::Cleanup close_read = [&] { ::close(error_pipe[0]); };
 
-  std::vector<char*> arguments;
-  for (const std::string& argument : argv) arguments.push_back(const_cast<char*>(argument.c_str()));
-  arguments.push_back(nullptr);
+  const std::vector<std::string> whole_environment = WithOwnEnvironment(environment);
+  const std::vector<char*> arguments = Pointers(argv), variables = Pointers(whole_environment);
   const pid_t parent = ::getpid();
   const pid_t pid = ::fork();
-  if (pid == 0) ExecChild(arguments.data(), log_fd, error_pipe[1], parent);
+  if (pid == 0) ExecChild(arguments.data(), variables.data(), log_fd, error_pipe[1], parent);
   const int fork_error = errno;
   ::close(error_pipe[1]);
   if (pid < 0) return ErrnoStatus(fork_error, "fork for", argv[0]);

@@ -53,7 +53,10 @@ absl::Status Supervisor::StartAttempt(Child& child) {
   child.started_at = clock_.Now();
   // What an earlier process wrote would pass for this one's.
   if (!child.spec.endpoint_file.empty()) ::unlink(child.spec.endpoint_file.c_str());
-  ASSIGN_OR_RETURN(child.process, Process::Start(child.spec.argv(child.attempt, child.address), child.spec.log_path));
+  const std::vector<std::string> environment =
+      child.spec.environment ? child.spec.environment(child.attempt) : std::vector<std::string>();
+  ASSIGN_OR_RETURN(child.process, Process::Start(child.spec.argv(child.attempt, child.address), child.spec.log_path,
+                                                 environment));
   return absl::OkStatus();
 }
 
@@ -70,7 +73,7 @@ void Supervisor::NoticeEndpoint(Child& child) {
 std::optional<RunEnd> Supervisor::Poll() {
   for (const std::unique_ptr<Child>& child : children_) {
     if (child->process == nullptr) {
-      if (!restarting_ || clock_.Now() < child->restart_at) continue;
+      if (!restarting_ || child->done || clock_.Now() < child->restart_at) continue;
       note_(absl::StrFormat("starting %s again (restart %d of %d)", child->spec.name,
                             restarts_by_role_[child->spec.role], options_.max_restarts_per_role));
       const absl::Status started = StartAttempt(*child);
@@ -91,13 +94,16 @@ std::optional<RunEnd> Supervisor::OnExit(Child& child, int exit_code) {
   const bool never_served = child.attempt == 1 && !spec.endpoint_file.empty() && !child.serves;
   const std::string ended = absl::StrCat(spec.name, " ended with ", DescribeExit(exit_code));
   child.serves = false;
-  // A trainer that was killed goes on from its last commit; one that ended by itself has said its last word.
+  // One that was killed goes on from the last commit; one that ended by itself has said its last word.
   const bool killed = exit_code > kExitSignalBase;
-  if (spec.is_trainer && (!killed || !restarting_)) {
+  const bool lost_another = exit_code == kExitUnavailable && Together(child).size() > 1;
+  const bool last_word = !killed && !lost_another && (spec.is_trainer || !spec.group.empty());
+  child.done = last_word && exit_code == kExitOk;
+  if (spec.is_trainer && (last_word || !restarting_)) {
     return exit_code == kExitOk ? RunEnd{} : End(child, exit_code, ended);
   }
-  if (!restarting_) return std::nullopt;
-  if (never_served || IsPermanent(exit_code))
+  if (!restarting_ || child.done) return std::nullopt;
+  if (last_word || IsPermanent(exit_code) || (never_served && !lost_another))
     return End(child, exit_code == kExitOk ? kExitInternal : exit_code, ended);
   if (++restarts_by_role_[spec.role] > options_.max_restarts_per_role) {
     return End(child, kExitRunFailed,
@@ -106,9 +112,30 @@ std::optional<RunEnd> Supervisor::OnExit(Child& child, int exit_code) {
   }
   if (clock_.Now() - child.started_at >= options_.stable_after) child.backoff.Reset();
   const absl::Duration delay = child.backoff.Next();
-  child.restart_at = clock_.Now() + delay;
   // A worker that the coordinator sent home exits with 0: the trainer's end follows, and there is nothing to tell.
   if (exit_code != kExitOk) note_(absl::StrFormat("%s; starts again in %.1f s", ended, absl::ToDoubleSeconds(delay)));
+  return RestartTogether(child, delay);
+}
+
+std::vector<Supervisor::Child*> Supervisor::Together(Child& child) {
+  if (child.spec.group.empty()) return {&child};
+  std::vector<Child*> members;
+  for (const std::unique_ptr<Child>& other : children_) {
+    if (other->spec.group == child.spec.group) members.push_back(other.get());
+  }
+  return members;
+}
+
+std::optional<RunEnd> Supervisor::RestartTogether(Child& child, absl::Duration delay) {
+  for (Child* member : Together(child)) {
+    // Why the others are gone, if it was this one's own doing.
+    const std::optional<int> exit_code = member->process != nullptr ? member->process->Poll() : std::nullopt;
+    if (exit_code.has_value() && *exit_code < kExitSignalBase && *exit_code != kExitUnavailable && *exit_code != kExitOk)
+      return End(*member, *exit_code, absl::StrCat(member->spec.name, " ended with ", DescribeExit(*exit_code)));
+    member->process.reset();
+    member->serves = member->done = false;
+    member->restart_at = clock_.Now() + delay;
+  }
   return std::nullopt;
 }
 

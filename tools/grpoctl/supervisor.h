@@ -28,6 +28,12 @@ struct ChildSpec {
   // The child that ends the run when it exits by itself, whatever its exit code; killed, it is restarted like the
   // others.
   bool is_trainer = false;
+  // Children of a group, when not empty, are restarted together or not at all: none can go on without the others (the
+  // ranks of a trainer). One that exits by itself has said its last word, but for the code "unavailable", which says
+  // that another of the group is gone.
+  std::string group;
+  // Environment variables ("NAME=value") of start number `attempt`, beside this process's own; may be null.
+  std::function<std::vector<std::string>(int attempt)> environment;
   // Command line of start number `attempt` (from 1). `address` is where it served before, empty at the first start.
   std::function<std::vector<std::string>(int attempt, const std::string& address)> argv;
 };
@@ -80,6 +86,7 @@ class Supervisor {
     int attempt = 0;
     std::string address;  // where it serves or served last
     bool serves = false;  // in this attempt
+    bool done = false;    // has exited with success, and is not needed again
     absl::Duration started_at, restart_at;
     rpc::Backoff backoff;
   };
@@ -87,6 +94,10 @@ class Supervisor {
   absl::Status StartAttempt(Child& child);
   void NoticeEndpoint(Child& child);
   std::optional<RunEnd> OnExit(Child& child, int exit_code);
+  // The child, or its whole group.
+  std::vector<Child*> Together(Child& child);
+  // After `delay`, with whatever of them still runs killed first. Holds a value when one of them had a last word.
+  std::optional<RunEnd> RestartTogether(Child& child, absl::Duration delay);
   RunEnd End(const Child& child, int exit_code, const std::string& message) const;
 
   const Options options_;

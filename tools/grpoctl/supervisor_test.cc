@@ -196,6 +196,69 @@ TEST_F(SupervisorTest, StopAllEndsChildrenThatIgnoreSigterm) {
   EXPECT_EQ(supervisor.Poll(), std::nullopt);
 }
 
+// A trainer of two ranks that both run `script`; rank 1 knows itself by $RANK.
+std::vector<ChildSpec> Ranks(ChildSpec rank_0, ChildSpec rank_1) {
+  rank_0.is_trainer = true;
+  for (ChildSpec* spec : {&rank_0, &rank_1}) {
+    spec->group = spec->role = "trainer";
+    spec->environment = [spec_name = spec->name](int attempt) {
+      return std::vector<std::string>{absl::StrCat("START=", spec_name, " ", attempt)};
+    };
+  }
+  return {rank_0, rank_1};
+}
+
+TEST_F(SupervisorTest, AGroupIsRestartedTogetherWhenOneIsKilledAndCountsOnce) {
+  Supervisor& supervisor = Make({.max_restarts_per_role = 1});
+  const auto specs = Ranks(Script("trainer", "echo $START; exec sleep 1000"),
+                           Script("trainer-1", "echo $START; if [ $1 = 2 ]; then exec sleep 1000; fi; kill -9 $$"));
+  for (const ChildSpec& spec : specs) ASSERT_OK(supervisor.Start(spec));
+  EXPECT_EQ(PollUntil([&] { return LastLines(dir_ + "/trainer.log", 9).size() == 2 &&
+                                   LastLines(dir_ + "/trainer-1.log", 9).size() == 2; }),
+            std::nullopt);
+  EXPECT_THAT(LastLines(dir_ + "/trainer.log", 9), ElementsAre("trainer 1", "trainer 2"));
+  EXPECT_THAT(LastLines(dir_ + "/trainer-1.log", 9), ElementsAre("trainer-1 1", "trainer-1 2"));
+}
+
+TEST_F(SupervisorTest, ARankThatLostAnotherStartsAgainWithIt) {
+  Supervisor& supervisor = Make({});
+  const auto specs = Ranks(Script("trainer", absl::StrCat("echo $START; if [ $1 = 2 ]; then exec sleep 1000; fi; exit ",
+                                                          kExitUnavailable)),
+                           Script("trainer-1", "echo $START; exec sleep 1000"));
+  for (const ChildSpec& spec : specs) ASSERT_OK(supervisor.Start(spec));
+  EXPECT_EQ(PollUntil([&] { return LastLines(dir_ + "/trainer-1.log", 9).size() == 2; }), std::nullopt);
+}
+
+TEST_F(SupervisorTest, ARankThatEndsByItselfEndsTheRunWithItsCode) {
+  Supervisor& supervisor = Make({});
+  const auto specs = Ranks(Script("trainer", "exec sleep 1000"), Script("trainer-1", "echo out of luck; exit 70"));
+  for (const ChildSpec& spec : specs) ASSERT_OK(supervisor.Start(spec));
+  const std::optional<RunEnd> end = PollToEnd();
+  ASSERT_TRUE(end.has_value());
+  EXPECT_EQ(end->exit_code, kExitInternal);
+  EXPECT_THAT(end->message, HasSubstr("trainer-1 ended with exit code 70"));
+  EXPECT_THAT(end->message, HasSubstr("| out of luck"));
+}
+
+TEST_F(SupervisorTest, ARankThatIsLetGoIsNotStartedAgain) {
+  Supervisor& supervisor = Make({});
+  const std::string go = dir_ + "/go";
+  ::unlink(go.c_str());
+  const auto specs = Ranks(Script("trainer", absl::StrCat("while [ ! -e ", go, " ]; do sleep 0.01; done; exit 0")),
+                           Script("trainer-1", "echo $START; exit 0"));
+  for (const ChildSpec& spec : specs) ASSERT_OK(supervisor.Start(spec));
+  for (int i = 0; i < 40; ++i) {
+    ASSERT_EQ(supervisor.Poll(), std::nullopt);
+    clock_.Advance(absl::Seconds(1));
+    absl::SleepFor(absl::Milliseconds(5));
+  }
+  ASSERT_OK(WriteFileSynced(go, ""));
+  const std::optional<RunEnd> end = PollToEnd();
+  ASSERT_TRUE(end.has_value());
+  EXPECT_EQ(end->exit_code, 0);
+  EXPECT_THAT(LastLines(dir_ + "/trainer-1.log", 9), ElementsAre("trainer-1 1"));
+}
+
 TEST_F(SupervisorTest, TrainerGetsTheSignal) {
   Supervisor& supervisor = Make({});
   ChildSpec trainer = Server("trainer", "while :; do sleep 0.02; done");

@@ -1,55 +1,248 @@
 #include "trainer/dist/collectives.h"
 
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/from_blob.h>
+#include <ATen/ops/full.h>
 
+#include <algorithm>
+#include <deque>
 #include <torch/csrc/distributed/c10d/Backend.hpp>
-#include <torch/csrc/distributed/c10d/HashStore.hpp>
-#include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
+#include <torch/csrc/distributed/c10d/Store.hpp>
 #include <utility>
 
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "common/status_macros.h"
 #include "model/tensor.h"
+#include "trainer/dist/backend.h"
+#include "trainer/dist/rendezvous.h"
 
 namespace grpo {
+namespace {
 
-absl::StatusOr<std::unique_ptr<Collectives>> Collectives::SingleRank(absl::Duration timeout) {
-  return TorchGuard([&]() -> absl::StatusOr<std::unique_ptr<Collectives>> {
-    auto options =
-        c10d::ProcessGroupGloo::Options::create(std::chrono::milliseconds(absl::ToInt64Milliseconds(timeout)));
-    options->devices.push_back(c10d::ProcessGroupGloo::createDeviceForHostname("127.0.0.1"));
-    options->threads = 1;
-    auto backend = c10::make_intrusive<c10d::ProcessGroupGloo>(c10::make_intrusive<c10d::HashStore>(), /*rank=*/0,
-                                                               /*size=*/1, options);
-    return std::unique_ptr<Collectives>(new Collectives(std::move(backend)));
-  });
+constexpr std::chrono::milliseconds kReceivePoll{5000};
+// One is copied while another is on its way.
+constexpr size_t kBucketsInFlight = 2;
+
+// [bytes] uint8, a view.
+at::Tensor View(std::string& bytes) {
+  return at::from_blob(bytes.data(), {static_cast<int64_t>(bytes.size())}, at::kByte);
 }
 
-Collectives::Collectives(c10::intrusive_ptr<c10d::Backend> backend) : backend_(std::move(backend)) {}
+std::string BellKey(int64_t message) { return absl::StrCat("message/", message); }
+std::string PhaseKey(int rank) { return absl::StrCat("phase/", rank); }
 
-Collectives::~Collectives() = default;
+// A part of the gradients on its way round the ranks.
+struct Bucket {
+  std::vector<at::Tensor> tensors;
+  // Their values, back to back, [n] float32.
+  std::vector<at::Tensor> flat;
+  c10::intrusive_ptr<c10d::Work> work;
 
-absl::Status Collectives::AllReduceSum(std::vector<at::Tensor>& tensors) {
-  return TorchGuard([&]() -> absl::Status {
-    if (world_size() == 1) return absl::OkStatus();
-    std::vector<at::Tensor> views;
-    for (const at::Tensor& tensor : tensors) views.push_back(tensor.reshape({-1}));
-    // One message for all: latency, not bandwidth, bounds small tensors.
-    std::vector<at::Tensor> flat = {at::cat(views)};
-    backend_->allreduce(flat)->wait();
+  void Land() {
+    work->wait();
     int64_t offset = 0;
     for (at::Tensor& tensor : tensors) {
       tensor.copy_(flat[0].narrow(0, offset, tensor.numel()).view(tensor.sizes()));
       offset += tensor.numel();
     }
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<Collectives> Collectives::SingleRank() {
+  return std::unique_ptr<Collectives>(new Collectives(/*rank=*/0, /*world_size=*/1, Options{}, /*store=*/nullptr));
+}
+
+absl::StatusOr<std::unique_ptr<Collectives>> Collectives::Connect(const RankEnvironment& environment,
+                                                                  const Options& options) {
+  if (environment.world_size == 1) return SingleRank();
+  ASSIGN_OR_RETURN(auto store, OpenStore(environment, options.private_interface, options.start_timeout));
+  std::unique_ptr<Collectives> collectives;
+  RETURN_IF_ERROR(TorchGuard([&] {
+    collectives.reset(new Collectives(environment.rank, environment.world_size, options, store));
     return absl::OkStatus();
+  }));
+  RETURN_IF_ERROR(collectives->Guard("connecting", [&] {
+    collectives->gloo_ = MakeGloo(store, environment, options.private_interface, options.timeout);
+    GradientBackend gradients = MakeGradientBackend(store, environment, collectives->gloo_, options.timeout);
+    collectives->gradients_ = std::move(gradients.backend);
+    collectives->gradient_device_ = gradients.device;
+  }));
+  return collectives;
+}
+
+Collectives::Collectives(int rank, int world_size, Options options, c10::intrusive_ptr<c10d::Store> store)
+    : rank_(rank),
+      world_size_(world_size),
+      options_(std::move(options)),
+      store_(std::move(store)),
+      phases_store_(store_ ? store_->clone() : nullptr) {}
+
+Collectives::~Collectives() = default;
+
+absl::Status Collectives::Guard(absl::string_view what, const std::function<void()>& body) {
+  const absl::Status status = TorchGuard([&] {
+    body();
+    return absl::OkStatus();
+  });
+  if (status.ok()) return status;
+  broken_ = true;
+  return absl::UnavailableError(absl::StrCat(
+      what, " failed on rank ", rank_, " of ", world_size_, ": ", status.message(), "; another rank died, or took longer than ",
+      absl::FormatDuration(options_.timeout), " (trainer.collective_timeout_s): see the logs of the others"));
+}
+
+absl::Status Collectives::AllReduceSum(const std::vector<at::Tensor>& tensors) {
+  if (world_size_ == 1) return absl::OkStatus();
+  const at::NoGradGuard no_grad;
+  return Guard("the sum of the gradients", [&] {
+    std::deque<Bucket> in_flight;
+    for (size_t next = 0; next < tensors.size();) {
+      Bucket bucket;
+      std::vector<at::Tensor> views;
+      for (int64_t bytes = 0; next < tensors.size() && bytes < options_.bucket_bytes; ++next) {
+        bucket.tensors.push_back(tensors[next]);
+        views.push_back(tensors[next].reshape({-1}));
+        bytes += static_cast<int64_t>(tensors[next].nbytes());
+      }
+      bucket.flat = {at::cat(views).to(gradient_device_)};
+      bucket.work = gradients_->allreduce(bucket.flat);
+      in_flight.push_back(std::move(bucket));
+      if (in_flight.size() < kBucketsInFlight) continue;
+      in_flight.front().Land();
+      in_flight.pop_front();
+    }
+    for (Bucket& bucket : in_flight) bucket.Land();
   });
 }
 
-int Collectives::rank() const {
-  return backend_->getRank();
+absl::StatusOr<std::vector<std::string>> Collectives::AllGather(const std::string& mine) {
+  if (world_size_ == 1) return std::vector<std::string>{mine};
+  std::vector<std::string> all;
+  RETURN_IF_ERROR(Guard("an exchange", [&] {
+    std::vector<std::vector<at::Tensor>> sizes(1);
+    for (int rank = 0; rank < world_size_; ++rank) sizes[0].push_back(at::empty({1}, at::kLong));
+    std::vector<at::Tensor> my_size = {at::full({1}, static_cast<int64_t>(mine.size()), at::kLong)};
+    gloo_->allgather(sizes, my_size)->wait();
+    int64_t longest = 1;
+    for (const at::Tensor& size : sizes[0]) longest = std::max(longest, size.item<int64_t>());
+    // Every rank's, padded to the longest.
+    std::string padded = mine;
+    padded.resize(static_cast<size_t>(longest));
+    all.assign(static_cast<size_t>(world_size_), std::string(static_cast<size_t>(longest), '\0'));
+    std::vector<std::vector<at::Tensor>> outputs(1);
+    for (std::string& bytes : all) outputs[0].push_back(View(bytes));
+    std::vector<at::Tensor> input = {View(padded)};
+    gloo_->allgather(outputs, input)->wait();
+    for (int rank = 0; rank < world_size_; ++rank) all[rank].resize(static_cast<size_t>(sizes[0][rank].item<int64_t>()));
+  }));
+  return all;
 }
 
-int Collectives::world_size() const {
-  return backend_->getSize();
+absl::Status Collectives::Broadcast(std::string& bytes) {
+  std::vector<at::Tensor> size = {at::full({1}, static_cast<int64_t>(bytes.size()), at::kLong)};
+  RETURN_IF_ERROR(Broadcast(size));
+  bytes.resize(static_cast<size_t>(size[0].item<int64_t>()));
+  return bytes.empty() ? absl::OkStatus() : Broadcast({View(bytes)});
+}
+
+absl::Status Collectives::Broadcast(const std::vector<at::Tensor>& tensors) {
+  if (world_size_ == 1) return absl::OkStatus();
+  return Guard("a broadcast", [&] {
+    for (const at::Tensor& tensor : tensors) {
+      std::vector<at::Tensor> one = {tensor.detach()};
+      gloo_->broadcast(one)->wait();
+    }
+  });
+}
+
+absl::Status Collectives::Send(std::vector<std::string> messages) {
+  if (world_size_ == 1) return absl::OkStatus();
+  return Guard("handing out work", [&] {
+    store_->set(BellKey(num_messages_), std::vector<uint8_t>{1});
+    for (int rank = 1; rank < world_size_; ++rank) SendBytes(messages[rank], rank);
+    // Everybody has long heard the one before.
+    if (num_messages_ > 0) store_->deleteKey(BellKey(num_messages_ - 1));
+    ++num_messages_;
+  });
+}
+
+absl::StatusOr<std::string> Collectives::Receive(const std::function<absl::Status()>& poll) {
+  // A receive that runs into its timeout breaks the connection, so patience is asked of the store.
+  for (bool rung = false; !rung;) {
+    RETURN_IF_ERROR(poll());
+    RETURN_IF_ERROR(Guard("waiting for rank 0", [&] {
+      try {
+        store_->wait({BellKey(num_messages_)}, kReceivePoll);
+        rung = true;
+      } catch (const c10::DistStoreError&) {
+        // Not yet. A store that is gone throws something else.
+      }
+    }));
+  }
+  ++num_messages_;
+  std::string message;
+  RETURN_IF_ERROR(Guard("taking work", [&] { message = ReceiveBytes(/*rank=*/0); }));
+  return message;
+}
+
+void Collectives::SendBytes(std::string& bytes, int rank) {
+  std::vector<at::Tensor> size = {at::full({1}, static_cast<int64_t>(bytes.size()), at::kLong)};
+  gloo_->send(size, rank, /*tag=*/0)->wait();
+  if (bytes.empty()) return;
+  std::vector<at::Tensor> content = {View(bytes)};
+  gloo_->send(content, rank, /*tag=*/0)->wait();
+}
+
+std::string Collectives::ReceiveBytes(int rank) {
+  std::vector<at::Tensor> size = {at::empty({1}, at::kLong)};
+  gloo_->recv(size, rank, /*tag=*/0)->wait();
+  std::string bytes(static_cast<size_t>(size[0].item<int64_t>()), '\0');
+  if (bytes.empty()) return bytes;
+  std::vector<at::Tensor> content = {View(bytes)};
+  gloo_->recv(content, rank, /*tag=*/0)->wait();
+  return bytes;
+}
+
+void Collectives::SetPhase(absl::string_view phase) {
+  Phase now;
+  {
+    absl::MutexLock lock(&phase_mutex_);
+    phase_.name = std::string(phase);
+    ++phase_.sequence;
+    now = phase_;
+  }
+  if (world_size_ == 1) return;
+  const std::string value = absl::StrCat(now.sequence, " ", now.name);
+  // Of a store that is gone the next collective tells.
+  TorchGuard([&] {
+    store_->set(PhaseKey(rank_), std::vector<uint8_t>(value.begin(), value.end()));
+    return absl::OkStatus();
+  }).IgnoreError();
+}
+
+absl::StatusOr<std::vector<Collectives::Phase>> Collectives::Phases() {
+  std::vector<Phase> phases(static_cast<size_t>(world_size_));
+  if (world_size_ > 1) {
+    RETURN_IF_ERROR(TorchGuard([&] {
+      for (int rank = 0; rank < world_size_; ++rank) {
+        if (!phases_store_->check({PhaseKey(rank)})) continue;
+        const std::vector<uint8_t> value = phases_store_->get(PhaseKey(rank));
+        const std::pair<std::string, std::string> parts =
+            absl::StrSplit(std::string(value.begin(), value.end()), absl::MaxSplits(' ', 1));
+        if (absl::SimpleAtoi(parts.first, &phases[rank].sequence)) phases[rank].name = parts.second;
+      }
+      return absl::OkStatus();
+    }));
+  }
+  absl::MutexLock lock(&phase_mutex_);
+  phases[rank_] = phase_;
+  return phases;
 }
 
 }  // namespace grpo

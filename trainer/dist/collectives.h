@@ -1,39 +1,104 @@
-// Sums over trainer ranks, by c10d: Gloo between CPUs (NCCL is the same c10d::Backend, another constructor).
+// What the ranks of a trainer do together, over c10d: sum gradients, pass bytes, and tell each other what they are doing.
 #ifndef GRPO_TRAINER_DIST_COLLECTIVES_H_
 #define GRPO_TRAINER_DIST_COLLECTIVES_H_
 
 #include <ATen/core/Tensor.h>
+#include <c10/core/Device.h>
 #include <c10/util/intrusive_ptr.h>
 
+#include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "trainer/dist/rank_environment.h"
 
 namespace c10d {
 class Backend;
-}
+class Store;
+}  // namespace c10d
 
 namespace grpo {
 
-// Every rank makes the same calls in the same order. One thread.
+// Every rank makes the same calls in the same order. A peer that dies, or that does not take part within the timeout,
+// makes them Unavailable on the others: the group is broken then, and all ranks have to start again. One thread but
+// where it says otherwise.
 class Collectives {
  public:
-  // One process that is all ranks there are. Its backend listens on loopback only.
-  static absl::StatusOr<std::unique_ptr<Collectives>> SingleRank(absl::Duration timeout);
+  struct Options {
+    // For one collective; covers the time by which the slowest rank computes longer than the fastest.
+    absl::Duration timeout = absl::Minutes(5);
+    // For the slowest rank to start.
+    absl::Duration start_timeout = absl::Minutes(5);
+    // Network interface of a private network between the ranks; empty for loopback.
+    std::string private_interface = {};
+    // Gradients are summed in messages of this size at least (but for the last): few enough to hide latency, small
+    // enough that copying one overlaps with sending another.
+    int64_t bucket_bytes = int64_t{25} << 20;
+  };
+
+  // One process that is all ranks there are. Listens nowhere.
+  static std::unique_ptr<Collectives> SingleRank();
+  // Joins the ranks of the environment. Returns when all are there.
+  static absl::StatusOr<std::unique_ptr<Collectives>> Connect(const RankEnvironment& environment,
+                                                              const Options& options);
   ~Collectives();
 
-  // Replaces each tensor by its sum over the ranks. float32, contiguous.
-  absl::Status AllReduceSum(std::vector<at::Tensor>& tensors);
+  int rank() const { return rank_; }
+  int world_size() const { return world_size_; }
+  // Whether a collective has failed: nothing more can be done together.
+  bool broken() const { return broken_; }
 
-  int rank() const;
-  int world_size() const;
+  // Replaces each tensor by its sum over the ranks; every rank gets the same bits. float32, contiguous.
+  absl::Status AllReduceSum(const std::vector<at::Tensor>& tensors);
+  // What each rank gave, by rank.
+  absl::StatusOr<std::vector<std::string>> AllGather(const std::string& mine);
+  // Rank 0's bytes, to all.
+  absl::Status Broadcast(std::string& bytes);
+  // Rank 0's values, into the others' tensors of the same shapes. Contiguous.
+  absl::Status Broadcast(const std::vector<at::Tensor>& tensors);
+
+  // Rank 0 has something to do for all: message r goes to rank r, messages[0] nowhere.
+  absl::Status Send(std::vector<std::string> messages);
+  // The others wait for it, however long; `poll` is called every few seconds, and its error ends the wait.
+  absl::StatusOr<std::string> Receive(const std::function<absl::Status()>& poll);
+
+  // Tells everybody what this rank is doing.
+  void SetPhase(absl::string_view phase);
+  // What each rank said last, by rank, and a number that changes with each SetPhase. Any thread; waits for the network.
+  struct Phase {
+    std::string name;
+    int64_t sequence = 0;
+  };
+  absl::StatusOr<std::vector<Phase>> Phases();
 
  private:
-  explicit Collectives(c10::intrusive_ptr<c10d::Backend> backend);
-  const c10::intrusive_ptr<c10d::Backend> backend_;
+  Collectives(int rank, int world_size, Options options, c10::intrusive_ptr<c10d::Store> store);
+
+  // Runs a collective; what it throws becomes Unavailable.
+  absl::Status Guard(absl::string_view what, const std::function<void()>& body);
+  // Bytes of one rank to another, in two messages: length, content.
+  void SendBytes(std::string& bytes, int rank);
+  std::string ReceiveBytes(int rank);
+
+  const int rank_, world_size_;
+  const Options options_;
+  const c10::intrusive_ptr<c10d::Store> store_;
+  // A connection of its own, since a wait on a connection blocks it.
+  const c10::intrusive_ptr<c10d::Store> phases_store_;
+  // Null with a single rank.
+  c10::intrusive_ptr<c10d::Backend> gloo_, gradients_;
+  c10::Device gradient_device_ = c10::kCPU;
+  bool broken_ = false;
+  // Messages so far.
+  int64_t num_messages_ = 0;
+  absl::Mutex phase_mutex_;
+  Phase phase_ ABSL_GUARDED_BY(phase_mutex_);
 };
 
 }  // namespace grpo

@@ -31,6 +31,8 @@ struct RunContext {
   RunControl* control;
   Collectives* collectives;
   MetricsLog* metrics;
+  // Of the running stage, in config.stages.
+  int64_t stage_index = 0;
   // Commits a checkpoint of the run with the running stage at this cursor.
   std::function<absl::StatusOr<v1::CheckpointStatus>(const StageCursor&)> save;
 };

@@ -7,7 +7,9 @@
 #include "common/status_macros.h"
 #include "configs/load.h"
 #include "trainer/algorithm/algorithm.h"
-#include "trainer/loop.h"
+#include "trainer/fingerprint.h"
+#include "trainer/learner.h"
+#include "trainer/ranks.h"
 #include "trainer/stage/context.h"
 #include "trainer/stage/step_source.h"
 
@@ -38,26 +40,14 @@ class TrainStage {
  private:
   absl::Status Prepare() {
     RETURN_IF_ERROR(LoadOptions(stage_.options, &options_));
-    ASSIGN_OR_RETURN(policy_, context_.policies->Get(options_.policy));
-    policy_->model->RequireGrad();
     ASSIGN_OR_RETURN(algorithm_, MakeAlgorithm(options_.algorithm, options_.algorithm_options));
-    const Policy* reference = nullptr;
-    if (!algorithm_->reference_policy().empty()) {
-      ASSIGN_OR_RETURN(reference, context_.policies->Get(algorithm_->reference_policy()));
-    }
-    std::vector<std::unique_ptr<Loss>> losses;
-    for (const std::string& name : algorithm_->losses()) {
-      ASSIGN_OR_RETURN(losses.emplace_back(), MakeLoss(name, algorithm_->loss_options()));
-    }
-    optimizer_ = std::make_unique<AdamW>(policy_->model->NamedParameters(), options_.optimizer);
-    if (cursor_.optimizer_steps > 0) RETURN_IF_ERROR(optimizer_->SetState(cursor_.optimizer, cursor_.optimizer_steps));
-    const Loop::Options loop_options{.micro_batch_tokens = context_.config.trainer.micro_batch_tokens,
-                                     .temperature = algorithm_->temperature(),
-                                     .max_grad_norm = options_.optimizer.max_grad_norm};
-    loop_ = std::make_unique<Loop>(policy_->model.get(), reference == nullptr ? nullptr : reference->model.get(),
-                                   std::move(losses), optimizer_.get(), context_.collectives, loop_options);
-    ASSIGN_OR_RETURN(source_, MakeStepSource(context_, stage_, options_, *algorithm_, *policy_, cursor_.data_position));
-    context_.board->Update([&](v1::RunStatus& status) { *status.mutable_policy() = policy_->ref(); });
+    ASSIGN_OR_RETURN(learner_,
+                     Learner::Create(context_.config, options_, *algorithm_, context_.policies, context_.collectives));
+    if (cursor_.optimizer_steps > 0)
+      RETURN_IF_ERROR(learner_->optimizer().SetState(cursor_.optimizer, cursor_.optimizer_steps));
+    RETURN_IF_ERROR(BeginTraining(*context_.collectives, context_.stage_index, *learner_));
+    ASSIGN_OR_RETURN(source_, MakeStepSource(context_, stage_, options_, *algorithm_, learner_->policy(), cursor_.data_position));
+    context_.board->Update([&](v1::RunStatus& status) { *status.mutable_policy() = learner_->policy().ref(); });
     return absl::OkStatus();
   }
 
@@ -72,11 +62,14 @@ class TrainStage {
     ASSIGN_OR_RETURN(const StepInput input, source_->Next(cursor_.step, [&] { return Poll(); }));
     const absl::Duration received = clock.Now();
     context_.board->SetPhase("step");
-    ASSIGN_OR_RETURN(const StepBatch batch, algorithm_->Prepare(input));
+    ASSIGN_OR_RETURN(StepBatch batch, algorithm_->Prepare(input));
+    hashes_["token_ids_hash"] = TokenIdsHash(batch);
     const double learning_rate = LearningRateAt(options_.optimizer, cursor_.step, options_.steps);
-    const int64_t updates_before = optimizer_->num_steps();
-    ASSIGN_OR_RETURN(metrics_, loop_->Step(batch, learning_rate));
-    policy_->number += optimizer_->num_steps() - updates_before;
+    ASSIGN_OR_RETURN(const StepBatch part,
+                     SendTrainStep(*context_.collectives, std::move(batch), cursor_.step, learning_rate));
+    ASSIGN_OR_RETURN(StepResult result, learner_->Step(part, learning_rate));
+    metrics_ = std::move(result.metrics);
+    hashes_["weights_hash"] = result.weights_hash;
     cursor_.data_position = source_->data_position();
     ++cursor_.step;
     const absl::Duration ended = clock.Now();
@@ -99,13 +92,13 @@ class TrainStage {
       spdlog::error("stage {} step {}: loss or gradient is not finite; {} update(s) skipped, the weights are as before",
                     stage_.name, cursor_.step, metrics_["skipped_updates"]);
     }
-    context_.metrics->Append(stage_.name, cursor_.step, metrics_);
+    context_.metrics->Append(stage_.name, cursor_.step, metrics_, hashes_);
     context_.board->Update([&](v1::RunStatus& status) {
       v1::StageStatus* stage = status.mutable_stages(status.stage_index());
       stage->set_step(cursor_.step);
       stage->set_seconds(Seconds());
       for (const auto& [name, value] : metrics_) (*stage->mutable_metrics())[name] = value;
-      *status.mutable_policy() = policy_->ref();
+      *status.mutable_policy() = learner_->policy().ref();
       const int64_t steps_here = cursor_.step - start_step_;
       if (steps_here >= 2) {
         status.set_stage_remaining_seconds((Seconds() - seconds_before_) / static_cast<double>(steps_here) *
@@ -116,9 +109,9 @@ class TrainStage {
 
   absl::StatusOr<v1::CheckpointStatus> Save() {
     cursor_.seconds = Seconds();
-    cursor_.optimizer_steps = optimizer_->num_steps();
+    cursor_.optimizer_steps = learner_->optimizer().num_steps();
     cursor_.optimizer.clear();
-    for (const auto& [name, tensor] : optimizer_->State()) cursor_.optimizer[name] = tensor;
+    for (const auto& [name, tensor] : learner_->optimizer().State()) cursor_.optimizer[name] = tensor;
     return context_.save(cursor_);
   }
 
@@ -131,17 +124,17 @@ class TrainStage {
   }
 
   absl::StatusOr<json> Finish() {
-    json report = {{"policy", policy_->id}, {"policy_number", policy_->number}, {"steps", options_.steps}};
+    json report = {{"policy", learner_->policy().id}, {"policy_number", learner_->policy().number}, {"steps", options_.steps}};
     // What is worth knowing of the whole stage, beside the last step's values.
     if (algorithm_->rollouts()) metrics_["logprob_abs_diff_max"] = largest_logprob_difference_;
     report["metrics"] = metrics_;
     if (!options_.export_to.empty()) {
       const std::string folder =
           absl::StrCat(context_.run_dir, "/", context_.config.artifacts.at(options_.export_to).path);
-      ASSIGN_OR_RETURN(const WeightSet weights, policy_->Pack());
+      ASSIGN_OR_RETURN(const WeightSet weights, learner_->policy().Pack());
       RETURN_IF_ERROR(ExportFolder(weights, folder));
       report["exported_to"] = folder;
-      spdlog::info("policy {} written to {}", policy_->id, folder);
+      spdlog::info("policy {} written to {}", learner_->policy().id, folder);
     }
     return report;
   }
@@ -155,12 +148,12 @@ class TrainStage {
   const int64_t start_step_ = cursor_.step;
   const absl::Duration start_time_;
   const double seconds_before_;
-  Policy* policy_ = nullptr;
   std::unique_ptr<Algorithm> algorithm_;
-  std::unique_ptr<AdamW> optimizer_;
-  std::unique_ptr<Loop> loop_;
+  std::unique_ptr<Learner> learner_;
   std::unique_ptr<StepSource> source_;
+  // Of the newest step; hashes are equal wherever the step was the same.
   std::map<std::string, double> metrics_;
+  std::map<std::string, std::string> hashes_;
   double largest_logprob_difference_ = 0;
 };
 

@@ -1,0 +1,18 @@
+// A step's batch cut into one part a rank.
+#ifndef GRPO_TRAINER_BATCH_SHARE_H_
+#define GRPO_TRAINER_BATCH_SHARE_H_
+
+#include <vector>
+
+#include "trainer/batch/streams.h"
+
+namespace grpo {
+
+// Each minibatch's sequences over `num_ranks` parts of nearly equal tokens: the longest first, each to the part that has
+// least (ties to the lower rank); within a part the batch's order stays. A part may have no sequences, never fewer
+// minibatches. A pure function of the batch. Metrics stay with part 0.
+std::vector<StepBatch> ShareOut(StepBatch batch, int num_ranks);
+
+}  // namespace grpo
+
+#endif  // GRPO_TRAINER_BATCH_SHARE_H_

@@ -1,0 +1,29 @@
+// What ranks settle together before and after an update, so that none does what another does not.
+#ifndef GRPO_TRAINER_DIST_AGREEMENT_H_
+#define GRPO_TRAINER_DIST_AGREEMENT_H_
+
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "proto/ranks.pb.h"
+#include "trainer/dist/collectives.h"
+
+namespace grpo {
+
+// The ranks' reports as one: sums of the sums in the order of ranks, the largest difference, rank 0's gradient norm, or
+// that of a rank where it is not finite. The same on every rank.
+absl::StatusOr<v1::UpdateReport> Agree(Collectives& collectives, const v1::UpdateReport& mine);
+
+// Whether nothing in the report is infinite or no number.
+bool IsFinite(const v1::UpdateReport& report);
+
+// Internal, on every rank, when the ranks' weights (named by WeightsHash) are not the same.
+absl::Status ExpectSameWeights(Collectives& collectives, const std::string& weights_hash);
+
+// InvalidArgument, on every rank, when a rank is of another build or was given another configuration than rank 0.
+absl::Status ExpectSameConfiguration(Collectives& collectives, const std::string& config_sha256);
+
+}  // namespace grpo
+
+#endif  // GRPO_TRAINER_DIST_AGREEMENT_H_

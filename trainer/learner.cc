@@ -1,0 +1,43 @@
+#include "trainer/learner.h"
+
+#include <utility>
+#include <vector>
+
+#include "common/status_macros.h"
+
+namespace grpo {
+
+absl::StatusOr<std::unique_ptr<Learner>> Learner::Create(const RunConfig& config, const TrainStageOptions& stage,
+                                                         const Algorithm& algorithm, PolicyStore* policies,
+                                                         Collectives* collectives) {
+  ASSIGN_OR_RETURN(Policy* const policy, policies->Get(stage.policy));
+  policy->model->RequireGrad();
+  const Policy* reference = nullptr;
+  if (!algorithm.reference_policy().empty()) {
+    ASSIGN_OR_RETURN(reference, policies->Get(algorithm.reference_policy()));
+  }
+  std::vector<std::unique_ptr<Loss>> losses;
+  for (const std::string& name : algorithm.losses()) {
+    ASSIGN_OR_RETURN(losses.emplace_back(), MakeLoss(name, algorithm.loss_options()));
+  }
+  std::unique_ptr<Learner> learner(new Learner(policy, reference, stage.optimizer));
+  learner->loop_ =
+      std::make_unique<Loop>(policy->model.get(), reference == nullptr ? nullptr : reference->model.get(),
+                             std::move(losses), &learner->optimizer_, collectives,
+                             Loop::Options{.micro_batch_tokens = config.trainer.micro_batch_tokens,
+                                           .temperature = algorithm.temperature(),
+                                           .max_grad_norm = stage.optimizer.max_grad_norm});
+  return learner;
+}
+
+Learner::Learner(Policy* policy, const Policy* reference, const OptimizerOptions& optimizer)
+    : policy_(policy), reference_(reference), optimizer_(policy->model->NamedParameters(), optimizer) {}
+
+absl::StatusOr<StepResult> Learner::Step(const StepBatch& part, double learning_rate) {
+  const int64_t updates_before = optimizer_.num_steps();
+  ASSIGN_OR_RETURN(StepResult result, loop_->Step(part, learning_rate));
+  policy_->number += optimizer_.num_steps() - updates_before;
+  return result;
+}
+
+}  // namespace grpo

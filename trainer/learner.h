@@ -1,0 +1,45 @@
+// What a train stage changes: a policy, its optimizer and the loop, the same on every rank.
+#ifndef GRPO_TRAINER_LEARNER_H_
+#define GRPO_TRAINER_LEARNER_H_
+
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "trainer/algorithm/algorithm.h"
+#include "trainer/dist/collectives.h"
+#include "trainer/loop.h"
+#include "trainer/optim/adamw.h"
+#include "trainer/policies.h"
+#include "trainer/run_config.h"
+
+namespace grpo {
+
+// One thread.
+class Learner {
+ public:
+  // For the stage's policy and the algorithm's reference policy, as they are in `policies`. `collectives` and `policies`
+  // outlive the learner.
+  static absl::StatusOr<std::unique_ptr<Learner>> Create(const RunConfig& config, const TrainStageOptions& stage,
+                                                         const Algorithm& algorithm, PolicyStore* policies,
+                                                         Collectives* collectives);
+
+  // Loop::Step; the policy's number grows by the updates that were taken.
+  absl::StatusOr<StepResult> Step(const StepBatch& part, double learning_rate);
+
+  Policy& policy() { return *policy_; }
+  // Null when the losses read none.
+  const Policy* reference() const { return reference_; }
+  AdamW& optimizer() { return optimizer_; }
+
+ private:
+  Learner(Policy* policy, const Policy* reference, const OptimizerOptions& optimizer);
+
+  Policy* const policy_;
+  const Policy* const reference_;
+  AdamW optimizer_;
+  std::unique_ptr<Loop> loop_;
+};
+
+}  // namespace grpo
+
+#endif  // GRPO_TRAINER_LEARNER_H_
