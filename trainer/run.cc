@@ -19,6 +19,7 @@
 #include "trainer/ranks.h"
 #include "trainer/service.h"
 #include "trainer/stage/context.h"
+#include "trainer/watchdog.h"
 
 namespace grpo {
 namespace {
@@ -117,6 +118,7 @@ class Run {
       status.set_state(v1::RUN_STATE_RUNNING);
       for (int64_t i = 0; i < stage_index_; ++i) MarkDone(reports_[i], *status.mutable_stages(static_cast<int>(i)));
     });
+    const Watchdog watchdog(collectives_, &board_, absl::Seconds(config_.trainer.stall_after_s));
     StageCursor cursor = resumed_ ? std::move(resumed_->cursor) : StageCursor{};
     resumed_.reset();
     for (; stage_index_ < NumStages(); ++stage_index_) {

@@ -29,6 +29,15 @@ void StatusBoard::SetPauseReason(const std::string& reason) {
   status_.set_sequence(status_.sequence() + 1);
 }
 
+void StatusBoard::SetRanks(std::vector<v1::RankStatus> ranks, const std::string& stall_reason) {
+  const absl::MutexLock lock(&mutex_);
+  status_.clear_ranks();
+  for (v1::RankStatus& rank : ranks) *status_.add_ranks() = std::move(rank);
+  // Watchers hear of ages with their next snapshot anyway.
+  if (stall_reason_.empty() != stall_reason.empty()) status_.set_sequence(status_.sequence() + 1);
+  stall_reason_ = stall_reason;
+}
+
 void StatusBoard::SetCheckpoint(const v1::CheckpointStatus& checkpoint) {
   const absl::MutexLock lock(&mutex_);
   *status_.mutable_last_checkpoint() = checkpoint;
@@ -56,6 +65,9 @@ v1::RunStatus StatusBoard::SnapshotLocked() const {
     if (!reason.empty()) {
       status.set_state(v1::RUN_STATE_PAUSED);
       status.set_state_reason(reason);
+    } else if (!stall_reason_.empty()) {
+      status.set_state(v1::RUN_STATE_STALLED);
+      status.set_state_reason(stall_reason_);
     }
   }
   return status;

@@ -27,6 +27,8 @@ class StatusBoard {
   void SetPhase(const std::string& phase);
   // A user's pause, shown until lifted with an empty reason.
   void SetPauseReason(const std::string& reason);
+  // What each rank is doing; a reason that is not empty makes a running run STALLED.
+  void SetRanks(std::vector<v1::RankStatus> ranks, const std::string& stall_reason);
   void SetCheckpoint(const v1::CheckpointStatus& checkpoint);
 
   v1::RunStatus Snapshot() const;
@@ -42,6 +44,7 @@ class StatusBoard {
   mutable absl::Mutex mutex_;
   v1::RunStatus status_ ABSL_GUARDED_BY(mutex_);
   std::string pause_reason_ ABSL_GUARDED_BY(mutex_);
+  std::string stall_reason_ ABSL_GUARDED_BY(mutex_);
   absl::Duration checkpoint_at_ ABSL_GUARDED_BY(mutex_);
 };
 

@@ -78,10 +78,18 @@ std::string Workers(const v1::RunStatus& status) {
   return FormatTable(rows);
 }
 
+std::string Ranks(const v1::RunStatus& status) {
+  Rows rows = {{"rank", "phase", "for"}};
+  for (const v1::RankStatus& rank : status.ranks())
+    rows.push_back({absl::StrCat(rank.rank()), Printable(rank.phase()), Seconds(rank.phase_for_ms())});
+  return FormatTable(rows);
+}
+
 }  // namespace
 
 std::string StatusTable(const v1::RunStatus& status) {
   std::string text = absl::StrCat(Overview(status), "\n", Stages(status));
+  if (status.ranks_size() > 1) absl::StrAppend(&text, "\n", Ranks(status));
   if (status.workers_size() > 0) absl::StrAppend(&text, "\n", Workers(status));
   return text;
 }
