@@ -11,14 +11,24 @@
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
+#include "common/failpoint.h"
 #include "common/status_macros.h"
 
 namespace grpo {
 namespace {
 
+// Makes a system call that returns -1 and errno on failure, or what a test puts in its place.
+template <typename Call>
+auto Try(absl::string_view failpoint, const std::string& path, Call call) -> decltype(call()) {
+  const int error_number = FailpointErrno(failpoint, path);
+  if (error_number == 0) return call();
+  errno = error_number;
+  return -1;
+}
+
 absl::Status WriteAll(int fd, absl::string_view content, const std::string& path) {
   while (!content.empty()) {
-    const ssize_t written = ::write(fd, content.data(), content.size());
+    const ssize_t written = Try("files.write", path, [&] { return ::write(fd, content.data(), content.size()); });
     if (written < 0) {
       if (errno == EINTR) continue;
       return ErrnoStatus(errno, "write", path);
@@ -68,11 +78,13 @@ absl::StatusOr<std::string> ReadFile(const std::string& path, int64_t max_bytes)
 }
 
 absl::Status WriteFileSynced(const std::string& path, absl::string_view content) {
-  const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  const int fd =
+      Try("files.open", path, [&] { return ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644); });
   if (fd < 0) return ErrnoStatus(errno, "create", path);
   absl::Status status = WriteAll(fd, content, path);
   // A failed fsync is never retried: the next call on this descriptor may report success though the data is gone.
-  if (status.ok() && ::fsync(fd) != 0) status = ErrnoStatus(errno, "fsync", path);
+  if (status.ok() && Try("files.fsync", path, [fd] { return ::fsync(fd); }) != 0)
+    status = ErrnoStatus(errno, "fsync", path);
   if (::close(fd) != 0 && status.ok()) status = ErrnoStatus(errno, "close", path);
   return status;
 }
@@ -81,14 +93,19 @@ absl::Status SyncFolder(const std::string& folder) {
   const int fd = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (fd < 0) return ErrnoStatus(errno, "open", folder);
   const absl::Cleanup close_fd = [fd] { ::close(fd); };
-  if (::fsync(fd) != 0) return ErrnoStatus(errno, "fsync", folder);
+  if (Try("files.sync_folder", folder, [fd] { return ::fsync(fd); }) != 0) return ErrnoStatus(errno, "fsync", folder);
   return absl::OkStatus();
+}
+
+absl::Status Rename(const std::string& from, const std::string& to) {
+  if (Try("files.rename", to, [&] { return ::rename(from.c_str(), to.c_str()); }) == 0) return absl::OkStatus();
+  return ErrnoStatus(errno, "rename", absl::StrCat(from, " to ", to));
 }
 
 absl::Status WriteFileAtomically(const std::string& path, absl::string_view content) {
   const std::string temporary = absl::StrCat(path, ".tmp.", ::getpid());
   absl::Status status = WriteFileSynced(temporary, content);
-  if (status.ok() && ::rename(temporary.c_str(), path.c_str()) != 0) status = ErrnoStatus(errno, "rename", path);
+  if (status.ok()) status = Rename(temporary, path);
   if (!status.ok()) {
     ::unlink(temporary.c_str());
     return status;
@@ -101,6 +118,15 @@ absl::Status MakeFolders(const std::string& path) {
   std::error_code error;
   std::filesystem::create_directories(path, error);
   if (error) return ErrnoStatus(error.value(), "create folder", path);
+  return absl::OkStatus();
+}
+
+absl::Status RemoveAll(const std::string& path) {
+  std::error_code error;
+  if (const int error_number = FailpointErrno("files.remove", path); error_number != 0)
+    return ErrnoStatus(error_number, "remove", path);
+  std::filesystem::remove_all(path, error);
+  if (error) return ErrnoStatus(error.value(), "remove", path);
   return absl::OkStatus();
 }
 

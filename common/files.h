@@ -1,4 +1,7 @@
 // Files that survive kill -9 (DESIGN.md law 7). Messages name the path and errno's text. Thread-safe.
+//
+// Before each system call that changes anything lies a failpoint (common/failpoint.h) with the path as its detail:
+// files.open, files.write, files.fsync, files.rename, files.sync_folder, files.remove.
 #ifndef GRPO_COMMON_FILES_H_
 #define GRPO_COMMON_FILES_H_
 
@@ -24,7 +27,13 @@ absl::Status WriteFileAtomically(const std::string& path, absl::string_view cont
 // Makes a rename or creation inside `folder` durable.
 absl::Status SyncFolder(const std::string& folder);
 
+// Atomic; in the same file system. Not durable before SyncFolder.
+absl::Status Rename(const std::string& from, const std::string& to);
+
 absl::Status MakeFolders(const std::string& path);
+
+// A file or a folder with all in it; OK when there is none. Not atomic.
+absl::Status RemoveAll(const std::string& path);
 
 // The status for errno after `what` failed on `path`: NotFound for ENOENT, ResourceExhausted for ENOSPC, Internal
 // otherwise.

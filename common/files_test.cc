@@ -8,6 +8,7 @@
 #include <string>
 #include <thread>
 
+#include "common/failpoint_on.h"
 #include "common/status_testing.h"
 
 namespace grpo {
@@ -56,6 +57,30 @@ TEST_F(FilesTest, AFailedWriteLeavesTheOldContentAndNoTemporaryFile) {
   EXPECT_EQ(old, "old");
   EXPECT_EQ(NumFiles(), 1);
   EXPECT_STATUS(WriteFileAtomically(folder_ + "/no/such/folder", "x"), absl::StatusCode::kNotFound, "/no/such/folder");
+}
+
+TEST_F(FilesTest, WhicheverSystemCallFailsTheOldContentStays) {
+  const std::string marks = folder_ + "/marks", path = folder_ + "/file";
+  for (const char* call : {"files.open", "files.write", "files.fsync", "files.rename"}) {
+    fs::remove_all(marks);
+    fs::create_directories(marks);
+    ASSERT_OK(WriteFileAtomically(path, "old"));
+    ArmFailpoints(std::string(call) + "=error:ENOSPC@1", marks);
+    EXPECT_STATUS(WriteFileAtomically(path, "new"), absl::StatusCode::kResourceExhausted, "file");
+    EXPECT_TRUE(fs::exists(marks + "/" + call + ".0")) << call;
+    ASSERT_OK_AND_ASSIGN(const std::string content, ReadFile(path));
+    EXPECT_EQ(content, "old") << call;
+    EXPECT_EQ(NumFiles(), 2) << "the temporary file must be gone after " << call;
+    EXPECT_OK(WriteFileAtomically(path, "new")) << "the next try";
+  }
+  ArmFailpoints("", "");
+}
+
+TEST_F(FilesTest, RemoveAllRemovesFoldersAndMissesNothing) {
+  ASSERT_OK(MakeFolders(folder_ + "/a/b"));
+  ASSERT_OK(RemoveAll(folder_ + "/a"));
+  ASSERT_OK(RemoveAll(folder_ + "/a"));
+  EXPECT_EQ(NumFiles(), 0);
 }
 
 TEST_F(FilesTest, AReaderSeesTheOldContentOrTheNewNeverAPart) {

@@ -7,6 +7,7 @@
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "common/failpoint.h"
 #include "common/rpc/server.h"
 #include "common/status_macros.h"
 #include "configs/load.h"
@@ -66,6 +67,8 @@ absl::Status RewardServiceImpl::ScoreStream(const grpc::ServerContext& context, 
       return absl::InvalidArgumentError(
           "a Score stream holds one header and then completions only: open a stream per group");
     }
+    RETURN_IF_ERROR(Failpoint(
+        "reward.score", absl::StrCat("prompt ", header.prompt().id(), ", completion ", request.completion().index())));
     v1::ScoreResponse response;
     response.set_index(request.completion().index());
     *response.mutable_score() = ScoreOne(*profile, request.completion().text(), header.prompt(), give_up_at);

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/clock.h"
+#include "common/failpoint.h"
 #include "common/log.h"
 #include "common/rpc/status.h"
 #include "common/status_macros.h"
@@ -133,6 +134,7 @@ void Submitter::SubmitUntilDone(const FinishedGroup& group, const std::vector<v1
 
 absl::Status Submitter::SubmitOnce(v1::SubmitHeader header, const FinishedGroup& group,
                                    const std::vector<v1::Score>& scores) {
+  RETURN_IF_ERROR(Failpoint("rollout.submit", LeaseName(group.lease.key())));
   grpc::ClientContext context;
   coordinator_->Prepare(context, kSubmitDeadline);
   const InFlightCalls::Scope scope(&session_->calls(), &context);

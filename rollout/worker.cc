@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/failpoint.h"
 #include "common/log.h"
 #include "common/rpc/status.h"
 #include "common/status_macros.h"
@@ -194,6 +195,10 @@ void Worker::StartJob(Job job) {
 }
 
 absl::Status Worker::DecodeStep() {
+  const v1::PolicyRef& policy = held_->manifest.policy();
+  RETURN_IF_ERROR(Failpoint("rollout.decode",
+                            absl::StrCat("policy ", policy.policy_id(), ":", policy.number(), ", ", running_.size(),
+                                         " groups, ", engine_->num_tokens_generated(), " tokens so far")));
   absl::StatusOr<std::vector<GenerateResult>> whole = engine_->Step();
   session_.AddTokens(engine_->num_tokens_generated() - num_tokens_told_);
   num_tokens_told_ = engine_->num_tokens_generated();

@@ -20,10 +20,6 @@ absl::string_view WaitsFor(absl::string_view phase) {
   return "is at work";
 }
 
-std::string WholeSeconds(absl::Duration duration) {
-  return absl::FormatDuration(absl::Trunc(duration, absl::Seconds(1)));
-}
-
 }  // namespace
 
 void StallDetector::Look(const Observation& observation, absl::Duration now) {
@@ -48,7 +44,7 @@ void StallDetector::Look(const Observation& observation, absl::Duration now) {
   if (moved) moved_at_ = now;
   looked_ = true;
   last_ = observation;
-  reason_ = now - moved_at_ >= Threshold() ? Describe(now - moved_at_) : "";
+  reason_ = now - moved_at_ >= Threshold() ? Describe() : "";
 }
 
 absl::Duration StallDetector::Threshold() const {
@@ -59,12 +55,11 @@ absl::Duration StallDetector::Threshold() const {
   return std::max(stall_after_, kMedianFactor * *middle);
 }
 
-std::string StallDetector::Describe(absl::Duration still) const {
-  std::string text = absl::StrCat("nothing has moved for ", WholeSeconds(still));
+std::string StallDetector::Describe() const {
+  std::string text = absl::StrCat("nothing has moved for longer than ", absl::FormatDuration(Threshold()));
   for (size_t rank = 0; rank < last_.ranks.size(); ++rank) {
     const std::string& phase = last_.ranks[rank].phase;
-    absl::StrAppend(&text, rank == 0 ? ": " : "; ", "rank ", rank, " ", WaitsFor(phase), " (", phase, " for ",
-                    WholeSeconds(phase_ages_[rank]), ")");
+    absl::StrAppend(&text, rank == 0 ? ": " : "; ", "rank ", rank, " ", WaitsFor(phase), " (", phase, ")");
   }
   return text;
 }

@@ -36,13 +36,13 @@ class StallDetector {
 
   // How long each rank has been in its phase.
   const std::vector<absl::Duration>& phase_ages() const { return phase_ages_; }
-  // Empty while something moves. Otherwise for how long nothing has, and each rank's phase, its age, and what it waits
-  // for.
+  // Empty while something moves. Otherwise for how long nothing has at least, and what each rank is doing or waits for;
+  // the text stays the same until something moves.
   const std::string& reason() const { return reason_; }
 
  private:
   absl::Duration Threshold() const;
-  std::string Describe(absl::Duration still) const;
+  std::string Describe() const;
 
   const absl::Duration stall_after_;
   Observation last_;

@@ -4,11 +4,13 @@ Paths are those of the runfiles under Bazel, and of the repository (with bazel-b
 """
 
 import contextlib
+import functools
 import importlib
 import ipaddress
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -30,6 +32,13 @@ GRPOCTL = _BINARIES / "tools/grpoctl"
 TRAINER = _BINARIES / "trainer/trainer"
 ROLLOUT_WORKER = _BINARIES / "rollout/rollout_worker"
 REWARD_SERVER = _BINARIES / "reward/reward_server"
+
+# The twins that heed GRPO_FAILPOINTS (common/failpoint_on.h), under the names that grpoctl looks for beside itself.
+_TWINS = {
+    "trainer": _BINARIES / "trainer/trainer_failpoints",
+    "rollout_worker": _BINARIES / "rollout/rollout_worker_failpoints",
+    "reward_server": _BINARIES / "reward/reward_server_failpoints",
+}
 
 QUICKSTART = ROOT / "configs/quickstart.yaml"
 OWN_PROBLEMS = ROOT / "configs/own_problems.yaml"
@@ -122,12 +131,31 @@ def records(run_dir):
     return [{key: value for key, value in line.items() if key not in _TIMINGS} for line in lines]
 
 
-class Run:
-    """`grpoctl run` as a child, from start to exit; leaving the context kills what is left of it."""
+@functools.cache
+def _grpoctl_with_twins():
+    """A copy of grpoctl that starts the twins."""
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="twins.", dir=os.environ.get("TEST_TMPDIR")))
+    # A copy, since grpoctl looks beside the file that it really is; links, since the twins find LibTorch in that way.
+    shutil.copy(GRPOCTL, folder / "grpoctl")
+    for name, twin in _TWINS.items():
+        (folder / name).symlink_to(twin.resolve())
+    return folder / "grpoctl"
 
-    def __init__(self, run_dir, config=None, settings=None, resume=False, max_restarts=None):
+
+class Run:
+    """`grpoctl run` as a child, from start to exit; leaving the context kills what is left of it.
+
+    With `failpoints` (the syntax is in common/failpoint_on.h) its processes fail where that says; `fired()` tells
+    whether they did.
+    """
+
+    def __init__(self, run_dir, config=None, settings=None, resume=False, max_restarts=None, failpoints=None):
         self.run_dir = pathlib.Path(run_dir)
-        command = [GRPOCTL, "run", "--run-dir", self.run_dir]
+        environment = dict(os.environ)
+        if failpoints is not None:
+            self._marks = pathlib.Path(tempfile.mkdtemp(prefix="marks.", dir=os.environ.get("TEST_TMPDIR")))
+            environment |= {"GRPO_FAILPOINTS": failpoints, "GRPO_FAILPOINT_DIR": str(self._marks)}
+        command = [GRPOCTL if failpoints is None else _grpoctl_with_twins(), "run", "--run-dir", self.run_dir]
         if config is not None:
             command.append(config)
         for key, value in (settings or {}).items():
@@ -138,7 +166,9 @@ class Run:
             command += ["--max-restarts", str(max_restarts)]
         # Appending: the child shares the file position that reading moves.
         self._stdout, self._stderr = tempfile.TemporaryFile("a+"), tempfile.TemporaryFile("a+")
-        self._process = subprocess.Popen([str(word) for word in command], stdout=self._stdout, stderr=self._stderr)
+        self._process = subprocess.Popen(
+            [str(word) for word in command], stdout=self._stdout, stderr=self._stderr, env=environment
+        )
         self._channel = None
 
     def __enter__(self):
@@ -166,6 +196,16 @@ class Run:
     def stderr(self):
         self._stderr.seek(0)
         return self._stderr.read()
+
+    def fired(self):
+        """{"files.fsync.0": {"pid": "17", "name": "files.fsync", "detail": PATH, "hit": "3"}} of what has failed."""
+        marks = {mark.name: mark.read_text() for mark in sorted(self._marks.iterdir())}
+        # A mark that is being written has no end yet.
+        return {
+            name: dict(line.split(" ", 1) for line in text.splitlines())
+            for name, text in marks.items()
+            if text.endswith("\n")
+        }
 
     def signal(self, number):
         self._process.send_signal(number)

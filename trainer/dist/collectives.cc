@@ -15,6 +15,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "common/failpoint.h"
 #include "common/status_macros.h"
 #include "model/tensor.h"
 #include "trainer/dist/backend.h"
@@ -217,6 +218,7 @@ void Collectives::SetPhase(absl::string_view phase) {
     ++phase_.sequence;
     now = phase_;
   }
+  Failpoint("trainer.phase", absl::StrCat("rank ", rank_, ": ", phase)).IgnoreError();
   if (world_size_ == 1) return;
   const std::string value = absl::StrCat(now.sequence, " ", now.name);
   // Of a store that is gone the next collective tells.
