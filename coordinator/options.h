@@ -58,7 +58,7 @@ struct CoordinatorOptions {
       {.help = "When scored groups take this much memory, only groups that the trainer waits for are leased further.",
        .unit = "bytes",
        .min = 0,
-       .max = 1e15});
+       .max = 1e12});
   }
 };
 
