@@ -254,10 +254,15 @@ absl::StatusOr<v1::HeartbeatResponse> Coordinator::Heartbeat(const v1::Heartbeat
   const absl::Duration now = clock_.Now();
   RETURN_IF_ERROR(workers_.Heartbeat(request, now));
   v1::HeartbeatResponse response;
+  response.set_run_ended(ended_);
+  if (request.leaving()) {
+    leases.Release(request.worker_id(), /*died=*/false);
+    workers_.Remove(request.worker_id());
+    return response;
+  }
   for (const v1::LeaseKey& key : request.active()) {
     if (!leases.Renew(request.worker_id(), key, now)) *response.add_lost() = key;
   }
-  response.set_run_ended(ended_);
   return response;
 }
 

@@ -129,6 +129,26 @@ TEST_F(QuarantineTest, AWorkerWithoutItsRewardServerBlamesNoPrompt) {
   EXPECT_EQ(coordinator_.Counters().num_quarantined_total(), 0);
 }
 
+TEST_F(QuarantineTest, AWorkerThatLeavesGivesItsLeasesBackAndBlamesNothing) {
+  const std::string leaver = Join("rollout-0"), other = Join("rollout-1");
+  ASSERT_OK(coordinator_.Offer(TestGroups("rl", 0, 3)));
+  const std::vector<v1::Lease> leases = Take(leaver, 2);
+  v1::HeartbeatRequest last;
+  last.set_worker_id(leaver);
+  for (const v1::Lease& lease : leases) *last.add_active() = lease.key();
+  last.set_leaving(true);
+  ASSERT_OK(coordinator_.Heartbeat(last));
+  // Its call for work that still waits gets none.
+  v1::LeaseGroupsRequest request;
+  request.set_worker_id(leaver);
+  request.set_max_groups(1);
+  EXPECT_STATUS(coordinator_.LeaseGroups(request), absl::StatusCode::kNotFound, "register again");
+  EXPECT_THAT(IndicesOf(Take(other, 9)), ElementsAre(0, 1, 2));
+  EXPECT_EQ(coordinator_.Workers().size(), 1u);
+  EXPECT_STATUS(Submit(leases[0], leaver), absl::StatusCode::kNotFound, "register again");
+  EXPECT_THAT(Take(Join("rollout-0", 2)), IsEmpty());
+}
+
 TEST_F(QuarantineTest, AWorkerThatSeemedDeadAndRenewsWasNot) {
   const std::string hung = Join("rollout-0"), other = Join("rollout-1");
   ASSERT_OK(coordinator_.Offer(TestGroups("rl", 0, 4)));

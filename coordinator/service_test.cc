@@ -239,7 +239,7 @@ TEST_F(ServiceTest, BoundsTheBytesOfOneSubmission) {
   for (int64_t sent = 0; sent <= CoordinatorService::kMaxSubmissionBytes; sent += 4 * kMiB - 1024)
     messages.push_back(large);
   v1::SubmitCompletionResponse response;
-  EXPECT_EQ(Send(messages, &response).error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_EQ(Send(messages, &response).error_code(), grpc::StatusCode::INVALID_ARGUMENT);
 }
 
 TEST_F(ServiceTest, ErrorsKeepTheirCodeAndWordsOnTheWire) {

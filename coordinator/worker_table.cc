@@ -75,6 +75,13 @@ absl::Status WorkerTable::Heartbeat(const v1::HeartbeatRequest& request, absl::D
   return absl::OkStatus();
 }
 
+void WorkerTable::Remove(const std::string& worker_id) {
+  const auto worker = workers_.find(worker_id);
+  if (worker == workers_.end()) return;
+  id_of_name_.erase(worker->second.name);
+  workers_.erase(worker);
+}
+
 bool WorkerTable::IsDeadWorking(const std::string& worker_id, absl::Duration now) const {
   const auto worker = workers_.find(worker_id);
   return worker != workers_.end() && IsLost(worker->second, now) && worker->second.blocked_reason.empty();

@@ -41,6 +41,9 @@ class WorkerTable {
   // Notes what the worker says. NotFound when the id is unknown.
   absl::Status Heartbeat(const v1::HeartbeatRequest& request, absl::Duration now);
 
+  // The worker has left; its id is unknown from now on.
+  void Remove(const std::string& worker_id);
+
   // Whether the worker is lost and its silence may be blamed on what it worked on (Admission.replaced_died_working).
   bool IsDeadWorking(const std::string& worker_id, absl::Duration now) const;
 
