@@ -28,11 +28,16 @@ Coordinator::Coordinator(CoordinatorOptions options, Identity identity, const Cl
     : options_(options),
       identity_(std::move(identity)),
       clock_(clock),
-      leases_(identity_.epoch, absl::Seconds(options.lease_ttl_s)),
+      leases_(identity_.epoch, {.ttl = absl::Seconds(options.lease_ttl_s),
+                                .max_groups = options.max_buffered_groups,
+                                .max_ready_bytes = options.max_buffered_bytes}),
       workers_(identity_.epoch, absl::Seconds(options.heartbeat_interval_s), clock.Now()) {}
 
 LeaseTable& Coordinator::Leases() const {
-  leases_.Expire(clock_.Now());
+  const absl::Duration now = clock_.Now();
+  const auto is_dead = [&](const std::string& worker_id)
+                           ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return workers_.IsDeadWorking(worker_id, now); };
+  leases_.Expire(now, is_dead);
   return leases_;
 }
 
@@ -41,14 +46,30 @@ absl::Status Coordinator::Offer(const std::vector<v1::Lease>& groups) {
   return Leases().Offer(groups);
 }
 
+void Coordinator::Quarantine(const std::string& stage, int64_t group_index) {
+  absl::MutexLock lock(&mutex_);
+  leases_.Quarantine(stage, group_index);
+}
+
+std::vector<QuarantinedGroup> Coordinator::TakeQuarantined() {
+  absl::MutexLock lock(&mutex_);
+  return Leases().TakeQuarantined();
+}
+
+void Coordinator::SetLeasing(bool leasing) {
+  absl::MutexLock lock(&mutex_);
+  leasing_ = leasing;
+}
+
 absl::StatusOr<std::vector<ScoredGroup>> Coordinator::Collect(const std::string& stage, int64_t first, int64_t count,
                                                               absl::Duration timeout) {
   absl::MutexLock lock(&mutex_);
   RETURN_IF_ERROR(leases_.CheckCollectable(stage, first, count));
-  // A ready group stays ready, so the search goes on where it stopped.
+  Leases().Want(stage, first, count);
+  // A group that is done stays so: the search goes on where it stopped.
   int64_t next = first;
   const auto done = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    while (next < first + count && leases_.IsReady(stage, next)) ++next;
+    while (next < first + count && leases_.IsDone(stage, next)) ++next;
     return ended_ || next >= first + count || !leases_.FindError(stage, first, count).ok();
   };
   const bool in_time = mutex_.AwaitWithTimeout(absl::Condition(&done), timeout);
@@ -103,6 +124,8 @@ v1::LeaseCounters Coordinator::Counters() const {
   counters.set_num_expired_total(leases.num_expired_total());
   counters.set_num_refused_total(num_refused_total_);
   counters.set_num_duplicate_total(num_duplicate_total_);
+  counters.set_num_quarantined_total(leases.num_quarantined_total());
+  counters.set_ready_bytes(leases.ready_bytes());
   return counters;
 }
 
@@ -124,9 +147,10 @@ absl::Status Coordinator::CheckHandshake(const v1::RegisterRequest& request) con
 absl::StatusOr<v1::RegisterResponse> Coordinator::Register(const v1::RegisterRequest& request) {
   RETURN_IF_ERROR(CheckHandshake(request));
   absl::MutexLock lock(&mutex_);
+  LeaseTable& leases = Leases();
   ASSIGN_OR_RETURN(const WorkerTable::Admission admission, workers_.Register(request, clock_.Now()));
   // The process that held them is dead: nobody waits for its leases to run out.
-  if (!admission.replaced_id.empty()) Leases().Release(admission.replaced_id);
+  if (!admission.replaced_id.empty()) leases.Release(admission.replaced_id, admission.replaced_died_working);
   v1::RegisterResponse response;
   response.set_worker_id(admission.worker_id);
   response.set_epoch(identity_.epoch);
@@ -142,11 +166,14 @@ absl::StatusOr<v1::LeaseGroupsResponse> Coordinator::LeaseGroups(const v1::Lease
   const absl::Duration max_wait =
       std::clamp(absl::Milliseconds(request.wait_ms()), absl::ZeroDuration(), kMaxLeaseWait);
   absl::MutexLock lock(&mutex_);
+  LeaseTable& leases = Leases();
   RETURN_IF_ERROR(workers_.Touch(request.worker_id(), clock_.Now()));
-  const auto has_work = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return ended_ || leases_.num_pending() > 0; };
+  const auto has_work = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return ended_ || (leasing_ && leases.CanTake(request.worker_id()));
+  };
   // Nothing signals that a lease ran out, so the wait ends when the next one does. An empty answer before max_wait is
   // allowed: the worker asks again.
-  mutex_.AwaitWithTimeout(absl::Condition(&has_work), std::min(max_wait, Leases().NextExpiry() - clock_.Now()));
+  mutex_.AwaitWithTimeout(absl::Condition(&has_work), std::min(max_wait, leases.NextExpiry() - clock_.Now()));
   v1::LeaseGroupsResponse response;
   if (ended_) {
     response.set_run_ended(true);
@@ -155,6 +182,7 @@ absl::StatusOr<v1::LeaseGroupsResponse> Coordinator::LeaseGroups(const v1::Lease
   // It may have been replaced or called from elsewhere while it waited.
   const absl::Duration now = clock_.Now();
   RETURN_IF_ERROR(workers_.Touch(request.worker_id(), now));
+  if (!leasing_) return response;
   for (v1::Lease& lease : Leases().Take(request.worker_id(), request.max_groups(), request.max_completions(), now)) {
     response.mutable_leases()->Add(std::move(lease));
   }
@@ -162,8 +190,9 @@ absl::StatusOr<v1::LeaseGroupsResponse> Coordinator::LeaseGroups(const v1::Lease
 }
 
 absl::StatusOr<const v1::Lease*> Coordinator::FindForSubmit(const v1::SubmitHeader& header) {
+  const LeaseTable& leases = Leases();
   RETURN_IF_ERROR(workers_.Touch(header.worker_id(), clock_.Now()));
-  const absl::StatusOr<const v1::Lease*> lease = Leases().Find(header.worker_id(), header.key());
+  const absl::StatusOr<const v1::Lease*> lease = leases.Find(header.worker_id(), header.key());
   if (!lease.ok()) {
     ++num_refused_total_;
   } else if (*lease == nullptr) {
@@ -201,13 +230,16 @@ absl::StatusOr<v1::SubmitCompletionResponse> Coordinator::Submit(const v1::Submi
   group.completions = std::move(completions);
   group.generate_seconds = header.generate_seconds();
   group.score_seconds = header.score_seconds();
+  int64_t num_bytes = 0;
+  for (const v1::ScoredCompletion& scored : group.completions)
+    num_bytes += static_cast<int64_t>(scored.SpaceUsedLong());
 
   absl::MutexLock lock(&mutex_);
   ASSIGN_OR_RETURN(const v1::Lease* const found, FindForSubmit(header));
   if (found == nullptr) return duplicate;
   group.worker_name = workers_.NameOf(header.worker_id());
   if (header.error().empty()) {
-    leases_.Accept(header.key(), std::move(group));
+    leases_.Accept(header.key(), std::move(group), num_bytes);
   } else {
     leases_.Fail(header.key(), absl::StrCat(header.error(), " (reported by ", group.worker_name, ")"));
   }
@@ -218,13 +250,19 @@ absl::StatusOr<v1::SubmitCompletionResponse> Coordinator::Submit(const v1::Submi
 
 absl::StatusOr<v1::HeartbeatResponse> Coordinator::Heartbeat(const v1::HeartbeatRequest& request) {
   absl::MutexLock lock(&mutex_);
+  LeaseTable& leases = Leases();
   const absl::Duration now = clock_.Now();
   RETURN_IF_ERROR(workers_.Heartbeat(request, now));
   v1::HeartbeatResponse response;
-  for (const v1::LeaseKey& key : request.active()) {
-    if (!Leases().Renew(request.worker_id(), key, now)) *response.add_lost() = key;
-  }
   response.set_run_ended(ended_);
+  if (request.leaving()) {
+    leases.Release(request.worker_id(), /*died=*/false);
+    workers_.Remove(request.worker_id());
+    return response;
+  }
+  for (const v1::LeaseKey& key : request.active()) {
+    if (!leases.Renew(request.worker_id(), key, now)) *response.add_lost() = key;
+  }
   return response;
 }
 

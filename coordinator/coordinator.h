@@ -1,13 +1,15 @@
 // Groups, leases and workers of one run, in the trainer's rank 0. The trainer offers groups and collects them whole and
 // in order; workers lease them and hand them in (coordinator/service.h puts this on the wire).
 //
-// A group is pending, leased (attempt, expiry), ready or collected. Invariants:
+// A group is pending, leased (attempt, expiry), ready or quarantined, and at last collected. Invariants:
 //   1. a group is collected once, whole, with the completions of exactly one attempt;
 //   2. attempts of a group only grow; a result is taken only from the worker that holds the current attempt in this
 //   epoch (a lease that
 //      ran out is still held until somebody else takes the group);
 //   3. what is collected depends on which groups were offered, never on which worker was first: Collect answers in
-//   group order.
+//   group order;
+//   4. a group is quarantined when its holder died twice, the second time holding nothing else; a worker that is alive,
+//   or that said what else blocks it (a reward server that is away), blames nothing.
 // Leases run out by the Clock, which is read on every call and when a wait ends. Thread-safe. Nothing here does I/O.
 #ifndef GRPO_COORDINATOR_COORDINATOR_H_
 #define GRPO_COORDINATOR_COORDINATOR_H_
@@ -52,12 +54,25 @@ class Coordinator {
   // --- The trainer's side ---
 
   // Makes groups available. Of each lease kind, stage, group_index, seed, policy, sampling, prompt and reward are read;
-  // the key's attempt and epoch and the ttl are set here. AlreadyExists for a group that was offered before.
+  // the key's attempt and epoch and the ttl are set here. AlreadyExists for a group that was offered before,
+  // ResourceExhausted beyond coordinator.max_buffered_groups.
   absl::Status Offer(const std::vector<v1::Lease>& groups);
 
-  // Waits until groups first .. first+count-1 of `stage` are all ready, then removes and returns them in order.
-  // DeadlineExceeded after `timeout`: nothing is removed, call again. InvalidArgument, at once, when a worker said that
-  // one of them can never be produced. Aborted after End().
+  // The group was quarantined in an earlier start of this run: once offered it counts as done and is never leased. Call
+  // before it is offered.
+  void Quarantine(const std::string& stage, int64_t group_index);
+
+  // The groups that were quarantined since the last call, in the order in which they were. Whoever collects asks for
+  // them too.
+  std::vector<QuarantinedGroup> TakeQuarantined();
+
+  // While `leasing` is false nothing is leased; what is leased stays with its worker.
+  void SetLeasing(bool leasing);
+
+  // Waits until groups first .. first+count-1 of `stage` are all done, then removes them and returns them in order,
+  // without those that were quarantined. Also says, for good, that the trainer waits for these: they are leased however
+  // full the buffer is. DeadlineExceeded after `timeout`: nothing is removed, call again. InvalidArgument, at once,
+  // when a worker said that one of them can never be produced. Aborted after End().
   absl::StatusOr<std::vector<ScoredGroup>> Collect(const std::string& stage, int64_t first, int64_t count,
                                                    absl::Duration timeout);
 
@@ -91,7 +106,8 @@ class Coordinator {
 
  private:
   absl::Status CheckHandshake(const v1::RegisterRequest& request) const;
-  // The leases as they are now: every use goes through here.
+  // The leases as they are now. Every use goes through here, before the worker that calls is noted as heard of: whether
+  // it had died does not depend on who else called meanwhile.
   LeaseTable& Leases() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // LeaseTable::Find for this submission, with the refused and duplicate counted.
   absl::StatusOr<const v1::Lease*> FindForSubmit(const v1::SubmitHeader& header) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -105,6 +121,7 @@ class Coordinator {
   mutable LeaseTable leases_ ABSL_GUARDED_BY(mutex_);
   WorkerTable workers_ ABSL_GUARDED_BY(mutex_);
   bool ended_ ABSL_GUARDED_BY(mutex_) = false;
+  bool leasing_ ABSL_GUARDED_BY(mutex_) = true;
   // By policy_id: the one version that is kept.
   std::map<std::string, std::shared_ptr<const PublishedWeights>> weights_ ABSL_GUARDED_BY(mutex_);
   // policy_id -> number -> digest, of every version ever published: a group is checked against the version of its

@@ -63,6 +63,8 @@ TEST_F(CoordinatorTest, GivesAnExpiredLeaseToAnotherAndRefusesTheLateResult) {
   ASSERT_OK(coordinator_.Offer(TestGroups("rl", 0, 2)));
   const v1::Lease first = Take(slow)[0];
   clock_.Advance(absl::Seconds(29));
+  // It lives, and does not work on group 0 any more.
+  Beat(slow, {});
   // Group 1 is next while group 0 is still leased; when it runs out it is first in line again.
   EXPECT_THAT(IndicesOf(Take(fast)), ElementsAre(1));
   clock_.Advance(absl::Seconds(1));

@@ -1,18 +1,30 @@
-// The life of every group: pending, leased, ready, collected (coordinator.h states the invariants). Pure data: no lock,
-// no clock, no I/O; `now` is an argument that never goes back. Thread-compatible.
+// The life of every group: pending, leased, ready or quarantined, collected (coordinator.h states the invariants). Pure
+// data: no lock, no clock, no I/O; `now` is an argument that never goes back. Thread-compatible.
 //
 // A lease that runs out makes its group pending, so that anybody may take it; until somebody does, the old holder keeps
 // its claim: a heartbeat renews the lease, and a result is still taken. Thus a slow network costs no work. From the
 // next Take on the attempt has grown and everything of the older one is refused.
+//
+// A group whose holder died is a suspect: any of the groups which that worker held may have killed it. A suspect is
+// leased alone, to a worker that holds nothing else and gets nothing else meanwhile; so the next death tells it apart
+// from its neighbours, and a group that dies alone is quarantined. A worker that holds something passes a suspect by.
+// No suspect waits for ever: what is buffered is bounded and collected in order, so the rest runs out and workers
+// become free.
+//
+// Results are bounded where they begin: above max_ready_bytes only groups that the trainer waits for are leased. What
+// is leased may always be handed in. Refusing results instead would let workers that are full of refused ones stand in
+// the way of the one group that everybody waits for.
 #ifndef GRPO_COORDINATOR_LEASE_TABLE_H_
 #define GRPO_COORDINATOR_LEASE_TABLE_H_
 
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
@@ -26,56 +38,84 @@ class LeaseTable {
   // Of the leases of one Take: they travel in one message, which gRPC caps at 4 MiB.
   static constexpr int64_t kMaxTakeBytes = int64_t{2} << 20;
 
-  // `ttl`: how long a lease lives unless renewed.
-  LeaseTable(int64_t epoch, absl::Duration ttl) : epoch_(epoch), ttl_(ttl) {}
+  // Workers that a group may kill, the last one alone, before it is quarantined.
+  static constexpr int kMaxDeaths = 2;
+
+  struct Limits {
+    // How long a lease lives unless renewed.
+    absl::Duration ttl;
+    // Of the groups that are pending, leased or ready.
+    int64_t max_groups = 0;
+    // Of the ready ones; above it only what is wanted is leased.
+    int64_t max_ready_bytes = 0;
+  };
+  LeaseTable(int64_t epoch, const Limits& limits) : epoch_(epoch), limits_(limits) {}
 
   // Coordinator::Offer; all groups or none.
   absl::Status Offer(const std::vector<v1::Lease>& groups);
 
-  // Makes the groups whose leases ran out pending. Call it first whenever time may have passed.
-  void Expire(absl::Duration now);
+  // Coordinator::Quarantine: before the group is offered.
+  void Quarantine(const std::string& stage, int64_t group_index);
+
+  // Says which groups the trainer waits for, from now on until it says something else.
+  void Want(const std::string& stage, int64_t first, int64_t count);
+
+  // Makes the groups whose leases ran out pending; the worker is blamed on the group when `is_dead` says so of it. Call
+  // it first whenever time may have passed.
+  void Expire(absl::Duration now, absl::FunctionRef<bool(const std::string& worker_id)> is_dead);
 
   // When the next lease runs out; InfiniteDuration when nothing is leased.
   absl::Duration NextExpiry() const;
 
-  // Leases pending groups in the order in which they were offered, at most max_groups of at most max_completions
-  // completions and kMaxTakeBytes in all; the first is leased even if it alone is larger.
+  // Whether Take would find something for this worker.
+  bool CanTake(const std::string& worker_id) const { return FindNext(worker_id) != nullptr; }
+
+  // Leases pending groups in the order in which they were offered (suspects alone), at most max_groups of at most
+  // max_completions completions and kMaxTakeBytes in all; the first is leased even if it alone is larger.
   std::vector<v1::Lease> Take(const std::string& worker_id, int64_t max_groups, int64_t max_completions,
                               absl::Duration now);
 
-  // Gives the lease its full time to live again. False when it is not (or no longer) this worker's.
+  // Gives the lease its full time to live again. False when it is not (or no longer) this worker's. A worker that
+  // seemed dead and names the lease was not: the group is no suspect on its account.
   bool Renew(const std::string& worker_id, const v1::LeaseKey& key, absl::Duration now);
 
-  // Makes everything that this worker holds pending.
-  void Release(const std::string& worker_id);
+  // Makes everything that this worker holds pending, because it `died` or for another reason.
+  void Release(const std::string& worker_id, bool died);
 
   // The lease that `key` names, if this worker may hand in its result; null when that result was taken before (a
   // duplicate). FailedPrecondition with both values otherwise. The pointer is good until the next change.
   absl::StatusOr<const v1::Lease*> Find(const std::string& worker_id, const v1::LeaseKey& key) const;
 
-  // Stores the result of a lease that Find just returned; result.lease is filled here.
-  void Accept(const v1::LeaseKey& key, ScoredGroup result);
+  // Stores the result of a lease that Find just returned, which takes num_bytes of memory; result.lease is filled here.
+  void Accept(const v1::LeaseKey& key, ScoredGroup result, int64_t num_bytes);
   // The same for a group that no worker could ever produce: it is ready, and FindError has `error` for good.
   void Fail(const v1::LeaseKey& key, const std::string& error);
 
   bool IsReady(const std::string& stage, int64_t group_index) const;
+  // Ready or quarantined: nobody needs to wait for it any more.
+  bool IsDone(const std::string& stage, int64_t group_index) const;
   // InvalidArgument with the group and its error when one of these groups failed.
   absl::Status FindError(const std::string& stage, int64_t first, int64_t count) const;
 
-  // Removes these groups, which must all be ready, and returns them in order. What stays of each is the attempt that
-  // was accepted. FindError's error, FailedPrecondition when one is not ready.
+  // Removes these groups, which must all be done, and returns the ready ones in order. What stays of each is the
+  // attempt that was accepted. FindError's error, FailedPrecondition when one is not done.
   absl::StatusOr<std::vector<ScoredGroup>> Collect(const std::string& stage, int64_t first, int64_t count);
   // FailedPrecondition when one of these groups was collected before: waiting for it would never end.
   absl::Status CheckCollectable(const std::string& stage, int64_t first, int64_t count) const;
 
-  int64_t num_pending() const { return static_cast<int64_t>(pending_.size()); }
+  // The groups that were quarantined since the last call.
+  std::vector<QuarantinedGroup> TakeQuarantined() { return std::exchange(quarantined_, {}); }
+
+  int64_t num_pending() const { return static_cast<int64_t>(pending_.size() + suspects_.size()); }
   int64_t num_leased() const { return static_cast<int64_t>(leased_.size()); }
   int64_t num_ready() const { return num_ready_; }
+  int64_t ready_bytes() const { return ready_bytes_; }
   int64_t num_expired_total() const { return num_expired_total_; }
-  int32_t NumLeasedTo(const std::string& worker_id) const;
+  int64_t num_quarantined_total() const { return num_quarantined_total_; }
+  int32_t NumLeasedTo(const std::string& worker_id) const { return HeldBy(worker_id).num_leases; }
 
  private:
-  enum class State { kPending, kLeased, kReady, kCollected };
+  enum class State { kPending, kLeased, kReady, kQuarantined, kCollected };
 
   struct Group {
     State state = State::kPending;
@@ -87,33 +127,66 @@ class LeaseTable {
     int64_t order = 0;
     // While leased.
     absl::Duration expires;
-    // The lease from the start, the result when ready; null once collected.
+    // While ready.
+    int64_t num_bytes = 0;
+    // Workers that died with it.
+    std::vector<std::string> dead_workers;
+    // The lease from the start, the result when ready; null once quarantined or collected.
     std::unique_ptr<ScoredGroup> content;
+
+    bool is_suspect() const { return !dead_workers.empty(); }
   };
+
+  // What a worker holds.
+  struct Holding {
+    int32_t num_leases = 0;
+    // Then it is the only one.
+    bool has_suspect = false;
+  };
+  Holding HeldBy(const std::string& worker_id) const;
 
   const Group* FindGroup(const std::string& stage, int64_t group_index) const;
   Group* FindGroup(const std::string& stage, int64_t group_index) {
     return const_cast<Group*>(std::as_const(*this).FindGroup(stage, group_index));
   }
+  // Whether a worker that holds this may hold the group beside it.
+  static bool MayHold(const Holding& held, const Group& group) {
+    return group.is_suspect() ? held.num_leases == 0 : !held.has_suspect;
+  }
+  bool IsWanted(const Group& group) const;
+  // The first group in line that this worker may take; null when there is none.
+  Group* FindNext(const std::string& worker_id) const;
+  Group* FindFirst(const std::map<int64_t, Group*>& line) const;
+  // Ends the group's lease, because its holder died or for another reason.
+  void EndLease(Group& group, bool holder_died);
   void MakePending(Group& group);
   void MakeLeased(Group& group, absl::Duration now);
-  // Takes the group out of pending_ or leased_.
+  // Takes the group out of pending_, suspects_ or leased_.
   void Detach(Group& group);
 
   const int64_t epoch_;
-  const absl::Duration ttl_;
+  const Limits limits_;
   // stage -> group_index -> group. Collected groups stay (some 100 bytes each), so that late duplicates are known as
   // such.
   std::map<std::string, std::map<int64_t, Group>> groups_;
-  // By Group::order.
-  std::map<int64_t, Group*> pending_;
+  // Pending groups by Group::order: those that nobody died with, and suspects.
+  std::map<int64_t, Group*> pending_, suspects_;
   // By expiry, then order.
   std::map<std::pair<absl::Duration, int64_t>, Group*> leased_;
+  // By worker id; of those that hold something.
+  std::map<std::string, Holding> holdings_;
+  // Want's groups.
+  std::string wanted_stage_;
+  int64_t wanted_first_ = 0, wanted_end_ = 0;
+  // Quarantine's groups.
+  std::set<std::pair<std::string, int64_t>> known_quarantined_;
+  // TakeQuarantined's groups.
+  std::vector<QuarantinedGroup> quarantined_;
   // stage -> group_index -> error, of those that failed.
   std::map<std::string, std::map<int64_t, std::string>> errors_;
   int64_t num_offered_total_ = 0;
-  int64_t num_ready_ = 0;
-  int64_t num_expired_total_ = 0;
+  int64_t num_ready_ = 0, ready_bytes_ = 0;
+  int64_t num_expired_total_ = 0, num_quarantined_total_ = 0;
 };
 
 }  // namespace grpo

@@ -20,10 +20,13 @@ struct DataOptions {
   }
 };
 
-// `coordinator`: leases and liveness.
+// `coordinator`: leases, liveness, and what it holds at most.
 struct CoordinatorOptions {
   double lease_ttl_s = 30;
   double heartbeat_interval_s = 2;
+  int64_t max_quarantined_groups = 8;
+  int64_t max_buffered_groups = 4096;
+  int64_t max_buffered_bytes = int64_t{1} << 30;
 
   template <class V>
   void Visit(V& v) {
@@ -38,6 +41,24 @@ struct CoordinatorOptions {
        .unit = "seconds",
        .min = 0.1,
        .max = 60});
+    v("max_quarantined_groups", max_quarantined_groups,
+      {.help =
+           "Groups whose prompts killed a worker twice are left out and written to quarantine.jsonl; each one beyond "
+           "this number pauses the run until `grpoctl resume`.",
+       .unit = "groups",
+       .min = 0,
+       .max = 1e9});
+    v("max_buffered_groups", max_buffered_groups,
+      {.help = "Groups that wait for a worker, are with one, or wait for their step at most; a larger step is sampled "
+               "in parts.",
+       .unit = "groups",
+       .min = 1,
+       .max = 1e9});
+    v("max_buffered_bytes", max_buffered_bytes,
+      {.help = "When scored groups take this much memory, only groups that the trainer waits for are leased further.",
+       .unit = "bytes",
+       .min = 0,
+       .max = 1e12});
   }
 };
 

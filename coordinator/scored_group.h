@@ -1,4 +1,4 @@
-// A whole group, as the coordinator keeps it and as the loss will see it.
+// What becomes of a group: scored, as the coordinator keeps it and as the loss will see it, or quarantined.
 #ifndef GRPO_COORDINATOR_SCORED_GROUP_H_
 #define GRPO_COORDINATOR_SCORED_GROUP_H_
 
@@ -18,6 +18,14 @@ struct ScoredGroup {
   std::vector<v1::ScoredCompletion> completions;
   std::string worker_name;
   double generate_seconds = 0, score_seconds = 0;
+};
+
+// A group that killed its worker twice, the second time alone: it is not produced, the run goes on without it.
+struct QuarantinedGroup {
+  // Of the last attempt.
+  v1::Lease lease;
+  // Ids of the workers that died with it, in order ("rollout-0.1@3": slot, attempt, epoch).
+  std::vector<std::string> dead_workers;
 };
 
 }  // namespace grpo

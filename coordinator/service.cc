@@ -81,8 +81,9 @@ absl::Status CoordinatorService::Submit(const grpc::ServerContext& context,
     // Counted in memory, not on the wire: messages without content would be free there.
     num_bytes += static_cast<int64_t>(message.SpaceUsedLong());
     if (num_bytes > kMaxSubmissionBytes) {
-      return absl::ResourceExhaustedError(absl::StrCat("the group takes more than ", kMaxSubmissionBytes,
-                                                       " bytes: lower num_completions or max_new_tokens"));
+      // Not ResourceExhausted, which would be tried again: the group will not become smaller.
+      return absl::InvalidArgumentError(absl::StrCat("the group takes more than ", kMaxSubmissionBytes,
+                                                     " bytes: lower num_completions or max_new_tokens"));
     }
     completions.push_back(std::move(*message.mutable_completion()));
   }

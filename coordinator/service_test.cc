@@ -1,5 +1,8 @@
 #include "coordinator/service.h"
 
+#include <atomic>
+#include <thread>
+
 #include "common/rpc/client.h"
 #include "common/rpc/server.h"
 #include "common/status_testing.h"
@@ -96,7 +99,8 @@ class ServiceTest : public ::testing::Test {
     return pulled;
   }
 
-  Coordinator coordinator_{CoordinatorOptions{}, {.run_id = "run-a", .config_sha256 = "abc", .epoch = 3}};
+  FakeClock clock_;
+  Coordinator coordinator_{CoordinatorOptions{}, {.run_id = "run-a", .config_sha256 = "abc", .epoch = 3}, clock_};
   CoordinatorService service_{&coordinator_};
   std::unique_ptr<rpc::Server> server_;
   std::shared_ptr<rpc::Client> client_;
@@ -151,6 +155,51 @@ TEST_F(ServiceTest, TakesAGroupOnceAndAnswersDuplicateAfter) {
   EXPECT_EQ(groups[0].completions.size(), 3u);
 }
 
+TEST_F(ServiceTest, TakesTheSamePushOnceHoweverOftenFourThreadsSendIt) {
+  constexpr int kThreads = 4, kPushes = 100;
+  const v1::Lease lease = RegisterAndLease(3);
+  const std::vector<v1::SubmitCompletionRequest> messages = MessagesFor(lease);
+  std::atomic<int> num_accepted = 0, num_duplicate = 0;
+  std::vector<std::thread> threads;
+  for (int t = 0; t < kThreads; ++t) {
+    threads.emplace_back([&] {
+      for (int i = 0; i < kPushes / kThreads; ++i) {
+        v1::SubmitCompletionResponse response;
+        const grpc::Status status = Send(messages, &response);
+        ASSERT_TRUE(status.ok()) << status.error_message();
+        ++(response.result() == v1::SUBMIT_RESULT_ACCEPTED ? num_accepted : num_duplicate);
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(num_accepted, 1);
+  EXPECT_EQ(num_duplicate, kPushes - 1);
+  const v1::LeaseCounters counters = coordinator_.Counters();
+  EXPECT_EQ(counters.num_ready(), 1);
+  EXPECT_EQ(counters.num_duplicate_total(), kPushes - 1);
+  EXPECT_EQ(counters.num_refused_total(), 0);
+  ASSERT_OK_AND_ASSIGN(const auto groups, coordinator_.Collect("rl", 0, 1, absl::ZeroDuration()));
+  ASSERT_EQ(groups.size(), 1u);
+  EXPECT_EQ(groups[0].completions.size(), 3u);
+}
+
+TEST_F(ServiceTest, RefusesAResultThatComesAfterItsLeaseWentToAnother) {
+  const v1::Lease lease = RegisterAndLease(3);
+  ASSERT_OK_AND_ASSIGN(const v1::RegisterResponse other, coordinator_.Register(TestWorker("rollout-1")));
+  clock_.Advance(absl::Seconds(31));
+  v1::LeaseGroupsRequest request;
+  request.set_worker_id(other.worker_id());
+  request.set_max_groups(1);
+  ASSERT_OK_AND_ASSIGN(const v1::LeaseGroupsResponse again, coordinator_.LeaseGroups(request));
+  ASSERT_EQ(again.leases_size(), 1);
+  v1::SubmitCompletionResponse response;
+  const grpc::Status late = Send(MessagesFor(lease), &response);
+  EXPECT_EQ(late.error_code(), grpc::StatusCode::FAILED_PRECONDITION);
+  EXPECT_THAT(late.error_message(), HasSubstr("attempt 1 at group 0 of stage \"rl\" ran out and attempt 2"));
+  EXPECT_EQ(coordinator_.Counters().num_refused_total(), 1);
+  EXPECT_EQ(coordinator_.Counters().num_ready(), 0);
+}
+
 TEST_F(ServiceTest, TakesAGroupAboveTheMessageCap) {
   const v1::Lease lease = RegisterAndLease(3);
   std::vector<v1::SubmitCompletionRequest> messages = MessagesFor(lease);
@@ -190,7 +239,7 @@ TEST_F(ServiceTest, BoundsTheBytesOfOneSubmission) {
   for (int64_t sent = 0; sent <= CoordinatorService::kMaxSubmissionBytes; sent += 4 * kMiB - 1024)
     messages.push_back(large);
   v1::SubmitCompletionResponse response;
-  EXPECT_EQ(Send(messages, &response).error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_EQ(Send(messages, &response).error_code(), grpc::StatusCode::INVALID_ARGUMENT);
 }
 
 TEST_F(ServiceTest, ErrorsKeepTheirCodeAndWordsOnTheWire) {

@@ -105,6 +105,9 @@ inline std::vector<int64_t> IndicesOf(const std::vector<v1::Lease>& leases) {
 
 class CoordinatorFixture : public ::testing::Test {
  protected:
+  explicit CoordinatorFixture(const CoordinatorOptions& options = {})
+      : coordinator_(options, {.run_id = "run-a", .config_sha256 = "abc", .epoch = 3}, clock_) {}
+
   void SetUp() override { coordinator_.Publish(TestWeights(7)); }
 
   std::string Join(const std::string& name, int32_t attempt = 1) {
@@ -150,7 +153,7 @@ class CoordinatorFixture : public ::testing::Test {
 
   FakeClock clock_;
   // Leases of 30 s, heartbeats of 2 s, epoch 3.
-  Coordinator coordinator_{CoordinatorOptions{}, {.run_id = "run-a", .config_sha256 = "abc", .epoch = 3}, clock_};
+  Coordinator coordinator_;
 };
 
 }  // namespace grpo

@@ -39,6 +39,7 @@ absl::StatusOr<WorkerTable::Admission> WorkerTable::Register(const v1::RegisterR
                                                         ": exit, or register under another worker_name"));
     }
     admission.replaced_id = known->second;
+    admission.replaced_died_working = current.blocked_reason.empty();
     workers_.erase(known->second);
   } else if (id_of_name_.size() >= kMaxWorkers) {
     return absl::ResourceExhaustedError(absl::StrCat(
@@ -72,6 +73,18 @@ absl::Status WorkerTable::Heartbeat(const v1::HeartbeatRequest& request, absl::D
   worker.blocked_since = now - absl::Milliseconds(std::max<int64_t>(request.blocked_for_ms(), 0));
   worker.num_tokens_generated = request.num_tokens_generated();
   return absl::OkStatus();
+}
+
+void WorkerTable::Remove(const std::string& worker_id) {
+  const auto worker = workers_.find(worker_id);
+  if (worker == workers_.end()) return;
+  id_of_name_.erase(worker->second.name);
+  workers_.erase(worker);
+}
+
+bool WorkerTable::IsDeadWorking(const std::string& worker_id, absl::Duration now) const {
+  const auto worker = workers_.find(worker_id);
+  return worker != workers_.end() && IsLost(worker->second, now) && worker->second.blocked_reason.empty();
 }
 
 std::string WorkerTable::NameOf(const std::string& worker_id) const {

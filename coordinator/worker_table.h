@@ -28,6 +28,8 @@ class WorkerTable {
     std::string worker_id;
     // Id of this slot's previous attempt, which is unknown from now on; empty when there was none.
     std::string replaced_id;
+    // Whether that one's end may be blamed on what it worked on: not when it had said that something else blocks it.
+    bool replaced_died_working = false;
   };
   // Idempotent per (worker_name, worker_attempt). InvalidArgument for a name or attempt that is none,
   // FailedPrecondition for an attempt older than the registered one, ResourceExhausted above kMaxWorkers names.
@@ -38,6 +40,12 @@ class WorkerTable {
 
   // Notes what the worker says. NotFound when the id is unknown.
   absl::Status Heartbeat(const v1::HeartbeatRequest& request, absl::Duration now);
+
+  // The worker has left; its id is unknown from now on.
+  void Remove(const std::string& worker_id);
+
+  // Whether the worker is lost and its silence may be blamed on what it worked on (Admission.replaced_died_working).
+  bool IsDeadWorking(const std::string& worker_id, absl::Duration now) const;
 
   // The slot's name; empty when the id is unknown.
   std::string NameOf(const std::string& worker_id) const;

@@ -13,6 +13,8 @@ namespace grpo {
 namespace {
 
 constexpr absl::Duration kCallDeadline = absl::Seconds(5);
+// A worker that is stopped does not wait longer for a coordinator that does not answer.
+constexpr absl::Duration kLeaveDeadline = absl::Seconds(1);
 
 // Refusals that trying again does not cure: another run or configuration, another wire contract, a wrong token.
 bool IsRefusal(const absl::Status& status) {
@@ -162,6 +164,7 @@ void Session::Loop() {
     }
     WaitForEnd(backoff.Next());
   }
+  if (absl::IsAborted(status())) Leave();
 }
 
 absl::Status Session::Register() {
@@ -201,6 +204,18 @@ v1::HeartbeatRequest Session::MakeHeartbeat() const {
     request.set_blocked_for_ms(absl::ToInt64Milliseconds(Clock::Real().Now() - oldest->second.since));
   }
   return request;
+}
+
+void Session::Leave() {
+  v1::HeartbeatRequest request = MakeHeartbeat();
+  if (request.worker_id().empty()) return;
+  request.set_leaving(true);
+  // Not among calls_: those are cancelled.
+  grpc::ClientContext context;
+  client_->Prepare(context, kLeaveDeadline);
+  v1::HeartbeatResponse response;
+  const absl::Status left = rpc::FromGrpc(stub_->Heartbeat(&context, request, &response));
+  if (!left.ok()) spdlog::warn("the coordinator was not told that this worker leaves: {}", left.ToString());
 }
 
 absl::Status Session::Heartbeat() {

@@ -88,6 +88,8 @@ class Session {
   void Loop();
   absl::Status Register();
   absl::Status Heartbeat();
+  // Tells the coordinator that this worker will not finish what it holds.
+  void Leave();
   v1::HeartbeatRequest MakeHeartbeat() const;
   bool EndedOrWoken() const ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return ended_ || wake_; }
   bool EndedOrRegistered() const ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return ended_ || !worker_id_.empty(); }

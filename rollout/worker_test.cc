@@ -328,6 +328,8 @@ TEST_F(WorkerTest, StopDoesNotWaitForAServerThatHangs) {
   worker_->Stop();
   EXPECT_STATUS(Join(), absl::StatusCode::kAborted, "stopped");
   EXPECT_THAT(coordinator_.submissions, IsEmpty());
+  // It says so: the lease need not run out, and the prompt is not blamed.
+  EXPECT_TRUE(coordinator_.Wait([&] { return coordinator_.heartbeat.leaving(); }));
 }
 
 }  // namespace

@@ -93,6 +93,9 @@ class Run {
     const std::string current = stage_index_ < NumStages() ? config_.stages[stage_index_].name : "";
     ASSIGN_OR_RETURN(metrics_, MetricsLog::Open(absl::StrCat(arguments_.run_dir, "/metrics.jsonl"), stages_done,
                                                 current, cursor.step));
+    ASSIGN_OR_RETURN(quarantine_,
+                     QuarantineLog::Open(absl::StrCat(arguments_.run_dir, "/quarantine.jsonl"), arguments_.resume));
+    for (const auto& [stage, group_index] : quarantine_->entries()) coordinator_.Quarantine(stage, group_index);
     ASSIGN_OR_RETURN(server_, rpc::Server::Start(
                                   config_.network.ServerOptions(arguments_.port.value_or(config_.network.trainer_port)),
                                   {&coordinator_service_, &trainer_service_}));
@@ -113,6 +116,7 @@ class Run {
                        .control = &control_,
                        .collectives = collectives_,
                        .metrics = metrics_.get(),
+                       .quarantine = quarantine_.get(),
                        .save = [this](const StageCursor& cursor) { return Save(cursor); }};
     board_.Update([&](v1::RunStatus& status) {
       status.set_state(v1::RUN_STATE_RUNNING);
@@ -245,6 +249,7 @@ class Run {
   CoordinatorService coordinator_service_;
   TrainerServiceImpl trainer_service_;
   std::unique_ptr<MetricsLog> metrics_;
+  std::unique_ptr<QuarantineLog> quarantine_;
   std::unique_ptr<rpc::Server> server_;
   int64_t stage_index_ = 0;
   // CheckpointStore's order: what is done before the running stage.

@@ -67,6 +67,12 @@ class Checker {
             "must be a folder inside the run folder, such as models/" + name);
       }
     }
+    const CoordinatorOptions& coordinator = config_.coordinator;
+    if (coordinator.lease_ttl_s <= 2 * coordinator.heartbeat_interval_s) {
+      Add("coordinator.lease_ttl_s",
+          absl::StrCat("must be more than two heartbeat intervals of ", coordinator.heartbeat_interval_s,
+                       " s: a worker renews its leases, and is known to be lost, no sooner"));
+    }
     CheckStageNames();
     for (const Reference& reference : references_) CheckReference(reference);
     for (const auto& [key, path] : files_) {

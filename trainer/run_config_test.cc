@@ -170,6 +170,11 @@ TEST_F(RunConfigTest, PoliciesHaveExactlyOneOriginAndNoCircle) {
                 "it must divide hidden_size, 8");
 }
 
+TEST_F(RunConfigTest, ALeaseOutlivesTheSilenceOfALostWorker) {
+  EXPECT_STATUS(Load(kYaml, {"coordinator.lease_ttl_s=4"}).status(), absl::StatusCode::kInvalidArgument,
+                "must be more than two heartbeat intervals of 2 s");
+}
+
 TEST_F(RunConfigTest, NamesThatBecomeFilesAreChecked) {
   EXPECT_STATUS(ErrorOf("name: measure", "name: learn"), absl::StatusCode::kInvalidArgument,
                 "run.yaml:17: stages.1.name: another stage is called learn too");

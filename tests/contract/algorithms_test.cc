@@ -1,5 +1,6 @@
 // The contract of every algorithm in trainer/algorithms.inc (DESIGN.md section 3).
 #include <algorithm>
+#include <cmath>
 
 #include "common/seeds.h"
 #include "common/status_testing.h"
@@ -132,6 +133,13 @@ TEST_P(AlgorithmContractTest, ExcludedSamplesAreNotLearnedFrom) {
   const std::vector<bool>& mask = batch.minibatches[0][1].trainable_mask;
   EXPECT_EQ(std::count(mask.begin(), mask.end(), true), 0);
   EXPECT_EQ(batch.metrics.at("samples_excluded"), 1);
+}
+
+TEST_P(AlgorithmContractTest, AStepWithoutGroupsMakesNoUpdate) {
+  if (!algorithm_->rollouts()) return;
+  ASSERT_OK_AND_ASSIGN(const StepBatch batch, algorithm_->Prepare(StepInput()));
+  EXPECT_TRUE(batch.minibatches.empty());
+  for (const auto& [name, value] : batch.metrics) EXPECT_TRUE(std::isfinite(value)) << name;
 }
 
 TEST_P(AlgorithmContractTest, EqualRewardsGiveNoAdvantage) {

@@ -55,16 +55,17 @@ _TIMINGS = {"step_seconds", "wait_seconds", "update_seconds", "sample_seconds", 
 def _generate_client():
     """The Python modules of proto/, generated as a stranger would."""
     out = tempfile.mkdtemp(prefix="client.", dir=os.environ.get("TEST_TMPDIR"))
-    files = [f"proto/{name}.proto" for name in ("types", "trainer")]
+    files = [f"proto/{name}.proto" for name in ("types", "coordinator", "trainer")]
     include = pathlib.Path(protoc.__file__).parent / "_proto"
     arguments = ["protoc", f"-I{ROOT}", f"-I{include}", f"--python_out={out}", f"--grpc_python_out={out}", *files]
     if protoc.main(arguments) != 0:
         raise RuntimeError(f"protoc cannot read {files}")
     sys.path.insert(0, out)
-    return importlib.import_module("proto.trainer_pb2"), importlib.import_module("proto.trainer_pb2_grpc")
+    modules = ("types_pb2", "coordinator_pb2", "coordinator_pb2_grpc", "trainer_pb2", "trainer_pb2_grpc")
+    return [importlib.import_module(f"proto.{module}") for module in modules]
 
 
-trainer_pb2, trainer_pb2_grpc = _generate_client()
+types_pb2, coordinator_pb2, coordinator_pb2_grpc, trainer_pb2, trainer_pb2_grpc = _generate_client()
 
 
 def wait_until(condition, what, timeout_s=30):

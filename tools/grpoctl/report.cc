@@ -101,9 +101,13 @@ std::string StageSeconds(const std::vector<StageSummary>& stages) {
 
 std::string Places(const std::string& run_dir, const std::vector<std::string>& artifacts) {
   constexpr std::pair<const char*, const char*> kPlaces[] = {
-      {"summary.json", "each stage's figures"},           {"metrics.jsonl", "one line a step"},
-      {"completions", "what was sampled in evaluations"}, {"checkpoints", "state to resume from"},
-      {"config.yaml", "the resolved configuration"},      {"logs", "what each process said"},
+      {"summary.json", "each stage's figures"},
+      {"metrics.jsonl", "one line a step"},
+      {"completions", "what was sampled in evaluations"},
+      {"checkpoints", "state to resume from"},
+      {"quarantine.jsonl", "prompts that killed their workers"},
+      {"config.yaml", "the resolved configuration"},
+      {"logs", "what each process said"},
   };
   std::vector<std::vector<std::string>> rows;
   const auto add = [&](const std::string& name, const char* what) {

@@ -38,10 +38,11 @@ std::string Overview(const v1::RunStatus& status) {
   if (status.has_stage_remaining_seconds())
     rows.push_back({"stage ends in", FormatClock(status.stage_remaining_seconds())});
   const v1::LeaseCounters& leases = status.leases();
-  rows.push_back({"groups", absl::StrFormat("%d pending, %d leased, %d ready; %d expired, %d refused, %d duplicate",
-                                            leases.num_pending(), leases.num_leased(), leases.num_ready(),
-                                            leases.num_expired_total(), leases.num_refused_total(),
-                                            leases.num_duplicate_total())});
+  rows.push_back(
+      {"groups",
+       absl::StrFormat("%d pending, %d leased, %d ready; %d expired, %d refused, %d duplicate, %d quarantined",
+                       leases.num_pending(), leases.num_leased(), leases.num_ready(), leases.num_expired_total(),
+                       leases.num_refused_total(), leases.num_duplicate_total(), leases.num_quarantined_total())});
   if (status.has_last_checkpoint()) {
     const v1::CheckpointStatus& checkpoint = status.last_checkpoint();
     const std::string age = checkpoint.age_ms() > 0 ? ", " + Seconds(checkpoint.age_ms()) + " ago" : "";

@@ -12,8 +12,6 @@
 namespace grpo {
 namespace {
 
-// How long the training thread waits for groups before it looks at requests from outside.
-constexpr absl::Duration kCollectPoll = absl::Milliseconds(200);
 // An endless source is checked by this many problems.
 constexpr int64_t kEndlessSourceSample = 1000;
 
@@ -51,16 +49,6 @@ v1::Lease MakeLease(const GroupTemplate& group, uint64_t run_seed, int64_t group
   *lease.mutable_prompt() = std::move(prompt);
   *lease.mutable_reward() = group.reward;
   return lease;
-}
-
-absl::StatusOr<std::vector<ScoredGroup>> CollectGroups(RunContext& context, const std::string& stage, int64_t first,
-                                                       int64_t count, const std::function<absl::Status()>& poll) {
-  context.board->SetPhase("wait_rollouts");
-  while (true) {
-    absl::StatusOr<std::vector<ScoredGroup>> groups = context.coordinator->Collect(stage, first, count, kCollectPoll);
-    if (!absl::IsDeadlineExceeded(groups.status())) return groups;
-    RETURN_IF_ERROR(poll());
-  }
 }
 
 absl::StatusOr<v1::RewardProfileRef> CheckProblems(const RunContext& context, const DataSource& source,

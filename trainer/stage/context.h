@@ -1,5 +1,5 @@
-// What every stage works with, and what train and evaluate stages do alike: publish weights, offer groups, collect
-// them.
+// What every stage works with, and what train and evaluate stages do alike: check problems, publish weights, make
+// leases (group_feed.h offers and collects them).
 #ifndef GRPO_TRAINER_STAGE_CONTEXT_H_
 #define GRPO_TRAINER_STAGE_CONTEXT_H_
 
@@ -16,6 +16,7 @@
 #include "trainer/dist/collectives.h"
 #include "trainer/metrics_log.h"
 #include "trainer/policies.h"
+#include "trainer/quarantine_log.h"
 #include "trainer/run_config.h"
 #include "trainer/status_board.h"
 
@@ -33,6 +34,7 @@ struct RunContext {
   MetricsLog* metrics;
   // Of the running stage, in config.stages.
   int64_t stage_index = 0;
+  QuarantineLog* quarantine;
   // Commits a checkpoint of the run with the running stage at this cursor.
   std::function<absl::StatusOr<v1::CheckpointStatus>(const StageCursor&)> save;
 };
@@ -55,10 +57,6 @@ struct GroupTemplate {
 };
 
 v1::Lease MakeLease(const GroupTemplate& group, uint64_t run_seed, int64_t group_index, v1::Prompt prompt);
-
-// Collects groups first .. first+count-1; `poll` is called every now and then, and its error ends the wait.
-absl::StatusOr<std::vector<ScoredGroup>> CollectGroups(RunContext& context, const std::string& stage, int64_t first,
-                                                       int64_t count, const std::function<absl::Status()>& poll);
 
 // Before step 0 (DESIGN.md law 1): every problem's prompt fits the context and can be tokenized (InvalidArgument
 // otherwise, naming the problem), and the rules can read its reference answer: those that cannot are counted in a loud

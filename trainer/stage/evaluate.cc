@@ -10,6 +10,7 @@
 #include "trainer/algorithm/rollout_metrics.h"
 #include "trainer/stage/context.h"
 #include "trainer/stage/evaluation.h"
+#include "trainer/stage/group_feed.h"
 
 namespace grpo {
 namespace {
@@ -37,13 +38,12 @@ class EvaluateStage {
 
   absl::StatusOr<json> Run() {
     RETURN_IF_ERROR(Prepare());
-    RETURN_IF_ERROR(Offer());
+    GroupFeed feed(&context_, stage_.name, 0, num_groups_, [this](int64_t i) { return GroupLease(i); });
     for (int64_t first = 0; first < num_groups_;) {
       // Sampled and greedy groups are counted apart, so a batch holds one kind.
       const int64_t end = first < num_sampled_ ? num_sampled_ : num_groups_;
       const int64_t count = std::min(kCollectGroups, end - first);
-      ASSIGN_OR_RETURN(const std::vector<ScoredGroup> groups,
-                       CollectGroups(context_, stage_.name, first, count, [&] { return Poll(); }));
+      ASSIGN_OR_RETURN(const std::vector<ScoredGroup> groups, feed.Next(count, [&] { return Poll(); }));
       for (const ScoredGroup& group : groups) Count(group);
       first += count;
       context_.board->Update(
@@ -65,25 +65,20 @@ class EvaluateStage {
     const int64_t available = data_->size() < 0 ? options_.problems : data_->size();
     num_sampled_ = options_.problems == 0 ? available : std::min(options_.problems, available);
     num_groups_ = num_sampled_ + (options_.greedy ? available : 0);
+    context_.board->Update(
+        [&](v1::RunStatus& status) { status.mutable_stages(status.stage_index())->set_num_steps(num_groups_); });
     return PublishPolicy(context_, *policy_);
   }
 
-  absl::Status Offer() {
+  v1::Lease GroupLease(int64_t i) const {
+    const bool greedy = i >= num_sampled_;
     GroupTemplate group{.stage = stage_.name,
                         .kind = v1::LEASE_KIND_EVALUATE,
                         .policy = policy_->ref(),
                         .reward = reward_,
-                        .sampling = {}};
-    std::vector<v1::Lease> leases;
-    for (int64_t i = 0; i < num_groups_; ++i) {
-      const bool greedy = i >= num_sampled_;
-      group.sampling = ToProto(options_.sampling, greedy ? 1 : options_.samples_per_problem);
-      if (greedy) group.sampling.set_temperature(0);
-      leases.push_back(MakeLease(group, context_.config.run.seed, i, data_->At(greedy ? i - num_sampled_ : i).prompt));
-    }
-    context_.board->Update(
-        [&](v1::RunStatus& status) { status.mutable_stages(status.stage_index())->set_num_steps(num_groups_); });
-    return context_.coordinator->Offer(leases);
+                        .sampling = ToProto(options_.sampling, greedy ? 1 : options_.samples_per_problem)};
+    if (greedy) group.sampling.set_temperature(0);
+    return MakeLease(group, context_.config.run.seed, i, data_->At(greedy ? i - num_sampled_ : i).prompt);
   }
 
   // Nothing of an unfinished evaluation is kept: a checkpoint made now goes on before this stage.
@@ -105,7 +100,10 @@ class EvaluateStage {
       problem.samples.push_back({.solved = solved, .extracted = accuracy == nullptr ? "" : accuracy->extracted()});
       if (const v1::RuleScore* format = FindRule(scored.score(), options_.format_rule)) format_sum_ += format->value();
     }
-    if (greedy) return;
+    if (greedy) {
+      ++num_greedy_;
+      return;
+    }
     problems_.push_back(std::move(problem));
     sampled_.push_back(group);
   }
@@ -128,23 +126,33 @@ class EvaluateStage {
                               {"rules", std::move(rules)}});
   }
 
-  absl::StatusOr<json> Finish() {
+  // Every denominator counts what is there: quarantined problems are missing. A mean over nothing is left out.
+  std::map<std::string, double> Metrics() const {
+    const int64_t num_problems = static_cast<int64_t>(problems_.size());
     std::map<std::string, double> metrics = AccuracyMetrics(problems_);
-    const std::map<std::string, double> rollout = RolloutMetrics(sampled_);
-    const double num_samples = static_cast<double>(num_sampled_ * options_.samples_per_problem);
-    metrics["format_rate"] = format_sum_ / num_samples;
-    metrics["mean_completion_tokens"] = rollout.at("completions/mean_length");
-    metrics["clipped_ratio"] = rollout.at("completions/clipped_ratio");
-    metrics["num_problems"] = static_cast<double>(num_sampled_);
+    metrics["num_problems"] = static_cast<double>(num_problems);
     metrics["samples_per_problem"] = static_cast<double>(options_.samples_per_problem);
-    for (const auto& [name, value] : rollout) {
-      if (name.rfind("rewards/", 0) == 0 || name.rfind("outcomes/", 0) == 0 || name == "reward") metrics[name] = value;
+    if (num_problems > 0) {
+      const std::map<std::string, double> rollout = RolloutMetrics(sampled_);
+      metrics["format_rate"] = format_sum_ / static_cast<double>(num_problems * options_.samples_per_problem);
+      metrics["mean_completion_tokens"] = rollout.at("completions/mean_length");
+      metrics["clipped_ratio"] = rollout.at("completions/clipped_ratio");
+      for (const auto& [name, value] : rollout) {
+        if (name.rfind("rewards/", 0) == 0 || name.rfind("outcomes/", 0) == 0 || name == "reward")
+          metrics[name] = value;
+      }
     }
-    if (num_groups_ > num_sampled_) {
-      metrics["greedy_accuracy"] =
-          static_cast<double>(greedy_solved_) / static_cast<double>(num_groups_ - num_sampled_);
-      metrics["num_greedy_problems"] = static_cast<double>(num_groups_ - num_sampled_);
+    if (num_greedy_ > 0) {
+      metrics["greedy_accuracy"] = static_cast<double>(greedy_solved_) / static_cast<double>(num_greedy_);
+      metrics["num_greedy_problems"] = static_cast<double>(num_greedy_);
     }
+    const int64_t num_quarantined = num_groups_ - num_problems - num_greedy_;
+    if (num_quarantined > 0) metrics["num_quarantined_groups"] = static_cast<double>(num_quarantined);
+    return metrics;
+  }
+
+  absl::StatusOr<json> Finish() {
+    const std::map<std::string, double> metrics = Metrics();
     const std::string folder = absl::StrCat(context_.run_dir, "/completions");
     RETURN_IF_ERROR(MakeFolders(folder));
     RETURN_IF_ERROR(WriteFileAtomically(absl::StrCat(folder, "/", stage_.name, ".jsonl"), completions_));
@@ -166,7 +174,7 @@ class EvaluateStage {
   int64_t num_sampled_ = 0, num_groups_ = 0;
   std::vector<ProblemSamples> problems_;
   std::vector<ScoredGroup> sampled_;
-  int64_t greedy_solved_ = 0;
+  int64_t num_greedy_ = 0, greedy_solved_ = 0;
   double format_sum_ = 0;
   // JSON lines.
   std::string completions_;

@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/seeds.h"
 #include "common/status_macros.h"
+#include "trainer/stage/group_feed.h"
 
 namespace grpo {
 namespace {
@@ -31,13 +32,11 @@ class GroupSource : public StepSource {
     RETURN_IF_ERROR(PublishPolicy(context_, policy_));
     group_.policy = policy_.ref();
     const int64_t first = step * prompts_per_step_;
-    std::vector<v1::Lease> leases;
-    for (int64_t i = 0; i < prompts_per_step_; ++i) {
-      leases.push_back(MakeLease(group_, context_.config.run.seed, first + i, reader_.At(data_position_ + i).prompt));
-    }
-    RETURN_IF_ERROR(context_.coordinator->Offer(leases));
+    GroupFeed feed(&context_, group_.stage, first, first + prompts_per_step_, [&](int64_t i) {
+      return MakeLease(group_, context_.config.run.seed, i, reader_.At(data_position_ + i - first).prompt);
+    });
     StepInput input;
-    ASSIGN_OR_RETURN(input.groups, CollectGroups(context_, group_.stage, first, prompts_per_step_, poll));
+    ASSIGN_OR_RETURN(input.groups, feed.Next(prompts_per_step_, poll));
     data_position_ += prompts_per_step_;
     return input;
   }

@@ -74,6 +74,10 @@ class TrainStage {
     ++cursor_.step;
     const absl::Duration ended = clock.Now();
     const double seconds = absl::ToDoubleSeconds(ended - started);
+    if (const auto plan = algorithm_->rollouts()) {
+      const int64_t num_quarantined = plan->prompts_per_step - static_cast<int64_t>(input.groups.size());
+      if (num_quarantined > 0) metrics_["num_quarantined_groups"] = static_cast<double>(num_quarantined);
+    }
     metrics_["wait_seconds"] = absl::ToDoubleSeconds(received - started);
     metrics_["update_seconds"] = absl::ToDoubleSeconds(ended - received);
     metrics_["step_seconds"] = seconds;
