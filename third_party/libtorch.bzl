@@ -1,5 +1,7 @@
 """LibTorch from the pip wheel that tools/setup put into .venv; its folder comes as --repo_env=LIBTORCH.
 
+A wheel of the CUDA build also gives :torch_cuda, which adds NCCL; NVIDIA's headers and libraries come as wheels beside it.
+
 Only the headers of ATen, c10, torch and caffe2 are exposed: the wheel also carries an old google/protobuf, which breaks
 gRPC's headers once it is on the include path.
 """
@@ -10,6 +12,28 @@ def _libtorch_impl(ctx):
         fail("LibTorch was not found at LIBTORCH='%s': run tools/setup" % home)
     for folder in ["ATen", "c10", "torch", "caffe2"]:
         ctx.symlink(home + "/include/" + folder, "include/" + folder)
+    cuda = ""
+    if ctx.path(home + "/lib/libtorch_cuda.so").exists:
+        nvidia = home + "/../nvidia"
+        for package, folder in {"nccl": "nccl", "cuda": "cu13"}.items():
+            if ctx.path(nvidia + "/" + folder + "/include").exists:
+                ctx.symlink(nvidia + "/" + folder + "/include", "nvidia/" + package)
+        cuda = """
+cc_library(
+    name = "torch_cuda",
+    hdrs = glob(["nvidia/**"]),
+    defines = ["USE_C10D_NCCL"],
+    includes = ["nvidia/nccl", "nvidia/cuda"],
+    # What the driver brings is not there where this is built.
+    linkopts = [
+        "-L%s/lib", "-L%s/nccl/lib", "-Wl,-rpath,%s/nccl/lib",
+        "-Wl,--no-as-needed", "-ltorch_cuda", "-lc10_cuda", "-l:libnccl.so.2", "-Wl,--as-needed",
+        "-Wl,--unresolved-symbols=ignore-in-shared-libs",
+    ],
+    visibility = ["//visibility:public"],
+    deps = [":torch"],
+)
+""" % (home, nvidia, nvidia)
     ctx.file("BUILD", """
 cc_library(
     name = "torch",
@@ -20,7 +44,7 @@ cc_library(
     linkopts = ["-L%s/lib", "-Wl,-rpath,%s/lib", "-ltorch_cpu", "-lc10"],
     visibility = ["//visibility:public"],
 )
-""" % (home, home))
+""" % (home, home) + cuda)
 
 libtorch = repository_rule(
     implementation = _libtorch_impl,

@@ -89,16 +89,16 @@ def processes_of(folder):
     return found
 
 
-def _ip_address(kernel_text):
-    """The address in "0100007F:C35B": the kernel writes 32-bit words in its own byte order."""
-    words = kernel_text.partition(":")[0]
+def _socket_address(kernel_text):
+    """IP address and port in "0100007F:C35B": the kernel writes an address as 32-bit words in its own byte order."""
+    words, _, port = kernel_text.partition(":")
     packed = b"".join(int(words[i : i + 8], 16).to_bytes(4, sys.byteorder) for i in range(0, len(words), 8))
     address = ipaddress.ip_address(packed)
-    return getattr(address, "ipv4_mapped", None) or address
+    return getattr(address, "ipv4_mapped", None) or address, int(port, 16)
 
 
 def listeners_of(pid):
-    """IP addresses that a process listens on."""
+    """(IP address, port) pairs that a process listens on."""
     inodes = set()
     for fd in pathlib.Path(f"/proc/{pid}/fd").iterdir():
         with contextlib.suppress(OSError):
@@ -108,7 +108,7 @@ def listeners_of(pid):
         with contextlib.suppress(FileNotFoundError):
             rows += [line.split() for line in pathlib.Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]]
     listening = "0A"
-    return [_ip_address(row[1]) for row in rows if row[3] == listening and row[9] in inodes]
+    return [_socket_address(row[1]) for row in rows if row[3] == listening and row[9] in inodes]
 
 
 def grpoctl(*arguments, stdin=""):
@@ -294,12 +294,15 @@ class EndToEndTest(unittest.TestCase):
 class AgainstUndisturbedRunTest(EndToEndTest):
     """Has one run of tiny.yaml that nobody touched, and a place for another that is compared with it."""
 
+    # Of the undisturbed run.
+    SETTINGS = {}
+
     @classmethod
     def setUpClass(cls):
         scratch = tempfile.TemporaryDirectory(prefix="undisturbed.", dir=os.environ.get("TEST_TMPDIR"))
         cls.addClassCleanup(scratch.cleanup)
         cls.undisturbed = pathlib.Path(scratch.name, "run")
-        with Run(cls.undisturbed, TINY) as run:
+        with Run(cls.undisturbed, TINY, cls.SETTINGS) as run:
             if run.wait() != EXIT_OK:
                 raise AssertionError(run.stderr)
         rewards = {record["reward"] for record in records(cls.undisturbed) if record["stage"] == "tune"}

@@ -146,7 +146,7 @@ class QuickstartTest(harness.EndToEndTest):
 
     def test_every_listener_is_on_loopback(self):
         self.assertEqual(3, len(self.listeners))  # reward server, trainer, worker
-        addresses = [address for listeners in self.listeners.values() for address in listeners]
+        addresses = [address for listeners in self.listeners.values() for address, _ in listeners]
         self.assertGreaterEqual(len(addresses), 2)
         for address in addresses:
             self.assertTrue(address.is_loopback, address)
