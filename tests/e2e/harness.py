@@ -89,6 +89,14 @@ def processes_of(folder):
     return found
 
 
+def _environment(pid):
+    """Environment variables of a process; none when it has ended."""
+    with contextlib.suppress(OSError):
+        text = pathlib.Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace")
+        return dict(variable.split("=", 1) for variable in text.split("\0") if "=" in variable)
+    return {}
+
+
 def _socket_address(kernel_text):
     """IP address and port in "0100007F:C35B": the kernel writes an address as 32-bit words in its own byte order."""
     words, _, port = kernel_text.partition(":")
@@ -254,8 +262,12 @@ class Run:
         return wait_until(reached, f"{stage} is at step {step}")
 
     def pid_of(self, child):
-        """The process that endpoints/CHILD.json or the command line names ("reward-0", "trainer", "rollout-0")."""
-        mark = f"--name {child} " if child.startswith("rollout-") else f"endpoints/{child}.json"
+        """The process that endpoints/CHILD.json or the command line names ("reward-0", "trainer", "rollout-0"), or a rank of
+        the trainer ("trainer-1")."""
+        role, _, number = child.partition("-")
+        if role == "trainer" and number:
+            return next(pid for pid in processes_of(self.run_dir) if _environment(pid).get("RANK") == number)
+        mark = f"--name {child} " if role == "rollout" else f"endpoints/{child}.json"
         return next(pid for pid, command in processes_of(self.run_dir).items() if mark in command and pid != self.pid)
 
 

@@ -27,17 +27,14 @@ def free_port():
 class RanksTest(harness.AgainstUndisturbedRunTest):
     SETTINGS = {"trainer.ranks": 2, "checkpoint.every_steps": 7}
 
-    def processes_of_run(self):
-        return {name: self.run.pid_of(name) for name in ("trainer", "trainer-1", "rollout-0", "reward-0")}
-
     def test_losses_are_those_of_one_rank(self):
         self.run_to_end(self.run_dir, harness.TINY, self.SETTINGS | {"trainer.ranks": 1})
-        for one, two in zip(harness.records(self.run_dir), harness.records(self.undisturbed), strict=True):
-            # Rounding differs, and what is sampled follows it sooner or later.
-            if one["stage"] != "pretrain":
-                break
-            self.assertEqual(one["token_ids_hash"], two["token_ids_hash"])
-            self.assertAlmostEqual(float(one["loss"]), float(two["loss"]), delta=1e-3)
+        one, two = harness.records(self.run_dir), harness.records(self.undisturbed)
+        self.assertEqual(len(one), len(two))
+        # Rounding differs, and a step with a high rate makes ever more of it.
+        for alone, shared in zip(one[:8], two[:8]):
+            self.assertEqual(alone["token_ids_hash"], shared["token_ids_hash"])
+            self.assertAlmostEqual(float(alone["loss"]), float(shared["loss"]), delta=1e-4)
 
     def test_a_rank_that_hangs_is_named_and_then_all_start_again(self):
         settings = self.SETTINGS | {"trainer.collective_timeout_s": 6, "trainer.stall_after_s": 1}
