@@ -16,6 +16,8 @@ struct RunArguments {
   std::string run_id;
   // Go on from the newest checkpoint in run_dir; without one, from the start.
   bool resume = false;
+  // Ranks of the trainer.
+  int64_t world_size = 1;
   // Port of the services in place of network.trainer_port: a restarted trainer comes back where its workers look for
   // it.
   std::optional<int64_t> port;

@@ -28,6 +28,8 @@ class StatusBoard {
   // A user's pause, shown until lifted with an empty reason.
   void SetPauseReason(const std::string& reason);
   void SetCheckpoint(const v1::CheckpointStatus& checkpoint);
+  // Why the newest save failed; shown until one succeeds.
+  void SetCheckpointError(const std::string& error);
 
   v1::RunStatus Snapshot() const;
   // Waits at most `timeout` for a change after `sequence`, then returns the newest snapshot.
