@@ -36,10 +36,10 @@ absl::Status CheckData(const CheckpointState& state, const LoadedConfig& config)
     const auto data = config.config.data.find(name);
     const std::string path =
         data == config.config.data.end() ? "" : SectionText(data->second.options, "path").value_or("");
-    return absl::DataLossError(
-        absl::StrCat("data.", name, " (", path, ") is not what the run began with: its SHA-256 was ", saved,
-                     ", now it is ", now.empty() ? "unknown" : now,
-                     "; put the old content back to go on, or start another run with --run-dir DIR to use the new"));
+    // What matters first: grpoctl cuts long lines, and a path may be long.
+    return absl::DataLossError(absl::StrCat(
+        "data.", name, " has changed: its SHA-256 was ", saved, ", now it is ", now.empty() ? "unknown" : now,
+        "; put the old content back, or start another run with --run-dir DIR (", path, ")"));
   }
   return absl::OkStatus();
 }

@@ -82,8 +82,9 @@ TEST_F(LoadCheckpointTest, RefusesDataThatChangedAndNamesBothHashes) {
   Write("problems.jsonl", std::string(kProblems) + "{\"problem\": \"2+2?\", \"answer\": \"4\"}\n");
   const std::string now = Config().data_sha256.at("problems");
   const absl::Status status = Load().status();
-  EXPECT_STATUS(status, absl::StatusCode::kDataLoss, "/problems.jsonl) is not what the run began with");
-  for (const std::string& text : {before, now, std::string("data.problems ("), std::string("put the old content back")})
+  EXPECT_STATUS(status, absl::StatusCode::kDataLoss, "data.problems has changed");
+  for (const std::string& text :
+       {before, now, std::string("/problems.jsonl)"), std::string("put the old content back")})
     EXPECT_THAT(std::string(status.message()), HasSubstr(text));
   Write("problems.jsonl", kProblems);
   EXPECT_OK(Load());
