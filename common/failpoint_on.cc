@@ -30,6 +30,11 @@ std::string FromEnvironment(const char* name) {
   return value == nullptr ? "" : value;
 }
 
+// `pattern` may end in * for whatever follows.
+bool Matches(absl::string_view pattern, absl::string_view name) {
+  return absl::ConsumeSuffix(&pattern, "*") ? absl::StartsWith(name, pattern) : name == pattern;
+}
+
 // True when this call was the one that created it: whoever comes later must not fail again.
 bool CreateMarker(const std::string& path, const std::string& content) {
   const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
@@ -124,7 +129,7 @@ int Failpoints::Pass(absl::string_view name, absl::string_view detail) {
   {
     const absl::MutexLock lock(&mutex_);
     for (Point& point : points_) {
-      if (point.name != name || !absl::StrContains(detail, point.detail_part)) continue;
+      if (!Matches(point.name, name) || !absl::StrContains(detail, point.detail_part)) continue;
       if (++point.num_passed == point.hit) due.push_back(point);
     }
   }

@@ -1,7 +1,8 @@
 // The armed failpoints, for test binaries: linking this replaces the definition that does nothing.
 //
 // GRPO_FAILPOINTS holds what fails, `name[(text)]=action@hit` separated by `;`: the hit-th time (from 1) that this
-// process passes `name` in a state whose detail holds `text`, it does `action`:
+// process passes `name` (`files.*` for every name that begins so) in a state whose detail holds `text`, it does
+// `action`:
 //
 //   kill         SIGKILL to itself                      stop             SIGSTOP to itself
 //   kill_all     SIGKILL to its parent, then to itself  hang             this thread never goes on

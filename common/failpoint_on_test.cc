@@ -43,6 +43,14 @@ TEST_F(FailpointOnTest, FiresOnceAtTheHitWhoseDetailFits) {
   EXPECT_EQ(marker, "pid " + std::to_string(::getpid()) + "\nname files.write\ndetail state.json\nhit 2\n");
 }
 
+TEST_F(FailpointOnTest, AStarStandsForTheRestOfTheName) {
+  const std::unique_ptr<Failpoints> points = Parsed("files.*=error:EIO@3");
+  EXPECT_EQ(points->Pass("files.open", ""), 0);
+  EXPECT_EQ(points->Pass("file", ""), 0) << "another name is not counted";
+  EXPECT_EQ(points->Pass("files.write", ""), 0);
+  EXPECT_EQ(points->Pass("files.fsync", ""), EIO);
+}
+
 TEST_F(FailpointOnTest, AProcessThatStartsAgainDoesNotFailAgain) {
   EXPECT_EQ(Parsed("a=error:ENOSPC@1")->Pass("a", ""), ENOSPC);
   EXPECT_EQ(Parsed("a=error:ENOSPC@1")->Pass("a", ""), 0);

@@ -28,6 +28,9 @@ class DataSource {
   virtual int64_t size() const = 0;
   // Item `index`, 0 <= index (and < size() if finite).
   virtual DataItem At(int64_t index) const = 0;
+  // SHA-256 (hex) of what the items come from beside the options: the bytes of a file. Empty for a source that
+  // generates them: its build is its version.
+  virtual std::string content_sha256() const { return ""; }
 };
 
 // Builds the source that options.source names. InvalidArgument for unknown sources (the nearest is named) and bad

@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "common/sha256.h"
 #include "common/status_testing.h"
 #include "configs/load.h"
 #include "proto/coordinator.pb.h"
@@ -211,6 +212,16 @@ TEST(JsonlTest, ReadsProblemsAndKeepsTheOtherFields) {
   EXPECT_EQ(second.text(), "\xc3\xa9?");
   EXPECT_EQ(second.answer(), "-7");
   EXPECT_EQ(second.metadata().fields().at("tags").list_value().values_size(), 2);
+}
+
+TEST(JsonlTest, ItsContentIsTheFilesBytes) {
+  const std::string line = "{\"problem\": \"p\", \"answer\": \"1\"}";
+  ASSERT_OK_AND_ASSIGN(const auto source, Jsonl(line));
+  EXPECT_EQ(source->content_sha256(), Sha256Hex(line));
+  ASSERT_OK_AND_ASSIGN(const auto changed, Jsonl(line + "\n"));
+  EXPECT_EQ(changed->content_sha256(), Sha256Hex(line + "\n"));
+  ASSERT_OK_AND_ASSIGN(const auto generated, Make("chickens_rabbits", ""));
+  EXPECT_EQ(generated->content_sha256(), "");
 }
 
 TEST(JsonlTest, FillsTheTemplateAndReadsFieldsUnderOtherNames) {

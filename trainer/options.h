@@ -50,6 +50,7 @@ struct TrainerOptions {
 struct CheckpointOptions {
   int64_t every_steps = 0;
   int64_t keep = 2;
+  std::string on_error = "continue";
 
   template <class V>
   void Visit(V& v) {
@@ -61,6 +62,10 @@ struct CheckpointOptions {
        .max = 1e12});
     v("keep", keep,
       {.help = "Checkpoints kept; older ones are deleted after a newer one is committed.", .min = 2, .max = 1e6});
+    v("on_error", on_error,
+      {.help = "When a save fails (disk full, I/O error) the checkpoint before it stays, and the run goes on with an "
+               "alarm, or pauses until `grpoctl resume` tries again. `grpoctl checkpoint` answers with the error.",
+       .choices = {"continue", "pause"}});
   }
 };
 

@@ -17,6 +17,7 @@
 #include "trainer/checkpoint/snapshot.h"
 #include "trainer/checkpoint/store.h"
 #include "trainer/ranks.h"
+#include "trainer/resume.h"
 #include "trainer/service.h"
 #include "trainer/stage/context.h"
 #include "trainer/watchdog.h"
@@ -56,7 +57,7 @@ class Run {
         policies_(config_.policies, config_.run.seed),
         checkpoints_(absl::StrCat(arguments_.run_dir, "/checkpoints"), config_.checkpoint.keep),
         resumed_(std::move(resumed)),
-        epoch_(resumed_ ? resumed_->epoch + 1 : 1),
+        epoch_(resumed_ ? resumed_->state.epoch + 1 : 1),
         coordinator_(config_.coordinator,
                      {.run_id = arguments_.run_id, .config_sha256 = arguments_.config.sha256, .epoch = epoch_}),
         board_(InitialStatus(arguments_), &coordinator_),
@@ -80,19 +81,19 @@ class Run {
  private:
   absl::Status Start() {
     RETURN_IF_ERROR(MakeFolders(arguments_.run_dir));
-    StageCursor cursor;
+    int64_t step = 0;
     if (resumed_) {
       for (const WeightSet& weights : resumed_->policies) RETURN_IF_ERROR(policies_.Restore(weights));
-      reports_ = resumed_->stage_reports;
-      stage_index_ = resumed_->stage_index;
-      sequence_ = resumed_->sequence - resumed_->cursor.step;
-      cursor = resumed_->cursor;
+      reports_ = resumed_->state.stage_reports;
+      stage_index_ = resumed_->state.stage_index;
+      step = resumed_->state.progress.step;
+      sequence_ = resumed_->state.sequence - step;
     }
     std::vector<std::string> stages_done;
     for (int64_t i = 0; i < stage_index_; ++i) stages_done.push_back(config_.stages[i].name);
     const std::string current = stage_index_ < NumStages() ? config_.stages[stage_index_].name : "";
-    ASSIGN_OR_RETURN(metrics_, MetricsLog::Open(absl::StrCat(arguments_.run_dir, "/metrics.jsonl"), stages_done,
-                                                current, cursor.step));
+    ASSIGN_OR_RETURN(metrics_,
+                     MetricsLog::Open(absl::StrCat(arguments_.run_dir, "/metrics.jsonl"), stages_done, current, step));
     ASSIGN_OR_RETURN(quarantine_,
                      QuarantineLog::Open(absl::StrCat(arguments_.run_dir, "/quarantine.jsonl"), arguments_.resume));
     for (const auto& [stage, group_index] : quarantine_->entries()) coordinator_.Quarantine(stage, group_index);
@@ -109,6 +110,7 @@ class Run {
 
   absl::Status RunStages() {
     RunContext context{.config = config_,
+                       .data_sha256 = arguments_.config.data_sha256,
                        .run_dir = arguments_.run_dir,
                        .policies = &policies_,
                        .coordinator = &coordinator_,
@@ -123,7 +125,8 @@ class Run {
       for (int64_t i = 0; i < stage_index_; ++i) MarkDone(reports_[i], *status.mutable_stages(static_cast<int>(i)));
     });
     const Watchdog watchdog(collectives_, &board_, absl::Seconds(config_.trainer.stall_after_s));
-    StageCursor cursor = resumed_ ? std::move(resumed_->cursor) : StageCursor{};
+    StageCursor cursor;
+    if (resumed_) cursor = {resumed_->state.progress, std::move(resumed_->optimizer)};
     resumed_.reset();
     for (; stage_index_ < NumStages(); ++stage_index_) {
       RETURN_IF_ERROR(Annotate(RunStage(context, std::exchange(cursor, {})),
@@ -160,12 +163,10 @@ class Run {
     RETURN_IF_ERROR(WriteSummary());
     // What comes next starts from here: the stage's work is not repeated.
     ++stage_index_;
-    const absl::Status saved = Save(StageCursor{}).status();
+    const absl::Status saved =
+        SaveAsConfigured(context, absl::StrCat("at the end of ", stage.name), [this] { return Save(StageCursor{}); });
     --stage_index_;
-    if (!saved.ok())
-      spdlog::error("NO CHECKPOINT AT THE END OF {}: {}; the one before stays, the run goes on", stage.name,
-                    saved.ToString());
-    return absl::OkStatus();
+    return saved;
   }
 
   static void MarkDone(const json& report, v1::StageStatus& stage) {
@@ -189,26 +190,35 @@ class Run {
     board_.SetPhase("save");
     absl::StatusOr<v1::CheckpointStatus> saved = SaveSnapshot(cursor);
     board_.SetPhase(phase);
-    if (saved.ok()) board_.SetCheckpoint(*saved);
+    if (saved.ok()) {
+      board_.SetCheckpoint(*saved);
+    } else {
+      board_.SetCheckpointError(std::string(saved.status().message()));
+    }
     return saved;
   }
 
   absl::StatusOr<v1::CheckpointStatus> SaveSnapshot(const StageCursor& cursor) {
-    Snapshot snapshot{.run_id = arguments_.run_id,
-                      .resolved_yaml = arguments_.config.resolved_yaml,
-                      .epoch = epoch_,
-                      .sequence = sequence_ + cursor.step,
-                      .stage_index = stage_index_,
-                      .cursor = cursor,
-                      .policies = {},
-                      .stage_reports = reports_};
+    Snapshot snapshot{
+        .state = {}, .resolved_yaml = arguments_.config.resolved_yaml, .optimizer = cursor.optimizer, .policies = {}};
+    CheckpointState& state = snapshot.state;
+    state.run_id = arguments_.run_id;
+    state.epoch = epoch_;
+    state.sequence = sequence_ + cursor.step;
+    state.stage_index = stage_index_;
+    state.stage = stage_index_ < NumStages() ? config_.stages[stage_index_].name : "";
+    state.progress = cursor;
+    state.stage_reports = reports_;
+    state.config_sha256 = arguments_.config.sha256;
+    state.data_sha256 = arguments_.config.data_sha256;
+    state.environment = CurrentEnvironment(collectives_->world_size());
     for (const auto& [id, policy] : policies_.made()) {
       ASSIGN_OR_RETURN(snapshot.policies.emplace_back(), policy->Pack());
     }
     ASSIGN_OR_RETURN(const auto files, SnapshotToFiles(snapshot));
-    ASSIGN_OR_RETURN(const std::string name, checkpoints_.Save(snapshot.sequence, files));
+    ASSIGN_OR_RETURN(const std::string name, checkpoints_.Save(state.sequence, files));
     v1::CheckpointStatus status;
-    status.set_stage(stage_index_ < NumStages() ? config_.stages[stage_index_].name : "");
+    status.set_stage(state.stage);
     status.set_step(cursor.step);
     status.set_path(absl::StrCat("checkpoints/", name));
     return status;
@@ -257,30 +267,13 @@ class Run {
   json reports_ = json::array();
 };
 
-absl::StatusOr<std::optional<Snapshot>> LoadCheckpoint(const RunArguments& arguments) {
-  const CheckpointStore store(absl::StrCat(arguments.run_dir, "/checkpoints"), arguments.config.config.checkpoint.keep);
-  ASSIGN_OR_RETURN(const std::optional<CheckpointStore::Loaded> loaded, store.LoadNewest());
-  if (!loaded) return std::nullopt;
-  ASSIGN_OR_RETURN(Snapshot snapshot, SnapshotFromFiles(loaded->files));
-  if (snapshot.resolved_yaml != arguments.config.resolved_yaml) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "the checkpoint ", loaded->name,
-        " was saved under another configuration than the one given; resume with the run folder's own config.yaml"));
-  }
-  if (snapshot.stage_index > static_cast<int64_t>(arguments.config.config.stages.size())) {
-    return absl::DataLossError(absl::StrCat("the checkpoint ", loaded->name, " goes on at stage ", snapshot.stage_index,
-                                            ", which does not exist"));
-  }
-  spdlog::info("resuming from {}", loaded->name);
-  return std::optional<Snapshot>(std::move(snapshot));
-}
-
 }  // namespace
 
 absl::Status ExecuteRun(RunArguments arguments, Collectives* collectives) {
   std::optional<Snapshot> resumed;
   if (arguments.resume) {
-    ASSIGN_OR_RETURN(resumed, LoadCheckpoint(arguments));
+    ASSIGN_OR_RETURN(resumed, LoadCheckpoint(arguments.run_dir, arguments.config,
+                                             CurrentEnvironment(collectives->world_size())));
   }
   return Run(std::move(arguments), collectives, std::move(resumed)).Execute();
 }

@@ -34,11 +34,11 @@ bool IsFileName(const std::string& name) {
          std::all_of(name.begin(), name.end(), allowed);
 }
 
-// Fills and checks a RunConfig. Every method adds to the errors and goes on.
+// Fills and checks `loaded`: config and data_sha256. Every method adds to the errors and goes on.
 class Checker {
  public:
-  Checker(Section root, std::string folder, RunConfig* config)
-      : root_(std::move(root)), folder_(std::move(folder)), config_(*config) {}
+  Checker(Section root, std::string folder, LoadedConfig* loaded)
+      : root_(std::move(root)), folder_(std::move(folder)), loaded_(*loaded), config_(loaded->config) {}
 
   // What each key says by itself, and paths. Whatever plug-ins declare is resolved too: every key with its value.
   void Load() {
@@ -49,7 +49,11 @@ class Checker {
       Add(made.status());
       if (made.ok()) profile = (*made)->options();
     }
-    for (const auto& [name, data] : config_.data) Add(MakeDataSource(data, folder_).status());
+    for (const auto& [name, data] : config_.data) {
+      const absl::StatusOr<std::unique_ptr<DataSource>> source = MakeDataSource(data, folder_);
+      Add(source.status());
+      if (source.ok() && !(*source)->content_sha256().empty()) loaded_.data_sha256[name] = (*source)->content_sha256();
+    }
     for (size_t i = 0; i < config_.stages.size(); ++i) LoadStage(&config_.stages[i], absl::StrCat("stages.", i));
   }
 
@@ -264,6 +268,7 @@ class Checker {
   const Section root_;
   // Absolute; relative paths start here.
   const std::string folder_;
+  LoadedConfig& loaded_;
   RunConfig& config_;
   std::vector<absl::Status> errors_;
   std::vector<Reference> references_;
@@ -280,7 +285,7 @@ absl::StatusOr<LoadedConfig> LoadRunConfig(const std::string& path, const std::v
   const fs::path absolute = fs::absolute(path, error);
   if (error) return absl::InternalError(absl::StrCat("cannot find the working folder: ", error.message()));
   LoadedConfig loaded;
-  Checker checker(std::move(root), absolute.parent_path().string(), &loaded.config);
+  Checker checker(std::move(root), absolute.parent_path().string(), &loaded);
   checker.Load();
   RETURN_IF_ERROR(checker.status());
   checker.CheckReferences();

@@ -81,6 +81,8 @@ struct LoadedConfig {
   std::string resolved_yaml;
   // SHA-256 (hex) of resolved_yaml.
   std::string sha256;
+  // DataSource::content_sha256 of each entry of config.data that has one.
+  std::map<std::string, std::string> data_sha256;
 };
 
 // Reads, resolves paths against the file's folder, and checks everything that can be checked without torch: references

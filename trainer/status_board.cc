@@ -45,6 +45,10 @@ void StatusBoard::SetCheckpoint(const v1::CheckpointStatus& checkpoint) {
   status_.set_sequence(status_.sequence() + 1);
 }
 
+void StatusBoard::SetCheckpointError(const std::string& error) {
+  Update([&](v1::RunStatus& status) { status.mutable_last_checkpoint()->set_error(error); });
+}
+
 v1::RunStatus StatusBoard::Snapshot() const {
   const absl::ReaderMutexLock lock(&mutex_);
   return SnapshotLocked();
@@ -54,7 +58,7 @@ v1::RunStatus StatusBoard::SnapshotLocked() const {
   v1::RunStatus status = status_;
   const absl::Duration now = clock_.Now();
   status.set_elapsed_seconds(absl::ToDoubleSeconds(now - start_));
-  if (status.has_last_checkpoint()) {
+  if (!status.last_checkpoint().path().empty()) {
     status.mutable_last_checkpoint()->set_age_ms(absl::ToInt64Milliseconds(now - checkpoint_at_));
   }
   for (const v1::WorkerStatus& worker : coordinator_->Workers()) *status.add_workers() = worker;

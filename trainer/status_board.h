@@ -30,6 +30,8 @@ class StatusBoard {
   // What each rank is doing; a reason that is not empty makes a running run STALLED.
   void SetRanks(std::vector<v1::RankStatus> ranks, const std::string& stall_reason);
   void SetCheckpoint(const v1::CheckpointStatus& checkpoint);
+  // Why the newest save failed; shown until one succeeds.
+  void SetCheckpointError(const std::string& error);
 
   v1::RunStatus Snapshot() const;
   // Waits at most `timeout` for a change after `sequence`, then returns the newest snapshot.

@@ -16,6 +16,7 @@
 #include "absl/strings/strip.h"
 #include "common/files.h"
 #include "common/log.h"
+#include "common/sha256.h"
 #include "coordinator/source_plugin.h"
 #include "google/protobuf/util/json_util.h"
 #include "nlohmann/json.hpp"
@@ -232,14 +233,17 @@ class Reader {
 
 class Jsonl : public DataSource {
  public:
-  explicit Jsonl(std::vector<v1::Prompt> prompts) : prompts_(std::move(prompts)) {}
+  Jsonl(std::vector<v1::Prompt> prompts, std::string content_sha256)
+      : prompts_(std::move(prompts)), content_sha256_(std::move(content_sha256)) {}
   int64_t size() const override { return static_cast<int64_t>(prompts_.size()); }
   DataItem At(int64_t index) const override {
     return {.prompt = prompts_.at(static_cast<size_t>(index)), .document = ""};
   }
+  std::string content_sha256() const override { return content_sha256_; }
 
  private:
   const std::vector<v1::Prompt> prompts_;
+  const std::string content_sha256_;
 };
 
 absl::StatusOr<std::unique_ptr<DataSource>> Make(const Options& options, const DataSourceContext& context) {
@@ -280,7 +284,7 @@ absl::StatusOr<std::unique_ptr<DataSource>> Make(const Options& options, const D
     return absl::DataLossError(
         SectionError(context.section, "path", absl::StrCat(path, " holds no problem")).message());
   }
-  return std::make_unique<Jsonl>(std::move(prompts));
+  return std::make_unique<Jsonl>(std::move(prompts), Sha256Hex(*content));
 }
 
 }  // namespace

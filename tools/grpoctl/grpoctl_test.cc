@@ -31,8 +31,9 @@ Result Grpoctl(const std::string& arguments) {
 }
 
 TEST(GrpoctlTest, HelpPutsExamplesBeforeUsage) {
-  for (const char* verb : {"", "run ", "validate ", "status ", "watch ", "pause ", "resume ", "stop ", "checkpoint ",
-                           "health ", "logs ", "reward ", "reward score ", "reward equal "}) {
+  for (const char* verb :
+       {"", "run ", "validate ", "status ", "watch ", "pause ", "resume ", "stop ", "checkpoint ", "health ", "logs ",
+        "reward ", "reward score ", "reward equal ", "ckpt ", "ckpt ls ", "ckpt verify "}) {
     const Result help = Grpoctl(std::string(verb) + "--help");
     EXPECT_EQ(help.exit_code, kExitOk) << verb;
     EXPECT_THAT(help.output, HasSubstr("Examples:\n  "));
@@ -42,7 +43,8 @@ TEST(GrpoctlTest, HelpPutsExamplesBeforeUsage) {
 
 TEST(GrpoctlTest, WrongCommandLinesAreUsageErrors) {
   for (const char* line : {"", "bogus", "status --bogus", "run", "run --resume --set a=b", "reward", "validate",
-                           "reward score --profile x", "status --output xml", "status --address a:1 --run-dir b"}) {
+                           "reward score --profile x", "status --output xml", "status --address a:1 --run-dir b",
+                           "ckpt", "ckpt verify a b"}) {
     const Result result = Grpoctl(std::string(line) + " 2>&1 >/dev/null </dev/null");
     EXPECT_EQ(result.exit_code, kExitUsage) << line;
     EXPECT_NE(result.output, "") << line;
@@ -50,9 +52,9 @@ TEST(GrpoctlTest, WrongCommandLinesAreUsageErrors) {
 }
 
 TEST(GrpoctlTest, MissingFilesAreNamed) {
-  for (const char* line :
-       {"run nowhere.yaml", "validate nowhere.yaml", "status --run-dir nowhere", "run --resume --run-dir nowhere",
-        "logs --run-dir nowhere", "reward score --config nowhere.yaml"}) {
+  for (const char* line : {"run nowhere.yaml", "validate nowhere.yaml", "status --run-dir nowhere",
+                           "run --resume --run-dir nowhere", "logs --run-dir nowhere", "ckpt ls --run-dir nowhere",
+                           "ckpt verify --run-dir nowhere", "reward score --config nowhere.yaml"}) {
     const Result result = Grpoctl(std::string(line) + " 2>&1 >/dev/null </dev/null");
     EXPECT_EQ(result.exit_code, kExitNoInput) << line;
     EXPECT_THAT(result.output, StartsWith("grpoctl: ")) << line;

@@ -141,11 +141,22 @@ void ProgressPrinter::ShowStateChange(const v1::RunStatus& status) {
   Line(absl::StrCat(color ? kYellow : "", "run is ", StateName(state_), reason, color ? kPlainColor : ""));
 }
 
+void ProgressPrinter::ShowSaveError(const v1::RunStatus& status) {
+  const std::string& error = status.last_checkpoint().error();
+  if (error == save_error_) return;
+  save_error_ = error;
+  const std::string text = error.empty() ? absl::StrCat("saving works again: ", status.last_checkpoint().path())
+                                         : absl::StrCat("SAVING FAILED, the checkpoint before stays: ", error);
+  const bool color = style_.color && !error.empty();
+  Line(absl::StrCat(color ? kYellow : "", Printable(text), color ? kPlainColor : ""));
+}
+
 void ProgressPrinter::Show(const v1::RunStatus& status) {
   for (; num_done_ < status.stages_size() && status.stages(num_done_).state() == v1::STAGE_STATE_DONE; ++num_done_) {
     live_line_.clear();
     Line(StageLine(status, num_done_, style_));
   }
+  ShowSaveError(status);
   ShowStateChange(status);
   if (num_done_ >= status.stages_size() || status.stages(num_done_).state() != v1::STAGE_STATE_RUNNING) return;
   if (style_.live) {

@@ -49,6 +49,7 @@ class ProgressPrinter {
  private:
   void Line(const std::string& text);
   void ShowStateChange(const v1::RunStatus& status);
+  void ShowSaveError(const v1::RunStatus& status);
 
   std::ostream& out_;
   const ProgressStyle style_;
@@ -58,6 +59,7 @@ class ProgressPrinter {
   absl::Duration last_plain_;
   v1::RunState state_ = v1::RUN_STATE_UNSPECIFIED;
   std::string state_reason_;
+  std::string save_error_;
   std::string live_line_;
 };
 

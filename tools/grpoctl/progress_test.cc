@@ -132,6 +132,26 @@ TEST(ProgressPrinterTest, AnnouncesEachChangeOfStateOnce) {
   EXPECT_GT(text.find("run is RUNNING\n"), first);
 }
 
+TEST(ProgressPrinterTest, AnnouncesAFailedSaveAndItsEndOnce) {
+  std::ostringstream out;
+  FakeClock clock;
+  ProgressPrinter printer(out, ProgressStyle{}, clock);
+  v1::RunStatus status = RlStatus(1);
+  status.mutable_last_checkpoint()->set_path("checkpoints/step-1");
+  printer.Show(status);
+  EXPECT_THAT(out.str(), Not(HasSubstr("saving")));
+  status.mutable_last_checkpoint()->set_error("write x: No space left on device");
+  printer.Show(status);
+  printer.Show(status);
+  status.mutable_last_checkpoint()->set_path("checkpoints/step-2");
+  status.mutable_last_checkpoint()->clear_error();
+  printer.Show(status);
+  const std::string text = out.str(), failed = "SAVING FAILED, the checkpoint before stays: write x: No space left";
+  ASSERT_NE(text.find(failed), std::string::npos);
+  EXPECT_EQ(text.find(failed, text.find(failed) + 1), std::string::npos);
+  EXPECT_THAT(text, HasSubstr("saving works again: checkpoints/step-2\n"));
+}
+
 TEST(ProgressPrinterTest, LiveLineIsRewrittenInPlaceAndStaysBelowNotes) {
   std::ostringstream out;
   FakeClock clock;

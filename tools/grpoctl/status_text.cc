@@ -43,12 +43,14 @@ std::string Overview(const v1::RunStatus& status) {
        absl::StrFormat("%d pending, %d leased, %d ready; %d expired, %d refused, %d duplicate, %d quarantined",
                        leases.num_pending(), leases.num_leased(), leases.num_ready(), leases.num_expired_total(),
                        leases.num_refused_total(), leases.num_duplicate_total(), leases.num_quarantined_total())});
-  if (status.has_last_checkpoint()) {
+  if (!status.last_checkpoint().path().empty()) {
     const v1::CheckpointStatus& checkpoint = status.last_checkpoint();
     const std::string age = checkpoint.age_ms() > 0 ? ", " + Seconds(checkpoint.age_ms()) + " ago" : "";
     rows.push_back({"checkpoint", absl::StrFormat("%s (stage %s, step %d%s)", Printable(checkpoint.path()),
                                                   Printable(checkpoint.stage()), checkpoint.step(), age)});
   }
+  if (!status.last_checkpoint().error().empty())
+    rows.push_back({"SAVE FAILED", Printable(status.last_checkpoint().error())});
   rows.push_back({"run folder", Printable(status.run_dir())});
   std::string text;
   for (const auto& row : rows) absl::StrAppendFormat(&text, "%-14s %s\n", row[0], row[1]);

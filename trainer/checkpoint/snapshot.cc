@@ -13,11 +13,6 @@
 namespace grpo {
 namespace {
 
-using nlohmann::json;
-
-constexpr int kFormat = 1;
-constexpr char kStateFile[] = "state.json";
-constexpr char kConfigFile[] = "config.yaml";
 constexpr char kOptimizerFile[] = "optimizer.safetensors";
 
 std::string PolicyFile(const std::string& id, const char* extension) {
@@ -73,72 +68,37 @@ absl::StatusOr<std::map<std::string, at::Tensor>> ReadOptimizer(const std::strin
   return state;
 }
 
-// nlohmann's at() and get() throw on a missing key or another type; this is where that ends.
-absl::Status ReadState(const std::string& text, Snapshot& snapshot, std::vector<std::string>& policy_ids) {
-  try {
-    const json state = json::parse(text);
-    if (state.at("format") != kFormat) {
-      return absl::DataLossError(
-          absl::StrCat(kStateFile, " has format ", state.at("format").dump(), "; this build reads format ", kFormat));
-    }
-    snapshot.run_id = state.at("run_id").get<std::string>();
-    snapshot.epoch = state.at("epoch").get<int64_t>();
-    snapshot.sequence = state.at("sequence").get<int64_t>();
-    snapshot.stage_index = state.at("stage_index").get<int64_t>();
-    snapshot.cursor.step = state.at("step").get<int64_t>();
-    snapshot.cursor.data_position = state.at("data_position").get<int64_t>();
-    snapshot.cursor.seconds = state.at("stage_seconds").get<double>();
-    snapshot.cursor.optimizer_steps = state.at("optimizer_steps").get<int64_t>();
-    snapshot.stage_reports = state.at("stage_reports");
-    policy_ids = state.at("policies").get<std::vector<std::string>>();
-    return absl::OkStatus();
-  } catch (const json::exception& error) {
-    return absl::DataLossError(absl::StrCat(kStateFile, ": ", error.what()));
-  }
-}
-
 }  // namespace
 
 absl::StatusOr<std::map<std::string, std::string>> SnapshotToFiles(const Snapshot& snapshot) {
   std::map<std::string, std::string> files;
-  json policy_ids = json::array();
+  CheckpointState state = snapshot.state;
+  state.policy_ids.clear();
   for (const WeightSet& weights : snapshot.policies) {
-    policy_ids.push_back(weights.manifest.policy().policy_id());
+    state.policy_ids.push_back(weights.manifest.policy().policy_id());
     RETURN_IF_ERROR(AddPolicy(weights, files));
   }
   std::vector<SafetensorsEntry> entries;
-  for (const auto& [name, tensor] : snapshot.cursor.optimizer) {
+  for (const auto& [name, tensor] : snapshot.optimizer) {
     entries.push_back({.name = name, .dtype = "F32", .shape = tensor.sizes().vec(), .bytes = Bytes(tensor)});
   }
   if (!entries.empty()) files[kOptimizerFile] = WriteSafetensors(entries);
   files[kConfigFile] = snapshot.resolved_yaml;
-  const json state = {{"format", kFormat},
-                      {"run_id", snapshot.run_id},
-                      {"epoch", snapshot.epoch},
-                      {"sequence", snapshot.sequence},
-                      {"stage_index", snapshot.stage_index},
-                      {"step", snapshot.cursor.step},
-                      {"data_position", snapshot.cursor.data_position},
-                      {"stage_seconds", snapshot.cursor.seconds},
-                      {"optimizer_steps", snapshot.cursor.optimizer_steps},
-                      {"policies", policy_ids},
-                      {"stage_reports", snapshot.stage_reports}};
-  files[kStateFile] = state.dump(1) + "\n";
+  files[kStateFile] = StateToJson(state);
   return files;
 }
 
 absl::StatusOr<Snapshot> SnapshotFromFiles(const std::map<std::string, std::string>& files) {
   Snapshot snapshot;
-  std::vector<std::string> policy_ids;
   ASSIGN_OR_RETURN(const std::string* state, Find(files, kStateFile));
-  RETURN_IF_ERROR(ReadState(*state, snapshot, policy_ids));
+  ASSIGN_OR_RETURN(snapshot.state, StateFromJson(*state));
   ASSIGN_OR_RETURN(const std::string* config, Find(files, kConfigFile));
   snapshot.resolved_yaml = *config;
-  for (const std::string& id : policy_ids) {
+  for (const std::string& id : snapshot.state.policy_ids) {
     ASSIGN_OR_RETURN(snapshot.policies.emplace_back(), ReadPolicy(files, id));
   }
   if (const auto optimizer = files.find(kOptimizerFile); optimizer != files.end()) {
-    ASSIGN_OR_RETURN(snapshot.cursor.optimizer, ReadOptimizer(optimizer->second));
+    ASSIGN_OR_RETURN(snapshot.optimizer, ReadOptimizer(optimizer->second));
   }
   return snapshot;
 }

@@ -1,15 +1,15 @@
 #include "trainer/checkpoint/store.h"
 
 #include <algorithm>
-#include <cerrno>
-#include <cstdio>
 #include <filesystem>
 #include <system_error>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
 #include "common/files.h"
 #include "common/log.h"
@@ -28,6 +28,8 @@ constexpr char kTemporarySuffix[] = ".tmp";
 constexpr char kManifest[] = "manifest.json";
 constexpr char kLatest[] = "LATEST";
 constexpr int kFormat = 1;
+// A manifest names tens of files.
+constexpr int64_t kMaxManifestBytes = 1 << 24;
 
 std::optional<int64_t> SequenceOf(const std::string& name) {
   int64_t sequence = 0;
@@ -36,76 +38,106 @@ std::optional<int64_t> SequenceOf(const std::string& name) {
   return sequence;
 }
 
-absl::Status CheckEntry(const std::string& folder, const json& entry, CheckpointStore::Loaded& loaded) {
-  const std::string name = entry.value("name", "");
-  if (name.empty() || name.find('/') != std::string::npos) {
-    return absl::DataLossError(absl::StrCat(folder, "/", kManifest, " names a file '", name, "'"));
+json ManifestEntry(const std::string& name, const std::string& content) {
+  return {{"name", name}, {"size", content.size()}, {"sha256", Sha256Hex(content)}};
+}
+
+// Every byte of a manifest is determined by the entries.
+std::string ManifestText(const json& entries) {
+  return json({{"format", kFormat}, {"files", entries}}).dump(1) + "\n";
+}
+
+bool IsEntry(const json& entry) {
+  return entry.is_object() && entry.contains("name") && entry["name"].is_string() && entry.contains("size") &&
+         entry["size"].is_number_integer() && entry.contains("sha256") && entry["sha256"].is_string();
+}
+
+// What the manifest says, if it says it in the right form.
+absl::StatusOr<json> ParseEntries(const std::string& text) {
+  const json manifest = json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!manifest.is_object() || !manifest.contains("files") || !manifest["files"].is_array())
+    return absl::DataLossError("is not a manifest");
+  if (!manifest.contains("format") || manifest["format"] != kFormat)
+    return absl::DataLossError(absl::StrCat("is not of format ", kFormat, ", the only one that this build reads"));
+  for (const json& entry : manifest["files"]) {
+    if (!IsEntry(entry)) return absl::DataLossError("has an entry without name, size and sha256");
+    const std::string name = entry["name"].get<std::string>();
+    if (name.empty() || name.find('/') != std::string::npos)
+      return absl::DataLossError(absl::StrCat("names a file '", name, "'"));
   }
-  absl::StatusOr<std::string> content = ReadFile(absl::StrCat(folder, "/", name));
-  if (!content.ok()) return absl::DataLossError(content.status().message());
-  const std::string sha256 = Sha256Hex(*content);
-  if (static_cast<int64_t>(content->size()) != entry.value("size", int64_t{-1}) ||
-      sha256 != entry.value("sha256", "")) {
-    return absl::DataLossError(absl::StrCat(folder, "/", name, " has ", content->size(), " bytes of SHA-256 ", sha256,
-                                            ", the manifest says ", entry.value("size", int64_t{-1}), " of ",
-                                            entry.value("sha256", "")));
-  }
-  loaded.files[name] = *std::move(content);
-  return absl::OkStatus();
+  return manifest["files"];
 }
 
 }  // namespace
 
+std::string CheckpointStore::Path(const std::string& name) const {
+  return absl::StrCat(folder_, "/", name);
+}
+
 absl::StatusOr<std::string> CheckpointStore::Save(int64_t sequence, const std::map<std::string, std::string>& files) {
   RETURN_IF_ERROR(MakeFolders(folder_));
   const std::string name = absl::StrFormat("%s%012d", kPrefix, sequence);
-  const std::string final_path = absl::StrCat(folder_, "/", name);
-  // The same state is not saved twice: a checkpoint in place is whole.
-  if (fs::exists(final_path)) {
-    if (Load(name).ok()) return name;
-    std::error_code ignored;
-    fs::remove_all(final_path, ignored);
+  std::error_code error;
+  const bool exists = fs::exists(Path(name), error);
+  // The same state is not saved twice: a checkpoint that is in place and whole stays.
+  if (!exists || !Load(name).ok()) {
+    if (exists) RETURN_IF_ERROR(Discard(name));
+    RETURN_IF_ERROR(Commit(name, files));
   }
-  const std::string temporary = absl::StrCat(final_path, kTemporarySuffix);
+  RETURN_IF_ERROR(WriteFileAtomically(Path(kLatest), name + "\n"));
+  DeleteOld(name);
+  return name;
+}
+
+absl::Status CheckpointStore::Commit(const std::string& name, const std::map<std::string, std::string>& files) const {
+  const std::string temporary = Path(name) + kTemporarySuffix;
   absl::Status status = WriteFolder(temporary, files);
-  if (status.ok() && std::rename(temporary.c_str(), final_path.c_str()) != 0)
-    status = ErrnoStatus(errno, "rename", final_path);
+  if (status.ok()) status = Rename(temporary, Path(name));
   if (!status.ok()) {
-    std::error_code ignored;
-    fs::remove_all(temporary, ignored);
+    RemoveAll(temporary).IgnoreError();
     return status;
   }
-  RETURN_IF_ERROR(SyncFolder(folder_));
-  RETURN_IF_ERROR(WriteFileAtomically(absl::StrCat(folder_, "/", kLatest), name + "\n"));
-  DeleteOld();
-  return name;
+  status = SyncFolder(folder_);
+  if (!status.ok()) Discard(name).IgnoreError();
+  return status;
 }
 
 absl::Status CheckpointStore::WriteFolder(const std::string& temporary,
                                           const std::map<std::string, std::string>& files) const {
-  std::error_code ignored;
-  fs::remove_all(temporary, ignored);
+  RETURN_IF_ERROR(RemoveAll(temporary));
   RETURN_IF_ERROR(MakeFolders(temporary));
-  json manifest = {{"format", kFormat}, {"files", json::array()}};
+  json entries = json::array();
   for (const auto& [name, content] : files) {
     RETURN_IF_ERROR(WriteFileSynced(absl::StrCat(temporary, "/", name), content));
-    manifest["files"].push_back({{"name", name}, {"size", content.size()}, {"sha256", Sha256Hex(content)}});
+    entries.push_back(ManifestEntry(name, content));
   }
-  RETURN_IF_ERROR(WriteFileSynced(absl::StrCat(temporary, "/", kManifest), manifest.dump(1) + "\n"));
+  RETURN_IF_ERROR(WriteFileSynced(absl::StrCat(temporary, "/", kManifest), ManifestText(entries)));
   return SyncFolder(temporary);
 }
 
-void CheckpointStore::DeleteOld() const {
-  const std::vector<std::string> names = List();
-  std::error_code error;
-  for (int64_t i = 0; i + keep_ < static_cast<int64_t>(names.size()); ++i) {
-    fs::remove_all(absl::StrCat(folder_, "/", names[i]), error);
-    if (error) spdlog::warn("cannot delete the old checkpoint {}: {}", names[i], error.message());
+absl::Status CheckpointStore::Discard(const std::string& name) const {
+  const std::string temporary = Path(name) + kTemporarySuffix;
+  RETURN_IF_ERROR(RemoveAll(temporary));
+  RETURN_IF_ERROR(Rename(Path(name), temporary));
+  return RemoveAll(temporary);
+}
+
+void CheckpointStore::DeleteOld(const std::string& newest) const {
+  std::vector<std::string> names = List();
+  absl::Status status;
+  // The run went on from before these, so LoadNewest found them broken.
+  for (; !names.empty() && names.back() != newest; names.pop_back()) {
+    spdlog::error("deleting the broken checkpoint {}: the run has gone on without it", names.back());
+    status.Update(Discard(names.back()));
   }
+  for (int64_t i = 0; i + keep_ < static_cast<int64_t>(names.size()); ++i) status.Update(Discard(names[i]));
   // What a killed process left half written.
+  std::error_code error;
   for (const fs::directory_entry& entry : fs::directory_iterator(folder_, error)) {
-    if (absl::EndsWith(entry.path().filename().string(), kTemporarySuffix)) fs::remove_all(entry.path(), error);
+    if (absl::StrContains(entry.path().filename().string(), kTemporarySuffix))
+      status.Update(RemoveAll(entry.path().string()));
   }
+  if (!status.ok()) spdlog::warn("old checkpoints stay, and take room: {}", std::string(status.message()));
 }
 
 std::vector<std::string> CheckpointStore::List() const {
@@ -120,30 +152,55 @@ std::vector<std::string> CheckpointStore::List() const {
   return names;
 }
 
+std::vector<std::string> CheckpointStore::Read(const std::string& name, Loaded* loaded) const {
+  const absl::StatusOr<std::string> text = ReadFile(absl::StrCat(Path(name), "/", kManifest), kMaxManifestBytes);
+  if (!text.ok()) return {absl::StrCat(kManifest, " cannot be read: ", text.status().message())};
+  const absl::StatusOr<json> entries = ParseEntries(*text);
+  if (!entries.ok()) return {absl::StrCat(kManifest, " ", entries.status().message())};
+  std::vector<std::string> problems;
+  json found = json::array();
+  for (const json& entry : *entries) {
+    const std::string file = entry["name"].get<std::string>();
+    absl::StatusOr<std::string> content = ReadFile(absl::StrCat(Path(name), "/", file));
+    if (!content.ok()) {
+      problems.push_back(absl::StrCat(file, " cannot be read: ", content.status().message()));
+      continue;
+    }
+    found.push_back(ManifestEntry(file, *content));
+    if (found.back() != entry) {
+      problems.push_back(absl::StrCat(file, " has ", content->size(), " bytes of SHA-256 ",
+                                      found.back()["sha256"].get<std::string>(), ", the manifest says ",
+                                      entry["size"].dump(), " of ", entry["sha256"].get<std::string>()));
+    }
+    loaded->files[file] = *std::move(content);
+  }
+  if (problems.empty() && ManifestText(found) != *text)
+    problems.push_back(absl::StrCat(kManifest, " is not what its files say: it was changed after it was written"));
+  return problems;
+}
+
 absl::StatusOr<CheckpointStore::Loaded> CheckpointStore::Load(const std::string& name) const {
-  const std::string folder = absl::StrCat(folder_, "/", name);
   const std::optional<int64_t> sequence = SequenceOf(name);
   if (!sequence)
     return absl::InvalidArgumentError(absl::StrCat(name, " is not the name of a checkpoint (step-<number>)"));
-  absl::StatusOr<std::string> text = ReadFile(absl::StrCat(folder, "/", kManifest));
-  if (!text.ok()) return absl::DataLossError(absl::StrCat(name, " has no manifest: ", text.status().message()));
-  const json manifest = json::parse(*text, nullptr, /*allow_exceptions=*/false);
-  if (!manifest.is_object() || !manifest.contains("files") || !manifest["files"].is_array()) {
-    return absl::DataLossError(absl::StrCat(folder, "/", kManifest, " is not a manifest"));
-  }
-  if (!manifest.contains("format") || manifest["format"] != kFormat) {
-    return absl::DataLossError(absl::StrCat(folder, " is not of format ", kFormat, ", the only one this build reads"));
-  }
   Loaded loaded{.sequence = *sequence, .name = name, .files = {}};
-  for (const json& entry : manifest["files"]) {
-    const bool fits = entry.is_object() && entry.contains("name") && entry["name"].is_string() &&
-                      entry.contains("size") && entry["size"].is_number_integer() && entry.contains("sha256") &&
-                      entry["sha256"].is_string();
-    if (!fits)
-      return absl::DataLossError(absl::StrCat(folder, "/", kManifest, " has an entry without name, size and sha256"));
-    RETURN_IF_ERROR(CheckEntry(folder, entry, loaded));
+  const std::vector<std::string> problems = Read(name, &loaded);
+  if (problems.empty()) return loaded;
+  return absl::DataLossError(absl::StrCat(Path(name), ": ", absl::StrJoin(problems, "; ")));
+}
+
+std::vector<std::string> CheckpointStore::Problems(const std::string& name) const {
+  Loaded unused;
+  return Read(name, &unused);
+}
+
+absl::StatusOr<std::string> CheckpointStore::Latest() const {
+  ASSIGN_OR_RETURN(const std::string text, ReadFile(Path(kLatest), kMaxManifestBytes));
+  for (const std::string& name : List()) {
+    if (text == name + "\n") return name;
   }
-  return loaded;
+  return absl::DataLossError(
+      absl::StrCat(Path(kLatest), " names '", absl::StripAsciiWhitespace(text), "', which is not there"));
 }
 
 absl::StatusOr<std::optional<CheckpointStore::Loaded>> CheckpointStore::LoadNewest() const {
@@ -152,7 +209,10 @@ absl::StatusOr<std::optional<CheckpointStore::Loaded>> CheckpointStore::LoadNewe
   absl::Status newest_error;
   for (auto name = names.rbegin(); name != names.rend(); ++name) {
     absl::StatusOr<Loaded> loaded = Load(*name);
-    if (loaded.ok()) return std::optional<Loaded>(*std::move(loaded));
+    if (loaded.ok()) {
+      if (!newest_error.ok()) spdlog::error("CHECKPOINT {} IS USED INSTEAD", *name);
+      return std::optional<Loaded>(*std::move(loaded));
+    }
     spdlog::error("CHECKPOINT {} IS BROKEN and is not used: {}", *name, std::string(loaded.status().message()));
     if (newest_error.ok()) newest_error = loaded.status();
   }

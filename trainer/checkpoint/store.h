@@ -2,7 +2,12 @@
 //
 // Layout: <folder>/step-000000012345/{files..., manifest.json}, <folder>/LATEST. Commit: write step-N.tmp, fsync every
 // file, manifest.json (name, size, SHA-256 of each) last, fsync the folder, rename, fsync the parent, then LATEST the
-// same way; older checkpoints go last.
+// same way; older checkpoints go last, renamed to step-N.tmp before they are deleted. So whatever is called step-N was
+// whole once, and what ends in .tmp never counts.
+//
+// Integrity: the manifest's hashes hold the files, and the files hold the manifest, since its text is a function of
+// them: a manifest that is not, byte for byte, what its files say is refused. LATEST is for people and scripts; loading
+// goes by the names, so that nothing depends on it.
 #ifndef GRPO_TRAINER_CHECKPOINT_STORE_H_
 #define GRPO_TRAINER_CHECKPOINT_STORE_H_
 
@@ -30,7 +35,8 @@ class CheckpointStore {
   CheckpointStore(std::string folder, int64_t keep) : folder_(std::move(folder)), keep_(keep) {}
 
   // Commits the files under `sequence`, which grows over a run. Returns the checkpoint's name. On an error (disk full,
-  // fsync failed) the checkpoints of before are untouched and nothing of this one is left.
+  // fsync failed) the checkpoints of before are untouched and nothing half-written of this one is left; the next try
+  // writes everything anew, because what a failed fsync was to keep may be gone though a second one succeeds.
   absl::StatusOr<std::string> Save(int64_t sequence, const std::map<std::string, std::string>& files);
 
   // The newest checkpoint whose manifest and hashes hold; one that does not is skipped with a loud line. nullopt when
@@ -39,12 +45,24 @@ class CheckpointStore {
 
   // Names from oldest to newest, verified or not; unfinished ones are not listed.
   std::vector<std::string> List() const;
-  // Every file against the manifest. DataLoss names the first that does not fit.
+  // Every file against the manifest and back. DataLoss says all that does not fit.
   absl::StatusOr<Loaded> Load(const std::string& name) const;
+  // The same, one text for each thing that does not fit; empty for a whole checkpoint.
+  std::vector<std::string> Problems(const std::string& name) const;
+  // The checkpoint that was committed last. NotFound without LATEST, DataLoss when it names none that is there.
+  absl::StatusOr<std::string> Latest() const;
 
  private:
   absl::Status WriteFolder(const std::string& temporary, const std::map<std::string, std::string>& files) const;
-  void DeleteOld() const;
+  // Writes and renames into place; cleans up after itself.
+  absl::Status Commit(const std::string& name, const std::map<std::string, std::string>& files) const;
+  // Reads what there is, and says of each part what is wrong with it.
+  std::vector<std::string> Read(const std::string& name, Loaded* loaded) const;
+  // Deletes a checkpoint so that no half of it is ever listed.
+  absl::Status Discard(const std::string& name) const;
+  // After `newest` was committed.
+  void DeleteOld(const std::string& newest) const;
+  std::string Path(const std::string& name) const;
 
   const std::string folder_;
   const int64_t keep_;

@@ -30,6 +30,31 @@ absl::Status CheckPrompt(const v1::Prompt& prompt, const Policy& policy, int64_t
 
 }  // namespace
 
+absl::Status SaveAsConfigured(RunContext& context, const std::string& when, RunControl::SaveFunction save) {
+  while (true) {
+    const absl::Status status = save().status();
+    if (status.ok()) return absl::OkStatus();
+    const std::string what = absl::StrCat("no checkpoint ", when, ": ", status.message(), "; the one before stays");
+    spdlog::error("SAVING FAILED, {}", what);
+    if (context.config.checkpoint.on_error == "continue") return absl::OkStatus();
+    context.control->Pause();
+    context.board->SetPauseReason(
+        absl::StrCat(what, ". Make room or mend the disk, then `grpoctl resume` tries again and goes on"));
+    RETURN_IF_ERROR(context.control->Checkpoint(save));
+    context.board->SetPauseReason("");
+  }
+}
+
+absl::StatusOr<std::unique_ptr<DataSource>> OpenData(const RunContext& context, const std::string& name) {
+  ASSIGN_OR_RETURN(std::unique_ptr<DataSource> data, MakeDataSource(context.config.data.at(name), /*base_folder=*/""));
+  const auto found = context.data_sha256.find(name);
+  const std::string expected = found == context.data_sha256.end() ? "" : found->second;
+  if (data->content_sha256() == expected) return data;
+  return absl::DataLossError(absl::StrCat("data.", name, " has changed since the run began: its SHA-256 was ", expected,
+                                          ", now it is ", data->content_sha256(),
+                                          "; put the old content back, then go on with `grpoctl run --resume`"));
+}
+
 absl::Status PublishPolicy(RunContext& context, const Policy& policy) {
   ASSIGN_OR_RETURN(WeightSet weights, policy.Pack());
   context.coordinator->Publish(

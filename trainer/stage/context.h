@@ -4,6 +4,8 @@
 #define GRPO_TRAINER_STAGE_CONTEXT_H_
 
 #include <functional>
+#include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -25,6 +27,8 @@ namespace grpo {
 // Borrowed from trainer/run.cc; outlives the stage. Used by the training thread.
 struct RunContext {
   const RunConfig& config;
+  // LoadedConfig::data_sha256.
+  const std::map<std::string, std::string>& data_sha256;
   const std::string run_dir;
   PolicyStore* policies;
   Coordinator* coordinator;
@@ -43,6 +47,14 @@ struct RunContext {
 // Aborted when a stop was requested.
 absl::StatusOr<nlohmann::json> RunTrainStage(RunContext& context, const StageOptions& stage, StageCursor start);
 absl::StatusOr<nlohmann::json> RunEvaluateStage(RunContext& context, const StageOptions& stage);
+
+// A save that nobody asked for by name, `when` ("at step 7 of tune"). If it fails, that is said loudly, the checkpoint
+// before it stays, and checkpoint.on_error decides: the run goes on, or it pauses, and `grpoctl resume` tries again.
+// Aborted when it was stopped while it paused.
+absl::Status SaveAsConfigured(RunContext& context, const std::string& when, RunControl::SaveFunction save);
+
+// The entry `name` of `data`. DataLoss when its content has changed since the run (or the resumed part of it) began.
+absl::StatusOr<std::unique_ptr<DataSource>> OpenData(const RunContext& context, const std::string& name);
 
 // Makes the policy's weights available to workers, as they are now.
 absl::Status PublishPolicy(RunContext& context, const Policy& policy);

@@ -56,7 +56,7 @@ class EvaluateStage {
   absl::Status Prepare() {
     RETURN_IF_ERROR(LoadOptions(stage_.options, &options_));
     ASSIGN_OR_RETURN(policy_, context_.policies->Get(options_.policy));
-    ASSIGN_OR_RETURN(data_, MakeDataSource(context_.config.data.at(options_.data), /*base_folder=*/""));
+    ASSIGN_OR_RETURN(data_, OpenData(context_, options_.data));
     if (data_->size() < 0 && options_.problems == 0) {
       return absl::InvalidArgumentError(absl::StrCat("stage ", stage_.name, ": data.", options_.data,
                                                      " is endless; say how many `problems` to take"));

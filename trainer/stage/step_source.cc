@@ -96,8 +96,7 @@ class RowSource : public StepSource {
 absl::StatusOr<std::unique_ptr<StepSource>> MakeStepSource(RunContext& context, const StageOptions& stage,
                                                            const TrainStageOptions& options, const Algorithm& algorithm,
                                                            const Policy& policy, int64_t data_position) {
-  ASSIGN_OR_RETURN(std::unique_ptr<DataSource> data,
-                   MakeDataSource(context.config.data.at(options.data), /*base_folder=*/""));
+  ASSIGN_OR_RETURN(std::unique_ptr<DataSource> data, OpenData(context, options.data));
   if (const auto corpus = algorithm.corpus()) {
     if (data->size() != 0 && data->At(0).document.empty()) {
       return absl::InvalidArgumentError(absl::StrCat("data.", options.data, " holds problems, and algorithm ",

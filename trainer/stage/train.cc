@@ -84,7 +84,10 @@ class TrainStage {
     metrics_["tokens_per_second"] = metrics_["num_tokens"] / seconds;
     Record();
     const int64_t every = context_.config.checkpoint.every_steps;
-    if (every > 0 && cursor_.step % every == 0 && cursor_.step < options_.steps) SaveOrWarn();
+    if (every > 0 && cursor_.step % every == 0 && cursor_.step < options_.steps) {
+      return SaveAsConfigured(context_, absl::StrCat("at step ", cursor_.step, " of ", stage_.name),
+                              [this] { return Save(); });
+    }
     return absl::OkStatus();
   }
 
@@ -117,14 +120,6 @@ class TrainStage {
     cursor_.optimizer.clear();
     for (const auto& [name, tensor] : learner_->optimizer().State()) cursor_.optimizer[name] = tensor;
     return context_.save(cursor_);
-  }
-
-  // A save that was not asked for by name: the run goes on, the checkpoint before it stays.
-  void SaveOrWarn() {
-    const absl::Status status = Save().status();
-    if (!status.ok())
-      spdlog::error("NO CHECKPOINT AT STEP {} of {}: {}; the one before stays, the run goes on", cursor_.step,
-                    stage_.name, status.ToString());
   }
 
   absl::StatusOr<json> Finish() {

@@ -1,0 +1,70 @@
+// state.json of a checkpoint: where the run is, and under which circumstances it came there. Links no torch.
+#ifndef GRPO_TRAINER_CHECKPOINT_STATE_H_
+#define GRPO_TRAINER_CHECKPOINT_STATE_H_
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "nlohmann/json.hpp"
+
+namespace grpo {
+
+inline constexpr char kStateFile[] = "state.json";
+
+// How far a stage has come.
+struct StageProgress {
+  // Steps done.
+  int64_t step = 0;
+  // Items read from the stage's data.
+  int64_t data_position = 0;
+  // Seconds already spent in the stage.
+  double seconds = 0;
+  int64_t optimizer_steps = 0;
+};
+
+// What results depend on in their last bits, beside configuration and data. Empty or 0: the checkpoint does not say.
+struct Environment {
+  // This program and LibTorch.
+  std::string build;
+  // Ranks of the trainer.
+  int64_t world_size = 0;
+  // Intra-op threads of each.
+  int64_t threads = 0;
+  // The instruction set that LibTorch's kernels use, such as "AVX2".
+  std::string cpu_capability;
+};
+
+// "threads 2, now 1; ..." for whatever both say differently; empty when a resumed run is bitwise the same.
+std::string Differences(const Environment& saved, const Environment& now);
+
+struct CheckpointState {
+  std::string run_id;
+  // Starts of the trainer so far.
+  int64_t epoch = 1;
+  // Checkpoint order: optimizer steps and finished stages so far.
+  int64_t sequence = 0;
+  // The stage that runs next or goes on; its name is empty when all have run (or in checkpoints of old).
+  int64_t stage_index = 0;
+  std::string stage;
+  StageProgress progress;
+  std::vector<std::string> policy_ids;
+  // One object per finished stage, as in summary.json.
+  nlohmann::json stage_reports = nlohmann::json::array();
+  // Of the resolved configuration.
+  std::string config_sha256;
+  // DataSource::content_sha256 of each data source that has one.
+  std::map<std::string, std::string> data_sha256;
+  Environment environment;
+};
+
+std::string StateToJson(const CheckpointState& state);
+// DataLoss when the text is no state of format 1. Keys that format 1 had not from the start may be missing.
+absl::StatusOr<CheckpointState> StateFromJson(absl::string_view text);
+
+}  // namespace grpo
+
+#endif  // GRPO_TRAINER_CHECKPOINT_STATE_H_

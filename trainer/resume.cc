@@ -1,0 +1,80 @@
+#include "trainer/resume.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/Version.h>
+#include <torch/headeronly/version.h>
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/log.h"
+#include "common/status_macros.h"
+#include "common/version.h"
+#include "configs/load.h"
+#include "trainer/checkpoint/store.h"
+
+namespace grpo {
+namespace {
+
+// A build with more keys than the one that saved resolves the same configuration to another text, so the saved one is
+// resolved again before the two are said to differ.
+absl::Status CheckConfig(const std::string& folder, const Snapshot& snapshot, const LoadedConfig& config) {
+  if (snapshot.resolved_yaml == config.resolved_yaml) return absl::OkStatus();
+  const absl::StatusOr<LoadedConfig> saved = LoadRunConfig(absl::StrCat(folder, "/", kConfigFile));
+  if (saved.ok() && saved->sha256 == config.sha256) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("the checkpoint ", folder,
+                                                 " was saved under another configuration than the one given (SHA-256 ",
+                                                 saved.ok() ? saved->sha256 : "unknown", ", now ", config.sha256,
+                                                 "); resume with the run folder's own config.yaml"));
+}
+
+absl::Status CheckData(const CheckpointState& state, const LoadedConfig& config) {
+  for (const auto& [name, saved] : state.data_sha256) {
+    const auto found = config.data_sha256.find(name);
+    const std::string now = found == config.data_sha256.end() ? "" : found->second;
+    if (now == saved) continue;
+    const auto data = config.config.data.find(name);
+    const std::string path =
+        data == config.config.data.end() ? "" : SectionText(data->second.options, "path").value_or("");
+    // What matters first: grpoctl cuts long lines, and a path may be long.
+    return absl::DataLossError(absl::StrCat(
+        "data.", name, " has changed: its SHA-256 was ", saved, ", now it is ", now.empty() ? "unknown" : now,
+        "; put the old content back, or start another run with --run-dir DIR (", path, ")"));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+Environment CurrentEnvironment(int64_t world_size) {
+  return {.build = absl::StrCat(kBuild, " with LibTorch ", TORCH_VERSION),
+          .world_size = world_size,
+          .threads = at::get_num_threads(),
+          .cpu_capability = at::get_cpu_capability()};
+}
+
+absl::StatusOr<std::optional<Snapshot>> LoadCheckpoint(const std::string& run_dir, const LoadedConfig& config,
+                                                       const Environment& now) {
+  const std::string folder = absl::StrCat(run_dir, "/checkpoints");
+  const CheckpointStore store(folder, config.config.checkpoint.keep);
+  ASSIGN_OR_RETURN(const std::optional<CheckpointStore::Loaded> loaded, store.LoadNewest());
+  if (!loaded) return std::nullopt;
+  absl::StatusOr<Snapshot> snapshot = SnapshotFromFiles(loaded->files);
+  if (!snapshot.ok()) return Annotate(snapshot.status(), absl::StrCat(folder, "/", loaded->name));
+  RETURN_IF_ERROR(CheckConfig(absl::StrCat(folder, "/", loaded->name), *snapshot, config));
+  RETURN_IF_ERROR(CheckData(snapshot->state, config));
+  if (snapshot->state.stage_index > static_cast<int64_t>(config.config.stages.size())) {
+    return absl::DataLossError(absl::StrCat("the checkpoint ", loaded->name, " goes on at stage ",
+                                            snapshot->state.stage_index, ", which does not exist"));
+  }
+  if (const std::string differences = Differences(snapshot->state.environment, now); !differences.empty()) {
+    spdlog::error(
+        "NOT BITWISE: from here on results may differ in their last bits from those of a run that was never "
+        "interrupted, since {} was saved under other circumstances: {}",
+        loaded->name, differences);
+  }
+  spdlog::info("resuming from {}", loaded->name);
+  return std::optional<Snapshot>(*std::move(snapshot));
+}
+
+}  // namespace grpo
