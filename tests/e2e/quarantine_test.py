@@ -143,9 +143,9 @@ class QuarantineTest(harness.EndToEndTest):
         for record in (first, third):
             self.assertNotIn("num_quarantined_groups", record)
             self.assertIn("loss", record)
-        self.assertEqual("2", empty["num_quarantined_groups"])
+        self.assertEqual("2.0", empty["num_quarantined_groups"])
         self.assertNotIn("loss", empty)
-        self.assertEqual(("1", "1"), (measure["num_problems"], measure["num_quarantined_groups"]))
+        self.assertEqual(("1.0", "1.0"), (measure["num_problems"], measure["num_quarantined_groups"]))
         self.assertEqual("0.5", measure["pass_at_1"])
         self.assertNotIn("null", (run_dir / "metrics.jsonl").read_text())
 
