@@ -76,7 +76,9 @@ class GroupFeedTest : public ::testing::Test {
   StatusBoard board_{v1::RunStatus(), &coordinator_};
   RunControl control_;
   std::unique_ptr<QuarantineLog> quarantine_;
+  const std::map<std::string, std::string> data_sha256_;
   RunContext context_{.config = config_,
+                      .data_sha256 = data_sha256_,
                       .run_dir = folder_,
                       .policies = nullptr,
                       .coordinator = &coordinator_,
