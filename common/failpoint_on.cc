@@ -124,21 +124,27 @@ absl::StatusOr<Failpoints::Point> Failpoints::ParsePoint(absl::string_view text)
 }
 
 int Failpoints::Pass(absl::string_view name, absl::string_view detail) {
-  int error_number = 0;
   std::vector<Point> due;
   {
     const absl::MutexLock lock(&mutex_);
     for (Point& point : points_) {
       if (!Matches(point.name, name) || !absl::StrContains(detail, point.detail_part)) continue;
-      if (++point.num_passed == point.hit) due.push_back(point);
+      if (++point.num_passed != point.hit) continue;
+      const std::string content =
+          absl::StrCat("pid ", ::getpid(), "\nname ", name, "\ndetail ", detail, "\nhit ", point.hit, "\n");
+      if (!CreateMarker(point.marker_path, content)) continue;
+      // Under the lock, or another thread would be killed between creating its marker and writing it.
+      if (EndsProcess(point.action)) Act(point);
+      due.push_back(point);
     }
   }
-  for (const Point& point : due) {
-    const std::string content =
-        absl::StrCat("pid ", ::getpid(), "\nname ", name, "\ndetail ", detail, "\nhit ", point.hit, "\n");
-    if (CreateMarker(point.marker_path, content)) error_number = Act(point);
-  }
+  int error_number = 0;
+  for (const Point& point : due) error_number = Act(point);
   return error_number;
+}
+
+bool Failpoints::EndsProcess(Action action) {
+  return action == Action::kKill || action == Action::kKillAll || action == Action::kExit;
 }
 
 int Failpoints::Act(const Point& point) {

@@ -51,6 +51,7 @@ class Failpoints {
   };
   explicit Failpoints(std::vector<Point> points) : points_(std::move(points)) {}
   static absl::StatusOr<Point> ParsePoint(absl::string_view text);
+  static bool EndsProcess(Action action);
   // Returns the errno of kError, otherwise 0.
   static int Act(const Point& point);
 
