@@ -36,8 +36,9 @@ struct NetworkOptions {
     v("tls_ca", tls_ca,
       {.help = "PEM certificate authority; with it, callers must present a certificate that it signed."});
     v("private_interface", private_interface,
-      {.help = "Network interface (eth1) over which trainer ranks on several machines talk. That traffic has neither "
-               "encryption nor authentication, so the network must be private. Empty: loopback, ranks on one machine."});
+      {.help =
+           "Network interface (eth1) over which trainer ranks on several machines talk. That traffic has neither "
+           "encryption nor authentication, so the network must be private. Empty: loopback, ranks on one machine."});
   }
 
   rpc::ServerOptions ServerOptions(int64_t port) const {

@@ -17,8 +17,8 @@ namespace grpo {
 // One thread.
 class Learner {
  public:
-  // For the stage's policy and the algorithm's reference policy, as they are in `policies`. `collectives` and `policies`
-  // outlive the learner.
+  // For the stage's policy and the algorithm's reference policy, as they are in `policies`. `collectives` and
+  // `policies` outlive the learner.
   static absl::StatusOr<std::unique_ptr<Learner>> Create(const RunConfig& config, const TrainStageOptions& stage,
                                                          const Algorithm& algorithm, PolicyStore* policies,
                                                          Collectives* collectives);

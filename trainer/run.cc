@@ -272,8 +272,8 @@ class Run {
 absl::Status ExecuteRun(RunArguments arguments, Collectives* collectives) {
   std::optional<Snapshot> resumed;
   if (arguments.resume) {
-    ASSIGN_OR_RETURN(resumed, LoadCheckpoint(arguments.run_dir, arguments.config,
-                                             CurrentEnvironment(collectives->world_size())));
+    ASSIGN_OR_RETURN(
+        resumed, LoadCheckpoint(arguments.run_dir, arguments.config, CurrentEnvironment(collectives->world_size())));
   }
   return Run(std::move(arguments), collectives, std::move(resumed)).Execute();
 }

@@ -33,7 +33,8 @@ void StallDetector::Look(const Observation& observation, absl::Duration now) {
   phase_since_.resize(observation.ranks.size(), now);
   phase_ages_.resize(observation.ranks.size());
   for (size_t rank = 0; rank < observation.ranks.size(); ++rank) {
-    const bool same = looked_ && rank < last_.ranks.size() && observation.ranks[rank].phase == last_.ranks[rank].phase &&
+    const bool same = looked_ && rank < last_.ranks.size() &&
+                      observation.ranks[rank].phase == last_.ranks[rank].phase &&
                       observation.ranks[rank].sequence == last_.ranks[rank].sequence;
     if (!same) {
       phase_since_[rank] = now;

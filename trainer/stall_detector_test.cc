@@ -8,7 +8,9 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-absl::Duration At(int64_t seconds) { return absl::Seconds(seconds); }
+absl::Duration At(int64_t seconds) {
+  return absl::Seconds(seconds);
+}
 
 TEST(StallDetectorTest, NamesEachRankItsPhaseAndWhatItWaitsFor) {
   StallDetector detector(absl::Seconds(30));

@@ -30,7 +30,8 @@ absl::Status RunRank(const RankEnvironment& environment, RunArguments arguments)
 
 int Main(int argc, char** argv) {
   CLI::App app(
-      "Trains policies as a run configuration says, and serves Coordinator and TrainerService. One process is one rank; "
+      "Trains policies as a run configuration says, and serves Coordinator and TrainerService. One process is one "
+      "rank; "
       "several find each other by RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT, as torchrun sets them.");
   std::string config_path;
   bool with_parent = false;
@@ -48,7 +49,8 @@ int Main(int argc, char** argv) {
     return app.exit(error) == 0 ? kExitOk : kExitUsage;
   }
   const absl::StatusOr<RankEnvironment> environment = ReadRankEnvironment();
-  InitLogging(environment.ok() && environment->world_size > 1 ? absl::StrCat("trainer-", environment->rank) : "trainer");
+  InitLogging(environment.ok() && environment->world_size > 1 ? absl::StrCat("trainer-", environment->rank)
+                                                              : "trainer");
   InstallStopSignal(with_parent);
   absl::StatusOr<LoadedConfig> config = LoadRunConfig(config_path);
   const absl::Status usable = environment.ok() ? config.status() : environment.status();

@@ -14,7 +14,8 @@ constexpr absl::Duration kInterval = absl::Milliseconds(500);
 
 StallDetector::Observation Observe(const v1::RunStatus& status, const std::vector<Collectives::Phase>& phases) {
   StallDetector::Observation seen;
-  for (const Collectives::Phase& phase : phases) seen.ranks.push_back({.phase = phase.name, .sequence = phase.sequence});
+  for (const Collectives::Phase& phase : phases)
+    seen.ranks.push_back({.phase = phase.name, .sequence = phase.sequence});
   // Outside of a step rank 0 does what the others have no part in.
   if (status.phase() != "step") seen.ranks[0].phase = status.phase();
   for (const v1::StageStatus& stage : status.stages()) seen.num_steps += stage.step();

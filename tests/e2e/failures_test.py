@@ -79,6 +79,26 @@ class FailuresTest(harness.AgainstUndisturbedRunTest):
             self.assertEqual(harness.EXIT_OK, run.wait(), run.stderr)
         self.assert_undisturbed_results()
 
+    def test_a_result_that_comes_after_its_lease_ran_out_is_refused_and_counted(self):
+        # Hangs with a finished group in its hands.
+        failpoints = "rollout.submit(tune/)=stop@5"
+        settings = {"rollout_worker.workers": 2}
+        with harness.Run(self.run_dir, harness.TINY, settings, failpoints=failpoints) as run:
+            mark = harness.wait_until(lambda: run.fired().get("rollout.submit.0"), "a worker hangs")
+            self.assertIn("attempt 1", mark["detail"])
+            step = next(stage for stage in run.status().stages if stage.name == "tune").step
+            # The step needs the group, so this is when another worker has made it.
+            status = run.wait_for_step("tune", step + 1)
+            self.assertGreaterEqual(status.leases.num_expired_total, 1)
+            self.assertEqual(0, status.leases.num_refused_total)
+            os.kill(int(mark["pid"]), signal.SIGCONT)
+            harness.wait_until(lambda: run.status().leases.num_refused_total > 0, "the late result is refused")
+            self.assertEqual(harness.EXIT_OK, run.wait(), run.stderr)
+            group = mark["detail"].partition(" ")[0].partition("/")[2]
+            log = (self.run_dir / "logs/trainer.log").read_text()
+            self.assertIn(f"attempt 1 at group {group} of stage \"tune\" ran out and attempt 2 was leased since", log)
+        self.assert_undisturbed_results()
+
     def start(self, program, *arguments):
         """A child with the undisturbed run's configuration, whose SHA-256 they compare."""
         log = (self.folder / f"{program.name}.log").open("w")

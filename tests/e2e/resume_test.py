@@ -28,6 +28,18 @@ class ResumeTest(harness.AgainstUndisturbedRunTest):
             self.assertEqual(harness.EXIT_RETRY, run.wait())
         self.finish_and_compare()
 
+    def test_a_second_ctrl_c_ends_everything_at_once(self):
+        with harness.Run(self.run_dir, harness.TINY, {"checkpoint.every_steps": 7}) as run:
+            run.wait_for_step("tune", EARLY)
+            # A trainer that stands still cannot end by itself.
+            os.kill(run.pid_of("trainer"), signal.SIGSTOP)
+            run.signal(signal.SIGINT)
+            harness.wait_until(lambda: "once more ends everything at once" in run.stderr, "the first one is taken")
+            run.signal(signal.SIGINT)
+            self.assertEqual(128 + signal.SIGINT, run.wait(5))
+        harness.wait_until(lambda: not harness.processes_of(self.run_dir), "the children died with grpoctl")
+        self.finish_and_compare()
+
     def test_what_was_committed_survives_kill(self):
         with harness.Run(self.run_dir, harness.TINY, {"checkpoint.every_steps": 7}) as run:
             run.wait_for_step("tune", EARLY)

@@ -179,7 +179,9 @@ OptimizerOptions ToOptimizerOptions(const OracleOptions& options) {
 class Trainer {
  public:
   Trainer(const Case& c, int64_t micro_batch_tokens, Collectives& collectives)
-      : options_(c.oracle), collectives_(collectives), optimizer_(policy_->NamedParameters(), ToOptimizerOptions(c.oracle)) {
+      : options_(c.oracle),
+        collectives_(collectives),
+        optimizer_(policy_->NamedParameters(), ToOptimizerOptions(c.oracle)) {
     const auto section = ParseConfigText(absl::StrCat("{rewards: r, group_size: 4, ", c.keys, "}"), c.name);
     algorithm_ = *MakeAlgorithm("grpo", *section);
     std::vector<std::unique_ptr<Loss>> losses;

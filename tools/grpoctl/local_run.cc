@@ -1,10 +1,6 @@
 #include "tools/grpoctl/local_run.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <signal.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <filesystem>
 
@@ -12,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "common/exit_codes.h"
+#include "common/free_port.h"
 #include "common/status_macros.h"
 #include "common/stop_signal.h"
 #include "trainer/run_state.h"
@@ -43,22 +40,6 @@ absl::StatusOr<std::string> FindProgram(const fs::path& own_folder, const std::s
   }
   return absl::NotFoundError(absl::StrCat(name, " is neither beside grpoctl nor in ../", package,
                                           ": build it with `bazel build //", package, ":", name, "`"));
-}
-
-// A port of loopback that nobody listens at now; 0 when the system has none.
-int FreePort() {
-  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  if (fd < 0) return 0;
-  const absl::Cleanup close_fd = [fd] { ::close(fd); };
-  sockaddr_in address = {};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof(address);
-  if (::bind(fd, reinterpret_cast<sockaddr*>(&address), size) != 0 ||
-      ::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0) {
-    return 0;
-  }
-  return ntohs(address.sin_port);
 }
 
 }  // namespace
@@ -121,8 +102,8 @@ absl::Status LocalRun::StartRank(int64_t rank) {
   spec.is_trainer = leads;
   spec.group = kTrainerName;
   spec.argv = [this, endpoint_file = spec.endpoint_file](int attempt, const std::string& address) {
-    std::vector<std::string> argv = {programs_.trainer, "--config",     folder_.config_path(), "--run-dir",
-                                     folder_.path(),    "--run-id",     run_id_,               "--with-parent"};
+    std::vector<std::string> argv = {programs_.trainer, "--config", folder_.config_path(), "--run-dir", folder_.path(),
+                                     "--run-id",        run_id_,    "--with-parent"};
     if (!endpoint_file.empty()) argv.insert(argv.end(), {"--endpoint-file", endpoint_file});
     // One that died goes on from the last commit, where the workers look for it.
     if (options_.resume || attempt > 1) argv.push_back("--resume");
@@ -132,10 +113,9 @@ absl::Status LocalRun::StartRank(int64_t rank) {
   spec.environment = [this, rank](int attempt) {
     // Also with one rank: what this process was given by a launcher of its own is not meant for the trainer.
     const int64_t ranks = config_.trainer.ranks;
-    std::vector<std::string> environment = {
-        absl::StrCat("RANK=", rank),        absl::StrCat("LOCAL_RANK=", rank),
-        absl::StrCat("WORLD_SIZE=", ranks), "TORCHELASTIC_RESTART_COUNT=0",
-        "TORCHELASTIC_USE_AGENT_STORE=",    "MASTER_ADDR=127.0.0.1"};
+    std::vector<std::string> environment = {absl::StrCat("RANK=", rank),        absl::StrCat("LOCAL_RANK=", rank),
+                                            absl::StrCat("WORLD_SIZE=", ranks), "TORCHELASTIC_RESTART_COUNT=0",
+                                            "TORCHELASTIC_USE_AGENT_STORE=",    "MASTER_ADDR=127.0.0.1"};
     if (ranks > 1) environment.push_back(absl::StrCat("MASTER_PORT=", MasterPort(attempt)));
     return environment;
   };
@@ -143,9 +123,9 @@ absl::Status LocalRun::StartRank(int64_t rank) {
 }
 
 int LocalRun::MasterPort(int attempt) {
-  // All ranks of one start meet at one port. Should somebody else take it in between, rank 0 says so, and the next start
-  // finds another.
-  if (attempt != master_port_attempt_) master_port_ = FreePort();
+  // All ranks of one start meet at one port. Should somebody else take it in between, rank 0 says so, and the next
+  // start finds another.
+  if (attempt != master_port_attempt_) master_port_ = FreePort().value_or(0);
   master_port_attempt_ = attempt;
   return master_port_;
 }

@@ -136,7 +136,8 @@ void ProgressPrinter::ShowStateChange(const v1::RunStatus& status) {
   // A run that starts in the usual way needs no announcement.
   if (!changed || (first && state_reason_.empty())) return;
   const std::string reason = state_reason_.empty() ? "" : ": " + Printable(state_reason_);
-  const bool alarming = state_ == v1::RUN_STATE_PAUSED || state_ == v1::RUN_STATE_STALLED || state_ == v1::RUN_STATE_FAILED;
+  const bool alarming =
+      state_ == v1::RUN_STATE_PAUSED || state_ == v1::RUN_STATE_STALLED || state_ == v1::RUN_STATE_FAILED;
   const bool color = style_.color && alarming;
   Line(absl::StrCat(color ? kYellow : "", "run is ", StateName(state_), reason, color ? kPlainColor : ""));
 }

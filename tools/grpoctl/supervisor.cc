@@ -55,8 +55,8 @@ absl::Status Supervisor::StartAttempt(Child& child) {
   if (!child.spec.endpoint_file.empty()) ::unlink(child.spec.endpoint_file.c_str());
   const std::vector<std::string> environment =
       child.spec.environment ? child.spec.environment(child.attempt) : std::vector<std::string>();
-  ASSIGN_OR_RETURN(child.process, Process::Start(child.spec.argv(child.attempt, child.address), child.spec.log_path,
-                                                 environment));
+  ASSIGN_OR_RETURN(child.process,
+                   Process::Start(child.spec.argv(child.attempt, child.address), child.spec.log_path, environment));
   return absl::OkStatus();
 }
 
@@ -130,7 +130,8 @@ std::optional<RunEnd> Supervisor::RestartTogether(Child& child, absl::Duration d
   for (Child* member : Together(child)) {
     // Why the others are gone, if it was this one's own doing.
     const std::optional<int> exit_code = member->process != nullptr ? member->process->Poll() : std::nullopt;
-    if (exit_code.has_value() && *exit_code < kExitSignalBase && *exit_code != kExitUnavailable && *exit_code != kExitOk)
+    if (exit_code.has_value() && *exit_code < kExitSignalBase && *exit_code != kExitUnavailable &&
+        *exit_code != kExitOk)
       return End(*member, *exit_code, absl::StrCat(member->spec.name, " ended with ", DescribeExit(*exit_code)));
     member->process.reset();
     member->serves = member->done = false;

@@ -213,8 +213,10 @@ TEST_F(SupervisorTest, AGroupIsRestartedTogetherWhenOneIsKilledAndCountsOnce) {
   const auto specs = Ranks(Script("trainer", "echo $START; exec sleep 1000"),
                            Script("trainer-1", "echo $START; if [ $1 = 2 ]; then exec sleep 1000; fi; kill -9 $$"));
   for (const ChildSpec& spec : specs) ASSERT_OK(supervisor.Start(spec));
-  EXPECT_EQ(PollUntil([&] { return LastLines(dir_ + "/trainer.log", 9).size() == 2 &&
-                                   LastLines(dir_ + "/trainer-1.log", 9).size() == 2; }),
+  EXPECT_EQ(PollUntil([&] {
+              return LastLines(dir_ + "/trainer.log", 9).size() == 2 &&
+                     LastLines(dir_ + "/trainer-1.log", 9).size() == 2;
+            }),
             std::nullopt);
   EXPECT_THAT(LastLines(dir_ + "/trainer.log", 9), ElementsAre("trainer 1", "trainer 2"));
   EXPECT_THAT(LastLines(dir_ + "/trainer-1.log", 9), ElementsAre("trainer-1 1", "trainer-1 2"));
@@ -222,9 +224,9 @@ TEST_F(SupervisorTest, AGroupIsRestartedTogetherWhenOneIsKilledAndCountsOnce) {
 
 TEST_F(SupervisorTest, ARankThatLostAnotherStartsAgainWithIt) {
   Supervisor& supervisor = Make({});
-  const auto specs = Ranks(Script("trainer", absl::StrCat("echo $START; if [ $1 = 2 ]; then exec sleep 1000; fi; exit ",
-                                                          kExitUnavailable)),
-                           Script("trainer-1", "echo $START; exec sleep 1000"));
+  const auto specs = Ranks(
+      Script("trainer", absl::StrCat("echo $START; if [ $1 = 2 ]; then exec sleep 1000; fi; exit ", kExitUnavailable)),
+      Script("trainer-1", "echo $START; exec sleep 1000"));
   for (const ChildSpec& spec : specs) ASSERT_OK(supervisor.Start(spec));
   EXPECT_EQ(PollUntil([&] { return LastLines(dir_ + "/trainer-1.log", 9).size() == 2; }), std::nullopt);
 }

@@ -8,8 +8,8 @@
 
 namespace grpo {
 
-// Each minibatch's sequences over `num_ranks` parts of nearly equal tokens: the longest first, each to the part that has
-// least (ties to the lower rank); within a part the batch's order stays. A part may have no sequences, never fewer
+// Each minibatch's sequences over `num_ranks` parts of nearly equal tokens: the longest first, each to the part that
+// has least (ties to the lower rank); within a part the batch's order stays. A part may have no sequences, never fewer
 // minibatches. A pure function of the batch. Metrics stay with part 0.
 std::vector<StepBatch> ShareOut(StepBatch batch, int num_ranks);
 

@@ -33,8 +33,12 @@ at::Tensor View(std::string& bytes) {
   return at::from_blob(bytes.data(), {static_cast<int64_t>(bytes.size())}, at::kByte);
 }
 
-std::string BellKey(int64_t message) { return absl::StrCat("message/", message); }
-std::string PhaseKey(int rank) { return absl::StrCat("phase/", rank); }
+std::string BellKey(int64_t message) {
+  return absl::StrCat("message/", message);
+}
+std::string PhaseKey(int rank) {
+  return absl::StrCat("phase/", rank);
+}
 
 // A part of the gradients on its way round the ranks.
 struct Bucket {
@@ -93,9 +97,10 @@ absl::Status Collectives::Guard(absl::string_view what, const std::function<void
   });
   if (status.ok()) return status;
   broken_ = true;
-  return absl::UnavailableError(absl::StrCat(
-      what, " failed on rank ", rank_, " of ", world_size_, ": ", status.message(), "; another rank died, or took longer than ",
-      absl::FormatDuration(options_.timeout), " (trainer.collective_timeout_s): see the logs of the others"));
+  return absl::UnavailableError(absl::StrCat(what, " failed on rank ", rank_, " of ", world_size_, ": ",
+                                             status.message(), "; another rank died, or took longer than ",
+                                             absl::FormatDuration(options_.timeout),
+                                             " (trainer.collective_timeout_s): see the logs of the others"));
 }
 
 absl::Status Collectives::AllReduceSum(const std::vector<at::Tensor>& tensors) {
@@ -140,7 +145,8 @@ absl::StatusOr<std::vector<std::string>> Collectives::AllGather(const std::strin
     for (std::string& bytes : all) outputs[0].push_back(View(bytes));
     std::vector<at::Tensor> input = {View(padded)};
     gloo_->allgather(outputs, input)->wait();
-    for (int rank = 0; rank < world_size_; ++rank) all[rank].resize(static_cast<size_t>(sizes[0][rank].item<int64_t>()));
+    for (int rank = 0; rank < world_size_; ++rank)
+      all[rank].resize(static_cast<size_t>(sizes[0][rank].item<int64_t>()));
   }));
   return all;
 }

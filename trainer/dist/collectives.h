@@ -1,4 +1,5 @@
-// What the ranks of a trainer do together, over c10d: sum gradients, pass bytes, and tell each other what they are doing.
+// What the ranks of a trainer do together, over c10d: sum gradients, pass bytes, and tell each other what they are
+// doing.
 #ifndef GRPO_TRAINER_DIST_COLLECTIVES_H_
 #define GRPO_TRAINER_DIST_COLLECTIVES_H_
 

@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/notification.h"
+#include "common/free_port.h"
 #include "common/status_testing.h"
 #include "trainer/dist/agreement.h"
 #include "trainer/dist/rank_testing.h"
@@ -27,21 +28,20 @@ TEST(CollectivesTest, SumsAcrossRanksWithTheSameBitsOnEachForAnyBucketSize) {
   }
   for (const int64_t bucket_bytes : {1, 200, 1 << 20}) {
     std::vector<std::string> hashes(3);
-    RunRanks(
-        3,
-        [&](Collectives& collectives) {
-          std::vector<at::Tensor> mine;
-          for (const at::Tensor& value : values[collectives.rank()]) mine.push_back(value.clone());
-          ASSERT_OK(collectives.AllReduceSum(mine));
-          std::vector<std::pair<std::string, at::Tensor>> named;
-          for (size_t i = 0; i < mine.size(); ++i) {
-            const at::Tensor expected = values[0][i] + values[1][i] + values[2][i];
-            EXPECT_TRUE(mine[i].numel() == 0 || (mine[i] - expected).abs().max().item<float>() < 1e-6f);
-            named.emplace_back("", mine[i]);
-          }
-          hashes[collectives.rank()] = WeightsHash(named);
-        },
-        {.bucket_bytes = bucket_bytes});
+    RunRanks(3,
+             [&](Collectives& collectives) {
+               std::vector<at::Tensor> mine;
+               for (const at::Tensor& value : values[collectives.rank()]) mine.push_back(value.clone());
+               ASSERT_OK(collectives.AllReduceSum(mine));
+               std::vector<std::pair<std::string, at::Tensor>> named;
+               for (size_t i = 0; i < mine.size(); ++i) {
+                 const at::Tensor expected = values[0][i] + values[1][i] + values[2][i];
+                 EXPECT_TRUE(mine[i].numel() == 0 || (mine[i] - expected).abs().max().item<float>() < 1e-6f);
+                 named.emplace_back("", mine[i]);
+               }
+               hashes[collectives.rank()] = WeightsHash(named);
+             },
+             {.bucket_bytes = bucket_bytes});
     EXPECT_EQ(hashes[0], hashes[1]);
     EXPECT_EQ(hashes[0], hashes[2]);
   }
@@ -80,15 +80,14 @@ TEST(CollectivesTest, ARankThatIsGoneMakesTheOthersUnavailable) {
 
 TEST(CollectivesTest, ARankThatHangsMakesTheOthersUnavailableAfterTheTimeout) {
   absl::Notification done;
-  RunRanks(
-      2,
-      [&](Collectives& collectives) {
-        if (collectives.rank() == 1) return done.WaitForNotification();
-        EXPECT_STATUS(collectives.AllGather("x").status(), absl::StatusCode::kUnavailable,
-                      "took longer than 1s (trainer.collective_timeout_s)");
-        done.Notify();
-      },
-      {.timeout = absl::Seconds(1)});
+  RunRanks(2,
+           [&](Collectives& collectives) {
+             if (collectives.rank() == 1) return done.WaitForNotification();
+             EXPECT_STATUS(collectives.AllGather("x").status(), absl::StatusCode::kUnavailable,
+                           "took longer than 1s (trainer.collective_timeout_s)");
+             done.Notify();
+           },
+           {.timeout = absl::Seconds(1)});
 }
 
 TEST(CollectivesTest, EveryRankCanBeAskedWhatItIsDoing) {
@@ -123,8 +122,10 @@ TEST(RendezvousTest, AnAddressThatIsNotPrivateIsRefused) {
 }
 
 TEST(RendezvousTest, ARankThatDoesNotComeIsNamed) {
-  const auto alone = Collectives::Connect({.rank = 0, .world_size = 3, .master_addr = "127.0.0.1", .master_port = FreePort()},
-                                          {.start_timeout = absl::Seconds(1)});
+  ASSERT_OK_AND_ASSIGN(const int port, FreePort());
+  const RankEnvironment rank_0 = {
+      .world_size = 3, .master_addr = "127.0.0.1", .master_port = static_cast<uint16_t>(port)};
+  const auto alone = Collectives::Connect(rank_0, {.start_timeout = absl::Seconds(1)});
   EXPECT_EQ(alone.status().code(), absl::StatusCode::kUnavailable);
   EXPECT_THAT(std::string(alone.status().message()), HasSubstr("rank 1, 2 of 3 did not arrive"));
 }
@@ -148,8 +149,8 @@ TEST(AgreementTest, WhatOneRankFindsHoldsForAll) {
 TEST(AgreementTest, DivergedWeightsAndOtherConfigurationsAreNamedOnEveryRank) {
   RunRanks(2, [&](Collectives& collectives) {
     EXPECT_OK(ExpectSameWeights(collectives, "abc"));
-    EXPECT_STATUS(ExpectSameWeights(collectives, collectives.rank() == 0 ? "abc" : "abd"),
-                  absl::StatusCode::kInternal, "rank 1 holds the weights abd, rank 0 holds abc");
+    EXPECT_STATUS(ExpectSameWeights(collectives, collectives.rank() == 0 ? "abc" : "abd"), absl::StatusCode::kInternal,
+                  "rank 1 holds the weights abd, rank 0 holds abc");
     EXPECT_OK(ExpectSameConfiguration(collectives, "12"));
     EXPECT_STATUS(ExpectSameConfiguration(collectives, collectives.rank() == 0 ? "12" : "13"),
                   absl::StatusCode::kInvalidArgument, "with configuration 13");

@@ -22,8 +22,8 @@ absl::StatusOr<int> Number(const char* name, int low, int high, std::optional<in
   int value = 0;
   if (text.has_value() && absl::SimpleAtoi(*text, &value) && value >= low && value <= high) return value;
   return absl::InvalidArgumentError(
-      absl::StrCat("the environment variable ", name, " is ", text.has_value() ? absl::StrCat("'", *text, "'") : "not set",
-                   ", it must be ", low, " to ", high,
+      absl::StrCat("the environment variable ", name, " is ",
+                   text.has_value() ? absl::StrCat("'", *text, "'") : "not set", ", it must be ", low, " to ", high,
                    ": a trainer of several ranks needs RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT in each"));
 }
 

@@ -7,8 +7,12 @@
 namespace grpo {
 namespace {
 
-constexpr const char* kVariables[] = {"RANK",        "WORLD_SIZE",  "LOCAL_RANK",
-                                      "MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_USE_AGENT_STORE",
+constexpr const char* kVariables[] = {"RANK",
+                                      "WORLD_SIZE",
+                                      "LOCAL_RANK",
+                                      "MASTER_ADDR",
+                                      "MASTER_PORT",
+                                      "TORCHELASTIC_USE_AGENT_STORE",
                                       "TORCHELASTIC_RESTART_COUNT"};
 
 class RankEnvironmentTest : public ::testing::Test {

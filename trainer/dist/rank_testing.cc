@@ -1,16 +1,14 @@
 #include "trainer/dist/rank_testing.h"
 
 #include <ATen/Parallel.h>
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <cstdio>
 #include <cstdlib>
 #include <string>
 #include <thread>
 #include <vector>
+
+#include "common/free_port.h"
 
 namespace grpo {
 namespace {
@@ -22,22 +20,10 @@ namespace {
 
 }  // namespace
 
-uint16_t FreePort() {
-  const int fd = ::socket(AF_INET, SOCK_STREAM, 0);
-  sockaddr_in address = {};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof(address);
-  if (::bind(fd, reinterpret_cast<sockaddr*>(&address), size) != 0 ||
-      ::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0) {
-    Die("no free port");
-  }
-  ::close(fd);
-  return ntohs(address.sin_port);
-}
-
 void RunRanks(int world_size, const std::function<void(Collectives&)>& body, const Collectives::Options& options) {
-  const uint16_t port = FreePort();
+  const absl::StatusOr<int> free_port = FreePort();
+  if (!free_port.ok()) Die(free_port.status().ToString());
+  const uint16_t port = static_cast<uint16_t>(*free_port);
   std::vector<std::thread> threads;
   for (int rank = 0; rank < world_size; ++rank) {
     threads.emplace_back([&, rank] {

@@ -2,19 +2,15 @@
 #ifndef GRPO_TRAINER_DIST_RANK_TESTING_H_
 #define GRPO_TRAINER_DIST_RANK_TESTING_H_
 
-#include <cstdint>
 #include <functional>
 
 #include "trainer/dist/collectives.h"
 
 namespace grpo {
 
-// A port of loopback that nobody listens at.
-uint16_t FreePort();
-
 // Connects `world_size` ranks over loopback and runs `body` on each, with one thread for its tensor operations; returns
-// when all have. Aborts when they cannot connect. A rank whose body returns early leaves the others: its collectives are
-// gone.
+// when all have. Aborts when they cannot connect. A rank whose body returns early leaves the others: its collectives
+// are gone.
 void RunRanks(int world_size, const std::function<void(Collectives&)>& body, const Collectives::Options& options = {});
 
 }  // namespace grpo

@@ -85,7 +85,9 @@ absl::StatusOr<c10::intrusive_ptr<c10d::Store>> ConnectStore(const RankEnvironme
   });
 }
 
-std::string ArrivalKey(int rank) { return absl::StrCat("arrived/", rank); }
+std::string ArrivalKey(int rank) {
+  return absl::StrCat("arrived/", rank);
+}
 
 absl::Status WaitForAll(c10d::Store& store, const RankEnvironment& environment, absl::Duration timeout) {
   std::vector<std::string> keys;

@@ -46,7 +46,8 @@ class TrainStage {
     if (cursor_.optimizer_steps > 0)
       RETURN_IF_ERROR(learner_->optimizer().SetState(cursor_.optimizer, cursor_.optimizer_steps));
     RETURN_IF_ERROR(BeginTraining(*context_.collectives, context_.stage_index, *learner_));
-    ASSIGN_OR_RETURN(source_, MakeStepSource(context_, stage_, options_, *algorithm_, learner_->policy(), cursor_.data_position));
+    ASSIGN_OR_RETURN(
+        source_, MakeStepSource(context_, stage_, options_, *algorithm_, learner_->policy(), cursor_.data_position));
     context_.board->Update([&](v1::RunStatus& status) { *status.mutable_policy() = learner_->policy().ref(); });
     return absl::OkStatus();
   }
@@ -123,7 +124,8 @@ class TrainStage {
   }
 
   absl::StatusOr<json> Finish() {
-    json report = {{"policy", learner_->policy().id}, {"policy_number", learner_->policy().number}, {"steps", options_.steps}};
+    json report = {
+        {"policy", learner_->policy().id}, {"policy_number", learner_->policy().number}, {"steps", options_.steps}};
     // What is worth knowing of the whole stage, beside the last step's values.
     if (algorithm_->rollouts()) metrics_["logprob_abs_diff_max"] = largest_logprob_difference_;
     report["metrics"] = metrics_;
