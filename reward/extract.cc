@@ -189,7 +189,10 @@ bool IsOneFormula(string_view text) {
 
 // Rung 3. Searches from the end for "answer", in any case.
 Rung LastPhrase(string_view text) {
-  for (size_t at = text.find_last_of("aA"); at != kNone; at = at == 0 ? kNone : text.find_last_of("aA", at - 1)) {
+  for (size_t at = text.size(); at-- > 0;) {
+    // The second letter is looked at first: a megabyte of "a" is no reason to linger.
+    if (absl::ascii_tolower(text[at]) != 'a' || at + 1 == text.size() || absl::ascii_tolower(text[at + 1]) != 'n')
+      continue;
     if (at > 0 && absl::ascii_isalnum(text[at - 1])) continue;
     const size_t length = PhraseLength(text.substr(at));
     if (length == 0) continue;
