@@ -57,7 +57,7 @@ def rewritings(answer):
     texts.append(re.sub(r"\\sqrt\{(\w+)\}", r"√\1", answer))
     texts.append(re.sub(r"^-?\d+$", lambda m: f"{int(m[0]):,}", answer))
     texts.append(re.sub(r"^-?\d+$", r"\g<0>.0", answer))
-    texts.append(re.sub(r"\\frac\{(-?\d+)\}\{(\d+)\}", r"(\1/\2)", answer))
+    texts.append(re.sub(r"(?<![\d ])\\frac\{(-?\d+)\}\{(\d+)\}", r"(\1/\2)", answer))
     if "\\left" not in answer and "\\text" not in answer:
         texts.append(answer.replace("(", "\\left(").replace(")", "\\right)"))
     if re.fullmatch(r"-?\d+", answer):
