@@ -104,6 +104,7 @@ Comparison CompareSides(Side* gold, Side* pred, const EqualOptions& options) {
   // In one order whichever is the reference, so that what the budget allows is the same both ways round.
   const bool gold_first = gold->parts <= pred->parts;
   Side *first = gold_first ? gold : pred, *second = gold_first ? pred : gold;
+  ReleaseFlintAtThreadEnd();
   Tree tree;
   Read(first, options, &tree);
   Read(second, options, &tree);
@@ -159,6 +160,7 @@ absl::Status CheckReadable(string_view gold, const EqualOptions& options) {
   Side side{.parts = {gold}};
   if (FitsBudget(side, options)) {
     TokenizeParts(&side);
+    ReleaseFlintAtThreadEnd();
     Tree tree;
     Read(&side, options, &tree);
     if (side.reading == Reading::kRead) return absl::OkStatus();

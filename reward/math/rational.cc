@@ -6,16 +6,18 @@
 namespace grpo::math {
 namespace {
 
-// Gives FLINT's memory pool of a thread back when the thread ends; servers start and end threads for ever.
 struct FlintPool {
   ~FlintPool() { flint_cleanup(); }
 };
 
 }  // namespace
 
-Rational Rational::FromDigits(const std::string& digits, int64_t exponent10) {
+void ReleaseFlintAtThreadEnd() {
   static thread_local FlintPool pool;
   (void)pool;
+}
+
+Rational Rational::FromDigits(const std::string& digits, int64_t exponent10) {
   Rational result;
   fmpz_set_str(fmpq_numref(result.value_), digits.c_str(), 10);
   fmpz_t power;

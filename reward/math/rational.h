@@ -11,6 +11,9 @@
 
 namespace grpo::math {
 
+// FLINT pools memory per thread; gives this thread's back when it ends, since servers start and end threads for ever.
+void ReleaseFlintAtThreadEnd();
+
 // A value; always in lowest terms. Thread-compatible; an object lives and dies on one thread (FLINT pools memory per
 // thread).
 class Rational {
