@@ -16,6 +16,8 @@ namespace {
 
 using absl::string_view;
 constexpr size_t kNone = string_view::npos;
+// Bytes of a formula without delimiters, and parts of a list without boxes.
+constexpr size_t kMaxBareFormula = 300, kMaxParts = 100;
 
 // The text that counts, and whether answer tags enclose it.
 struct Region {
@@ -46,7 +48,7 @@ std::optional<string_view> LastAnswerPair(string_view text) {
   return text.substr(begin, text.find(kClose, begin) - begin);
 }
 
-std::optional<Region> FindRegion(string_view completion, bool prefill) {
+std::optional<Region> FindRegion(string_view completion, bool prefill, bool answer_tags) {
   constexpr string_view kThink = "<think>", kEndThink = "</think>";
   const size_t end_think = completion.rfind(kEndThink);
   if (end_think != kNone) {
@@ -55,7 +57,8 @@ std::optional<Region> FindRegion(string_view completion, bool prefill) {
     return std::nullopt;
   }
   if (absl::StrContains(completion, kThink)) return std::nullopt;
-  if (!absl::StrContains(completion, "<answer>") && !absl::StrContains(completion, "</answer>")) {
+  const bool has_tags = absl::StrContains(completion, "<answer>") || absl::StrContains(completion, "</answer>");
+  if (!answer_tags || !has_tags) {
     return Region{completion, false};
   }
   const std::optional<string_view> answer = LastAnswerPair(completion);
@@ -186,7 +189,10 @@ bool IsOneFormula(string_view text) {
 
 // Rung 3. Searches from the end for "answer", in any case.
 Rung LastPhrase(string_view text) {
-  for (size_t at = text.find_last_of("aA"); at != kNone; at = at == 0 ? kNone : text.find_last_of("aA", at - 1)) {
+  for (size_t at = text.size(); at-- > 0;) {
+    // The second letter is looked at first: a megabyte of "a" is no reason to linger.
+    if (absl::ascii_tolower(text[at]) != 'a' || at + 1 == text.size() || absl::ascii_tolower(text[at + 1]) != 'n')
+      continue;
     if (at > 0 && absl::ascii_isalnum(text[at - 1])) continue;
     const size_t length = PhraseLength(text.substr(at));
     if (length == 0) continue;
@@ -204,55 +210,127 @@ string_view LastDelimited(string_view text, string_view open, string_view close)
   return text.substr(begin + open.size(), end - begin - open.size());
 }
 
-// The last $...$ on one line without blanks inside its dollars; "$5 and $6" are amounts, no formula.
+// The last $...$ on one line. Blanks inside its dollars are only a formula's when it holds a command: "$5 and $6" are
+// amounts.
 string_view LastDollarFormula(string_view text) {
   for (size_t end = text.rfind('$'); end != kNone && end > 0;) {
     const size_t begin = text.rfind('$', end - 1);
     if (begin == kNone) return {};
     const string_view inside = text.substr(begin + 1, end - begin - 1);
-    if (!inside.empty() && inside.find('\n') == kNone && !absl::ascii_isspace(inside.front()) &&
-        !absl::ascii_isspace(inside.back())) {
-      return inside;
+    const bool has_edges =
+        !inside.empty() && (absl::ascii_isspace(inside.front()) || absl::ascii_isspace(inside.back()));
+    if (!inside.empty() && inside.find('\n') == kNone && (!has_edges || absl::StrContains(inside, "\\"))) return inside;
+    end = begin;
+  }
+  return {};
+}
+
+// The last line when it holds commands and no words: a formula without its delimiters.
+string_view LastBareFormula(string_view text) {
+  text = absl::StripTrailingAsciiWhitespace(text);
+  const size_t line_begin = text.rfind('\n');
+  const string_view line = line_begin == kNone ? text : text.substr(line_begin + 1);
+  const bool has_delimiters =
+      absl::StrContains(line, "$") || absl::StrContains(line, "\\(") || absl::StrContains(line, "\\[");
+  if (line.size() > kMaxBareFormula || !absl::StrContains(line, "\\") || has_delimiters) return {};
+  for (size_t i = 0; i < line.size(); ++i) {
+    if (line[i] == '\\') {
+      while (i + 1 < line.size() && absl::ascii_isalpha(line[i + 1])) ++i;
+    } else if (i + 1 < line.size() && absl::ascii_isalpha(line[i]) && absl::ascii_isalpha(line[i + 1])) {
+      return {};
+    }
+  }
+  return line;
+}
+
+bool IsDigitAt(string_view text, size_t at) {
+  return at < text.size() && absl::ascii_isdigit(text[at]);
+}
+
+// The last number with its sign, separators, fraction bar and percent sign, not one inside a word; empty when there is
+// none.
+string_view LastNumber(string_view text) {
+  size_t end = text.size();
+  while ((end = text.substr(0, end).find_last_of("0123456789")) != kNone) {
+    size_t begin = end++;
+    while (begin > 0) {
+      // "1 000", but "3 4" are two.
+      const bool thousands = text[begin - 1] == ' ' && IsDigitAt(text, begin) && IsDigitAt(text, begin + 1) &&
+                             IsDigitAt(text, begin + 2) && !IsDigitAt(text, begin + 3);
+      if (absl::ascii_isdigit(text[begin - 1])) {
+        --begin;
+      } else if (begin > 1 && (thousands || std::memchr(".,/", text[begin - 1], 3) != nullptr) &&
+                 absl::ascii_isdigit(text[begin - 2])) {
+        begin -= 2;
+      } else {
+        break;
+      }
+    }
+    const bool in_word =
+        begin > 0 && end < text.size() && absl::ascii_isalpha(text[begin - 1]) && absl::ascii_isalpha(text[end]);
+    if (!in_word) {
+      if (begin > 0 && text[begin - 1] == '.' && (begin == 1 || absl::ascii_isspace(text[begin - 2]))) --begin;
+      if (begin > 0 && text[begin - 1] == '-' && (begin == 1 || !absl::ascii_isalnum(text[begin - 2]))) --begin;
+      for (const string_view percent : {"%", "\\%"}) {
+        if (absl::StartsWith(text.substr(end), percent)) end += percent.size();
+      }
+      return text.substr(begin, end - begin);
     }
     end = begin;
   }
   return {};
 }
 
-// The last number with its sign, separators, fraction bar and percent sign; empty when there is none.
-string_view LastNumber(string_view text) {
-  constexpr string_view kDigits = "0123456789";
-  size_t end = text.find_last_of(kDigits);
-  if (end == kNone) return {};
-  size_t begin = end++;
-  while (begin > 0) {
-    if (absl::ascii_isdigit(text[begin - 1])) {
-      --begin;
-    } else if (begin > 1 && std::memchr(".,/", text[begin - 1], 3) != nullptr && absl::ascii_isdigit(text[begin - 2])) {
-      begin -= 2;
-    } else {
-      break;
-    }
+string_view LastFormula(string_view text) {
+  string_view last;
+  for (const string_view candidate :
+       {LastDelimited(text, "\\(", "\\)"), LastDelimited(text, "\\[", "\\]"), LastDollarFormula(text)}) {
+    if (!candidate.empty() && (last.empty() || candidate.data() > last.data())) last = candidate;
   }
-  const bool is_sign = begin > 0 && text[begin - 1] == '-' && (begin == 1 || !absl::ascii_isalnum(text[begin - 2]));
-  if (is_sign) --begin;
-  for (const string_view percent : {"%", "\\%"}) {
-    if (absl::StartsWith(text.substr(end), percent)) end += percent.size();
-  }
-  return text.substr(begin, end - begin);
+  return last;
 }
 
-// Rung 5.
-Rung LastFormulaOrNumber(string_view text) {
-  const string_view candidates[] = {LastDelimited(text, "\\(", "\\)"), LastDelimited(text, "\\[", "\\]"),
-                                    LastDollarFormula(text), LastNumber(text)};
-  const string_view* last = nullptr;
-  for (const string_view& candidate : candidates) {
-    if (candidate.empty()) continue;
-    // At the same end the formula, listed before the number, holds more.
-    if (last == nullptr || candidate.data() + candidate.size() > last->data() + last->size()) last = &candidate;
+// Whether `gap` says that what stands before and behind it are one list: glue with a word or a comma in it.
+bool IsListGlue(string_view gap) {
+  return IsGlue(gap) && (absl::StrContains(gap, ",") || absl::StrContains(gap, ";") || absl::StrContains(gap, "and") ||
+                         absl::StrContains(gap, "or"));
+}
+
+// What stands before a formula, without the delimiter that opens it.
+string_view WithoutOpening(string_view before) {
+  before = absl::StripTrailingAsciiWhitespace(before);
+  for (const string_view open : {"$$", "$", "\\(", "\\["}) {
+    if (absl::ConsumeSuffix(&before, open)) break;
   }
-  return last == nullptr ? Rung(std::nullopt) : Single(*last);
+  return before;
+}
+
+// Rung 5. Formulas with "or" and the like between them are one list, as boxes are, and so are numbers with "or".
+Rung LastFormulaOrNumber(string_view text) {
+  string_view last = LastFormula(text);
+  const string_view number = LastNumber(text), bare = LastBareFormula(text);
+  const auto ends_behind = [&](string_view candidate) {
+    return !candidate.empty() && (last.empty() || candidate.data() + candidate.size() > last.data() + last.size());
+  };
+  const bool is_formula = !ends_behind(number);
+  if (!is_formula) last = number;
+  if (!bare.empty() && bare.data() <= last.data()) last = bare;
+  if (last.empty()) return std::nullopt;
+  Parts parts = {math::TrimDecoration(last)};
+  string_view before = text.substr(0, last.data() - text.data());
+  while (parts.size() < kMaxParts) {
+    const size_t last_begin = before.size();
+    if (is_formula) before = WithoutOpening(before);
+    const string_view previous = is_formula ? LastFormula(before) : LastNumber(before);
+    if (previous.empty()) break;
+    const size_t end = previous.data() + previous.size() - text.data();
+    const string_view gap = text.substr(end, last_begin - end);
+    if (is_formula ? !IsListGlue(gap) : absl::StripAsciiWhitespace(gap) != "or") break;
+    parts.insert(parts.begin(), math::TrimDecoration(previous));
+    before = text.substr(0, previous.data() - text.data());
+  }
+  parts.erase(std::remove(parts.begin(), parts.end(), string_view()), parts.end());
+  return parts;
 }
 
 }  // namespace
@@ -262,11 +340,19 @@ std::string Extraction::Text() const {
 }
 
 Extraction ExtractAnswer(string_view completion, const ExtractOptions& options) {
-  const std::optional<Region> region = FindRegion(completion, options.prefill);
+  const std::optional<Region> region = FindRegion(completion, options.prefill, options.answer_tags);
   if (!region.has_value()) return {};
-  Rung rung = LastBoxes(region->text);
-  if (!rung.has_value()) rung = LastHashLine(region->text);
-  if (!rung.has_value()) rung = LastPhrase(region->text);
+  Rung rung;
+  if (options.boxes) rung = LastBoxes(region->text);
+  if (!rung.has_value() && options.hash_lines) rung = LastHashLine(region->text);
+  if (!rung.has_value() && options.phrases) {
+    rung = LastPhrase(region->text);
+    // "Answer: the largest n is 34."
+    if (options.plain_fallback && rung.has_value() && !rung->empty()) {
+      const size_t verb = rung->front().rfind(" is ");
+      if (verb != kNone) rung = Single(rung->front().substr(verb + 4));
+    }
+  }
   if (!rung.has_value() && region->in_answer_tags) rung = Single(region->text);
   if (!rung.has_value() && options.plain_fallback) rung = LastFormulaOrNumber(region->text);
   Extraction extraction;

@@ -11,7 +11,7 @@
 //   the sentence or
 //      line;
 //   4. inside answer tags: all of the content;
-//   5. with plain_fallback: the formula or number that ends last.
+//   5. with plain_fallback: the formula or number that ends last; several with "or" between them are one list.
 // Tags are exact: lower-case ASCII, no attributes, no blanks. Any bytes; linear in the completion. Thread-safe.
 #ifndef GRPO_REWARD_EXTRACT_H_
 #define GRPO_REWARD_EXTRACT_H_
@@ -25,6 +25,11 @@
 namespace grpo {
 
 struct ExtractOptions {
+  // Rungs that may be left out; without answer_tags the tags are text like other text.
+  bool answer_tags = true;
+  bool boxes = true;
+  bool hash_lines = true;
+  bool phrases = true;
   // The prompt ended in <think>, so the completion starts inside the thinking.
   bool prefill = false;
   // Takes the last formula or number where nothing marks an answer.

@@ -166,6 +166,15 @@ TEST(Extract, PlainFallbackTakesTheLastFormulaOrNumberOnlyWhenAsked) {
           {"4 \\boxed{3", nullptr},
           {"<think>4", nullptr},
           {"<answer>4</answer>5", "4"},
+          {"$5$ or $6$", "5, 6"},
+          {"$1$ and $2$ and $3$", "1, 2, 3"},
+          {"either 5 or 6", "5, 6"},
+          {"$ \\frac13 $", "\\frac13"},
+          {"\\frac{10}{9}", "\\frac{10}{9}"},
+          {"that makes .4", ".4"},
+          {"that makes 1 000", "1 000"},
+          {"AZYUK2A", nullptr},
+          {"Final Answer: The largest $n$ is 34.", "34"},
       },
       {.plain_fallback = true});
 }
@@ -205,6 +214,13 @@ TEST(Extract, PromptsThatEndInThinkArePrefilled) {
   EXPECT_TRUE(IsPrefilled(prompt));
   prompt.set_text("Reason in <think> tags.");
   EXPECT_FALSE(IsPrefilled(prompt));
+}
+
+TEST(Extract, EveryRungCanBeLeftOut) {
+  ExpectAll({{"\\boxed{3}\n#### 4", "4"}, {"\\boxed{3}", nullptr}}, {.boxes = false});
+  ExpectAll({{"#### 4\nThe answer is 5.", "5"}, {"#### 4", nullptr}}, {.hash_lines = false});
+  ExpectAll({{"The answer is 5.", nullptr}, {"\\boxed{3}", "3"}}, {.phrases = false});
+  ExpectAll({{"<answer>3</answer> \\boxed{4}", "4"}, {"<answer>3</answer>", nullptr}}, {.answer_tags = false});
 }
 
 }  // namespace

@@ -53,9 +53,9 @@ absl::StatusOr<std::unique_ptr<RewardProfile>> RewardProfile::Make(const std::st
   return profile;
 }
 
-v1::Score RewardProfile::Score(absl::string_view completion, const v1::Prompt& prompt) const {
+v1::Score RewardProfile::Score(absl::string_view completion, const v1::Prompt& prompt, bool explain) const {
   v1::Score score;
-  for (const WeightedRule& rule : rules_) *score.add_rules() = ScoreOne(rule, {completion, prompt});
+  for (const WeightedRule& rule : rules_) *score.add_rules() = ScoreOne(rule, {completion, prompt, explain});
   Mix(&score);
   return score;
 }
@@ -93,6 +93,9 @@ v1::RuleScore RewardProfile::ScoreOne(const WeightedRule& rule, const RuleInput&
                                 rule.min_value, " to ", rule.max_value));
     }
     score.set_extracted(result.extracted);
+    score.set_decided_by(result.decided_by);
+    score.set_reference_form(result.reference_form);
+    score.set_answer_form(result.answer_form);
   } catch (const std::exception& error) {
     LogRuleError(rule.name, input.prompt, error.what());
   }

@@ -27,7 +27,8 @@ class RewardProfile {
   static absl::StatusOr<std::unique_ptr<RewardProfile>> Make(const std::string& name,
                                                              const RewardProfileOptions& options);
 
-  v1::Score Score(absl::string_view completion, const v1::Prompt& prompt) const;
+  // `explain` fills the forms of every rule's score.
+  v1::Score Score(absl::string_view completion, const v1::Prompt& prompt, bool explain = false) const;
   // The score of a completion that no rule has seen: every rule has this outcome, which is not SCORED.
   v1::Score Unscored(v1::Outcome outcome) const;
   // The first rule that cannot read the prompt's reference answer.

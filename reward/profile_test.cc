@@ -160,7 +160,7 @@ TEST(RewardProfile, ARuleThatMisbehavesIsARuleErrorAndCostsNoNeighbour) {
 
 TEST(RewardProfile, AReferenceThatCannotBeReadExcludesEveryCompletionButTheOneThatRepeatsIt) {
   ASSERT_OK_AND_ASSIGN(const auto profile, FromYaml("rewards: {r: {rules: {math_answer: }}}"));
-  const v1::Prompt prompt = PromptWithAnswer("\\sqrt{2}");
+  const v1::Prompt prompt = PromptWithAnswer("5 \\to 6");
   EXPECT_STATUS(profile->CheckReference(prompt), absl::StatusCode::kInvalidArgument,
                 "prompt \"p\", rule math_answer: ");
   for (const char* completion : {"", "no answer", "<answer>2</answer>", "<answer>x</answer>"}) {
@@ -168,8 +168,8 @@ TEST(RewardProfile, AReferenceThatCannotBeReadExcludesEveryCompletionButTheOneTh
     EXPECT_EQ(score.outcome(), v1::OUTCOME_REFERENCE_UNPARSABLE) << completion;
     EXPECT_TRUE(score.excluded());
   }
-  EXPECT_EQ(profile->Score("\\boxed{\\sqrt2}", prompt).outcome(), v1::OUTCOME_REFERENCE_UNPARSABLE);
-  EXPECT_EQ(profile->Score("\\boxed{\\sqrt{2}}", prompt).value(), 1);
+  EXPECT_EQ(profile->Score("\\boxed{5 \\to 7}", prompt).outcome(), v1::OUTCOME_REFERENCE_UNPARSABLE);
+  EXPECT_EQ(profile->Score("\\boxed{5\\to6}", prompt).value(), 1);
   EXPECT_OK(profile->CheckReference(PromptWithAnswer("2")));
 }
 

@@ -19,6 +19,8 @@ struct RuleInput {
   // Decoded completion without the end-of-sequence token; any bytes.
   absl::string_view completion;
   const v1::Prompt& prompt;
+  // Asks for the forms in the result.
+  bool explain = false;
 };
 
 struct RuleResult {
@@ -27,6 +29,10 @@ struct RuleResult {
   double value = 0;
   // What the answer was read from, for logs (cut when it is long); empty when the rule reads none.
   std::string extracted = {};
+  // What decided, or what was missing, as a phrase; empty for rules that compare nothing.
+  std::string decided_by = {};
+  // Where the input asks for them: what reference and answer were read as.
+  std::string reference_form = {}, answer_form = {};
 };
 
 // Deterministic and stateless: Score depends on its input alone. Thread-safe. Never throws; time and memory are bounded

@@ -71,7 +71,7 @@ absl::Status RewardServiceImpl::ScoreStream(const grpc::ServerContext& context, 
         "reward.score", absl::StrCat("prompt ", header.prompt().id(), ", completion ", request.completion().index())));
     v1::ScoreResponse response;
     response.set_index(request.completion().index());
-    *response.mutable_score() = ScoreOne(*profile, request.completion().text(), header.prompt(), give_up_at);
+    *response.mutable_score() = ScoreOne(*profile, request.completion().text(), header, give_up_at);
     if (!stream.Write(response)) return absl::CancelledError("the caller went away");
   }
   return absl::OkStatus();
@@ -94,12 +94,12 @@ absl::StatusOr<const RewardProfile*> RewardServiceImpl::FindProfile(const v1::Re
   return found->second.get();
 }
 
-v1::Score RewardServiceImpl::ScoreOne(const RewardProfile& profile, const std::string& text, const v1::Prompt& prompt,
-                                      Time give_up_at) {
+v1::Score RewardServiceImpl::ScoreOne(const RewardProfile& profile, const std::string& text,
+                                      const v1::ScoreHeader& header, Time give_up_at) {
   if (!free_threads_.try_acquire_until(give_up_at)) return profile.Unscored(v1::OUTCOME_DEADLINE);
   const absl::Cleanup release = [this] { free_threads_.release(); };
   if (steady_clock::now() >= give_up_at) return profile.Unscored(v1::OUTCOME_DEADLINE);
-  return profile.Score(text, prompt);
+  return profile.Score(text, header.prompt(), header.explain());
 }
 
 grpc::Status RewardServiceImpl::ListRules(grpc::ServerContext* context, const v1::ListRulesRequest* request,

@@ -41,7 +41,8 @@ class RewardServiceImpl final : public v1::RewardService::Service {
   absl::Status ScoreStream(const grpc::ServerContext& context, Stream& stream);
   absl::StatusOr<const RewardProfile*> FindProfile(const v1::RewardProfileRef& ref) const;
   // Waits for a free thread until `give_up_at`.
-  v1::Score ScoreOne(const RewardProfile& profile, const std::string& text, const v1::Prompt& prompt, Time give_up_at);
+  v1::Score ScoreOne(const RewardProfile& profile, const std::string& text, const v1::ScoreHeader& header,
+                     Time give_up_at);
 
   const Profiles profiles_;
   std::counting_semaphore<> free_threads_;

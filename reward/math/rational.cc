@@ -1,20 +1,23 @@
 #include "reward/math/rational.h"
 
+#include <algorithm>
 #include <cstdlib>
 
 namespace grpo::math {
 namespace {
 
-// Gives FLINT's memory pool of a thread back when the thread ends; servers start and end threads for ever.
 struct FlintPool {
   ~FlintPool() { flint_cleanup(); }
 };
 
 }  // namespace
 
-Rational Rational::FromDigits(const std::string& digits, int64_t exponent10) {
+void ReleaseFlintAtThreadEnd() {
   static thread_local FlintPool pool;
   (void)pool;
+}
+
+Rational Rational::FromDigits(const std::string& digits, int64_t exponent10) {
   Rational result;
   fmpz_set_str(fmpq_numref(result.value_), digits.c_str(), 10);
   fmpz_t power;
@@ -26,6 +29,51 @@ Rational Rational::FromDigits(const std::string& digits, int64_t exponent10) {
     fmpq_div_fmpz(result.value_, result.value_, power);
   }
   fmpz_clear(power);
+  return result;
+}
+
+std::optional<Rational> Rational::FromBase(const std::string& digits, int base) {
+  Rational result;
+  if (fmpz_set_str(fmpq_numref(result.value_), digits.c_str(), base) != 0) return std::nullopt;
+  return result;
+}
+
+std::optional<int64_t> Rational::ToInt64() const {
+  if (!IsInteger() || fmpz_bits(fmpq_numref(value_)) > 62) return std::nullopt;
+  return fmpz_get_si(fmpq_numref(value_));
+}
+
+int64_t Rational::Bits() const {
+  return std::max<int64_t>(fmpz_bits(fmpq_numref(value_)), fmpz_bits(fmpq_denref(value_)));
+}
+
+Rational Rational::Floor() const {
+  Rational result;
+  fmpz_fdiv_q(fmpq_numref(result.value_), fmpq_numref(value_), fmpq_denref(value_));
+  return result;
+}
+
+Rational Rational::Pow(int64_t exponent) const {
+  Rational result;
+  fmpq_pow_si(result.value_, value_, exponent);
+  return result;
+}
+
+std::optional<Rational> Rational::Root(int64_t index) const {
+  if (Sign() < 0 && index % 2 == 0) return std::nullopt;
+  Rational result;
+  // Negative numbers have the negative real root.
+  if (!fmpz_root(fmpq_numref(result.value_), fmpq_numref(value_), index) ||
+      !fmpz_root(fmpq_denref(result.value_), fmpq_denref(value_), index)) {
+    return std::nullopt;
+  }
+  return result;
+}
+
+std::string Rational::ToString() const {
+  char* text = fmpq_get_str(nullptr, 10, value_);
+  const std::string result = text;
+  flint_free(text);
   return result;
 }
 

@@ -4,6 +4,8 @@
 //
 // A reference that cannot be read excludes every completion of its prompt, also those without an answer, but for one
 // that repeats it: a baseline over some of them would be a number about nothing.
+#include <utility>
+
 #include "reward/extract.h"
 #include "reward/math/equal.h"
 #include "reward/rule_plugin.h"
@@ -13,6 +15,10 @@ namespace {
 
 struct MathAnswerOptions {
   bool prefill = false;
+  bool answer_tags = true;
+  bool boxes = true;
+  bool hash_lines = true;
+  bool phrases = true;
   bool plain_fallback = false;
   int64_t min_digits = 6;
   int64_t max_answer_chars = 20000;
@@ -23,6 +29,11 @@ struct MathAnswerOptions {
       {.help = "The prompt's template already ends in <think>, so completions start inside it. Found out by itself "
                "where the prompt's text ends "
                "in <think>."});
+    v("answer_tags", answer_tags,
+      {.help = "Where there is an <answer> tag, only the content of the last whole pair counts; off, tags are text."});
+    v("boxes", boxes, {.help = "Read the answer from the last \\boxed{}."});
+    v("hash_lines", hash_lines, {.help = "Without a box, read it from the last line that begins with \"#### \"."});
+    v("phrases", phrases, {.help = "Without those, read it from the last \"answer is\" or \"answer:\"."});
     v("plain_fallback", plain_fallback,
       {.help = "Where nothing marks an answer, take the last formula or number. Pays for any number that happens to "
                "come last."});
@@ -45,19 +56,31 @@ constexpr size_t kMaxExtractedBytes = 4096;
 class MathAnswerRule final : public Rule {
  public:
   explicit MathAnswerRule(const MathAnswerOptions& options)
-      : options_(options), equal_{.min_digits = options.min_digits, .max_answer_chars = options.max_answer_chars} {}
+      : options_(options), equal_{.min_digits = options.min_digits, .max_answer_chars = options.max_answer_chars} {
+    math::ReadUnits();
+  }
 
   RuleResult Score(const RuleInput& input) const override {
-    const bool prefill = options_.prefill || IsPrefilled(input.prompt);
     const Extraction extraction =
-        ExtractAnswer(input.completion, {.prefill = prefill, .plain_fallback = options_.plain_fallback});
+        ExtractAnswer(input.completion, {.answer_tags = options_.answer_tags,
+                                         .boxes = options_.boxes,
+                                         .hash_lines = options_.hash_lines,
+                                         .phrases = options_.phrases,
+                                         .prefill = options_.prefill || IsPrefilled(input.prompt),
+                                         .plain_fallback = options_.plain_fallback});
     if (extraction.outcome != v1::OUTCOME_SCORED) {
-      return {.outcome = CheckReference(input.prompt).ok() ? extraction.outcome : v1::OUTCOME_REFERENCE_UNPARSABLE};
+      if (CheckReference(input.prompt).ok()) return {.outcome = extraction.outcome, .decided_by = "there is no answer"};
+      return {.outcome = v1::OUTCOME_REFERENCE_UNPARSABLE, .decided_by = "the reference cannot be read"};
     }
-    const math::Comparison comparison = math::Equal(input.prompt.answer(), extraction.parts, equal_);
+    math::EqualOptions equal = equal_;
+    equal.explain = input.explain;
+    math::Comparison comparison = math::Equal(input.prompt.answer(), extraction.parts, equal);
     return {.outcome = comparison.outcome,
             .value = comparison.equal.value_or(false) ? 1.0 : 0.0,
-            .extracted = extraction.Text().substr(0, kMaxExtractedBytes)};
+            .extracted = extraction.Text().substr(0, kMaxExtractedBytes),
+            .decided_by = comparison.rule,
+            .reference_form = std::move(comparison.gold_form),
+            .answer_form = std::move(comparison.pred_form)};
   }
 
   absl::Status CheckReference(const v1::Prompt& prompt) const override {
@@ -73,7 +96,7 @@ class MathAnswerRule final : public Rule {
 
 RewardRulePlugin RewardRule_math_answer() {
   return MakeRewardRulePlugin<MathAnswerOptions, MathAnswerRule>(
-      "1 when the completion's answer equals the reference answer as an exact number, 0 when it differs.",
+      "1 when the completion's answer equals the reference answer, 0 when it differs.",
       /*min_value=*/0, /*max_value=*/1);
 }
 

@@ -59,11 +59,16 @@ absl::StatusOr<v1::Prompt> PromptOf(const json& input) {
   return prompt;
 }
 
-ordered_json ToJson(const v1::Score& score) {
+ordered_json ToJson(const v1::Score& score, bool explain) {
   ordered_json rules = ordered_json::object();
   ordered_json extracted;
   for (const v1::RuleScore& rule : score.rules()) {
-    rules[rule.name()] = {{"outcome", OutcomeName(rule.outcome())}, {"value", rule.value()}};
+    ordered_json& entry = rules[rule.name()] = {{"outcome", OutcomeName(rule.outcome())}, {"value", rule.value()}};
+    if (explain && !rule.decided_by().empty()) {
+      entry["decided_by"] = rule.decided_by();
+      entry["reference_form"] = rule.reference_form();
+      entry["answer_form"] = rule.answer_form();
+    }
     if (extracted.is_null() && !rule.extracted().empty()) extracted = rule.extracted();
   }
   return {
@@ -72,21 +77,27 @@ ordered_json ToJson(const v1::Score& score) {
 
 }  // namespace
 
-int64_t ScoreLines(std::istream& in, std::ostream& out, const RewardProfile& profile) {
+int64_t ScoreLines(std::istream& in, std::ostream& out, const RewardProfile& profile, bool explain) {
   return MapJsonLines(in, out, [&](const json& input) -> absl::StatusOr<ordered_json> {
     ASSIGN_OR_RETURN(const std::string completion, CompletionOf(input));
     ASSIGN_OR_RETURN(const v1::Prompt prompt, PromptOf(input));
-    return ToJson(profile.Score(completion, prompt));
+    return ToJson(profile.Score(completion, prompt, explain), explain);
   });
 }
 
-int64_t EqualLines(std::istream& in, std::ostream& out) {
-  return MapJsonLines(in, out, [](const json& input) -> absl::StatusOr<ordered_json> {
+int64_t EqualLines(std::istream& in, std::ostream& out, bool explain) {
+  return MapJsonLines(in, out, [explain](const json& input) -> absl::StatusOr<ordered_json> {
     ASSIGN_OR_RETURN(const std::string gold, RequiredText(input, "gold"));
     ASSIGN_OR_RETURN(const std::string pred, RequiredText(input, "pred"));
-    const math::Comparison comparison = math::Equal(gold, pred);
+    const math::Comparison comparison = math::Equal(gold, pred, {.explain = explain});
     const ordered_json equal = comparison.equal.has_value() ? ordered_json(*comparison.equal) : ordered_json();
-    return ordered_json{{"equal", equal}, {"outcome", OutcomeName(comparison.outcome)}};
+    ordered_json output = {{"equal", equal}, {"outcome", OutcomeName(comparison.outcome)}};
+    if (explain) {
+      output["decided_by"] = comparison.rule;
+      output["gold_form"] = comparison.gold_form;
+      output["pred_form"] = comparison.pred_form;
+    }
+    return output;
   });
 }
 

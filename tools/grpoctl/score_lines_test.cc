@@ -120,5 +120,15 @@ TEST(EqualLinesTest, AnswersTrueFalseAndNull) {
   EXPECT_EQ(output.lines[3]["error"], "line 4: \"pred\" is missing");
 }
 
+TEST(EqualLinesTest, ExplainsWhatDecidedAndWhatWasRead) {
+  std::istringstream in("{\"id\":1,\"gold\":\"\\\\frac{1}{2}\",\"pred\":\"0.50\"}");
+  std::ostringstream out;
+  EqualLines(in, out, /*explain=*/true);
+  const json line = json::parse(out.str());
+  EXPECT_EQ(line["decided_by"], "exact rational arithmetic");
+  EXPECT_EQ(line["gold_form"], "(1/2)");
+  EXPECT_EQ(line["pred_form"], "1/2");
+}
+
 }  // namespace
 }  // namespace grpo

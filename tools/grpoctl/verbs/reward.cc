@@ -22,6 +22,7 @@ struct ScoreFlags {
   std::string config;
   std::string profile;
   bool plain_fallback = false;
+  bool explain = false;
 };
 
 // The part of a configuration that is read here; a file that holds nothing else will do.
@@ -83,7 +84,7 @@ int Score(const ScoreFlags& flags) {
   }
   const absl::StatusOr<std::unique_ptr<RewardProfile>> profile = MakeProfile(flags);
   if (!profile.ok()) return Fail(profile.status());
-  return ExitCodeForErrors(ScoreLines(std::cin, std::cout, **profile));
+  return ExitCodeForErrors(ScoreLines(std::cin, std::cout, **profile, flags.explain));
 }
 
 }  // namespace
@@ -110,10 +111,13 @@ void AddRewardVerb(CLI::App& app, int* exit_code) {
       ->option_text("NAME");
   score->add_flag("--plain-fallback", flags->plain_fallback,
                   "math_answer takes the last formula or number where nothing marks an answer");
-  AddSubcommand(
+  constexpr char kExplainHelp[] = "Adds what decided, and what both sides were read as";
+  score->add_flag("--explain", flags->explain, kExplainHelp);
+  CLI::App* equal = AddSubcommand(
       *reward, "equal", "Compare answers: {\"gold\",\"pred\"} in, {\"equal\",\"outcome\"} out; null is undecided",
-      "  echo '{\"gold\":\"1/2\",\"pred\":\"0.5\"}' | grpoctl reward equal",
-      [] { return ExitCodeForErrors(EqualLines(std::cin, std::cout)); }, exit_code);
+      "  echo '{\"gold\":\"1/2\",\"pred\":\"0.5\"}' | grpoctl reward equal --explain",
+      [flags] { return ExitCodeForErrors(EqualLines(std::cin, std::cout, flags->explain)); }, exit_code);
+  equal->add_flag("--explain", flags->explain, kExplainHelp);
 }
 
 }  // namespace grpo
