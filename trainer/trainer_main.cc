@@ -31,8 +31,7 @@ absl::Status RunRank(const RankEnvironment& environment, RunArguments arguments)
 int Main(int argc, char** argv) {
   CLI::App app(
       "Trains policies as a run configuration says, and serves Coordinator and TrainerService. One process is one "
-      "rank; "
-      "several find each other by RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT, as torchrun sets them.");
+      "rank; several find each other by RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT, as torchrun sets them.");
   std::string config_path;
   bool with_parent = false;
   RunArguments arguments;

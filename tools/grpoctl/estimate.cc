@@ -140,11 +140,12 @@ absl::StatusOr<std::string> EstimateText(const RunConfig& config) {
                       FormatBytes(trainer.published), FormatBytes(trainer.activations), FormatBytes(worker.Total()),
                       FormatBytes(worker.weights), FormatBytes(worker.kv_cache)});
   }
-  return absl::StrCat(FormatTable(stages),
-                      "\nMemory while a policy is trained, beside what the libraries take (about 0.3 GiB a process):\n",
-                      FormatTable(memory),
-                      absl::StrFormat("\nProcesses: 1 trainer, %d rollout workers, %d reward servers\n",
-                                      config.rollout_worker.workers, config.reward_server.servers));
+  return absl::StrCat(
+      FormatTable(stages),
+      "\nMemory while a policy is trained, beside what the libraries take (about 0.3 GiB a process):\n",
+      FormatTable(memory),
+      absl::StrFormat("\nProcesses: %d trainer ranks, %d rollout workers, %d reward servers\n", config.trainer.ranks,
+                      config.rollout_worker.workers, config.reward_server.servers));
 }
 
 }  // namespace grpo
