@@ -45,15 +45,14 @@ absl::StatusOr<StepResult> Loop::Step(const StepBatch& part, double learning_rat
   double num_updates = 0, num_skipped = 0;
   for (int64_t iteration = 0; iteration < part.iterations; ++iteration) {
     for (const std::vector<Microbatch>& microbatches : minibatches) {
-      bool skipped = false;
-      ASSIGN_OR_RETURN(const v1::UpdateReport report, Update(microbatches, learning_rate, skipped));
+      ASSIGN_OR_RETURN(const v1::UpdateReport report, Update(microbatches, learning_rate));
       sums["grad_norm"] += report.grad_norm();
       for (const auto& [name, sum] : report.sums()) sums[name] += sum;
       // Later updates move the policy away from the sampler by design.
       if (num_updates == 0 && report.has_logprob_abs_diff_max())
         result.metrics["logprob_abs_diff_max"] = report.logprob_abs_diff_max();
       ++num_updates;
-      num_skipped += skipped;
+      num_skipped += !IsFinite(report);
     }
   }
   for (const auto& [name, sum] : sums) result.metrics[name] = sum / num_updates;
@@ -64,8 +63,7 @@ absl::StatusOr<StepResult> Loop::Step(const StepBatch& part, double learning_rat
   return result;
 }
 
-absl::StatusOr<v1::UpdateReport> Loop::Update(const std::vector<Microbatch>& microbatches, double learning_rate,
-                                              bool& skipped) {
+absl::StatusOr<v1::UpdateReport> Loop::Update(const std::vector<Microbatch>& microbatches, double learning_rate) {
   optimizer_->ZeroGrad();
   v1::UpdateReport mine;
   ASSIGN_OR_RETURN(const auto totals, Accumulate(microbatches));
@@ -82,8 +80,7 @@ absl::StatusOr<v1::UpdateReport> Loop::Update(const std::vector<Microbatch>& mic
   mine.set_grad_norm(norm);
   collectives_->SetPhase("agree");
   ASSIGN_OR_RETURN(v1::UpdateReport all, Agree(*collectives_, mine));
-  skipped = !IsFinite(all);
-  if (skipped) return all;
+  if (!IsFinite(all)) return all;
   collectives_->SetPhase("optimizer");
   RETURN_IF_ERROR(TorchGuard([&] {
     if (options_.max_grad_norm > 0 && all.grad_norm() > options_.max_grad_norm)
@@ -96,13 +93,14 @@ absl::StatusOr<v1::UpdateReport> Loop::Update(const std::vector<Microbatch>& mic
 
 absl::StatusOr<std::vector<Microbatch>> Loop::PackWithReference(const std::vector<TokenStreams>& sequences) const {
   ASSIGN_OR_RETURN(std::vector<Microbatch> microbatches, Pack(sequences, options_.micro_batch_tokens));
-  if (reference_ != nullptr) {
+  if (reference_ == nullptr) return microbatches;
+  return TorchGuard([&]() -> absl::StatusOr<std::vector<Microbatch>> {
     const at::NoGradGuard no_grad;
     for (Microbatch& microbatch : microbatches) {
       microbatch.streams[stream::kRefLogprob] = TargetLogprobs(*reference_, microbatch, options_.temperature);
     }
-  }
-  return microbatches;
+    return std::move(microbatches);
+  });
 }
 
 absl::StatusOr<std::map<std::string, at::Tensor>> Loop::Accumulate(const std::vector<Microbatch>& microbatches) {

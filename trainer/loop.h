@@ -60,10 +60,9 @@ class Loop {
 
  private:
   absl::StatusOr<std::vector<Microbatch>> PackWithReference(const std::vector<TokenStreams>& sequences) const;
-  // Computes gradients of one minibatch, sums them over the ranks and moves the weights. Returns what all ranks found
-  // together; `skipped` when that was not finite.
-  absl::StatusOr<v1::UpdateReport> Update(const std::vector<Microbatch>& microbatches, double learning_rate,
-                                          bool& skipped);
+  // Computes gradients of one minibatch, sums them over the ranks and moves the weights, unless what all ranks found
+  // together, which is returned, is not finite.
+  absl::StatusOr<v1::UpdateReport> Update(const std::vector<Microbatch>& microbatches, double learning_rate);
   // Accumulates the gradients of one minibatch and returns its loss and sums, scalars each.
   absl::StatusOr<std::map<std::string, at::Tensor>> Accumulate(const std::vector<Microbatch>& microbatches);
   // Sums the gradients over the ranks; their norm.

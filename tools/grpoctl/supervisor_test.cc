@@ -208,27 +208,32 @@ std::vector<ChildSpec> Ranks(ChildSpec rank_0, ChildSpec rank_1) {
   return {rank_0, rank_1};
 }
 
+// Shell: waits until the other has said something.
+std::string Await(const std::string& log_path) {
+  return absl::StrCat("while [ ! -s ", log_path, " ]; do sleep 0.01; done; ");
+}
+
 TEST_F(SupervisorTest, AGroupIsRestartedTogetherWhenOneIsKilledAndCountsOnce) {
   Supervisor& supervisor = Make({.max_restarts_per_role = 1});
+  const std::string log_0 = dir_ + "/trainer.log", log_1 = dir_ + "/trainer-1.log";
   const auto specs = Ranks(Script("trainer", "echo $START; exec sleep 1000"),
-                           Script("trainer-1", "echo $START; if [ $1 = 2 ]; then exec sleep 1000; fi; kill -9 $$"));
+                           Script("trainer-1", absl::StrCat("echo $START; if [ $1 = 2 ]; then exec sleep 1000; fi; ",
+                                                            Await(log_0), "kill -9 $$")));
   for (const ChildSpec& spec : specs) ASSERT_OK(supervisor.Start(spec));
-  EXPECT_EQ(PollUntil([&] {
-              return LastLines(dir_ + "/trainer.log", 9).size() == 2 &&
-                     LastLines(dir_ + "/trainer-1.log", 9).size() == 2;
-            }),
-            std::nullopt);
-  EXPECT_THAT(LastLines(dir_ + "/trainer.log", 9), ElementsAre("trainer 1", "trainer 2"));
-  EXPECT_THAT(LastLines(dir_ + "/trainer-1.log", 9), ElementsAre("trainer-1 1", "trainer-1 2"));
+  const auto both = [&] { return LastLines(log_0, 9).size() == 2 && LastLines(log_1, 9).size() == 2; };
+  EXPECT_EQ(PollUntil(both), std::nullopt);
+  EXPECT_THAT(LastLines(log_0, 9), ElementsAre("trainer 1", "trainer 2"));
+  EXPECT_THAT(LastLines(log_1, 9), ElementsAre("trainer-1 1", "trainer-1 2"));
 }
 
 TEST_F(SupervisorTest, ARankThatLostAnotherStartsAgainWithIt) {
   Supervisor& supervisor = Make({});
-  const auto specs = Ranks(
-      Script("trainer", absl::StrCat("echo $START; if [ $1 = 2 ]; then exec sleep 1000; fi; exit ", kExitUnavailable)),
-      Script("trainer-1", "echo $START; exec sleep 1000"));
+  const std::string log_1 = dir_ + "/trainer-1.log";
+  const auto specs = Ranks(Script("trainer", absl::StrCat("if [ $1 = 2 ]; then exec sleep 1000; fi; ", Await(log_1),
+                                                          "exit ", kExitUnavailable)),
+                           Script("trainer-1", "echo $START; exec sleep 1000"));
   for (const ChildSpec& spec : specs) ASSERT_OK(supervisor.Start(spec));
-  EXPECT_EQ(PollUntil([&] { return LastLines(dir_ + "/trainer-1.log", 9).size() == 2; }), std::nullopt);
+  EXPECT_EQ(PollUntil([&] { return LastLines(log_1, 9).size() == 2; }), std::nullopt);
 }
 
 TEST_F(SupervisorTest, ARankThatEndsByItselfEndsTheRunWithItsCode) {
