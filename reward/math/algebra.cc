@@ -176,25 +176,26 @@ Algebra::Result Algebra::NormalizeFunction(NodeId id) {
     const Result denominator = Logarithm(*base);
     return denominator.has_value() ? arithmetic_.Divide(*numerator, *denominator) : denominator;
   }
-  if (kids.size() != 1) return Opaque(id);
-  const Result argument = Normalize(kids[0]);
-  if (!argument.has_value()) return argument;
-  if (name == "abs") return Absolute(*argument);
-  if (name == "factorial") return Factorial(*argument);
-  if (name == "sinh" || name == "cosh" || name == "tanh") return Hyperbolic(name, *argument);
-  if (name == "sin" || name == "cos" || name == "tan" || name == "cot" || name == "sec" || name == "csc") {
-    return Trigonometric(name, *argument);
+  std::vector<Fraction> arguments;
+  for (const NodeId kid : kids) {
+    Result argument = Normalize(kid);
+    if (!argument.has_value()) return argument;
+    arguments.push_back(*std::move(argument));
   }
-  return Opaque(id);
+  if (arguments.size() != 1) return Opaque(name, arguments);
+  const Fraction& argument = arguments[0];
+  if (name == "abs") return Absolute(argument);
+  if (name == "factorial") return Factorial(argument);
+  if (name == "sinh" || name == "cosh" || name == "tanh") return Hyperbolic(name, argument);
+  if (name == "sin" || name == "cos" || name == "tan" || name == "cot" || name == "sec" || name == "csc") {
+    return Trigonometric(name, argument);
+  }
+  return Opaque(name, arguments);
 }
 
-Algebra::Result Algebra::Opaque(NodeId id) {
-  std::string key = absl::StrCat("function ", tree_[id].text);
-  for (const NodeId kid : std::vector<NodeId>(tree_[id].kids)) {
-    const Result normal = Normalize(kid);
-    if (!normal.has_value()) return normal;
-    absl::StrAppend(&key, " ", normal->ToString());
-  }
+Algebra::Result Algebra::Opaque(const std::string& name, const std::vector<Fraction>& arguments) {
+  std::string key = absl::StrCat("function ", name);
+  for (const Fraction& argument : arguments) absl::StrAppend(&key, " ", argument.ToString());
   return GeneratorFor({.key = std::move(key), .kind = Kind::kOpaque});
 }
 

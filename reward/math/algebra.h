@@ -81,7 +81,8 @@ class Algebra {
   Result NormalizeArithmetic(NodeId id);
   Result NormalizeFunction(NodeId id);
   Result NormalizePower(NodeId id);
-  Result Opaque(NodeId id);
+  // An unknown function of normal forms: equal when those are.
+  Result Opaque(const std::string& name, const std::vector<Fraction>& arguments);
 
   // algebra_functions.cc
   std::optional<Factors> Factorize(const Fraction& value);

@@ -35,9 +35,9 @@ class Work {
   bool Spend(int64_t units) {
     if (units > units_left_) {
       units_left_ = -1;
-    } else {
-      units_left_ -= units;
+      return false;
     }
+    units_left_ -= units;
     // The clock is read once in a while, since that costs more than a small step.
     since_clock_ += units;
     if (since_clock_ >= 500) {
