@@ -191,7 +191,11 @@ Decision Judge::CompareWithBare(const Quantity& quantity, NodeId bare) {
         quantity.unit == "degree" ? scalars_.Compare(degrees, bare) : scalars_.Compare(quantity.magnitude, of_bare);
     return radians.IsDifferent() ? as_is : radians;
   }
-  return as_is;
+  // A letter after a number is a unit where the other side has one: "0.12 m" for 12 centimeters.
+  const Node node = tree_[bare];
+  if (node.op != Op::kMul || node.kids.size() != 2 || tree_[node.kids[1]].op != Op::kSymbol) return as_is;
+  const std::string unit = UnitName(tree_[node.kids[1]].text);
+  return unit.empty() ? as_is : CompareQuantities(quantity, {node.kids[0], unit});
 }
 
 Decision Judge::CompareRatios(NodeId a, NodeId b) {
