@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import unittest
 
@@ -14,12 +13,6 @@ import harness
 from harness import trainer_pb2
 
 EARLY = 10
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class FailuresTest(harness.AgainstUndisturbedRunTest):
@@ -110,7 +103,7 @@ class FailuresTest(harness.AgainstUndisturbedRunTest):
 
     def test_processes_started_by_hand_wait_for_a_reward_server_that_comes_late(self):
         self.config = shutil.copy(self.undisturbed / "config.yaml", self.folder)
-        endpoint, reward_port = self.folder / "trainer.json", free_port()
+        endpoint, reward_port = self.folder / "trainer.json", harness.free_port()
         run = ("--run-dir", self.run_dir, "--run-id", "by-hand")
         trainer = self.start(harness.TRAINER, *run, "--endpoint-file", endpoint)
         harness.wait_until(endpoint.exists, "the trainer serves")

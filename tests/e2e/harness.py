@@ -12,6 +12,7 @@ import os
 import pathlib
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -76,6 +77,13 @@ def wait_until(condition, what, timeout_s=30):
             raise AssertionError(f"waited {timeout_s} s in vain until {what}")
         time.sleep(0.01)
     return value
+
+
+def free_port():
+    """A port of loopback that nobody listens at."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def processes_of(folder):

@@ -9,19 +9,12 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import unittest
 
 import harness
 from harness import trainer_pb2
 
 EARLY = 10
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class RanksTest(harness.AgainstUndisturbedRunTest):
@@ -62,7 +55,7 @@ class RanksTest(harness.AgainstUndisturbedRunTest):
         config = shutil.copy(self.undisturbed / "config.yaml", self.folder / "config.yaml")
         other = self.folder / "other.yaml"
         other.write_text(pathlib.Path(config).read_text().replace("seed: 7", "seed: 8"))
-        port = free_port()
+        port = harness.free_port()
         ranks = [self.start_rank(rank, port, path) for rank, path in enumerate((config, other))]
         for rank in ranks:
             self.assertEqual(harness.EXIT_CONFIG, rank.wait(60))
@@ -110,27 +103,27 @@ class RanksTest(harness.AgainstUndisturbedRunTest):
         return self.start(f"rank-{rank}", command, {name: str(value) for name, value in place.items()})
 
     def start_worker_and_reward_server(self, config, trainer_port):
-        reward_port = free_port()
+        reward_port = harness.free_port()
         reward = self.start("reward", [harness.REWARD_SERVER, "--config", config, "--port", reward_port])
         command = [harness.ROLLOUT_WORKER, "--config", config, "--coordinator", f"127.0.0.1:{trainer_port}"]
         worker = self.start("worker", [*command, "--reward", f"127.0.0.1:{reward_port}"])
         return worker, reward
 
     def test_ranks_started_by_hand(self):
-        config, trainer_port = self.undisturbed / "config.yaml", free_port()
+        config, trainer_port = self.undisturbed / "config.yaml", harness.free_port()
         worker, _ = self.start_worker_and_reward_server(config, trainer_port)
-        master_port = free_port()
+        master_port = harness.free_port()
         ranks = [self.start_rank(rank, master_port, config, "--port", trainer_port) for rank in (1, 0)]
         for process in (*ranks, worker):
             self.assertEqual(harness.EXIT_OK, process.wait(90))
         self.assert_undisturbed_results()
 
     def test_ranks_started_by_torchrun_which_starts_them_again_when_one_dies(self):
-        config, trainer_port = self.undisturbed / "config.yaml", free_port()
+        config, trainer_port = self.undisturbed / "config.yaml", harness.free_port()
         worker, _ = self.start_worker_and_reward_server(config, trainer_port)
         torchrun = [sys.executable, "-m", "torch.distributed.run", "--no-python", "--nproc-per-node", 2]
         torchrun += ["--max-restarts", 2, "--monitor-interval", 0.1, "--master-addr", "127.0.0.1"]
-        torchrun += ["--master-port", free_port()]
+        torchrun += ["--master-port", harness.free_port()]
         trainer = [harness.TRAINER, "--config", config, "--run-dir", self.run_dir, "--run-id", "torchrun"]
         launcher = self.start("torchrun", [*torchrun, *trainer, "--port", trainer_port])
         metrics = self.run_dir / "metrics.jsonl"
