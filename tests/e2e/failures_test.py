@@ -84,8 +84,11 @@ class FailuresTest(harness.AgainstUndisturbedRunTest):
             status = run.wait_for_step("tune", step + 1)
             self.assertGreaterEqual(status.leases.num_expired_total, 1)
             self.assertEqual(0, status.leases.num_refused_total)
+            # Or the run could be over before the woken worker has its connection back.
+            run.client().Pause(trainer_pb2.PauseRequest(), timeout=5)
             os.kill(int(mark["pid"]), signal.SIGCONT)
             harness.wait_until(lambda: run.status().leases.num_refused_total > 0, "the late result is refused")
+            run.client().Resume(trainer_pb2.ResumeRequest(), timeout=5)
             self.assertEqual(harness.EXIT_OK, run.wait(), run.stderr)
             group = mark["detail"].partition(" ")[0].partition("/")[2]
             log = (self.run_dir / "logs/trainer.log").read_text()
