@@ -27,13 +27,11 @@ const std::vector<const ModelFamily*>& ModelFamilies() {
 namespace {
 
 absl::StatusOr<const ModelFamily*> FindFamily(absl::string_view name) {
-  std::vector<std::string> known;
   for (const ModelFamily* family : ModelFamilies()) {
     if (name == family->name) return family;
-    known.push_back(family->name);
   }
-  return absl::InvalidArgumentError(
-      absl::StrCat("model_type is \"", name, "\", which is not supported; supported: ", absl::StrJoin(known, ", ")));
+  return absl::InvalidArgumentError(absl::StrCat("model_type is \"", name, "\", which is not supported; supported: ",
+                                                 absl::StrJoin(ModelFamilyNames(), ", ")));
 }
 
 absl::Status ExpectRange(const char* field, int64_t value, int64_t min, int64_t max) {
@@ -57,6 +55,12 @@ absl::Status ValidateRopeScaling(const RopeScaling& scaling) {
 }
 
 }  // namespace
+
+std::vector<std::string> ModelFamilyNames() {
+  std::vector<std::string> names;
+  for (const ModelFamily* family : ModelFamilies()) names.push_back(family->name);
+  return names;
+}
 
 int64_t ModelConfig::NumParameters() const {
   const int64_t qkv_rows = (num_heads + 2 * num_kv_heads) * head_dim;

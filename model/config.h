@@ -50,6 +50,9 @@ struct ModelConfig {
   absl::Status Validate() const;
 };
 
+// The families of families.inc, in its order.
+std::vector<std::string> ModelFamilyNames();
+
 // InvalidArgument for JSON that is not an object, a family that is not in families.inc, a field that asks for what is
 // not supported (named, with its value), and a field that is not known: it might change the forward pass. Reads what
 // transformers 4 and 5 write.

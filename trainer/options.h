@@ -129,11 +129,17 @@ struct StageOptions {
 // Sampling keys of a stage.
 struct SamplingOptions {
   double temperature = 1.0;
+  double top_p = 1.0;
   int64_t max_new_tokens = 512;
 
   template <class V>
   void Visit(V& v) {
     v("temperature", temperature, {.help = "Softmax temperature; the loss uses the same.", .min = 0, .max = 100});
+    v("top_p", top_p,
+      {.help = "Draw only from the most likely tokens whose probabilities sum to this. Below 1 in `evaluate` stages only: "
+               "the loss is of the whole distribution.",
+       .min = 0.001,
+       .max = 1});
     v("max_new_tokens", max_new_tokens,
       {.help = "Longest completion, end-of-sequence token included.", .unit = "tokens", .min = 1, .max = 1 << 24});
   }

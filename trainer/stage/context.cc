@@ -111,6 +111,7 @@ v1::SamplingParams ToProto(const SamplingOptions& sampling, int64_t num_completi
   params.set_num_completions(static_cast<int32_t>(num_completions));
   params.set_max_new_tokens(static_cast<int32_t>(sampling.max_new_tokens));
   params.set_temperature(sampling.temperature);
+  params.set_top_p(sampling.top_p);
   return params;
 }
 
