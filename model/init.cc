@@ -6,7 +6,7 @@
 #include "common/files.h"
 #include "common/status_macros.h"
 #include "model/tokenizer/tokenizer.h"
-#include "model/weights/weight_set.h"
+#include "model/weights/folder.h"
 
 namespace grpo {
 namespace {
@@ -40,12 +40,12 @@ absl::StatusOr<InitializedModel> RandomModel(const PolicyOptions::RandomInit& op
 }
 
 absl::StatusOr<InitializedModel> FolderModel(const std::string& folder) {
-  ASSIGN_OR_RETURN(const WeightSet weights, ImportFolder(folder, v1::PolicyRef()));
-  InitializedModel result = {.model = nullptr,
-                             .tokenizer_json = std::string(TokenizerJson(weights.manifest, weights.payload))};
+  ASSIGN_OR_RETURN(LoadedFolder loaded, LoadFolder(folder));
+  InitializedModel result = {.model = std::move(loaded.model),
+                             .tokenizer_json = std::move(loaded.tokenizer_json),
+                             .companions = std::move(loaded.companions)};
   const auto tokenizer = Tokenizer::FromJson(result.tokenizer_json);
   if (!tokenizer.ok()) return Annotate(tokenizer.status(), folder);
-  ASSIGN_OR_RETURN(result.model, MakeModel(weights.manifest, weights.payload));
   // Embeddings are often padded to a round number; the other way round would read beyond them.
   if ((*tokenizer)->vocab_size() > result.model->config().vocab_size) {
     return absl::InvalidArgumentError(absl::StrCat(folder, ": tokenizer.json has ", (*tokenizer)->vocab_size(),

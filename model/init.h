@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "model/options.h"
 #include "model/transformer.h"
+#include "model/weights/companions.h"
 
 namespace grpo {
 
@@ -16,6 +17,8 @@ struct InitializedModel {
   std::unique_ptr<Transformer> model;
   // Accepted by Tokenizer::FromJson; its ids lie within the model's vocabulary.
   std::string tokenizer_json;
+  // Of the folder; empty for random weights.
+  Companions companions;
 };
 
 // Random weights by `seed` (random_init), or those of a Hugging Face folder (path, where the seed plays no part).

@@ -15,6 +15,7 @@ absl::StatusOr<std::unique_ptr<Policy>> FromWeights(const std::string& id, const
   policy->id = id;
   ASSIGN_OR_RETURN(policy->model, MakeModel(weights.manifest, weights.payload));
   policy->tokenizer_json = std::string(TokenizerJson(weights.manifest, weights.payload));
+  policy->companions = CompanionsOf(weights.manifest, weights.payload);
   ASSIGN_OR_RETURN(policy->tokenizer, Tokenizer::FromJson(policy->tokenizer_json));
   policy->number = weights.manifest.policy().number();
   return policy;
@@ -30,7 +31,7 @@ v1::PolicyRef Policy::ref() const {
 }
 
 absl::StatusOr<WeightSet> Policy::Pack() const {
-  return PackWeights(*model, tokenizer_json, ref());
+  return PackWeights(*model, tokenizer_json, ref(), companions);
 }
 
 absl::StatusOr<Policy*> PolicyStore::Get(const std::string& id) {
@@ -59,6 +60,7 @@ absl::StatusOr<std::unique_ptr<Policy>> PolicyStore::Make(const std::string& id,
   policy->id = id;
   policy->model = std::move(initialized.model);
   policy->tokenizer_json = std::move(initialized.tokenizer_json);
+  policy->companions = std::move(initialized.companions);
   ASSIGN_OR_RETURN(policy->tokenizer, Tokenizer::FromJson(policy->tokenizer_json));
   return policy;
 }
