@@ -8,8 +8,36 @@
 
 namespace grpo {
 
+namespace {
+
+// As deep as other readers go, too (serde_json). Destroying or printing a value recurses into it.
+constexpr int kMaxDepth = 127;
+
+// Whether brackets outside of texts are open deeper than kMaxDepth, found before anything is built.
+bool IsTooDeep(absl::string_view text) {
+  int depth = 0;
+  bool in_text = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (c == '"') in_text = !in_text;
+    if (in_text) {
+      if (c == '\\') ++i;
+    } else if (c == '[' || c == '{') {
+      if (++depth > kMaxDepth) return true;
+    } else if (c == ']' || c == '}') {
+      --depth;
+    }
+  }
+  return false;
+}
+
+}  // namespace
+
 absl::StatusOr<nlohmann::json> ParseJsonObject(absl::string_view text, absl::string_view what) {
   using nlohmann::json;
+  if (IsTooDeep(text)) {
+    return absl::InvalidArgumentError(absl::StrCat(what, " is nested deeper than ", kMaxDepth, " levels"));
+  }
   std::vector<std::set<std::string>> open_objects;
   std::string repeated_key;
   bool repeated = false;

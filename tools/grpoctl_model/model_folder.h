@@ -1,4 +1,4 @@
-// Models as the command line names them.
+// Models as the command line names them: a Hugging Face folder, or a run's checkpoint (<run>/checkpoints/step-...).
 #ifndef GRPO_TOOLS_GRPOCTL_MODEL_MODEL_FOLDER_H_
 #define GRPO_TOOLS_GRPOCTL_MODEL_MODEL_FOLDER_H_
 
@@ -8,27 +8,24 @@
 #include "absl/status/statusor.h"
 #include "model/tokenizer/tokenizer.h"
 #include "model/transformer.h"
-#include "model/weights/weight_set.h"
+#include "model/weights/companions.h"
 
 namespace grpo {
 
-// The weights in a Hugging Face folder, or those of a policy in a run's checkpoint (<run>/checkpoints/step-...), which
-// `policy` names where there are several. NotFound, InvalidArgument or DataLoss says what is wrong with the folder.
-absl::StatusOr<WeightSet> ReadModel(const std::string& folder, const std::string& policy);
-
 struct LoadedModel {
-  std::shared_ptr<const Transformer> model;
+  std::unique_ptr<Transformer> model;
+  std::string tokenizer_json;
   std::unique_ptr<Tokenizer> tokenizer;
+  Companions companions;
 };
 
-// Ready to sample, computing in `dtype`.
-absl::StatusOr<LoadedModel> LoadModel(const std::string& folder, const std::string& policy, at::ScalarType dtype);
+// `policy` names one of a checkpoint's policies; it may be empty where there is one only. NotFound, InvalidArgument or
+// DataLoss says what is wrong with the folder.
+absl::StatusOr<LoadedModel> LoadModel(const std::string& folder, const std::string& policy, Precision precision);
 
-// What `model inspect` says: for people, and for programs.
-struct ModelDescription {
-  std::string table, json;
-};
-absl::StatusOr<ModelDescription> DescribeModel(const std::string& folder, const std::string& policy);
+// The shape of a model, as text for people and as JSON.
+std::string ModelTable(const LoadedModel& loaded);
+std::string ModelJson(const LoadedModel& loaded);
 
 }  // namespace grpo
 

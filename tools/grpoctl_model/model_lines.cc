@@ -54,7 +54,8 @@ struct Pending {
 absl::StatusOr<GenerateRequest> MakeRequest(const JsonLine& line, const Transformer& model, const Tokenizer& tokenizer,
                                             const GenerateOptions& options) {
   RETURN_IF_ERROR(line.object.status());
-  GenerateRequest request = {.seed = GroupSeed(options.seed, "generate", line.number)};
+  GenerateRequest request;
+  request.seed = GroupSeed(options.seed, "generate", line.number);
   if (line.object->contains("ids")) {
     ASSIGN_OR_RETURN(request.prompt_ids, RequiredIds(*line.object, "ids", model.config().vocab_size));
   } else {

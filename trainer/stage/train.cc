@@ -6,6 +6,7 @@
 #include "common/log.h"
 #include "common/status_macros.h"
 #include "configs/load.h"
+#include "model/weights/folder.h"
 #include "trainer/algorithm/algorithm.h"
 #include "trainer/fingerprint.h"
 #include "trainer/learner.h"
@@ -132,8 +133,8 @@ class TrainStage {
     if (!options_.export_to.empty()) {
       const std::string folder =
           absl::StrCat(context_.run_dir, "/", context_.config.artifacts.at(options_.export_to).path);
-      ASSIGN_OR_RETURN(const WeightSet weights, learner_->policy().Pack());
-      RETURN_IF_ERROR(ExportFolder(weights, folder));
+      const Policy& policy = learner_->policy();
+      RETURN_IF_ERROR(ExportFolder(*policy.model, policy.tokenizer_json, policy.companions, folder));
       report["exported_to"] = folder;
       spdlog::info("policy {} written to {}", learner_->policy().id, folder);
     }
