@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/log.h"
+#include "common/peak_memory.h"
 #include "common/status_macros.h"
 #include "configs/load.h"
 #include "model/weights/folder.h"
@@ -83,6 +84,7 @@ class TrainStage {
     metrics_["wait_seconds"] = absl::ToDoubleSeconds(received - started);
     metrics_["update_seconds"] = absl::ToDoubleSeconds(ended - received);
     metrics_["step_seconds"] = seconds;
+    metrics_["peak_memory_bytes"] = static_cast<double>(PeakMemoryBytes());
     metrics_["tokens_per_second"] = metrics_["num_tokens"] / seconds;
     Record();
     const int64_t every = context_.config.checkpoint.every_steps;
