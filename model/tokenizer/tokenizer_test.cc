@@ -8,6 +8,7 @@
 #include "common/files.h"
 #include "common/seeds.h"
 #include "common/status_testing.h"
+#include "model/tokenizer/prompt.h"
 
 namespace grpo {
 namespace {
@@ -151,7 +152,7 @@ TEST(TokenizerTest, RefusesByNameWhateverWouldChangeTokenization) {
   }
   EXPECT_STATUS(Tokenizer::FromJson("{"), absl::StatusCode::kInvalidArgument, "tokenizer.json is not valid JSON");
   const std::string deep = absl::StrCat(R"({"a":)", std::string(100'000, '['), std::string(100'000, ']'), "}");
-  EXPECT_STATUS(Tokenizer::FromJson(deep), absl::StatusCode::kInvalidArgument, "nested deeper than 100 levels");
+  EXPECT_STATUS(Tokenizer::FromJson(deep), absl::StatusCode::kInvalidArgument, "nested deeper than 127 levels");
 }
 
 // Two characters in NFC, of which the vocabulary has the composed one.
@@ -195,6 +196,10 @@ TEST(TokenizerTest, PutsTheTemplatesTokensAroundTheTextWhenAsked) {
   EXPECT_EQ(tokenizer->EncodeWithSpecialTokens("a").value_or(std::vector<uint32_t>()),
             (std::vector<uint32_t>{1, 2, 0, 1, 2}));
   EXPECT_EQ(tokenizer->Encode("a").value_or(std::vector<uint32_t>()), (std::vector<uint32_t>{0}));
+  // A prompt has what stands in front, once, and goes on where the text ends.
+  EXPECT_EQ(EncodePrompt(*tokenizer, "a").value_or(std::vector<uint32_t>()), (std::vector<uint32_t>{1, 2, 0}));
+  EXPECT_EQ(EncodePrompt(*tokenizer, "b<a").value_or(std::vector<uint32_t>()), (std::vector<uint32_t>{1, 2, 0}));
+  EXPECT_EQ(EncodePrompt(*tokenizer, "ba").value_or(std::vector<uint32_t>()), (std::vector<uint32_t>{1, 2, 1, 0}));
   file["post_processor"] = {{"type", "Sequence"}, {"processors", {file["post_processor"], file["post_processor"]}}};
   EXPECT_STATUS(Tokenizer::FromJson(file.dump()), absl::StatusCode::kInvalidArgument, "one TemplateProcessing");
 }

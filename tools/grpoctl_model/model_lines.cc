@@ -14,6 +14,7 @@
 #include "common/status_macros.h"
 #include "model/lm_head.h"
 #include "model/tensor.h"
+#include "model/tokenizer/prompt.h"
 #include "rollout/engine.h"
 #include "tools/grpoctl/json_lines.h"
 
@@ -60,7 +61,7 @@ absl::StatusOr<GenerateRequest> MakeRequest(const JsonLine& line, const Transfor
     ASSIGN_OR_RETURN(request.prompt_ids, RequiredIds(*line.object, "ids", model.config().vocab_size));
   } else {
     ASSIGN_OR_RETURN(const std::string prompt, RequiredText(*line.object, "prompt"));
-    ASSIGN_OR_RETURN(request.prompt_ids, tokenizer.Encode(prompt));
+    ASSIGN_OR_RETURN(request.prompt_ids, EncodePrompt(tokenizer, prompt));
   }
   if (request.prompt_ids.empty()) return absl::InvalidArgumentError("the prompt has no tokens");
   const int64_t needed = static_cast<int64_t>(request.prompt_ids.size()) + options.max_new_tokens;
@@ -125,8 +126,9 @@ absl::Status Generate(std::shared_ptr<const Transformer> model, const GenerateOp
 int64_t TokenizeLines(std::istream& in, std::ostream& out, const Tokenizer& tokenizer) {
   return MapJsonLines(in, out, [&](const json& line) -> absl::StatusOr<ordered_json> {
     ASSIGN_OR_RETURN(const std::string text, RequiredText(line, "text"));
-    ASSIGN_OR_RETURN(const std::vector<uint32_t> ids, tokenizer.Encode(text));
-    return ordered_json{{"ids", ids}, {"decoded", tokenizer.Decode(ids)}};
+    ASSIGN_OR_RETURN(const std::vector<uint32_t> ids, tokenizer.EncodeWithSpecialTokens(text));
+    ASSIGN_OR_RETURN(const std::vector<uint32_t> of_text, tokenizer.Encode(text));
+    return ordered_json{{"ids", ids}, {"decoded", tokenizer.Decode(of_text)}};
   });
 }
 
