@@ -1,15 +1,19 @@
 // What every reward rule promises (reward/rule.h), checked on each that rules.inc lists: a new rule is covered by being
 // there.
 #include <chrono>
+#include <filesystem>
 #include <map>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
+#include "common/rpc/server.h"
 #include "common/seeds.h"
 #include "common/status_testing.h"
 #include "configs/load.h"
 #include "reward/rule.h"
+#include "reward/service.h"
 
 namespace grpo {
 namespace {
@@ -29,12 +33,44 @@ v1::Prompt ExamplePrompt(const std::string& rule) {
   return prompt;
 }
 
+// A folder with a program and the SDK file beside it.
+const std::string& ProgramFolder() {
+  static const std::string* folder = [] {
+    namespace fs = std::filesystem;
+    auto* path = new std::string(::testing::TempDir() + "/program");
+    fs::create_directories(*path);
+    for (const std::string file : {"sdk/templates/my_rule.py", "sdk/python/grpo_rule.py"}) {
+      fs::copy_file(file, fs::path(*path) / fs::path(file).filename(), fs::copy_options::overwrite_existing);
+    }
+    return path;
+  }();
+  return *folder;
+}
+
+// Of a server in this process, which outlives the tests.
+const std::string& RemoteAddress() {
+  static const std::string* address = [] {
+    RewardProfileOptions profile;
+    profile.rules["exact"];
+    static const auto* service = new auto(RewardServiceImpl::Make({{"main", profile}}, {}));
+    EXPECT_OK(service->status());
+    static const auto* server = new auto(rpc::Server::Start({}, {(*service)->get()}));
+    EXPECT_OK(server->status());
+    return new std::string((**server)->address());
+  }();
+  return *address;
+}
+
 // For rules with keys that must be given.
 std::string RequiredOptions(const std::string& rule) {
   static const auto* options = new std::map<std::string, std::string>{
       {"soft_overlong", "{max_tokens: 100, cache_tokens: 20}"},
       {"cosine_length", "{max_tokens: 100}"},
       {"json_schema", R"({schema: '{"type": "object", "required": ["a"], "properties": {"a": {"minimum": 1}}}'})"},
+      // A program that the suite puts there itself, and a server that it starts.
+      {"program",
+       absl::StrCat("{command: [/usr/bin/python3, my_rule.py], deadline_s: 20, folder: ", ProgramFolder(), "}")},
+      {"remote", absl::StrCat("{profile: main, deadline_s: 20, address: \"", RemoteAddress(), "\"}")},
       {"regex", R"({pattern: '(a|b)*c|(?:answer>)\s*([0-9]+)', times: 100})"},
   };
   const auto found = options->find(rule);
