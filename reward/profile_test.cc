@@ -20,8 +20,12 @@ class RewardProfilePeer {
     auto profile = std::unique_ptr<RewardProfile>(new RewardProfile);
     profile->options_ = std::move(options);
     for (auto& [weight, rule] : rules) {
-      profile->rules_.push_back({"rule" + std::to_string(profile->rules_.size()), weight, 0, 1, std::move(rule)});
+      RuleOptions rule_options;
+      rule_options.weight = weight;
+      profile->rules_.push_back(
+          {"rule" + std::to_string(profile->rules_.size()), rule_options, {0, 1}, std::move(rule)});
     }
+    EXPECT_OK(profile->Connect());
     return profile;
   }
 };
@@ -206,6 +210,108 @@ TEST(RewardProfile, RefusesUnknownRulesAndKeysWithTheirPlaceAndTheNearest) {
   EXPECT_STATUS(FromYaml("rewards: {r: {rules: {math_answer: {min_digits: 0}}}}"), absl::StatusCode::kInvalidArgument,
                 "min_digits");
   EXPECT_STATUS(FromYaml("rewards: {r: {rules: {}}}"), absl::StatusCode::kInvalidArgument, "rewards.r.rules is empty");
+}
+
+v1::Prompt PromptFrom(const std::string& source) {
+  v1::Prompt prompt = PromptWithAnswer("12");
+  (*prompt.mutable_metadata()->mutable_fields())["source"].set_string_value(source);
+  return prompt;
+}
+
+TEST(RewardProfile, WeightsDependOnTheDataSource) {
+  ASSERT_OK_AND_ASSIGN(const auto profile, FromYaml("rewards: {r: {rules: {math_answer: {weight: 2, weight_for: {easy: "
+                                                    "0.5, hard: 4}}, format_tags: {weight: 0.25}}}}"));
+  const std::string right = "<think>3*4</think><answer>12</answer>";
+  EXPECT_EQ(profile->Score(right, PromptFrom("easy")).value(), 0.75);
+  EXPECT_EQ(profile->Score(right, PromptFrom("hard")).value(), 4.25);
+  EXPECT_EQ(profile->Score(right, PromptFrom("other")).value(), 2.25);
+  EXPECT_EQ(profile->Score(right, PromptWithAnswer("12")).value(), 2.25);
+  EXPECT_EQ(profile->Score(right, PromptFrom("hard")).rules(1).weight(), 4);
+}
+
+TEST(RewardProfile, AGatedRuleCountsOnlyWhereItsGateIsOpenAndKeepsItsValue) {
+  ASSERT_OK_AND_ASSIGN(
+      const auto profile,
+      FromYaml("rewards: {r: {rules: {math_answer: , format_tags: {weight: 0.5, when: {rule: math_answer}}}}}"));
+  EXPECT_EQ(profile->Score("<think>t</think><answer>12</answer>", PromptWithAnswer("12")).value(), 1.5);
+  for (const std::string wrong : {"13", "\\boxed{"}) {
+    const v1::Score score = profile->Score("<think>t</think><answer>" + wrong + "</answer>", PromptWithAnswer("12"));
+    EXPECT_EQ(score.value(), 0);
+    EXPECT_EQ(score.rules(0).value(), 1);
+    EXPECT_EQ(score.rules(0).weight(), 0);
+  }
+}
+
+TEST(RewardProfile, ClipsRulesAndSumAndKeepsTheRawValue) {
+  ASSERT_OK_AND_ASSIGN(const auto profile,
+                       FromYaml("rewards: {r: {clip_max: 0.9, rules: {math_answer: {weight: 2, clip_max: 0.25}, "
+                                "format_tags: {weight: 0.5, clip_min: 0.5}}}}"));
+  const v1::Score both = profile->Score("<think>t</think><answer>12</answer>", PromptWithAnswer("12"));
+  EXPECT_EQ(both.value(), 0.9);
+  EXPECT_EQ(both.rules(1).value(), 1);
+  EXPECT_EQ(profile->Score("<answer>12</answer>", PromptWithAnswer("12")).value(), 0.75);
+  EXPECT_EQ(profile->Score("<answer>13</answer>", PromptWithAnswer("12")).value(), 0.25);
+}
+
+TEST(RewardProfile, RulesOfOneKindHaveNamesOfTheirOwn) {
+  ASSERT_OK_AND_ASSIGN(const auto profile,
+                       FromYaml("rewards: {r: {rules: {works: {type: regex, pattern: '='}, polite: {type: regex, "
+                                "pattern: please, weight: 0.5}}}}"));
+  const v1::Score score = profile->Score("please 1=1", PromptWithAnswer(""));
+  EXPECT_EQ(score.value(), 1.5);
+  EXPECT_EQ(score.rules(0).name(), "polite");
+  EXPECT_EQ(score.rules(1).name(), "works");
+}
+
+TEST(RewardProfile, ARuleAboutTheGroupSeesAllOfIt) {
+  ASSERT_OK_AND_ASSIGN(const auto profile, FromYaml("rewards: {r: {rules: {math_answer: , group_length: }}}"));
+  EXPECT_TRUE(profile->needs_group());
+  const v1::Prompt prompt = PromptWithAnswer("12");
+  const std::vector<uint32_t> ids(30);
+  const std::vector<std::string> texts = {"\\boxed{12}", "\\boxed{12}", "\\boxed{13}"};
+  std::vector<RuleInput> group;
+  std::vector<v1::Score> scores;
+  for (size_t i = 0; i < texts.size(); ++i) {
+    group.push_back({.completion = texts[i], .prompt = prompt, .ids = absl::MakeConstSpan(ids).first(10 * (i + 1))});
+    scores.push_back(profile->ScoreAlone(group.back()));
+  }
+  profile->FinishGroup(group, absl::MakeSpan(scores));
+  EXPECT_EQ(scores[0].value(), 1.5);
+  EXPECT_EQ(scores[1].value(), 1);
+  EXPECT_EQ(scores[2].value(), -0.5);
+}
+
+TEST(RewardProfile, ARuleThatCountsTokensFailsLoudlyWithoutThem) {
+  ASSERT_OK_AND_ASSIGN(const auto profile, FromYaml("rewards: {r: {rules: {soft_overlong: {max_tokens: 5}}}}"));
+  const v1::Score score = profile->Score("text", PromptWithAnswer(""));
+  EXPECT_EQ(score.outcome(), v1::OUTCOME_RULE_ERROR);
+  EXPECT_TRUE(score.excluded());
+  EXPECT_THAT(score.rules(0).decided_by(), ::testing::HasSubstr("no token ids were sent"));
+  EXPECT_EQ(profile->Score("", PromptWithAnswer("")).outcome(), v1::OUTCOME_SCORED);
+}
+
+TEST(RewardProfile, RefusesReferencesToRulesThatAreNotThere) {
+  EXPECT_STATUS(FromYaml("rewards: {r: {rules: {format_tags: {when: {rule: math_answr}}, math_answer: }}}"),
+                absl::StatusCode::kInvalidArgument, "did you mean math_answer?");
+  EXPECT_STATUS(FromYaml("rewards: {r: {rules: {cosine_length: {max_tokens: 9}, exact: }}}"),
+                absl::StatusCode::kInvalidArgument, "the profile has no rule \"math_answer\"");
+  EXPECT_STATUS(FromYaml("rewards: {r: {rules: {cosine_length: {max_tokens: 9, basis: cosine_length}}}}"),
+                absl::StatusCode::kInvalidArgument, "judges the completion alone");
+  EXPECT_STATUS(FromYaml("rewards: {r: {rules: {exact: {clip_min: 2, clip_max: 1}}}}"),
+                absl::StatusCode::kInvalidArgument, "clip_min");
+}
+
+TEST(RewardProfile, CountsWhatItsRulesDid) {
+  ASSERT_OK_AND_ASSIGN(const auto profile, FromYaml("rewards: {r: {rules: {math_answer: }}}"));
+  for (const char* text : {"\\boxed{12}", "\\boxed{13}", "none"}) profile->Score(text, PromptWithAnswer("12"));
+  RuleMetricsText metrics;
+  profile->AppendMetrics(&metrics);
+  const std::string text = metrics.Text();
+  EXPECT_THAT(text, ::testing::HasSubstr(
+                        "grpo_reward_scores_total{profile=\"r\",rule=\"math_answer\",outcome=\"scored\"} 2\n"));
+  EXPECT_THAT(text, ::testing::HasSubstr("outcome=\"no_answer\"} 1\n"));
+  EXPECT_THAT(text, ::testing::HasSubstr("grpo_reward_value_sum{profile=\"r\",rule=\"math_answer\"} 1\n"));
+  EXPECT_THAT(text, ::testing::HasSubstr("grpo_reward_rule_seconds_count{profile=\"r\",rule=\"math_answer\"} 3\n"));
 }
 
 TEST(FormatTags, IsExactlyThinkThenAnswer) {

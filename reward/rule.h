@@ -2,13 +2,17 @@
 #ifndef GRPO_REWARD_RULE_H_
 #define GRPO_REWARD_RULE_H_
 
+#include <chrono>
+#include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/types/span.h"
 #include "configs/visit.h"
 #include "proto/types.pb.h"
 
@@ -21,6 +25,13 @@ struct RuleInput {
   const v1::Prompt& prompt;
   // Asks for the forms in the result.
   bool explain = false;
+  // The completion's token ids, the end-of-sequence token included. Never empty beside a text for a rule that needs
+  // them.
+  absl::Span<const uint32_t> ids = {};
+  // What the rule named by RuleNeeds::basis said of this completion; null for rules that name none.
+  const v1::RuleScore* basis = nullptr;
+  // A rule that waits for something outside of it gives up then; others need not look.
+  std::chrono::steady_clock::time_point give_up_at = std::chrono::steady_clock::time_point::max();
 };
 
 struct RuleResult {
@@ -33,6 +44,22 @@ struct RuleResult {
   std::string decided_by = {};
   // Where the input asks for them: what reference and answer were read as.
   std::string reference_form = {}, answer_form = {};
+  // What this rule needs and could not reach, and that the same call may succeed later: the group is then not scored at
+  // all (UNAVAILABLE), and the run waits with this as the reason. Empty for rules that need nothing but their input.
+  std::string unavailable = {};
+};
+
+// What a rule asks for besides the completion.
+struct RuleNeeds {
+  bool ids = false;
+  // The whole group at once: ScoreGroup is called.
+  bool group = false;
+  // Another rule of the same profile, by its name there, that is run first.
+  std::string basis = {};
+};
+
+struct ValueRange {
+  double min = 0, max = 1;
 };
 
 // Deterministic and stateless: Score depends on its input alone. Thread-safe. Never throws; time and memory are bounded
@@ -41,13 +68,26 @@ class Rule {
  public:
   virtual ~Rule() = default;
   virtual RuleResult Score(const RuleInput& input) const = 0;
+  // The results of one group, in order.
+  virtual std::vector<RuleResult> ScoreGroup(absl::Span<const RuleInput> group) const {
+    std::vector<RuleResult> results;
+    for (const RuleInput& input : group) results.push_back(Score(input));
+    return results;
+  }
+  virtual RuleNeeds Needs() const { return {}; }
+  // Absent: RuleInfo's.
+  virtual std::optional<ValueRange> Range() const { return std::nullopt; }
   // Whether the rule can read this reference answer; run on every answer before step 0 (DESIGN.md law 1). OK for rules
   // without one.
   virtual absl::Status CheckReference(const v1::Prompt& prompt) const { return absl::OkStatus(); }
+  // Called by a server before it serves the rule, so that what cannot work is refused at once: starts what there is to
+  // start. Processes that only read configurations do not call it.
+  virtual absl::Status Prepare() const { return absl::OkStatus(); }
 };
 
 struct RuleInfo {
   std::string name = {}, summary = {};
+  // With the default options.
   double min_value = 0, max_value = 1;
   // Keys of the rule's own options (configs/load.h ReferenceTable).
   std::string reference_table = {};
@@ -56,7 +96,7 @@ struct RuleInfo {
 // In the order of rules.inc.
 const std::vector<RuleInfo>& ListRules();
 
-// InvalidArgument for an unknown name (the nearest is named) and for options the rule does not know.
+// InvalidArgument for an unknown name (the nearest is named) and for options that the rule does not know or cannot use.
 absl::StatusOr<std::unique_ptr<Rule>> MakeRule(const std::string& name, const Section& options);
 
 // The options with every key of the rule present, defaults filled in. Errors as MakeRule.

@@ -3,7 +3,10 @@
 //   RewardRulePlugin RewardRule_x() { return MakeRewardRulePlugin<XOptions, XRule>("One sentence.", /*min=*/0,
 //   /*max=*/1); }
 //
-// where XOptions declares the rule's keys (configs/visit.h) and XRule is a Rule that is constructed from them.
+// where XOptions declares the rule's keys (configs/visit.h) and XRule is a Rule that is constructed from them; or,
+// where not every value of the keys makes a rule, that has
+//   static absl::StatusOr<std::unique_ptr<Rule>> Create(const XOptions& options, const Section& section);
+// whose errors name key and place with SectionError(section, "key", ...).
 #ifndef GRPO_REWARD_RULE_PLUGIN_H_
 #define GRPO_REWARD_RULE_PLUGIN_H_
 
@@ -36,7 +39,11 @@ RewardRulePlugin MakeRewardRulePlugin(std::string summary, double min_value, dou
           .make = [](const Section& section) -> absl::StatusOr<std::unique_ptr<Rule>> {
             Options options;
             RETURN_IF_ERROR(LoadOptions(section, &options));
-            return std::make_unique<RuleType>(options);
+            if constexpr (requires { RuleType::Create(options, section); }) {
+              return RuleType::Create(options, section);
+            } else {
+              return std::make_unique<RuleType>(options);
+            }
           },
           .resolve = [](const Section& section) -> absl::StatusOr<Section> {
             Options options;

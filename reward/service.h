@@ -1,51 +1,72 @@
 // RewardService on the wire (proto/reward.proto): stateless scoring by the profiles of one configuration.
 //
-// Every stream is served by its own thread; at most `threads` of them score at one time. A completion is scored alone:
-// what happens to it is its outcome, never an error of the stream. Completions that are not scored when the call's
-// deadline is near come back as OUTCOME_DEADLINE.
+// Calls are asynchronous: no thread belongs to a stream, a ScoringPool scores. A completion is scored alone: what
+// happens to it is its outcome, never an error of the stream. One whose rules take longer than the item's deadline, or
+// that is not scored when the call's is near, comes back as OUTCOME_DEADLINE. A stream that sends faster than it is
+// scored is read no further until some of it is; a new one is refused with RESOURCE_EXHAUSTED while max_waiting
+// completions wait.
 #ifndef GRPO_REWARD_SERVICE_H_
 #define GRPO_REWARD_SERVICE_H_
 
-#include <chrono>
 #include <map>
 #include <memory>
-#include <semaphore>
 #include <string>
+#include <vector>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
 #include "proto/reward.grpc.pb.h"
 #include "reward/options.h"
 #include "reward/profile.h"
+#include "reward/scoring_pool.h"
 
 namespace grpo {
 
-// Thread-safe.
-class RewardServiceImpl final : public v1::RewardService::Service {
+// Thread-safe. Outlives the server that serves it.
+class RewardServiceImpl final : public v1::RewardService::CallbackService {
  public:
-  // InvalidArgument with every message of RewardProfile::Make, or when there is no profile.
-  static absl::StatusOr<std::unique_ptr<RewardServiceImpl>> Make(
-      const std::map<std::string, RewardProfileOptions>& profiles, int64_t threads);
+  using ProfileOptions = std::map<std::string, RewardProfileOptions>;
 
-  grpc::Status Score(grpc::ServerContext* context,
-                     grpc::ServerReaderWriter<v1::ScoreResponse, v1::ScoreRequest>* stream) override;
-  grpc::Status ListRules(grpc::ServerContext* context, const v1::ListRulesRequest* request,
-                         v1::ListRulesResponse* response) override;
+  // InvalidArgument with every message of RewardProfile::Make, or when there is no profile; what Prepare says of a rule
+  // that cannot work here.
+  static absl::StatusOr<std::unique_ptr<RewardServiceImpl>> Make(const ProfileOptions& profiles,
+                                                                 const RewardServerOptions& options);
+
+  // Serves these profiles to callers who name no hash, and to those who name theirs. Callers of a profile that was
+  // served before keep it by its hash (a run never changes its rules), as long as it is among the newest
+  // kMaxVersions of its name. An error, as Make, leaves everything as it was.
+  absl::Status Reload(const ProfileOptions& profiles);
+
+  grpc::ServerBidiReactor<v1::ScoreRequest, v1::ScoreResponse>* Score(grpc::CallbackServerContext* context) override;
+  grpc::ServerUnaryReactor* ListRules(grpc::CallbackServerContext* context, const v1::ListRulesRequest* request,
+                                      v1::ListRulesResponse* response) override;
+
+  // Prometheus' text format: what the rules of every served profile did, and how much waits.
+  std::string Metrics() const;
+
+  // For the streams.
+  absl::StatusOr<std::shared_ptr<const RewardProfile>> FindProfile(const v1::RewardProfileRef& ref) const;
+  // ResourceExhausted when too much waits.
+  absl::Status Admit() const;
+  const RewardServerOptions& options() const { return options_; }
+  ScoringPool& pool() { return pool_; }
 
  private:
-  using Profiles = std::map<std::string, std::unique_ptr<RewardProfile>>;
-  using Stream = grpc::ServerReaderWriter<v1::ScoreResponse, v1::ScoreRequest>;
-  using Time = std::chrono::steady_clock::time_point;
+  static constexpr size_t kMaxVersions = 8;
+  // Versions of each name, the newest last.
+  using Profiles = std::map<std::string, std::vector<std::shared_ptr<const RewardProfile>>>;
 
-  RewardServiceImpl(Profiles profiles, int64_t threads) : profiles_(std::move(profiles)), free_threads_(threads) {}
-  absl::Status ScoreStream(const grpc::ServerContext& context, Stream& stream);
-  absl::StatusOr<const RewardProfile*> FindProfile(const v1::RewardProfileRef& ref) const;
-  // Waits for a free thread until `give_up_at`.
-  v1::Score ScoreOne(const RewardProfile& profile, const std::string& text, const v1::ScoreHeader& header,
-                     Time give_up_at);
+  explicit RewardServiceImpl(const RewardServerOptions& options) : options_(options), pool_(options.threads) {}
+  // The profiles served now; a copy, so that nothing is held while rules are asked.
+  Profiles Served() const;
 
-  const Profiles profiles_;
-  std::counting_semaphore<> free_threads_;
+  const RewardServerOptions options_;
+  mutable absl::Mutex mutex_;
+  Profiles profiles_ ABSL_GUARDED_BY(mutex_);
+  std::vector<std::string> newest_ ABSL_GUARDED_BY(mutex_);
+  ScoringPool pool_;
 };
 
 }  // namespace grpo

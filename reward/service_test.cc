@@ -1,5 +1,6 @@
 #include "reward/service.h"
 
+#include <atomic>
 #include <map>
 #include <memory>
 #include <string>
@@ -21,7 +22,7 @@ using ::testing::HasSubstr;
 class RewardServiceTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    ASSERT_OK_AND_ASSIGN(service_, RewardServiceImpl::Make({{"main", DefaultRewardProfile()}}, /*threads=*/2));
+    ASSERT_OK_AND_ASSIGN(service_, RewardServiceImpl::Make({{"main", DefaultRewardProfile()}}, {.threads = 2}));
     ASSERT_OK_AND_ASSIGN(server_, rpc::Server::Start({}, {service_.get()}));
     ASSERT_OK_AND_ASSIGN(client_, rpc::Client::Create(server_->address()));
     stub_ = v1::RewardService::NewStub(client_->channel());
@@ -173,11 +174,89 @@ TEST_F(RewardServiceTest, ListsItsRulesAndProfiles) {
   EXPECT_EQ(response.profiles(0).rules(1).weight(), 1);
 }
 
-TEST(RewardService, IsNotMadeWithoutProfilesOrWithBadOnes) {
-  EXPECT_STATUS(RewardServiceImpl::Make({}, 1).status(), absl::StatusCode::kInvalidArgument, "no reward profile");
+TEST_F(RewardServiceTest, RulesAboutTheGroupAreAnsweredWhenAllIsThere) {
+  RewardProfileOptions options = DefaultRewardProfile();
+  options.rules["group_length"];
+  ASSERT_OK(service_->Reload({{"main", options}}));
+  ref_.clear_sha256();
+  std::vector<v1::ScoreRequest> requests = {Header("1")};
+  for (int i = 0; i < 3; ++i) {
+    requests.push_back(Completion(i, "\\boxed{1}"));
+    for (int token = 0; token <= 10 * i; ++token) requests.back().mutable_completion()->add_ids(1);
+  }
+  ASSERT_OK_AND_ASSIGN(const auto scores, Call(requests));
+  ASSERT_EQ(scores.size(), 3u);
+  EXPECT_EQ(scores.at(0).value(), 1.5);
+  EXPECT_EQ(scores.at(1).value(), 1.0);
+  EXPECT_EQ(scores.at(2).value(), 0.5);
+  ASSERT_OK_AND_ASSIGN(const auto none, Call({Header("1")}));
+  EXPECT_TRUE(none.empty());
+}
+
+TEST_F(RewardServiceTest, AReloadServesTheNewRulesAndKeepsTheOldOnesForTheirCallers) {
+  RewardProfileOptions doubled = DefaultRewardProfile();
+  doubled.rules["math_answer"].weight = 2;
+  ASSERT_OK(service_->Reload({{"main", doubled}}));
+  const std::vector<v1::ScoreRequest> requests = {Header("1"), Completion(0, "\\boxed{1}")};
+  ASSERT_OK_AND_ASSIGN(const auto pinned, Call(requests));
+  EXPECT_EQ(pinned.at(0).value(), 1);
+  ref_.clear_sha256();
+  const std::vector<v1::ScoreRequest> newest = {Header("1"), Completion(0, "\\boxed{1}")};
+  ASSERT_OK_AND_ASSIGN(const auto scores, Call(newest));
+  EXPECT_EQ(scores.at(0).value(), 2);
   RewardProfileOptions bad;
   bad.rules["nonsense"];
-  EXPECT_STATUS(RewardServiceImpl::Make({{"a", bad}, {"main", DefaultRewardProfile()}}, 1).status(),
+  EXPECT_STATUS(service_->Reload({{"main", bad}}), absl::StatusCode::kInvalidArgument, "nonsense");
+  ASSERT_OK_AND_ASSIGN(const auto after, Call(newest));
+  EXPECT_EQ(after.at(0).value(), 2);
+}
+
+TEST(RewardService, RefusesMoreGroupsWhileTooMuchWaits) {
+  ASSERT_OK_AND_ASSIGN(const auto service,
+                       RewardServiceImpl::Make({{"main", DefaultRewardProfile()}}, {.threads = 1, .max_waiting = 1}));
+  ASSERT_OK_AND_ASSIGN(const auto server, rpc::Server::Start({}, {service.get()}));
+  ASSERT_OK_AND_ASSIGN(const auto client, rpc::Client::Create(server->address()));
+  const auto stub = v1::RewardService::NewStub(client->channel());
+  std::atomic<int> num_refused = 0, num_scored = 0;
+  std::atomic<bool> wrong = false;
+  const auto deadline = absl::Now() + absl::Seconds(60);
+  std::vector<std::thread> callers;
+  for (int t = 0; t < 4; ++t) {
+    callers.emplace_back([&] {
+      while ((num_refused == 0 || num_scored == 0) && absl::Now() < deadline) {
+        grpc::ClientContext context;
+        client->Prepare(context, absl::Seconds(30));
+        auto stream = stub->Score(&context);
+        v1::ScoreRequest request;
+        request.mutable_header()->mutable_profile()->set_name("main");
+        bool open = stream->Write(request);
+        for (int i = 0; open && i < 500; ++i) {
+          request.mutable_completion()->set_index(i);
+          request.mutable_completion()->set_text(std::string(10000, '{'));
+          open = stream->Write(request);
+        }
+        stream->WritesDone();
+        int num_read = 0;
+        for (v1::ScoreResponse response; stream->Read(&response);) ++num_read;
+        const absl::Status status = rpc::FromGrpc(stream->Finish());
+        if (absl::IsResourceExhausted(status)) ++num_refused;
+        if (status.ok()) ++num_scored;
+        // A refused group has no score, a scored one has all.
+        wrong = wrong || num_read != (status.ok() ? 500 : 0);
+      }
+    });
+  }
+  for (std::thread& caller : callers) caller.join();
+  EXPECT_GT(num_refused, 0);
+  EXPECT_GT(num_scored, 0);
+  EXPECT_FALSE(wrong);
+}
+
+TEST(RewardService, IsNotMadeWithoutProfilesOrWithBadOnes) {
+  EXPECT_STATUS(RewardServiceImpl::Make({}, {}).status(), absl::StatusCode::kInvalidArgument, "no reward profile");
+  RewardProfileOptions bad;
+  bad.rules["nonsense"];
+  EXPECT_STATUS(RewardServiceImpl::Make({{"a", bad}, {"main", DefaultRewardProfile()}}, {}).status(),
                 absl::StatusCode::kInvalidArgument, "nonsense");
 }
 

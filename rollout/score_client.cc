@@ -25,6 +25,7 @@ void SendGroup(ScoreStream& stream, const v1::RewardProfileRef& profile, const v
     v1::ScoreRequest request;
     request.mutable_completion()->set_index(static_cast<int32_t>(i));
     request.mutable_completion()->set_text(completions[i].text());
+    *request.mutable_completion()->mutable_ids() = completions[i].ids();
     open = stream.Write(request);
   }
   stream.WritesDone();

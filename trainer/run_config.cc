@@ -121,6 +121,7 @@ class Checker {
                                     {"tls_ca", &network.tls_ca}}) {
       Resolve(absl::StrCat("network.", key), path);
     }
+    ResolveRewardPaths(folder_, &config_.rewards);
     for (auto& [name, policy] : config_.policies) {
       const std::string key = absl::StrCat("policies.", name);
       policy.path = Absolute(policy.path);

@@ -206,7 +206,7 @@ Server::~Server() {
   ProcessToken::Get().Release();
 }
 
-absl::Status CheckToken(const grpc::ServerContext& context) {
+absl::Status CheckToken(const grpc::ServerContextBase& context) {
   absl::string_view token;
   const auto found = context.client_metadata().find(kTokenKey);
   if (found != context.client_metadata().end()) {

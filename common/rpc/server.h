@@ -52,7 +52,7 @@ class Server {
 
 // OK when the caller may call: no token is configured for this server, or it sent the right one (constant-time
 // compare). Called by Handle; the configuration is per process, set by Server::Start.
-absl::Status CheckToken(const grpc::ServerContext& context);
+absl::Status CheckToken(const grpc::ServerContextBase& context);
 
 // Runs a handler's body: token first, absl::Status to grpc::Status, and the last net for exceptions (gRPC would drop
 // them).

@@ -1,0 +1,44 @@
+// One page of text over HTTP, for scrapers such as Prometheus.
+#ifndef GRPO_COMMON_TEXT_PAGE_H_
+#define GRPO_COMMON_TEXT_PAGE_H_
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+
+#include "absl/status/statusor.h"
+
+namespace grpo {
+
+// Answers every "GET PATH" on a port of 127.0.0.1 with what `text` returns, anything else with 404; one caller at a
+// time, each for a second at most. Thread-safe.
+class TextPage {
+ public:
+  // `port` 0 lets the system choose. Unavailable when the port is taken. `text` is called from a thread of this, until
+  // the destructor has returned.
+  static absl::StatusOr<std::unique_ptr<TextPage>> Start(int port, const std::string& path,
+                                                         std::function<std::string()> text);
+  ~TextPage();
+  TextPage(const TextPage&) = delete;
+  TextPage& operator=(const TextPage&) = delete;
+
+  // "127.0.0.1:9400".
+  const std::string& address() const { return address_; }
+
+ private:
+  TextPage() = default;
+  void Serve();
+  void Answer(int connection) const;
+
+  std::string address_, request_line_;
+  std::function<std::string()> text_;
+  int listener_ = -1;
+  // Closing the writing end ends Serve.
+  int stop_[2] = {-1, -1};
+  std::thread thread_;
+};
+
+}  // namespace grpo
+
+#endif  // GRPO_COMMON_TEXT_PAGE_H_

@@ -1,0 +1,60 @@
+// A part of JSON Schema (draft 2020-12): type, enum, const, properties, required, additionalProperties, items,
+// minItems, maxItems, minLength, maxLength, pattern, minimum, maximum, exclusiveMinimum, exclusiveMaximum, anyOf,
+// allOf, not; title, description, $schema and default are ignored. Any other keyword is refused, so that a schema never
+// means less than it says. Own code, because validators that Debian has match patterns by backtracking, which an answer
+// could stall.
+#ifndef GRPO_REWARD_JSON_SCHEMA_H_
+#define GRPO_REWARD_JSON_SCHEMA_H_
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "nlohmann/json.hpp"
+#include "re2/re2.h"
+
+namespace grpo {
+
+// Thread-safe.
+class JsonSchema {
+ public:
+  // InvalidArgument with the place in the schema ("properties.age.minimum") for what is no schema of these keywords, or
+  // is nested deeper than 32.
+  static absl::StatusOr<std::unique_ptr<JsonSchema>> Make(const nlohmann::json& schema);
+
+  // Where and how the value does not fit ("$.age: is below the minimum 0"); empty when it fits.
+  std::string WhyNot(const nlohmann::json& value) const { return WhyNot(value, "$"); }
+
+ private:
+  using Json = nlohmann::json;
+  using Pointer = std::unique_ptr<JsonSchema>;
+
+  JsonSchema() = default;
+  static absl::StatusOr<Pointer> Make(const Json& schema, const std::string& place, int depth);
+  absl::Status Read(const std::string& keyword, const Json& value, const std::string& place, int depth);
+  std::string WhyNot(const Json& value, const std::string& place) const;
+  std::string WhyNotNumber(const Json& value) const;
+  std::string WhyNotText(const std::string& text) const;
+  std::string WhyNotArray(const Json& value, const std::string& place) const;
+  std::string WhyNotObject(const Json& value, const std::string& place) const;
+
+  // `false` as a schema: nothing fits.
+  bool never_ = false;
+  // Empty: any.
+  std::vector<std::string> types_;
+  std::optional<std::vector<Json>> choices_;
+  std::map<std::string, Pointer> properties_;
+  std::vector<std::string> required_;
+  Pointer additional_, items_, not_;
+  std::vector<Pointer> any_of_, all_of_;
+  std::optional<double> minimum_, maximum_, exclusive_minimum_, exclusive_maximum_;
+  std::optional<size_t> min_items_, max_items_, min_length_, max_length_;
+  std::unique_ptr<RE2> pattern_;
+};
+
+}  // namespace grpo
+
+#endif  // GRPO_REWARD_JSON_SCHEMA_H_

@@ -1,0 +1,50 @@
+// One process of a rule that is a program: handshake, then one completion after the other.
+#ifndef GRPO_REWARD_PROGRAM_PROCESS_H_
+#define GRPO_REWARD_PROGRAM_PROCESS_H_
+
+#include <chrono>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "reward/rule.h"
+#include "reward/sandbox.h"
+
+namespace grpo {
+
+// One thread at a time. The destructor kills the process.
+class ProgramProcess {
+ public:
+  using Time = std::chrono::steady_clock::time_point;
+
+  // Starts it and reads its greeting. FailedPrecondition when it speaks another protocol version, or announces another
+  // rule version than `version` (empty takes any); DeadlineExceeded when it says nothing in time; otherwise as
+  // StartSandboxed.
+  static absl::StatusOr<std::unique_ptr<ProgramProcess>> Start(const SandboxOptions& options,
+                                                               const std::string& version, Time give_up_at);
+  ~ProgramProcess() { EndSandboxed(&process_); }
+
+  // DeadlineExceeded, or Internal with how it ended and the last it wrote to standard error. After an error the process
+  // is of no more use.
+  absl::StatusOr<RuleResult> Ask(const RuleInput& input, Time give_up_at);
+
+  // Whether an answer was got from it, and nothing came behind that.
+  bool IsIdle() const;
+  int64_t num_answers() const { return num_answers_; }
+
+ private:
+  explicit ProgramProcess(const SandboxedProcess& process) : process_(process) {}
+  // Sends `out` and reads one frame.
+  absl::StatusOr<std::string> Exchange(absl::string_view out, size_t max_bytes, Time give_up_at);
+  absl::Status Failure(absl::string_view what);
+  void DrainError();
+
+  SandboxedProcess process_;
+  int64_t num_answers_ = 0;
+  std::string received_, last_words_;
+};
+
+}  // namespace grpo
+
+#endif  // GRPO_REWARD_PROGRAM_PROCESS_H_
