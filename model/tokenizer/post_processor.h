@@ -18,6 +18,8 @@ class PostProcessor {
   static absl::StatusOr<PostProcessor> FromJson(const nlohmann::json& post_processor);
 
   std::vector<uint32_t> AddSpecialTokens(std::vector<uint32_t> ids) const;
+  // What stands before the text.
+  const std::vector<uint32_t>& before() const { return before_; }
 
  private:
   absl::Status LoadTemplate(const nlohmann::json& component);

@@ -94,6 +94,8 @@ class BpeTokenizer : public Tokenizer {
     return stages_.post_processor.AddSpecialTokens(std::move(ids));
   }
 
+  const std::vector<uint32_t>& PrefixTokens() const override { return stages_.post_processor.before(); }
+
   absl::string_view TokenBytes(uint32_t id) const override { return stages_.decoder.TokenBytes(id); }
 
   absl::StatusOr<uint32_t> TokenId(absl::string_view token) const override {

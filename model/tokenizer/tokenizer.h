@@ -27,6 +27,8 @@ class Tokenizer {
   virtual absl::StatusOr<std::vector<uint32_t>> Encode(absl::string_view text) const = 0;
   // The same with the post-processor's tokens around it, such as Llama 3's <|begin_of_text|>.
   virtual absl::StatusOr<std::vector<uint32_t>> EncodeWithSpecialTokens(absl::string_view text) const = 0;
+  // The tokens that it puts in front.
+  virtual const std::vector<uint32_t>& PrefixTokens() const = 0;
 
   // The bytes that the ids stand for, special tokens included; unknown ids are written as nothing. May be invalid
   // UTF-8; StreamDecoder gives whole characters.

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "absl/strings/str_cat.h"
 #include "common/files.h"
@@ -85,6 +86,22 @@ TEST(TokenizerTest, NamesTheCharacterItCannotWrite) {
     EXPECT_STATUS(tokenizer->Encode(broken), absl::StatusCode::kInvalidArgument, "not valid UTF-8 at byte 1");
   }
   EXPECT_STATUS(tokenizer->TokenId("zz"), absl::StatusCode::kNotFound, "no token \"zz\"");
+}
+
+TEST(TokenizerTest, SeveralThreadsEncodeAtOnce) {
+  const auto tokenizer = MustMake(ShippedJson());
+  std::vector<std::thread> threads;
+  for (int thread = 0; thread < 4; ++thread) {
+    threads.emplace_back([&, thread] {
+      for (int i = 0; i < 500; ++i) {
+        const std::string text = absl::StrCat("H", i, " L", thread, "\nA:");
+        const auto ids = tokenizer->Encode(text);
+        ASSERT_OK(ids);
+        EXPECT_EQ(tokenizer->Decode(*ids), text);
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
 }
 
 TEST(TokenizerTest, RefusesByNameWhateverWouldChangeTokenization) {
@@ -198,7 +215,9 @@ TEST(TokenizerTest, PutsTheTemplatesTokensAroundTheTextWhenAsked) {
   EXPECT_EQ(tokenizer->Encode("a").value_or(std::vector<uint32_t>()), (std::vector<uint32_t>{0}));
   // A prompt has what stands in front, once, and goes on where the text ends.
   EXPECT_EQ(EncodePrompt(*tokenizer, "a").value_or(std::vector<uint32_t>()), (std::vector<uint32_t>{1, 2, 0}));
-  EXPECT_EQ(EncodePrompt(*tokenizer, "b<a").value_or(std::vector<uint32_t>()), (std::vector<uint32_t>{1, 2, 0}));
+  EXPECT_EQ(EncodePrompt(*tokenizer, "b<b").value_or(std::vector<uint32_t>()), (std::vector<uint32_t>{1, 2, 1}));
+  EXPECT_EQ(EncodePrompt(*tokenizer, "<").value_or(std::vector<uint32_t>()), (std::vector<uint32_t>{1, 2, 2}))
+      << "a part of what stands in front";
   EXPECT_EQ(EncodePrompt(*tokenizer, "ba").value_or(std::vector<uint32_t>()), (std::vector<uint32_t>{1, 2, 1, 0}));
   file["post_processor"] = {{"type", "Sequence"}, {"processors", {file["post_processor"], file["post_processor"]}}};
   EXPECT_STATUS(Tokenizer::FromJson(file.dump()), absl::StatusCode::kInvalidArgument, "one TemplateProcessing");
