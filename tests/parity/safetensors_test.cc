@@ -34,6 +34,7 @@ struct Difference {
 constexpr Difference kDifferences[] = {
     {"has the key \"", "a key given twice: readers disagree about which one counts; the library takes the last tensor"},
     {"unknown key \"", "the library ignores it, and it may say how the bytes are to be read"},
+    {"is nested deeper than", "below such an unknown key; the library skips up to 127 levels"},
     {"does not begin with {", "the format's description demands it; the library skips white space"},
     {"is not an object but [",
      "a list in the place of {dtype, shape, data_offsets}: the library's JSON reader takes it"},

@@ -1,18 +1,11 @@
-"""Writes what fuzzing begins with: seeds.py TARGET FOLDER fills FOLDER/corpus and, for some targets, writes FOLDER/dictionary."""
+"""What fuzzing the tokenizer begins with: tokenizer_seeds.py FOLDER fills the folder."""
 import hashlib
 import json
 import pathlib
 import sys
 
 
-def verifier():
-    """One seed a pair, "gold 0xfe pred"."""
-    for line in open("tests/verifier/pairs.txt", encoding="utf-8"):
-        if line.startswith(("= ", "! ")):
-            yield line[2:].rstrip("\n").encode().replace(b" || ", b"\xfe")
-
-
-def tokenizer():
+def seeds():
     """Small tokenizers, with each of the changes that tests/parity makes to a large one, "tokenizer.json 0xfe text"."""
     goldens = json.loads(pathlib.Path("tests/parity/tokenizer_goldens.json").read_text(encoding="utf-8"))["tokenizers"]
     patches = [golden.get("patch", {}) for golden in goldens.values()]
@@ -38,20 +31,10 @@ def tokenizer():
     yield json.dumps(characters, ensure_ascii=False).encode() + b"\xfe" + "abéa".encode()
 
 
-TOKENIZER_WORDS = (
-    "type Sequence normalizers NFC NFD NFKC NFKD pretokenizers Split pattern Regex String behavior Isolated Removed MergedWithPrevious "
-    "MergedWithNext Contiguous invert Digits individual_digits ByteLevel add_prefix_space trim_offsets use_regex processors TemplateProcessing "
-    "single pair special_tokens SpecialToken id ids tokens A decoders Fuse BPE vocab merges ignore_merges added_tokens content single_word lstrip "
-    r"rstrip normalized special true false null \\s \\S \\p{L} \\p{N} \\p{Han} \\d [^ (?: (?i: (?= (?! (?<= (?<! (?> {1,3} ?+ *+ ++ *? | \\x{ \\u"
-).split()
-
-
 def main():
-    target, folder = sys.argv[1], pathlib.Path(sys.argv[2])
-    for seed in {"verifier": verifier, "tokenizer": tokenizer}[target]():
-        (folder / "corpus" / hashlib.sha1(seed).hexdigest()).write_bytes(seed)
-    if target == "tokenizer":
-        (folder / "dictionary").write_text("".join(f"{json.dumps(word)}\n" for word in TOKENIZER_WORDS), encoding="utf-8")
+    folder = pathlib.Path(sys.argv[1])
+    for seed in seeds():
+        (folder / hashlib.sha1(seed).hexdigest()).write_bytes(seed)
 
 
 if __name__ == "__main__":
