@@ -30,8 +30,8 @@ absl::StatusOr<const ModelFamily*> FindFamily(absl::string_view name) {
   for (const ModelFamily* family : ModelFamilies()) {
     if (name == family->name) return family;
   }
-  return absl::InvalidArgumentError(absl::StrCat("model_type is \"", name, "\", which is not supported; supported: ",
-                                                 absl::StrJoin(ModelFamilyNames(), ", ")));
+  return absl::InvalidArgumentError(absl::StrCat(
+      "model_type is \"", name, "\", which is not supported; supported: ", absl::StrJoin(ModelFamilyNames(), ", ")));
 }
 
 absl::Status ExpectRange(const char* field, int64_t value, int64_t min, int64_t max) {
@@ -86,6 +86,12 @@ absl::Status ModelConfig::Validate() const {
   if (num_heads % num_kv_heads != 0) {
     return absl::InvalidArgumentError(
         absl::StrCat("model num_heads is ", num_heads, ", which num_kv_heads ", num_kv_heads, " does not divide"));
+  }
+  // The table of rotary angles is made whole: 512 MiB of float32 at most, a context of a million tokens of 128 angles.
+  if (constexpr int64_t kMaxAngles = int64_t{1} << 27; max_positions * head_dim > kMaxAngles) {
+    return absl::InvalidArgumentError(absl::StrCat("model max_position_embeddings is ", max_positions, " and head_dim ",
+                                                   head_dim, "; their product may be ", kMaxAngles,
+                                                   " at most: lower max_position_embeddings"));
   }
   if (head_dim % 2 != 0)
     return absl::InvalidArgumentError(absl::StrCat("model head_dim is ", head_dim, ", expected an even number"));

@@ -184,6 +184,7 @@ TEST(ModelConfigTest, RefusesByNameAndValueWhatItCannotCompute) {
       {"rope_theta", "0", "rope_theta is 0"},
       {"rms_norm_eps", "-1", "rms_norm_eps is -1"},
       {"num_key_value_heads", "4", "num_heads is 6, which num_kv_heads 4 does not divide"},
+      {"max_position_embeddings", "16777216", "max_position_embeddings is 16777216 and head_dim 16; their product"},
       {"head_dim", "15", "head_dim is 15, expected an even number"},
       {"tie_word_embeddings", "1", "tie_word_embeddings is 1, expected true or false"},
       {"eos_token_id", "null", "eos_token_id is missing"},

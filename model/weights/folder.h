@@ -20,11 +20,11 @@ struct LoadedFolder {
   Companions companions;
 };
 
-// A model of the folder's config.json with the folder's weights (OpenWeightFiles says which), which are mapped and
-// copied straight into the model; float32, bfloat16 and float16 are converted to what the model keeps. Everything is
-// checked before the model is made, and none is made that is much larger than the files warrant. NotFound for a
-// missing file; InvalidArgument for one that does not fit, and for a tensor that is missing, unexpected or of another
-// shape; DataLoss when a file changed meanwhile.
+// A model of the folder's config.json, and of the further end tokens of its generation_config.json, with the folder's
+// weights (OpenWeightFiles says which), which are mapped and copied straight into the model; float32, bfloat16 and
+// float16 are converted to what the model keeps. Everything is checked before the model is made, and none is made that
+// is much larger than the files warrant. NotFound for a missing file; InvalidArgument for one that does not fit, and
+// for a tensor that is missing, unexpected or of another shape; DataLoss when a file changed meanwhile.
 absl::StatusOr<LoadedFolder> LoadFolder(const std::string& folder, Precision precision = {});
 
 // The weights alone, into a model of the same architecture. On an error but DataLoss the model is as it was.

@@ -148,6 +148,18 @@ TEST_F(FolderTest, ALargeModelGoesIntoShardsWithAnIndex) {
       << "the shards are gone";
 }
 
+TEST_F(FolderTest, EndTokensOfTheGenerationConfigurationAreAdded) {
+  companions_ = {{"generation_config.json", R"({"eos_token_id": [1, 5]})"}};
+  ASSERT_OK(Export("chat"));
+  ASSERT_OK_AND_ASSIGN(const LoadedFolder loaded, LoadFolder(Place("chat")));
+  EXPECT_EQ(loaded.model->config().eos_token_ids, (std::vector<int64_t>{1, 5}));
+  for (const char* bad : {"58", "-1", "[1, \"x\"]", "1.5"}) {
+    companions_ = {{"generation_config.json", std::string("{\"eos_token_id\": ") + bad + "}"}};
+    ASSERT_OK(Export("bad"));
+    EXPECT_STATUS(LoadFolder(Place("bad")), kInvalid, "generation_config.json: eos_token_id holds");
+  }
+}
+
 TEST_F(FolderTest, CompanionsOfTheFolderAreExportedAsTheyWere) {
   ASSERT_OK(Export("plain"));
   EXPECT_EQ(ReadJson("plain/tokenizer_config.json")["tokenizer_class"], "PreTrainedTokenizerFast") << "made up";

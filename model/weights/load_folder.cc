@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <utility>
 #include <vector>
 
@@ -88,6 +89,25 @@ absl::Status CheckSize(const ModelConfig& config, const std::vector<WeightFile>&
                                                  " parameters, but the weights have only ", num_bytes, " bytes"));
 }
 
+// transformers stops at the end tokens of generation_config.json; chat models often name more there than in
+// config.json.
+absl::Status AddEndTokens(const Companions& companions, ModelConfig& config) {
+  const auto file = companions.find("generation_config.json");
+  if (file == companions.end()) return absl::OkStatus();
+  const nlohmann::json object = nlohmann::json::parse(file->second, nullptr, /*allow_exceptions=*/false);
+  const auto field = object.find("eos_token_id");
+  if (field == object.end() || field->is_null()) return absl::OkStatus();
+  for (const nlohmann::json& id : field->is_array() ? *field : nlohmann::json::array({*field})) {
+    if (!id.is_number_unsigned() || id.get<uint64_t>() >= static_cast<uint64_t>(config.vocab_size)) {
+      return absl::InvalidArgumentError(absl::StrCat("generation_config.json: eos_token_id holds ", id.dump(),
+                                                     ", expected token ids below vocab_size ", config.vocab_size));
+    }
+    std::vector<int64_t>& ends = config.eos_token_ids;
+    if (std::find(ends.begin(), ends.end(), id.get<int64_t>()) == ends.end()) ends.push_back(id.get<int64_t>());
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<LoadedFolder> LoadFolder(const std::string& folder, Precision precision) {
@@ -96,8 +116,9 @@ absl::StatusOr<LoadedFolder> LoadFolder(const std::string& folder, Precision pre
   ASSIGN_OR_RETURN(const std::string config_json, ReadFile((place / "config.json").string(), kMaxConfigBytes));
   ASSIGN_OR_RETURN(loaded.tokenizer_json, ReadFile((place / "tokenizer.json").string(), kMaxTokenizerBytes));
   ASSIGN_OR_RETURN(loaded.companions, ReadCompanions(folder));
-  const auto config = ParseModelConfig(config_json);
+  auto config = ParseModelConfig(config_json);
   if (!config.ok()) return Annotate(config.status(), folder);
+  RETURN_IF_ERROR(Annotate(AddEndTokens(loaded.companions, *config), folder));
   ASSIGN_OR_RETURN(const std::vector<WeightFile> files, OpenWeightFiles(folder));
   RETURN_IF_ERROR(Annotate(CheckSize(*config, files), folder));
   ASSIGN_OR_RETURN(loaded.model, Transformer::Create(*config, precision));

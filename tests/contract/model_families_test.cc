@@ -7,16 +7,19 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 
+#include "common/files.h"
 #include "common/seeds.h"
 #include "common/status_testing.h"
 #include "model/config.h"
 #include "model/kv_cache.h"
 #include "model/transformer.h"
+#include "model/weights/folder.h"
 
 namespace grpo {
 namespace {
 
-constexpr int64_t kVocab = 53, kSlots = 5;
+// At least what the tokenizer of the round trip has.
+constexpr int64_t kVocab = 58, kSlots = 5;
 
 struct Case {
   std::string family;
@@ -26,12 +29,10 @@ struct Case {
 };
 
 ModelConfig SmallConfig(const std::string& family) {
-  const nlohmann::json file = {{"model_type", family},        {"vocab_size", kVocab},
-                               {"hidden_size", 40},           {"intermediate_size", 72},
-                               {"num_hidden_layers", 3},      {"num_attention_heads", 4},
-                               {"num_key_value_heads", 2},    {"max_position_embeddings", 64},
-                               {"head_dim", 10},              {"eos_token_id", 1},
-                               {"tie_word_embeddings", false}};
+  const nlohmann::json file = {{"model_type", family},     {"vocab_size", kVocab},          {"hidden_size", 40},
+                               {"intermediate_size", 72},  {"num_hidden_layers", 3},        {"num_attention_heads", 4},
+                               {"num_key_value_heads", 2}, {"max_position_embeddings", 64}, {"head_dim", 10},
+                               {"eos_token_id", 1},        {"tie_word_embeddings", false}};
   const auto config = ParseModelConfig(file.dump());
   EXPECT_OK(config);
   return *config;
@@ -117,6 +118,25 @@ TEST_P(ModelFamilyContractTest, ABatchEqualsItsRowsAlone) {
   const double difference = MaxDifference(Logits(rows), at::cat(alone));
   std::cout << "a batch against its rows alone: largest difference of a logit " << difference << "\n";
   EXPECT_LT(difference, GetParam().tolerance());
+}
+
+// What is written as a Hugging Face folder comes back bit for bit.
+TEST_P(ModelFamilyContractTest, AFolderRoundTripKeepsEveryBit) {
+  const std::string folder = testing::TempDir() + "/" + GetParam().family;
+  const auto tokenizer_json = ReadFile("configs/tokenizers/chickens_rabbits.json");
+  ASSERT_OK(tokenizer_json);
+  const bool rounded = GetParam().dtype == at::kBFloat16;
+  ASSERT_OK(
+      ExportFolder(*model_, *tokenizer_json, {}, folder, {.dtype = rounded ? v1::DTYPE_BFLOAT16 : v1::DTYPE_FLOAT32}));
+  ASSERT_OK_AND_ASSIGN(const LoadedFolder loaded, LoadFolder(folder));
+  const NamedTensors expected = model_->HuggingFaceTensors(), got = loaded.model->HuggingFaceTensors();
+  ASSERT_EQ(got.size(), expected.size());
+  for (size_t i = 0; i < got.size(); ++i) {
+    EXPECT_EQ(got[i].first, expected[i].first);
+    // What the model keeps in float32 is rounded on its way into a bfloat16 file.
+    const at::Tensor written = rounded ? expected[i].second.to(at::kBFloat16) : expected[i].second;
+    EXPECT_TRUE(got[i].second.equal(written.to(at::kFloat))) << got[i].first;
+  }
 }
 
 std::vector<Case> Cases() {
