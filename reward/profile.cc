@@ -212,6 +212,7 @@ void RewardProfile::ScoreOne(const WeightedRule& rule, RuleInput input, v1::Scor
 
 void RewardProfile::Take(const WeightedRule& rule, const RuleInput& input, RuleResult result, v1::RuleScore* score,
                          std::string* unavailable) const {
+  if (result.decided_by.empty()) result.decided_by = result.unavailable;
   if (!result.unavailable.empty() && unavailable != nullptr && unavailable->empty()) {
     *unavailable = absl::StrCat("rule ", rule.name, ": ", result.unavailable);
   }

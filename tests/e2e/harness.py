@@ -33,6 +33,7 @@ GRPOCTL = _BINARIES / "tools/grpoctl"
 TRAINER = _BINARIES / "trainer/trainer"
 ROLLOUT_WORKER = _BINARIES / "rollout/rollout_worker"
 REWARD_SERVER = _BINARIES / "reward/reward_server"
+MY_RULE_CPP = _BINARIES / "sdk/my_rule_cpp"
 
 # The twins that heed GRPO_FAILPOINTS (common/failpoint_on.h), under the names that grpoctl looks for beside itself.
 _TWINS = {

@@ -1,10 +1,13 @@
 #include "tools/grpoctl/score_lines.h"
 
+#include <cstdint>
 #include <string>
+#include <vector>
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
+#include "google/protobuf/util/json_util.h"
 #include "reward/extract.h"
 #include "reward/math/equal.h"
 #include "reward/outcome.h"
@@ -53,10 +56,28 @@ absl::StatusOr<v1::Prompt> PromptOf(const json& input) {
   if (input.contains("prompt")) {
     ASSIGN_OR_RETURN(*prompt.mutable_text(), RequiredText(input, "prompt"));
   }
+  if (input.contains("metadata")) {
+    const auto read = google::protobuf::util::JsonStringToMessage(input["metadata"].dump(), prompt.mutable_metadata());
+    if (!read.ok()) return absl::InvalidArgumentError("\"metadata\" is no JSON object");
+  }
   // Rules see a prefill in the prompt, where a run has it.
   ASSIGN_OR_RETURN(const bool prefill, PrefillOf(input));
   if (prefill && !IsPrefilled(prompt)) prompt.mutable_text()->append("<think>");
   return prompt;
+}
+
+absl::StatusOr<std::vector<uint32_t>> IdsOf(const json& input) {
+  std::vector<uint32_t> ids;
+  const auto given = input.find("ids");
+  if (given == input.end()) return ids;
+  if (!given->is_array()) return absl::InvalidArgumentError("\"ids\" is no list of token ids");
+  for (const json& id : *given) {
+    if (!id.is_number_unsigned() || id.get<uint64_t>() > UINT32_MAX) {
+      return absl::InvalidArgumentError("\"ids\" holds something else than token ids");
+    }
+    ids.push_back(id.get<uint32_t>());
+  }
+  return ids;
 }
 
 ordered_json ToJson(const v1::Score& score, bool explain) {
@@ -81,7 +102,11 @@ int64_t ScoreLines(std::istream& in, std::ostream& out, const RewardProfile& pro
   return MapJsonLines(in, out, [&](const json& input) -> absl::StatusOr<ordered_json> {
     ASSIGN_OR_RETURN(const std::string completion, CompletionOf(input));
     ASSIGN_OR_RETURN(const v1::Prompt prompt, PromptOf(input));
-    return ToJson(profile.Score(completion, prompt, explain), explain);
+    ASSIGN_OR_RETURN(const std::vector<uint32_t> ids, IdsOf(input));
+    const RuleInput row{.completion = completion, .prompt = prompt, .explain = explain, .ids = ids};
+    v1::Score score = profile.ScoreAlone(row);
+    profile.FinishGroup({&row, 1}, {&score, 1});
+    return ToJson(score, explain);
   });
 }
 

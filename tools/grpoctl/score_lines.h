@@ -10,7 +10,8 @@
 
 namespace grpo {
 
-// Input: {"id", "completion" or "completion_b64", "answer" or "solution"}, optional "prompt" and "prefill".
+// Input: {"id", "completion" or "completion_b64", "answer" or "solution"}, optional "prompt", "prefill", "metadata"
+// (an object) and "ids" (token ids, for rules that count them).
 // `completion_b64` is for bytes that are not UTF-8. From a `solution` the reference answer is extracted as from a
 // completion. `prefill: true` says that the prompt already ended in <think>. Output:
 // {"id","outcome","value","rules":{name:{"outcome","value"}},"extracted"}, json_lines.h. Returns the number of lines

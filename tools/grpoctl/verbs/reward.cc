@@ -1,4 +1,7 @@
-// grpoctl reward score, grpoctl reward equal: the rules on JSON lines, without a server.
+// grpoctl reward: the rules without a server. Scores and compares JSON lines, writes the skeleton of a rule of one's
+// own, checks rules against their contract, and reference answers against the rules.
+#include <algorithm>
+#include <filesystem>
 #include <iostream>
 #include <map>
 #include <memory>
@@ -9,7 +12,10 @@
 #include "common/exit_codes.h"
 #include "common/status_macros.h"
 #include "configs/load.h"
+#include "coordinator/source.h"
 #include "reward/profile.h"
+#include "tools/grpoctl/rule_check.h"
+#include "tools/grpoctl/rule_skeleton.h"
 #include "tools/grpoctl/score_lines.h"
 #include "tools/grpoctl/verb.h"
 
@@ -23,24 +29,33 @@ struct ScoreFlags {
   std::string profile;
   bool plain_fallback = false;
   bool explain = false;
+  // Of `test`: the reference answer. Of `new`: kind and folder. Of `audit`: the data source.
+  std::string answer = "12", rule, kind = "yaml", folder = ".", data;
 };
 
 // The part of a configuration that is read here; a file that holds nothing else will do.
 struct RewardsConfig {
   std::map<std::string, RewardProfileOptions> rewards;
+  std::map<std::string, DataOptions> data;
   Section others;
 
   template <class V>
   void Visit(V& v) {
     v("rewards", rewards, {.help = "Named reward profiles.", .required = true});
+    v("data", data, {.help = "Named data sources."});
     v.Rest(others);
   }
 };
+
+std::string FolderOf(const std::string& path) {
+  return std::filesystem::path(path).parent_path().string();
+}
 
 absl::StatusOr<RewardsConfig> LoadRewards(const std::string& path, const std::vector<std::string>& overrides = {}) {
   ASSIGN_OR_RETURN(const Section section, ParseConfigFile(path, overrides));
   RewardsConfig config;
   RETURN_IF_ERROR(LoadOptions(section, &config));
+  ResolveRewardPaths(FolderOf(path), &config.rewards);
   return config;
 }
 
@@ -87,6 +102,73 @@ int Score(const ScoreFlags& flags) {
   return ExitCodeForErrors(ScoreLines(std::cin, std::cout, **profile, flags.explain));
 }
 
+int New(const ScoreFlags& flags) {
+  const auto paths = WriteSkeleton(flags.rule, flags.kind, flags.folder);
+  if (!paths.ok()) return Fail(paths.status());
+  for (const std::string& path : *paths) std::cout << path << "\n";
+  if (flags.kind == "compiled") {
+    std::cerr << "Move it to reward/rules/, add REWARD_RULE(" << flags.rule << ") to reward/rules.inc and build.\n";
+  } else {
+    std::cerr << "Next: grpoctl reward test --config " << paths->front() << "\n";
+  }
+  return kExitOk;
+}
+
+int Test(const ScoreFlags& flags) {
+  const absl::StatusOr<std::unique_ptr<RewardProfile>> profile = MakeProfile(flags);
+  if (!profile.ok()) return Fail(profile.status());
+  const absl::Status prepared = (*profile)->Prepare();
+  if (!prepared.ok()) return Fail(prepared);
+  v1::Prompt prompt;
+  prompt.set_id("test");
+  prompt.set_answer(flags.answer);
+  const absl::Status readable = (*profile)->CheckReference(prompt);
+  if (!readable.ok()) return Fail(Annotate(readable, "--answer"));
+  return CheckRules(**profile, prompt, std::cout) == 0 ? kExitOk : kExitRunFailed;
+}
+
+// Problems of an endless source that are looked at.
+constexpr int64_t kEndlessSample = 4096;
+// Answers that are shown.
+constexpr int64_t kMaxShown = 10;
+
+// The number of answers that cannot be read, of one data source.
+int64_t AuditSource(const std::string& name, const DataSource& source, const RewardProfile& profile) {
+  const int64_t size = source.size() < 0 ? kEndlessSample : source.size();
+  int64_t num_answers = 0, num_unreadable = 0;
+  for (int64_t i = 0; i < size; ++i) {
+    const DataItem item = source.At(i);
+    if (!item.document.empty()) continue;
+    ++num_answers;
+    const absl::Status readable = profile.CheckReference(item.prompt);
+    if (readable.ok()) continue;
+    if (num_unreadable++ < kMaxShown) std::cout << name << ": " << readable.message() << "\n";
+  }
+  if (num_answers > 0) {
+    std::cout << name << ": " << num_unreadable << " of " << num_answers << " reference answers cannot be read by "
+              << profile.ref().name() << "\n";
+  }
+  return num_unreadable;
+}
+
+int Audit(const ScoreFlags& flags) {
+  const absl::StatusOr<RewardsConfig> config = LoadRewards(flags.config);
+  if (!config.ok()) return Fail(config.status());
+  const absl::StatusOr<std::unique_ptr<RewardProfile>> profile = MakeProfile(flags);
+  if (!profile.ok()) return Fail(profile.status());
+  if (!flags.data.empty() && config->data.count(flags.data) == 0) {
+    return Fail(absl::InvalidArgumentError(absl::StrCat("--data: the configuration has no data.", flags.data)));
+  }
+  int64_t num_unreadable = 0;
+  for (const auto& [name, options] : config->data) {
+    if (!flags.data.empty() && name != flags.data) continue;
+    const absl::StatusOr<std::unique_ptr<DataSource>> source = MakeDataSource(options, FolderOf(flags.config));
+    if (!source.ok()) return Fail(source.status());
+    num_unreadable += AuditSource(name, **source, **profile);
+  }
+  return num_unreadable == 0 ? kExitOk : kExitData;
+}
+
 }  // namespace
 
 void AddRewardVerb(CLI::App& app, int* exit_code) {
@@ -118,6 +200,29 @@ void AddRewardVerb(CLI::App& app, int* exit_code) {
       "  echo '{\"gold\":\"1/2\",\"pred\":\"0.5\"}' | grpoctl reward equal --explain",
       [flags] { return ExitCodeForErrors(EqualLines(std::cin, std::cout, flags->explain)); }, exit_code);
   equal->add_flag("--explain", flags->explain, kExplainHelp);
+  CLI::App* add = AddSubcommand(
+      *reward, "new", "Write the files of a rule of one's own to begin with",
+      "  grpoctl reward new short_answer --as yaml\n"
+      "  grpoctl reward new short_answer --as python --folder rules",
+      [flags] { return New(*flags); }, exit_code);
+  add->add_option("name", flags->rule, "Lower-case letters, digits and _")->required();
+  add->add_option("--as", flags->kind, "yaml (default), python, cpp, remote or compiled")
+      ->option_text("KIND")
+      ->check(CLI::IsMember(SkeletonKinds()));
+  add->add_option("--folder", flags->folder, "Where to (default: here)")->option_text("DIR");
+  CLI::App* test = AddSubcommand(
+      *reward, "test", "Check a profile's rules against the contract of rules, and time them",
+      "  grpoctl reward test --config short_answer.yaml", [flags] { return Test(*flags); }, exit_code);
+  test->add_option("--answer", flags->answer, "Reference answer to test with (default 12)")->option_text("TEXT");
+  CLI::App* audit = AddSubcommand(
+      *reward, "audit", "Say which reference answers of a configuration's problems its rules cannot read",
+      "  grpoctl reward audit --config configs/quickstart.yaml", [flags] { return Audit(*flags); }, exit_code);
+  audit->add_option("--data", flags->data, "Key under `data` (default: all that hold problems)")->option_text("NAME");
+  for (CLI::App* verb : {test, audit}) {
+    verb->add_option("--config", flags->config, "Configuration with the rules")->option_text("FILE")->required();
+    verb->add_option("--profile", flags->profile, "Key under its `rewards`; needed when there are several")
+        ->option_text("NAME");
+  }
 }
 
 }  // namespace grpo

@@ -1,0 +1,175 @@
+"""Reward servers that die, one of two and the only one, and rules of one's own in each of the four ways."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import unittest
+import urllib.error
+import urllib.request
+
+import grpc
+
+import harness
+from harness import trainer_pb2
+
+EARLY = 10
+
+# What my_rule is in each of its languages (sdk/templates).
+PATTERN = r"(?s)^.*<answer>\s*([^<]*?)\s*</answer>\s*$"
+YAML_RULE = f"{{type: regex, pattern: '{PATTERN}', value: equals_answer}}"
+
+
+def pass_at_1(run_dir):
+    """Of the last stage."""
+    return json.loads((run_dir / "summary.json").read_text())["stages"][-1]["metrics"]["pass_at_1"]
+
+
+class ServersTest(harness.AgainstUndisturbedRunTest):
+
+    def start(self, program, *arguments):
+        """A child with the undisturbed run's configuration, whose SHA-256 they compare."""
+        log = (self.folder / f"{program.name}.log").open("a")
+        command = [program, "--config", self.config, *arguments]
+        child = subprocess.Popen([str(word) for word in command], stdout=log, stderr=log)
+        for clean_up in (log.close, child.wait, child.kill):
+            self.addCleanup(clean_up)
+        return child
+
+    def test_one_of_two_that_is_killed_costs_nothing_and_counts_nothing_twice(self):
+        for victim in ("reward-0", "reward-1"):
+            run_dir = self.folder / victim
+            with harness.Run(run_dir, harness.TINY, {"reward_server.servers": 2, "rollout_worker.workers": 2}) as run:
+                for step in (EARLY, EARLY + 15, EARLY + 30):
+                    run.wait_for_step("tune", step)
+                    os.kill(run.pid_of(victim), signal.SIGKILL)
+                self.assertEqual(harness.EXIT_OK, run.wait(), run.stderr)
+                self.assertIn(f"{victim} ended with signal 9", run.stderr)
+            # Digit for digit what one server that nobody touched makes of it.
+            self.assert_same_results(self.undisturbed, run_dir)
+
+    def test_the_only_one_that_is_killed_pauses_the_run_with_the_reason_until_it_is_back(self):
+        self.config = shutil.copy(self.undisturbed / "config.yaml", self.folder)
+        endpoint, port = self.folder / "trainer.json", harness.free_port()
+        reward_address = f"127.0.0.1:{port}"
+        reward = self.start(harness.REWARD_SERVER, "--port", port)
+        trainer = self.start(
+            harness.TRAINER, "--run-dir", self.run_dir, "--run-id", "by-hand", "--endpoint-file", endpoint
+        )
+        harness.wait_until(endpoint.exists, "the trainer serves")
+        coordinator = json.loads(endpoint.read_text())["address"]
+        worker = self.start(harness.ROLLOUT_WORKER, "--coordinator", coordinator, "--reward", reward_address)
+        with grpc.insecure_channel(coordinator) as channel:
+
+            def status():
+                return harness.get_status(channel)
+
+            def tune_step():
+                return next(stage.step for stage in status().stages if stage.name == "tune")
+
+            harness.wait_until(lambda: tune_step() >= EARLY, "tune has begun")
+            reward.kill()
+            reward.wait()
+            harness.wait_until(lambda: status().state == trainer_pb2.RUN_STATE_PAUSED, "the run is paused")
+            self.assertIn(f"reward server {reward_address}", status().state_reason)
+        reward = self.start(harness.REWARD_SERVER, "--port", port)
+        self.assertEqual(harness.EXIT_OK, trainer.wait(60))
+        self.assertEqual(harness.EXIT_OK, worker.wait(10))
+        reward.send_signal(signal.SIGTERM)
+        self.assertEqual(harness.EXIT_OK, reward.wait(10))
+        self.assert_undisturbed_results()
+
+
+class ServerProcessTest(harness.EndToEndTest):
+
+    def test_rules_are_loaded_anew_or_stay_and_the_metrics_tell(self):
+        config, endpoint, log = self.folder / "rules.yaml", self.folder / "server.json", self.folder / "server.log"
+        config.write_text("rewards: {own: {rules: {first: {type: exact}}}}\n")
+        command = [harness.REWARD_SERVER, "--config", config, "--port", 0, "--metrics-port", 0, "--endpoint-file", endpoint]
+        with log.open("w") as out:
+            server = subprocess.Popen([str(word) for word in command], stdout=out, stderr=out)
+        for clean_up in (server.wait, server.kill):
+            self.addCleanup(clean_up)
+        harness.wait_until(endpoint.exists, "the server serves")
+        address = json.loads(endpoint.read_text())["metrics"]
+
+        def metrics():
+            with urllib.request.urlopen(f"http://{address}/metrics", timeout=5) as answer:
+                return answer.read().decode()
+
+        self.assertIn('grpo_reward_scores_total{profile="own",rule="first",outcome="scored"} 0', metrics())
+        # A change that does not load.
+        config.write_text("rewards: {own: {rules: {second: {type: exactly}}}}\n")
+        harness.wait_until(lambda: "did you mean exact?" in log.read_text(), "the new rules are refused")
+        self.assertIn('rule="first"', metrics())
+        config.write_text("rewards: {own: {rules: {second: {type: exact}}}}\n")
+        harness.wait_until(lambda: 'rule="second"' in metrics(), "the new rules are served")
+        # SIGHUP loads also what has not changed.
+        loaded = log.read_text().count("anew")
+        server.send_signal(signal.SIGHUP)
+        harness.wait_until(lambda: log.read_text().count("anew") > loaded, "SIGHUP loads the rules anew")
+        with self.assertRaises(urllib.error.HTTPError):
+            urllib.request.urlopen(f"http://{address}/other", timeout=5)
+        server.send_signal(signal.SIGTERM)
+        self.assertEqual(harness.EXIT_OK, server.wait(10))
+
+
+class OwnRulesTest(harness.AgainstUndisturbedRunTest):
+
+    def train(self, name, rule):
+        """A run of tiny.yaml with `rule` in math_answer's place; its folder."""
+        run_dir = self.folder / name
+        rules = f"{{my_rule: {rule}, format_tags: {{weight: 0.1}}}}"
+        settings = {"rewards.rules_only.rules": rules, "stages.measure.accuracy_rule": "my_rule"}
+        self.run_to_end(run_dir, harness.TINY, settings)
+        return run_dir
+
+    def copy_program(self):
+        folder = self.folder / "program"
+        folder.mkdir()
+        for file in ("sdk/templates/my_rule.py", "sdk/python/grpo_rule.py"):
+            shutil.copy(harness.ROOT / file, folder)
+        return folder
+
+    def start_remote(self):
+        """The address of a reward server that is no part of the run, with my_rule in YAML alone."""
+        config, endpoint = self.folder / "remote.yaml", self.folder / "remote.json"
+        config.write_text(f"rewards: {{own: {{rules: {{my_rule: {YAML_RULE}}}}}}}\n")
+        command = [harness.REWARD_SERVER, "--config", config, "--port", "0", "--endpoint-file", endpoint]
+        server = subprocess.Popen([str(word) for word in command])
+        for clean_up in (server.wait, server.kill):
+            self.addCleanup(clean_up)
+        harness.wait_until(endpoint.exists, "the remote server serves")
+        return json.loads(endpoint.read_text())["address"]
+
+    def assert_same_weights(self, expected_dir, run_dir):
+        """The same reward of every completion makes the same weights, to the last bit."""
+        models = list(expected_dir.glob("models/*/*"))
+        self.assertTrue(models)
+        for path in models:
+            self.assertEqual(path.read_bytes(), (run_dir / path.relative_to(expected_dir)).read_bytes(), path)
+        self.assertEqual(pass_at_1(expected_dir), pass_at_1(run_dir))
+
+    def test_a_rule_teaches_the_same_in_each_way_that_it_can_be_written(self):
+        folder = self.copy_program()
+        ways = {
+            "yaml": YAML_RULE,
+            "python": f'{{type: program, command: [/usr/bin/python3, my_rule.py], folder: {folder}, version: "1"}}',
+            "cpp": f'{{type: program, command: [{harness.MY_RULE_CPP}], version: "1"}}',
+            "remote": f'{{type: remote, address: "{self.start_remote()}", profile: own}}',
+        }
+        runs = {name: self.train(name, rule) for name, rule in ways.items()}
+        rewards = {record["rewards/my_rule/mean"] for record in harness.records(runs["yaml"]) if record["stage"] == "tune"}
+        # Rules that never pay are all alike.
+        self.assertGreater(len(rewards), 5)
+        for name in ("python", "cpp", "remote"):
+            with self.subTest(name):
+                self.assert_same_weights(runs["yaml"], runs[name])
+
+    def test_a_compiled_rule_of_the_same_meaning_teaches_what_the_built_in_one_does(self):
+        self.assert_same_weights(self.undisturbed, self.train("compiled", "{type: exact}"))
+
+
+if __name__ == "__main__":
+    unittest.main()
