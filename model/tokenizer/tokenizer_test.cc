@@ -169,7 +169,7 @@ TEST(TokenizerTest, RefusesByNameWhateverWouldChangeTokenization) {
   }
   EXPECT_STATUS(Tokenizer::FromJson("{"), absl::StatusCode::kInvalidArgument, "tokenizer.json is not valid JSON");
   const std::string deep = absl::StrCat(R"({"a":)", std::string(100'000, '['), std::string(100'000, ']'), "}");
-  EXPECT_STATUS(Tokenizer::FromJson(deep), absl::StatusCode::kInvalidArgument, "nested deeper than 127 levels");
+  EXPECT_STATUS(Tokenizer::FromJson(deep), absl::StatusCode::kInvalidArgument, "nested deeper than 100 levels");
 }
 
 // Two characters in NFC, of which the vocabulary has the composed one.
