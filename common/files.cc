@@ -8,6 +8,7 @@
 #include <cstring>
 #include <filesystem>
 #include <system_error>
+#include <utility>
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
@@ -77,16 +78,36 @@ absl::StatusOr<std::string> ReadFile(const std::string& path, int64_t max_bytes)
   }
 }
 
-absl::Status WriteFileSynced(const std::string& path, absl::string_view content) {
+absl::StatusOr<SyncedFileWriter> SyncedFileWriter::Create(const std::string& path) {
   const int fd =
       Try("files.open", path, [&] { return ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644); });
   if (fd < 0) return ErrnoStatus(errno, "create", path);
-  absl::Status status = WriteAll(fd, content, path);
+  return SyncedFileWriter(path, fd);
+}
+
+SyncedFileWriter::SyncedFileWriter(SyncedFileWriter&& other) noexcept
+    : path_(std::move(other.path_)), fd_(std::exchange(other.fd_, -1)) {}
+
+SyncedFileWriter::~SyncedFileWriter() {
+  if (fd_ >= 0) ::close(fd_);
+}
+
+absl::Status SyncedFileWriter::Append(absl::string_view content) {
+  return WriteAll(fd_, content, path_);
+}
+
+absl::Status SyncedFileWriter::Finish() {
+  absl::Status status;
   // A failed fsync is never retried: the next call on this descriptor may report success though the data is gone.
-  if (status.ok() && Try("files.fsync", path, [fd] { return ::fsync(fd); }) != 0)
-    status = ErrnoStatus(errno, "fsync", path);
-  if (::close(fd) != 0 && status.ok()) status = ErrnoStatus(errno, "close", path);
+  if (Try("files.fsync", path_, [this] { return ::fsync(fd_); }) != 0) status = ErrnoStatus(errno, "fsync", path_);
+  if (::close(std::exchange(fd_, -1)) != 0 && status.ok()) status = ErrnoStatus(errno, "close", path_);
   return status;
+}
+
+absl::Status WriteFileSynced(const std::string& path, absl::string_view content) {
+  ASSIGN_OR_RETURN(SyncedFileWriter writer, SyncedFileWriter::Create(path));
+  RETURN_IF_ERROR(writer.Append(content));
+  return writer.Finish();
 }
 
 absl::Status SyncFolder(const std::string& folder) {

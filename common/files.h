@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -20,6 +21,25 @@ absl::StatusOr<std::string> ReadFile(const std::string& path, int64_t max_bytes 
 // Writes and fsyncs; a reader may see the file half written. For files in a folder that is renamed into place as a
 // whole.
 absl::Status WriteFileSynced(const std::string& path, absl::string_view content);
+
+// The same for a file whose content comes in parts. One thread.
+class SyncedFileWriter {
+ public:
+  static absl::StatusOr<SyncedFileWriter> Create(const std::string& path);
+  SyncedFileWriter(SyncedFileWriter&& other) noexcept;
+  // Without Finish the file stays as it is then: perhaps not whole, perhaps not durable.
+  ~SyncedFileWriter();
+
+  absl::Status Append(absl::string_view content);
+  // The last call; the file is durable when it is OK.
+  absl::Status Finish();
+
+ private:
+  SyncedFileWriter(std::string path, int fd) : path_(std::move(path)), fd_(fd) {}
+
+  std::string path_;
+  int fd_;  // -1 when closed
+};
 
 // Temporary file, fsync, rename, fsync of the folder: a reader sees the old content or the new, also after a crash.
 absl::Status WriteFileAtomically(const std::string& path, absl::string_view content);

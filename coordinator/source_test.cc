@@ -2,12 +2,14 @@
 
 #include <cmath>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <map>
 #include <set>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "common/files.h"
 #include "common/sha256.h"
 #include "common/status_testing.h"
 #include "configs/load.h"
@@ -279,6 +281,18 @@ TEST(JsonlTest, MetadataAsDeepAsAllowedCrossesTheWire) {
   EXPECT_TRUE(parsed.ParseFromString(response.SerializeAsString()));
   EXPECT_STATUS(Jsonl("{\"problem\": \"p\", \"answer\": \"1\", \"x\": {\"a\": " + deep + "}}"), kBadData,
                 "deeper than 16");
+}
+
+TEST(JsonlTest, ReadsAPackedFile) {
+  const std::string path = std::filesystem::absolute("datasets/gsm8k_train_2000.jsonl.gz").string();
+  ASSERT_OK_AND_ASSIGN(const auto source, Make("jsonl", "path: " + path));
+  EXPECT_EQ(source->size(), 2000);
+  EXPECT_EQ(source->At(0).prompt.answer(), "72");
+  // Of the text, so that packing a file anew changes no run.
+  EXPECT_EQ(source->content_sha256(), "69260396e52db170f8f729c0935a03947fea463a69a59af82e8b89fd59fcff03");
+  EXPECT_STATUS(Make("jsonl", "max_file_bytes: 1000000, path: " + path), kInvalid, "raise max_file_bytes");
+  ASSERT_OK_AND_ASSIGN(const std::string packed, ReadFile(path));
+  EXPECT_STATUS(Jsonl(packed.substr(0, 1000)), kBadData, "problems.jsonl: the gzip file is truncated");
 }
 
 TEST(JsonlTest, AMissingOrEmptyFileIsNamed) {

@@ -11,12 +11,14 @@ namespace {
 // log-softmax of the most likely token may round to a little above 0.
 constexpr float kLogprobTolerance = 1e-4f;
 
-absl::Status CheckLogprobs(const v1::Completion& completion) {
+absl::Status CheckLogprobs(const v1::Lease& lease, const v1::Completion& completion) {
   if (completion.sample_logprob_size() != completion.ids_size()) {
     return absl::InvalidArgumentError(absl::StrCat(completion.sample_logprob_size(), " log-probabilities for ",
                                                    completion.ids_size(), " ids, there must be one each"));
   }
-  if (completion.logprob_kind() != v1::LOGPROB_KIND_FULL) {
+  // The loss needs the full distribution; what is only measured may be cut to its nucleus.
+  if (completion.logprob_kind() != v1::LOGPROB_KIND_FULL &&
+      (lease.kind() == v1::LEASE_KIND_TRAIN || completion.logprob_kind() != v1::LOGPROB_KIND_RENORMALIZED)) {
     return absl::InvalidArgumentError(
         absl::StrCat("logprob_kind is ", completion.logprob_kind(), ", the loss needs LOGPROB_KIND_FULL"));
   }
@@ -61,7 +63,7 @@ absl::Status CheckCompletion(const v1::Lease& lease, const v1::ScoredCompletion&
     return absl::InvalidArgumentError(
         absl::StrCat(completion.ids_size(), " ids, allowed are 1 to ", lease.sampling().max_new_tokens()));
   }
-  RETURN_IF_ERROR(CheckLogprobs(completion));
+  RETURN_IF_ERROR(CheckLogprobs(lease, completion));
   RETURN_IF_ERROR(CheckSpans(completion, lease.policy()));
   if (completion.finish_reason() == v1::FINISH_REASON_UNSPECIFIED) {
     return absl::InvalidArgumentError("finish_reason is absent");

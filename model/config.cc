@@ -27,13 +27,11 @@ const std::vector<const ModelFamily*>& ModelFamilies() {
 namespace {
 
 absl::StatusOr<const ModelFamily*> FindFamily(absl::string_view name) {
-  std::vector<std::string> known;
   for (const ModelFamily* family : ModelFamilies()) {
     if (name == family->name) return family;
-    known.push_back(family->name);
   }
-  return absl::InvalidArgumentError(
-      absl::StrCat("model_type is \"", name, "\", which is not supported; supported: ", absl::StrJoin(known, ", ")));
+  return absl::InvalidArgumentError(absl::StrCat(
+      "model_type is \"", name, "\", which is not supported; supported: ", absl::StrJoin(ModelFamilyNames(), ", ")));
 }
 
 absl::Status ExpectRange(const char* field, int64_t value, int64_t min, int64_t max) {
@@ -41,11 +39,33 @@ absl::Status ExpectRange(const char* field, int64_t value, int64_t min, int64_t 
   return absl::InvalidArgumentError(absl::StrCat("model ", field, " is ", value, ", expected ", min, " to ", max));
 }
 
+absl::Status ValidateRopeScaling(const RopeScaling& scaling) {
+  if (!(scaling.factor >= 1) || !std::isfinite(scaling.factor)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("model rope_scaling.factor is ", scaling.factor, ", expected a number of at least 1"));
+  }
+  if (scaling.type != RopeScaling::Type::kLlama3) return absl::OkStatus();
+  if (!(scaling.low_freq_factor > 0) || !(scaling.high_freq_factor > scaling.low_freq_factor) ||
+      !std::isfinite(scaling.high_freq_factor)) {
+    return absl::InvalidArgumentError(absl::StrCat("model rope_scaling.low_freq_factor is ", scaling.low_freq_factor,
+                                                   " and high_freq_factor ", scaling.high_freq_factor,
+                                                   ", expected 0 < low < high"));
+  }
+  return ExpectRange("rope_scaling.original_max_position_embeddings", scaling.original_max_positions, 1, 1 << 24);
+}
+
 }  // namespace
+
+std::vector<std::string> ModelFamilyNames() {
+  std::vector<std::string> names;
+  for (const ModelFamily* family : ModelFamilies()) names.push_back(family->name);
+  return names;
+}
 
 int64_t ModelConfig::NumParameters() const {
   const int64_t qkv_rows = (num_heads + 2 * num_kv_heads) * head_dim;
-  const int64_t attention = qkv_rows * (hidden_size + (attention_bias ? 1 : 0)) + hidden_size * num_heads * head_dim;
+  const int64_t attention = qkv_rows * (hidden_size + (attention_bias ? 1 : 0)) + hidden_size * num_heads * head_dim +
+                            (qk_norm ? 2 * head_dim : 0);
   const int64_t layer = attention + 3 * hidden_size * intermediate_size + 2 * hidden_size;
   return num_layers * layer + hidden_size + (tie_word_embeddings ? 1 : 2) * vocab_size * hidden_size;
 }
@@ -62,9 +82,16 @@ absl::Status ModelConfig::Validate() const {
   RETURN_IF_ERROR(ExpectRange("head_dim", head_dim, 2, 4096));
   RETURN_IF_ERROR(ExpectRange("max_positions", max_positions, 1, 1 << 24));
   RETURN_IF_ERROR(ExpectRange("pad_token_id", pad_token_id, 0, vocab_size - 1));
+  RETURN_IF_ERROR(ExpectRange("bos_token_id", bos_token_id, -1, vocab_size - 1));
   if (num_heads % num_kv_heads != 0) {
     return absl::InvalidArgumentError(
         absl::StrCat("model num_heads is ", num_heads, ", which num_kv_heads ", num_kv_heads, " does not divide"));
+  }
+  // The table of rotary angles is made whole: 512 MiB of float32 at most, a context of a million tokens of 128 angles.
+  if (constexpr int64_t kMaxAngles = int64_t{1} << 27; max_positions * head_dim > kMaxAngles) {
+    return absl::InvalidArgumentError(absl::StrCat("model max_position_embeddings is ", max_positions, " and head_dim ",
+                                                   head_dim, "; their product may be ", kMaxAngles,
+                                                   " at most: lower max_position_embeddings"));
   }
   if (head_dim % 2 != 0)
     return absl::InvalidArgumentError(absl::StrCat("model head_dim is ", head_dim, ", expected an even number"));
@@ -72,6 +99,7 @@ absl::Status ModelConfig::Validate() const {
     return absl::InvalidArgumentError(
         absl::StrCat("model rope_theta is ", rope_theta, ", expected a number of at least 1"));
   }
+  RETURN_IF_ERROR(ValidateRopeScaling(rope_scaling));
   if (!(rms_norm_eps >= 0) || !(rms_norm_eps <= 1)) {
     return absl::InvalidArgumentError(absl::StrCat("model rms_norm_eps is ", rms_norm_eps, ", expected 0 to 1"));
   }
@@ -90,8 +118,9 @@ absl::StatusOr<ModelConfig> ParseModelConfig(absl::string_view config_json) {
   ModelConfig config;
   config.family = type->get<std::string>();
   ASSIGN_OR_RETURN(const ModelFamily* family, FindFamily(config.family));
-  ConfigReader reader(object);
+  ConfigReader reader(object, "config.json");
   family->read(reader, config);
+  reader.RefuseUnknown();
   RETURN_IF_ERROR(reader.status());
   RETURN_IF_ERROR(config.Validate());
   return config;
@@ -99,7 +128,10 @@ absl::StatusOr<ModelConfig> ParseModelConfig(absl::string_view config_json) {
 
 std::string ModelConfigJson(const ModelConfig& config) {
   const auto family = FindFamily(config.family);
-  return family.ok() ? (*family)->write(config).dump(2) + "\n" : std::string();
+  if (!family.ok()) return std::string();
+  nlohmann::json object = (*family)->write(config);
+  object["model_type"] = (*family)->name;
+  return object.dump(2) + "\n";
 }
 
 }  // namespace grpo

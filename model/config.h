@@ -11,21 +11,38 @@
 
 namespace grpo {
 
+// How the rotary embedding's frequencies are changed for contexts longer than the model was first trained on.
+struct RopeScaling {
+  enum class Type { kDefault, kLinear, kLlama3 };
+  Type type = Type::kDefault;
+  // Of kLinear and kLlama3: the context grows by this factor.
+  double factor = 1;
+  // Of kLlama3: wave lengths above original_max_positions / low_freq_factor are stretched by `factor`, those below
+  // original_max_positions / high_freq_factor stay, and between them one passes into the other.
+  double low_freq_factor = 1, high_freq_factor = 4;
+  int64_t original_max_positions = 0;
+};
+
 struct ModelConfig {
   // Name in families.inc, Hugging Face's `model_type`.
   std::string family = "qwen2";
   int64_t vocab_size = 0, hidden_size = 0, intermediate_size = 0, num_layers = 0, num_heads = 0, num_kv_heads = 0;
-  // Size of one head, K; Qwen2's is hidden_size / num_heads.
+  // Size of one head, K.
   int64_t head_dim = 0;
   int64_t max_positions = 0;
   double rope_theta = 10000, rms_norm_eps = 1e-6;
+  RopeScaling rope_scaling;
   bool tie_word_embeddings = true;
   // Whether q, k and v projections have a bias.
   bool attention_bias = true;
+  // Whether each head of q and k is normalised (RMSNorm) before it is rotated.
+  bool qk_norm = false;
   // Tokens that end a completion; at least one.
   std::vector<int64_t> eos_token_ids;
   // Fills rows that hold no token; the first end token when config.json names none.
   int64_t pad_token_id = 0;
+  // Carried along for others; -1: config.json names none.
+  int64_t bos_token_id = -1;
 
   // Of a configuration that passes Validate.
   int64_t NumParameters() const;
@@ -33,8 +50,12 @@ struct ModelConfig {
   absl::Status Validate() const;
 };
 
-// InvalidArgument for JSON that is not an object, a family that is not in families.inc, and any field that changes the
-// forward pass and is not supported (named, with its value).
+// The families of families.inc, in its order.
+std::vector<std::string> ModelFamilyNames();
+
+// InvalidArgument for JSON that is not an object, a family that is not in families.inc, a field that asks for what is
+// not supported (named, with its value), and a field that is not known: it might change the forward pass. Reads what
+// transformers 4 and 5 write.
 absl::StatusOr<ModelConfig> ParseModelConfig(absl::string_view config_json);
 // What transformers loads; of a configuration that passes Validate.
 std::string ModelConfigJson(const ModelConfig& config);

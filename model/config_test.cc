@@ -57,6 +57,74 @@ TEST(ModelConfigTest, ReadsTransformers5AndSeveralEndTokens) {
   EXPECT_EQ(config.head_dim, 24);
 }
 
+// As transformers 4 writes Llama 3.1's, SmolLM2's extra fields beside them.
+json Llama() {
+  json file = Qwen2();
+  for (const char* field : {"max_window_layers", "sliding_window", "use_sliding_window"}) file.erase(field);
+  file["architectures"] = {"LlamaForCausalLM"};
+  file["model_type"] = "llama";
+  file["attention_bias"] = file["mlp_bias"] = file["rope_interleaved"] = false;
+  file["is_llama_config"] = true;
+  file["pretraining_tp"] = 1;
+  file["rope_scaling"] = {{"factor", 8.0},
+                          {"low_freq_factor", 1.0},
+                          {"high_freq_factor", 4.0},
+                          {"original_max_position_embeddings", 8192},
+                          {"rope_type", "llama3"}};
+  return file;
+}
+
+TEST(ModelConfigTest, ReadsLlamaInBothSpellings) {
+  json old = Llama(), recent = Llama();
+  recent.erase("rope_theta");
+  recent.erase("rope_scaling");
+  recent["rope_parameters"] = Llama()["rope_scaling"];
+  recent["rope_parameters"]["rope_theta"] = 1e6;
+  ASSERT_OK_AND_ASSIGN(const ModelConfig config, ParseModelConfig(old.dump()));
+  EXPECT_FALSE(config.attention_bias);
+  EXPECT_FALSE(config.qk_norm);
+  EXPECT_EQ(config.rope_scaling.type, RopeScaling::Type::kLlama3);
+  EXPECT_EQ(config.rope_scaling.factor, 8);
+  EXPECT_EQ(config.rope_scaling.high_freq_factor, 4);
+  EXPECT_EQ(config.rope_scaling.original_max_positions, 8192);
+  EXPECT_EQ(config.bos_token_id, 5);
+  ASSERT_OK_AND_ASSIGN(const ModelConfig same, ParseModelConfig(recent.dump()));
+  EXPECT_EQ(ModelConfigJson(same), ModelConfigJson(config));
+  // transformers' default where neither is given, as in the files of Llama 2.
+  for (const char* field : {"rope_theta", "rope_scaling"}) old.erase(field);
+  ASSERT_OK_AND_ASSIGN(const ModelConfig plain, ParseModelConfig(old.dump()));
+  EXPECT_EQ(plain.rope_theta, 10000);
+}
+
+TEST(ModelConfigTest, ReadsQwen3) {
+  json file = Qwen2();
+  file["architectures"] = {"Qwen3ForCausalLM"};
+  file["model_type"] = "qwen3";
+  file["attention_bias"] = false;
+  ASSERT_OK_AND_ASSIGN(const ModelConfig config, ParseModelConfig(file.dump()));
+  EXPECT_TRUE(config.qk_norm);
+  EXPECT_FALSE(config.attention_bias);
+  EXPECT_EQ(config.head_dim, 128) << "transformers' default";
+}
+
+TEST(ModelConfigTest, WhatIsWrittenIsReadBackInEveryFamily) {
+  for (const char* family : {"llama", "qwen2", "qwen3"}) {
+    ModelConfig config = *ParseModelConfig(Llama().dump());
+    config.family = family;
+    config.attention_bias = config.family == "qwen2";
+    config.qk_norm = config.family == "qwen3";
+    for (const auto type : {RopeScaling::Type::kDefault, RopeScaling::Type::kLinear, RopeScaling::Type::kLlama3}) {
+      config.rope_scaling.type = type;
+      const std::string text = ModelConfigJson(config);
+      ASSERT_OK_AND_ASSIGN(const ModelConfig back, ParseModelConfig(text));
+      EXPECT_EQ(ModelConfigJson(back), text);
+      EXPECT_EQ(back.rope_scaling.type, type);
+      EXPECT_EQ(back.qk_norm, config.qk_norm);
+      EXPECT_EQ(back.attention_bias, config.attention_bias);
+    }
+  }
+}
+
 TEST(ModelConfigTest, WhatIsWrittenIsReadBack) {
   ASSERT_OK_AND_ASSIGN(ModelConfig config, ParseModelConfig(Qwen2().dump()));
   config.rms_norm_eps = 0.1 + 0.2;  // no short decimal
@@ -82,12 +150,28 @@ TEST(ModelConfigTest, RefusesByNameAndValueWhatItCannotCompute) {
   const struct {
     const char *field, *value, *message;
   } kCases[] = {
-      {"model_type", R"("mamba")", R"(model_type is "mamba", which is not supported; supported: qwen2)"},
+      {"model_type", R"("mamba")", R"(model_type is "mamba", which is not supported; supported: llama, qwen2, qwen3)"},
       {"model_type", "3", "model_type is missing or not a text"},
       {"use_sliding_window", "true", "use_sliding_window is true, and only false is supported"},
-      {"rope_scaling", R"({"type":"yarn"})", R"(rope_scaling is {"type":"yarn"}, and only null is supported)"},
-      {"rope_parameters", R"({"rope_type":"llama3","rope_theta":1e4})", R"(in rope_parameters, rope_type is "llama3")"},
-      {"rope_parameters", R"({"rope_theta":1e4,"factor":8})", "in rope_parameters, factor is 8"},
+      {"architectures", R"(["Qwen2ForSequenceClassification"])",
+       R"(architectures holds "Qwen2ForSequenceClassification")"},
+      {"rope_scaling", R"({"type":"yarn","factor":4})", R"(rope_scaling: rope_type is "yarn"; supported: default)"},
+      {"rope_scaling", R"({"type":"linear"})", "rope_scaling: factor is missing"},
+      {"rope_scaling", R"({"type":"linear","factor":0.5})", "rope_scaling.factor is 0.5"},
+      {"rope_scaling", R"({"type":"linear","rope_type":"llama3"})", R"(type is "linear", and only "llama3")"},
+      {"rope_scaling", R"({"rope_type":"llama3","factor":8,"low_freq_factor":1})", "high_freq_factor is missing"},
+      {"rope_scaling",
+       R"({"rope_type":"llama3","factor":8,"low_freq_factor":4,"high_freq_factor":1,"original_max_position_embeddings":8})",
+       "low_freq_factor is 4 and high_freq_factor 1"},
+      {"rope_parameters", R"({"rope_type":"longrope"})", R"(rope_parameters: rope_type is "longrope")"},
+      {"rope_parameters", R"({"rope_theta":1e6,"factor":8})",
+       "rope_parameters: factor is 8, and this field is not known"},
+      {"rope_parameters", R"({"rope_theta":1e4})", "rope_parameters: rope_theta differs from the one outside"},
+      {"rope_parameters", R"({"full_attention":{"rope_theta":1e4}})", "rope_parameters: full_attention is"},
+      {"rope_parameters", "[1]", "rope_parameters is [1], expected an object"},
+      {"no_such_field", "1.5", "no_such_field is 1.5, and this field is not known"},
+      {"use_mrope", "true", "use_mrope is true"},
+      {"layer_types", R"("full_attention")", "expected a list"},
       {"hidden_act", R"("gelu")", R"(hidden_act is "gelu", and only "silu" is supported)"},
       {"attention_dropout", "0.1", "attention_dropout is 0.1"},
       {"layer_types", R"(["full_attention","sliding_attention"])", R"(layer_types holds "sliding_attention")"},
@@ -97,10 +181,10 @@ TEST(ModelConfigTest, RefusesByNameAndValueWhatItCannotCompute) {
       {"hidden_size", "-96", "hidden_size is -96"},
       {"vocab_size", "18446744073709551615", "vocab_size is 18446744073709551615"},
       {"vocab_size", "null", "vocab_size is missing"},
-      {"rope_theta", "null", "rope_theta is missing"},
       {"rope_theta", "0", "rope_theta is 0"},
       {"rms_norm_eps", "-1", "rms_norm_eps is -1"},
       {"num_key_value_heads", "4", "num_heads is 6, which num_kv_heads 4 does not divide"},
+      {"max_position_embeddings", "16777216", "max_position_embeddings is 16777216 and head_dim 16; their product"},
       {"head_dim", "15", "head_dim is 15, expected an even number"},
       {"tie_word_embeddings", "1", "tie_word_embeddings is 1, expected true or false"},
       {"eos_token_id", "null", "eos_token_id is missing"},

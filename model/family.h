@@ -5,8 +5,11 @@
 #define GRPO_MODEL_FAMILY_H_
 
 #include <cstdint>
+#include <initializer_list>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -14,41 +17,49 @@
 
 namespace grpo {
 
-// Reads fields of config.json and keeps the first error, so that a family lists its fields without a branch after each.
-// One thread.
+// Reads fields of config.json, remembers which, and keeps the first error, so that a family lists its fields without a
+// branch after each. One thread.
 class ConfigReader {
  public:
-  // The object must outlive the reader.
-  explicit ConfigReader(const nlohmann::json& object) : object_(object) {}
+  // `place` begins every message ("config.json"). The object must outlive the reader.
+  ConfigReader(const nlohmann::json& object, std::string place) : object_(object), place_(std::move(place)) {}
 
   // A field that must be there, with this type. A missing one reads as zero and is an error.
   int64_t Int(const char* field);
   double Number(const char* field);
   // `fallback` when the field is absent or null.
   int64_t IntOr(const char* field, int64_t fallback);
+  double NumberOr(const char* field, double fallback);
   bool BoolOr(const char* field, bool fallback);
+  std::string TextOr(const char* field, const std::string& fallback);
   // An integer or a list of them; empty when absent or null.
   std::vector<int64_t> IntList(const char* field);
-  // The base of the rotary embedding, as transformers 4 (`rope_theta`, `rope_scaling`) or 5 (`rope_parameters`) writes
-  // it; an error for any kind of rotary embedding but the default.
-  double RopeTheta();
+  // The field's value, null when absent.
+  const nlohmann::json& Value(const char* field);
 
-  // For a field that changes the forward pass where only one value is supported: an error unless it is absent, null or
-  // this value.
+  // For a field of which only one value is supported: an error unless it is absent, null or this value.
   void MustBe(const char* field, const nlohmann::json& supported);
   // The same for every element of a list.
   void EachMustBe(const char* field, const nlohmann::json& supported);
+  // For fields that change nothing in the forward pass.
+  void Ignore(std::initializer_list<const char*> fields) { known_.insert(fields.begin(), fields.end()); }
+  // The error of a field that nobody asked for.
+  void RefuseUnknown();
 
   void Fail(const std::string& message);
   const absl::Status& status() const { return status_; }
 
  private:
-  // The field's value, null when absent.
-  const nlohmann::json& Value(const char* field) const;
-
   const nlohmann::json& object_;
+  const std::string place_;
+  std::set<std::string> known_;
   absl::Status status_;
 };
+
+// What the decoders of all families have in common, their rotary embedding included, with `architecture` as the class
+// that transformers loads ("Qwen2ForCausalLM").
+void ReadDecoder(ConfigReader& reader, const char* architecture, ModelConfig& config);
+nlohmann::json WriteDecoder(const ModelConfig& config, const char* architecture);
 
 // Stateless functions; any thread.
 struct ModelFamily {
@@ -56,7 +67,7 @@ struct ModelFamily {
   const char* name;
   // Fills what config.json says beyond `family`. Errors go to the reader.
   void (*read)(ConfigReader& reader, ModelConfig& config);
-  // config.json as transformers loads it, `model_type` included.
+  // config.json as transformers 4 and 5 load it, without `model_type`.
   nlohmann::json (*write)(const ModelConfig& config);
 };
 

@@ -46,13 +46,22 @@ void Check(bool fits, const char* what) {
   TORCH_CHECK(fits, "fused operation: ", what);
 }
 
-at::Tensor Dense(const at::Tensor& tensor) {
-  Check(tensor.scalar_type() == at::kFloat && tensor.device().is_cpu(), "expects float32 tensors on the CPU");
+at::Tensor Dense(const at::Tensor& tensor, at::ScalarType dtype) {
+  Check(tensor.scalar_type() == dtype && tensor.device().is_cpu(), "expects tensors on the CPU, of one dtype");
   return tensor.contiguous();
 }
 
+// Calls body(T()) with float or c10::BFloat16.
+template <typename Body>
+void WithType(at::ScalarType dtype, const Body& body) {
+  if (dtype == at::kFloat) return body(float());
+  Check(dtype == at::kBFloat16, "expects float32 or bfloat16");
+  body(c10::BFloat16());
+}
+
 // inverse_rms [rows]: what the backward pass needs again.
-GRPO_SIMD_CLONES void RmsNormRows(const float* x, const float* weight, float* y, float* inverse_rms, int64_t num_rows,
+template <typename T>
+GRPO_SIMD_CLONES void RmsNormRows(const float* x, const float* weight, T* y, float* inverse_rms, int64_t num_rows,
                                   int64_t width, float eps) {
   for (int64_t row = 0; row < num_rows; ++row, x += width, y += width) {
     Floats squares = {};
@@ -70,7 +79,8 @@ GRPO_SIMD_CLONES void RmsNormRows(const float* x, const float* weight, float* y,
 }
 
 // With n = x * inverse_rms: dx = inverse_rms * (g - n * mean(g * n)), g = dy * weight; dweight += dy * n.
-GRPO_SIMD_CLONES void RmsNormGradRows(const float* dy, const float* x, const float* weight, const float* inverse_rms,
+template <typename T>
+GRPO_SIMD_CLONES void RmsNormGradRows(const T* dy, const float* x, const float* weight, const float* inverse_rms,
                                       float* dx, float* dweight, int64_t num_rows, int64_t width) {
   for (int64_t row = 0; row < num_rows; ++row, dy += width, x += width, dx += width) {
     const float scale = inverse_rms[row];
@@ -91,16 +101,20 @@ GRPO_SIMD_CLONES void RmsNormGradRows(const float* dy, const float* x, const flo
 }
 
 struct RmsNormFunction : torch::autograd::Function<RmsNormFunction> {
-  static Variable forward(AutogradContext* context, const Variable& x_in, const Variable& weight_in, double eps) {
-    const at::Tensor x = Dense(x_in), weight = Dense(weight_in);
+  static Variable forward(AutogradContext* context, const Variable& x_in, const Variable& weight_in, double eps,
+                          at::ScalarType dtype) {
+    const at::Tensor x = Dense(x_in, at::kFloat), weight = Dense(weight_in, at::kFloat);
     const int64_t num_rows = x.size(0), width = x.size(1);
     Check(weight.numel() == width, "RmsNorm's weight has another width than x");
-    at::Tensor y = at::empty_like(x), inverse_rms = at::empty({num_rows});
+    at::Tensor y = at::empty(x.sizes(), dtype), inverse_rms = at::empty({num_rows});
     const float *const from = x.const_data_ptr<float>(), *const scale = weight.const_data_ptr<float>();
-    float *const to = y.data_ptr<float>(), *const rms = inverse_rms.data_ptr<float>();
-    ForEachBlock(num_rows, [&](int64_t, int64_t begin, int64_t end) {
-      RmsNormRows(from + begin * width, scale, to + begin * width, rms + begin, end - begin, width,
-                  static_cast<float>(eps));
+    float* const rms = inverse_rms.data_ptr<float>();
+    WithType(dtype, [&](auto type) {
+      auto* const to = y.data_ptr<decltype(type)>();
+      ForEachBlock(num_rows, [&](int64_t, int64_t begin, int64_t end) {
+        RmsNormRows(from + begin * width, scale, to + begin * width, rms + begin, end - begin, width,
+                    static_cast<float>(eps));
+      });
     });
     context->save_for_backward({x, weight, inverse_rms});
     return y;
@@ -109,28 +123,32 @@ struct RmsNormFunction : torch::autograd::Function<RmsNormFunction> {
   static variable_list backward(AutogradContext* context, const variable_list& grads) {
     const variable_list saved = context->get_saved_variables();
     const at::Tensor &x = saved[0], &weight = saved[1], &inverse_rms = saved[2];
-    const at::Tensor dy = Dense(grads[0]);
+    const at::Tensor dy = grads[0].contiguous();
     const int64_t num_rows = x.size(0), width = x.size(1);
     at::Tensor dx = at::empty_like(x), dweight = at::zeros({NumBlocks(num_rows), width});
-    const float *const grad = dy.const_data_ptr<float>(), *const from = x.const_data_ptr<float>();
-    const float *const scale = weight.const_data_ptr<float>(), *const rms = inverse_rms.const_data_ptr<float>();
+    const float *const from = x.const_data_ptr<float>(), *const scale = weight.const_data_ptr<float>();
+    const float* const rms = inverse_rms.const_data_ptr<float>();
     float *const to = dx.data_ptr<float>(), *const to_weight = dweight.data_ptr<float>();
-    ForEachBlock(num_rows, [&](int64_t block, int64_t begin, int64_t end) {
-      RmsNormGradRows(grad + begin * width, from + begin * width, scale, rms + begin, to + begin * width,
-                      to_weight + block * width, end - begin, width);
+    WithType(dy.scalar_type(), [&](auto type) {
+      const auto* const grad = dy.const_data_ptr<decltype(type)>();
+      ForEachBlock(num_rows, [&](int64_t block, int64_t begin, int64_t end) {
+        RmsNormGradRows(grad + begin * width, from + begin * width, scale, rms + begin, to + begin * width,
+                        to_weight + block * width, end - begin, width);
+      });
     });
-    return {dx, dweight.sum(0), Variable()};
+    return {dx, dweight.sum(0), Variable(), Variable()};
   }
 };
 
 // One head: (a, b) becomes (a cos - b sin, b cos + a sin), halves a and b of K. direction -1 turns back, which is the
 // derivative. A plain loop, because half a head is often shorter than a vector of simd.h; the compiler picks the width.
-GRPO_SIMD_INLINE void RotateHead(const float* __restrict from, const float* __restrict rope, float* __restrict to,
-                                 int64_t half, float direction) {
+template <typename T>
+GRPO_SIMD_INLINE void RotateHead(const T* __restrict from, const float* __restrict rope, T* __restrict to, int64_t half,
+                                 float direction) {
   for (int64_t i = 0; i < half; ++i) {
     const float cosine = rope[i], sine = rope[half + i] * direction, a = from[i], b = from[half + i];
-    to[i] = a * cosine - b * sine;
-    to[half + i] = b * cosine + a * sine;
+    to[i] = static_cast<T>(a * cosine - b * sine);
+    to[half + i] = static_cast<T>(b * cosine + a * sine);
   }
 }
 
@@ -140,27 +158,29 @@ struct HeadShape {
   int64_t width() const { return (num_heads + 2 * num_kv_heads) * 2 * half; }
 };
 
-GRPO_SIMD_CLONES void SplitRows(const float* qkv, const float* rope, float* q, float* k, float* v, int64_t num_rows,
+template <typename T>
+GRPO_SIMD_CLONES void SplitRows(const T* qkv, const float* rope, T* q, T* k, T* v, int64_t num_rows,
                                 const HeadShape& shape) {
   const int64_t head = 2 * shape.half;
   for (int64_t row = 0; row < num_rows; ++row, rope += head) {
     for (int64_t h = 0; h < shape.num_heads; ++h, qkv += head, q += head) RotateHead(qkv, rope, q, shape.half, 1.0f);
     for (int64_t h = 0; h < shape.num_kv_heads; ++h, qkv += head, k += head) RotateHead(qkv, rope, k, shape.half, 1.0f);
-    std::memcpy(v, qkv, shape.num_kv_heads * head * sizeof(float));
+    std::memcpy(v, qkv, shape.num_kv_heads * head * sizeof(T));
     qkv += shape.num_kv_heads * head;
     v += shape.num_kv_heads * head;
   }
 }
 
-GRPO_SIMD_CLONES void SplitGradRows(const float* dq, const float* dk, const float* dv, const float* rope, float* dqkv,
-                                    int64_t num_rows, const HeadShape& shape) {
+template <typename T>
+GRPO_SIMD_CLONES void SplitGradRows(const T* dq, const T* dk, const T* dv, const float* rope, T* dqkv, int64_t num_rows,
+                                    const HeadShape& shape) {
   const int64_t head = 2 * shape.half;
   for (int64_t row = 0; row < num_rows; ++row, rope += head) {
     for (int64_t h = 0; h < shape.num_heads; ++h, dqkv += head, dq += head)
       RotateHead(dq, rope, dqkv, shape.half, -1.0f);
     for (int64_t h = 0; h < shape.num_kv_heads; ++h, dqkv += head, dk += head)
       RotateHead(dk, rope, dqkv, shape.half, -1.0f);
-    std::memcpy(dqkv, dv, shape.num_kv_heads * head * sizeof(float));
+    std::memcpy(dqkv, dv, shape.num_kv_heads * head * sizeof(T));
     dqkv += shape.num_kv_heads * head;
     dv += shape.num_kv_heads * head;
   }
@@ -169,19 +189,23 @@ GRPO_SIMD_CLONES void SplitGradRows(const float* dq, const float* dk, const floa
 struct SplitAndRotateFunction : torch::autograd::Function<SplitAndRotateFunction> {
   static variable_list forward(AutogradContext* context, const Variable& qkv_in, const Variable& rope_in,
                                int64_t num_heads, int64_t num_kv_heads) {
-    const at::Tensor qkv = Dense(qkv_in), rope = Dense(rope_in);
+    const at::Tensor qkv = Dense(qkv_in, qkv_in.scalar_type()), rope = Dense(rope_in, at::kFloat);
     const HeadShape shape = {num_heads, num_kv_heads, rope.size(2)};
     const int64_t num_rows = qkv.size(0), head = 2 * shape.half;
     Check(qkv.size(1) == shape.width() && rope.size(0) == num_rows,
           "SplitAndRotate's qkv and rope do not fit the heads");
-    at::Tensor q = at::empty({num_rows, num_heads, head}), k = at::empty({num_rows, num_kv_heads, head}),
-               v = at::empty_like(k);
-    const float *const from = qkv.const_data_ptr<float>(), *const angles = rope.const_data_ptr<float>();
-    float *const to_q = q.data_ptr<float>(), *const to_k = k.data_ptr<float>(), *const to_v = v.data_ptr<float>();
+    at::Tensor q = at::empty({num_rows, num_heads, head}, qkv.options()),
+               k = at::empty({num_rows, num_kv_heads, head}, qkv.options()), v = at::empty_like(k);
+    const float* const angles = rope.const_data_ptr<float>();
     const int64_t q_width = num_heads * head, kv_width = num_kv_heads * head;
-    ForEachBlock(num_rows, [&](int64_t, int64_t begin, int64_t end) {
-      SplitRows(from + begin * shape.width(), angles + begin * head, to_q + begin * q_width, to_k + begin * kv_width,
-                to_v + begin * kv_width, end - begin, shape);
+    WithType(qkv.scalar_type(), [&](auto type) {
+      using T = decltype(type);
+      const T* const from = qkv.const_data_ptr<T>();
+      T *const to_q = q.data_ptr<T>(), *const to_k = k.data_ptr<T>(), *const to_v = v.data_ptr<T>();
+      ForEachBlock(num_rows, [&](int64_t, int64_t begin, int64_t end) {
+        SplitRows(from + begin * shape.width(), angles + begin * head, to_q + begin * q_width, to_k + begin * kv_width,
+                  to_v + begin * kv_width, end - begin, shape);
+      });
     });
     context->save_for_backward({rope});
     return {q, k, v};
@@ -189,23 +213,29 @@ struct SplitAndRotateFunction : torch::autograd::Function<SplitAndRotateFunction
 
   static variable_list backward(AutogradContext* context, const variable_list& grads) {
     const at::Tensor rope = context->get_saved_variables()[0];
-    const at::Tensor dq = Dense(grads[0]), dk = Dense(grads[1]), dv = Dense(grads[2]);
+    const at::ScalarType dtype = grads[0].scalar_type();
+    const at::Tensor dq = Dense(grads[0], dtype), dk = Dense(grads[1], dtype), dv = Dense(grads[2], dtype);
     const HeadShape shape = {dq.size(1), dk.size(1), rope.size(2)};
     const int64_t num_rows = dq.size(0), head = 2 * shape.half;
-    at::Tensor dqkv = at::empty({num_rows, shape.width()});
-    const float *const angles = rope.const_data_ptr<float>(), *const from_q = dq.const_data_ptr<float>();
-    const float *const from_k = dk.const_data_ptr<float>(), *const from_v = dv.const_data_ptr<float>();
-    float* const to = dqkv.data_ptr<float>();
+    at::Tensor dqkv = at::empty({num_rows, shape.width()}, dq.options());
+    const float* const angles = rope.const_data_ptr<float>();
     const int64_t q_width = shape.num_heads * head, kv_width = shape.num_kv_heads * head;
-    ForEachBlock(num_rows, [&](int64_t, int64_t begin, int64_t end) {
-      SplitGradRows(from_q + begin * q_width, from_k + begin * kv_width, from_v + begin * kv_width,
-                    angles + begin * head, to + begin * shape.width(), end - begin, shape);
+    WithType(dtype, [&](auto type) {
+      using T = decltype(type);
+      const T *const from_q = dq.const_data_ptr<T>(), *const from_k = dk.const_data_ptr<T>();
+      const T* const from_v = dv.const_data_ptr<T>();
+      T* const to = dqkv.data_ptr<T>();
+      ForEachBlock(num_rows, [&](int64_t, int64_t begin, int64_t end) {
+        SplitGradRows(from_q + begin * q_width, from_k + begin * kv_width, from_v + begin * kv_width,
+                      angles + begin * head, to + begin * shape.width(), end - begin, shape);
+      });
     });
     return {dqkv, Variable(), Variable(), Variable()};
   }
 };
 
-GRPO_SIMD_CLONES void SwiGluRows(const float* gate_up, float* y, int64_t num_rows, int64_t width) {
+template <typename T>
+GRPO_SIMD_CLONES void SwiGluRows(const T* gate_up, T* y, int64_t num_rows, int64_t width) {
   for (int64_t row = 0; row < num_rows; ++row, gate_up += 2 * width, y += width) {
     for (int64_t i = 0; i < width; i += kLanes) {
       const int64_t count = std::min(kLanes, width - i);
@@ -216,8 +246,8 @@ GRPO_SIMD_CLONES void SwiGluRows(const float* gate_up, float* y, int64_t num_row
 }
 
 // With s = sigmoid(gate): d silu / d gate = s * (1 + gate * (1 - s)).
-GRPO_SIMD_CLONES void SwiGluGradRows(const float* dy, const float* gate_up, float* d_gate_up, int64_t num_rows,
-                                     int64_t width) {
+template <typename T>
+GRPO_SIMD_CLONES void SwiGluGradRows(const T* dy, const T* gate_up, T* d_gate_up, int64_t num_rows, int64_t width) {
   for (int64_t row = 0; row < num_rows; ++row, dy += width, gate_up += 2 * width, d_gate_up += 2 * width) {
     for (int64_t i = 0; i < width; i += kLanes) {
       const int64_t count = std::min(kLanes, width - i);
@@ -231,26 +261,32 @@ GRPO_SIMD_CLONES void SwiGluGradRows(const float* dy, const float* gate_up, floa
 
 struct SwiGluFunction : torch::autograd::Function<SwiGluFunction> {
   static Variable forward(AutogradContext* context, const Variable& gate_up_in) {
-    const at::Tensor gate_up = Dense(gate_up_in);
+    const at::Tensor gate_up = Dense(gate_up_in, gate_up_in.scalar_type());
     const int64_t num_rows = gate_up.size(0), width = gate_up.size(1) / 2;
-    at::Tensor y = at::empty({num_rows, width});
-    const float* const from = gate_up.const_data_ptr<float>();
-    float* const to = y.data_ptr<float>();
-    ForEachBlock(num_rows, [&](int64_t, int64_t begin, int64_t end) {
-      SwiGluRows(from + begin * 2 * width, to + begin * width, end - begin, width);
+    at::Tensor y = at::empty({num_rows, width}, gate_up.options());
+    WithType(gate_up.scalar_type(), [&](auto type) {
+      using T = decltype(type);
+      const T* const from = gate_up.const_data_ptr<T>();
+      T* const to = y.data_ptr<T>();
+      ForEachBlock(num_rows, [&](int64_t, int64_t begin, int64_t end) {
+        SwiGluRows(from + begin * 2 * width, to + begin * width, end - begin, width);
+      });
     });
     context->save_for_backward({gate_up});
     return y;
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& grads) {
-    const at::Tensor gate_up = context->get_saved_variables()[0], dy = Dense(grads[0]);
+    const at::Tensor gate_up = context->get_saved_variables()[0], dy = Dense(grads[0], gate_up.scalar_type());
     const int64_t num_rows = dy.size(0), width = dy.size(1);
     at::Tensor d_gate_up = at::empty_like(gate_up);
-    const float *const grad = dy.const_data_ptr<float>(), *const from = gate_up.const_data_ptr<float>();
-    float* const to = d_gate_up.data_ptr<float>();
-    ForEachBlock(num_rows, [&](int64_t, int64_t begin, int64_t end) {
-      SwiGluGradRows(grad + begin * width, from + begin * 2 * width, to + begin * 2 * width, end - begin, width);
+    WithType(gate_up.scalar_type(), [&](auto type) {
+      using T = decltype(type);
+      const T *const grad = dy.const_data_ptr<T>(), *const from = gate_up.const_data_ptr<T>();
+      T* const to = d_gate_up.data_ptr<T>();
+      ForEachBlock(num_rows, [&](int64_t, int64_t begin, int64_t end) {
+        SwiGluGradRows(grad + begin * width, from + begin * 2 * width, to + begin * 2 * width, end - begin, width);
+      });
     });
     return {d_gate_up};
   }
@@ -258,8 +294,8 @@ struct SwiGluFunction : torch::autograd::Function<SwiGluFunction> {
 
 }  // namespace
 
-at::Tensor RmsNorm(const at::Tensor& x, const at::Tensor& weight, double eps) {
-  return RmsNormFunction::apply(x, weight, eps);
+at::Tensor RmsNorm(const at::Tensor& x, const at::Tensor& weight, double eps, at::ScalarType dtype) {
+  return RmsNormFunction::apply(x, weight, eps, dtype);
 }
 
 std::tuple<at::Tensor, at::Tensor, at::Tensor> SplitAndRotate(const at::Tensor& qkv, const at::Tensor& rope,

@@ -1,7 +1,7 @@
 // The element-wise parts of a decoder layer, each as one differentiable operation instead of half a dozen: a small
-// model's time is operations, not arithmetic. float32 on the CPU; each row is computed by itself in a fixed order,
-// whatever the thread count. Misfitting shapes or dtypes are a bug and end in an exception of torch. First derivatives
-// only.
+// model's time is operations, not arithmetic. float32 or bfloat16 on the CPU, computed in float32; each row is computed
+// by itself in a fixed order, whatever the thread count. Misfitting shapes or dtypes are a bug and end in an exception
+// of torch. First derivatives only.
 #ifndef GRPO_MODEL_FUSED_OPS_H_
 #define GRPO_MODEL_FUSED_OPS_H_
 
@@ -11,16 +11,17 @@
 
 namespace grpo {
 
-// x / sqrt(mean(x^2) + eps) * weight over the last dimension (arXiv:1910.07467). x [N, D], weight [D]. Returns [N, D].
-at::Tensor RmsNorm(const at::Tensor& x, const at::Tensor& weight, double eps);
+// x / sqrt(mean(x^2) + eps) * weight over the last dimension (arXiv:1910.07467). x [N, D] and weight [D] float32.
+// Returns [N, D] of `dtype`.
+at::Tensor RmsNorm(const at::Tensor& x, const at::Tensor& weight, double eps, at::ScalarType dtype = at::kFloat);
 
 // Rotary position embedding (arXiv:2104.09864) in Hugging Face's layout, where component i is paired with i + K/2 and
-// not with its neighbour. qkv [N, (H + 2 Hkv) K]; rope [N, 2, K/2], cosines then sines. Returns q [N, H, K] and k [N,
-// Hkv, K], rotated, and v [N, Hkv, K] as it was.
+// not with its neighbour. qkv [N, (H + 2 Hkv) K]; rope [N, 2, K/2] float32, cosines then sines. Returns q [N, H, K] and
+// k [N, Hkv, K], rotated, and v [N, Hkv, K] as it was, all of qkv's dtype.
 std::tuple<at::Tensor, at::Tensor, at::Tensor> SplitAndRotate(const at::Tensor& qkv, const at::Tensor& rope,
                                                               int64_t num_heads, int64_t num_kv_heads);
 
-// silu(gate) * up (arXiv:2002.05202) of gate_up [N, 2 F], gate first. Returns [N, F].
+// silu(gate) * up (arXiv:2002.05202) of gate_up [N, 2 F], gate first. Returns [N, F] of the same dtype.
 at::Tensor SwiGlu(const at::Tensor& gate_up);
 
 }  // namespace grpo

@@ -6,12 +6,13 @@
 #include "common/files.h"
 #include "common/status_macros.h"
 #include "model/tokenizer/tokenizer.h"
-#include "model/weights/weight_set.h"
+#include "model/weights/folder.h"
 
 namespace grpo {
 namespace {
 
-absl::StatusOr<InitializedModel> RandomModel(const PolicyOptions::RandomInit& options, uint64_t seed) {
+absl::StatusOr<InitializedModel> RandomModel(const PolicyOptions::RandomInit& options, Precision precision,
+                                             uint64_t seed) {
   InitializedModel result;
   ASSIGN_OR_RETURN(result.tokenizer_json, ReadFile(options.tokenizer));
   const auto tokenizer = Tokenizer::FromJson(result.tokenizer_json);
@@ -34,18 +35,18 @@ absl::StatusOr<InitializedModel> RandomModel(const PolicyOptions::RandomInit& op
   config.rope_theta = options.rope_theta;
   config.rms_norm_eps = options.rms_norm_eps;
   config.eos_token_ids = {*eos};
-  ASSIGN_OR_RETURN(result.model, Transformer::Create(config));
+  ASSIGN_OR_RETURN(result.model, Transformer::Create(config, precision));
   result.model->InitializeRandom(seed);
   return result;
 }
 
-absl::StatusOr<InitializedModel> FolderModel(const std::string& folder) {
-  ASSIGN_OR_RETURN(const WeightSet weights, ImportFolder(folder, v1::PolicyRef()));
-  InitializedModel result = {.model = nullptr,
-                             .tokenizer_json = std::string(TokenizerJson(weights.manifest, weights.payload))};
+absl::StatusOr<InitializedModel> FolderModel(const std::string& folder, Precision precision) {
+  ASSIGN_OR_RETURN(LoadedFolder loaded, LoadFolder(folder, precision));
+  InitializedModel result = {.model = std::move(loaded.model),
+                             .tokenizer_json = std::move(loaded.tokenizer_json),
+                             .companions = std::move(loaded.companions)};
   const auto tokenizer = Tokenizer::FromJson(result.tokenizer_json);
   if (!tokenizer.ok()) return Annotate(tokenizer.status(), folder);
-  ASSIGN_OR_RETURN(result.model, MakeModel(weights.manifest, weights.payload));
   // Embeddings are often padded to a round number; the other way round would read beyond them.
   if ((*tokenizer)->vocab_size() > result.model->config().vocab_size) {
     return absl::InvalidArgumentError(absl::StrCat(folder, ": tokenizer.json has ", (*tokenizer)->vocab_size(),
@@ -57,12 +58,17 @@ absl::StatusOr<InitializedModel> FolderModel(const std::string& folder) {
 
 }  // namespace
 
+at::ScalarType ComputeDtype(const PolicyOptions& options) {
+  return options.compute_dtype == "bfloat16" ? at::kBFloat16 : at::kFloat;
+}
+
 absl::StatusOr<InitializedModel> MakePolicy(const PolicyOptions& options, uint64_t seed) {
   const bool random = options.random_init.hidden_size > 0;
   if (random == !options.path.empty()) {
     return absl::InvalidArgumentError("give exactly one of path and random_init");
   }
-  return random ? RandomModel(options.random_init, seed) : FolderModel(options.path);
+  const Precision precision = {.compute = ComputeDtype(options)};
+  return random ? RandomModel(options.random_init, precision, seed) : FolderModel(options.path, precision);
 }
 
 }  // namespace grpo

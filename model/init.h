@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "model/options.h"
 #include "model/transformer.h"
+#include "model/weights/companions.h"
 
 namespace grpo {
 
@@ -16,7 +17,12 @@ struct InitializedModel {
   std::unique_ptr<Transformer> model;
   // Accepted by Tokenizer::FromJson; its ids lie within the model's vocabulary.
   std::string tokenizer_json;
+  // Of the folder; empty for random weights.
+  Companions companions;
 };
+
+// Of `policies.<name>.compute_dtype`.
+at::ScalarType ComputeDtype(const PolicyOptions& options);
 
 // Random weights by `seed` (random_init), or those of a Hugging Face folder (path, where the seed plays no part).
 // initialize_from is the business of whoever holds the policies. NotFound for a missing file; InvalidArgument when

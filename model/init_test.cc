@@ -7,7 +7,7 @@
 #include <filesystem>
 
 #include "common/status_testing.h"
-#include "model/weights/weight_set.h"
+#include "model/weights/folder.h"
 
 namespace grpo {
 namespace {
@@ -37,13 +37,14 @@ TEST(MakePolicyTest, BuildsThePrototypesModel) {
 
 TEST(MakePolicyTest, ReadsAFolder) {
   ASSERT_OK_AND_ASSIGN(const InitializedModel made, MakePolicy(RandomOptions(), 5));
-  ASSERT_OK_AND_ASSIGN(const WeightSet weights, PackWeights(*made.model, made.tokenizer_json, v1::PolicyRef()));
+  const Companions companions = {{"chat_template.jinja", "{{ messages }}"}};
   const std::string folder = testing::TempDir() + "init." + std::to_string(::getpid());
-  ASSERT_OK(ExportFolder(weights, folder));
+  ASSERT_OK(ExportFolder(*made.model, made.tokenizer_json, companions, folder));
   PolicyOptions options;
   options.path = folder;
   ASSERT_OK_AND_ASSIGN(const InitializedModel read, MakePolicy(options, 6));
   EXPECT_EQ(read.tokenizer_json, made.tokenizer_json);
+  EXPECT_EQ(read.companions.at("chat_template.jinja"), "{{ messages }}");
   EXPECT_TRUE(read.model->NamedParameters()[3].second.equal(made.model->NamedParameters()[3].second));
   std::filesystem::remove_all(folder);
 }

@@ -107,10 +107,12 @@ at::Tensor PrefillAttention::Attend(int64_t layer, const at::Tensor& q, const at
   return packed_.Attend(layer, q, k, v);
 }
 
-at::Tensor DecodeAttention::Attend(int64_t layer, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
+at::Tensor DecodeAttention::Attend(int64_t layer, const at::Tensor& q_in, const at::Tensor& k_in,
+                                   const at::Tensor& v_in) {
+  const at::Tensor q = q_in.to(at::kFloat), k = k_in.to(at::kFloat), v = v_in.to(at::kFloat);
   const int64_t num_slots = cache_->num_slots(), num_heads = q.size(1), num_kv_heads = k.size(1), head_dim = q.size(2);
   const int64_t capacity = cache_->keys().size(4), group = num_heads / num_kv_heads;
-  TORCH_CHECK(q.is_cpu() && q.scalar_type() == at::kFloat, "cached decoding is float32 on the CPU");
+  TORCH_CHECK(q.is_cpu(), "cached decoding is on the CPU");
   TORCH_CHECK(q.size(0) == num_slots && static_cast<int64_t>(lengths_->size()) == num_slots,
               "a decode step has one row for each of ", num_slots, " slots, got ", q.size(0), " rows and ",
               lengths_->size(), " lengths");
@@ -142,7 +144,7 @@ at::Tensor DecodeAttention::Attend(int64_t layer, const at::Tensor& q, const at:
       }
     }
   });
-  return out;
+  return out.to(q_in.scalar_type());
 }
 
 }  // namespace grpo

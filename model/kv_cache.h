@@ -11,8 +11,8 @@
 
 namespace grpo {
 
-// Keys and values for S slots of up to max_tokens each. One thread. Numbers of slots and tokens beyond the cache are a
-// bug of the caller and end in an exception of torch (TorchGuard).
+// Keys and values, float32, for S slots of up to max_tokens each. One thread. Numbers of slots and tokens beyond the
+// cache are a bug of the caller and end in an exception of torch (TorchGuard).
 class KvCache {
  public:
   KvCache(const ModelConfig& config, int64_t num_slots, int64_t max_tokens);

@@ -37,6 +37,7 @@ struct PolicyOptions {
   std::string initialize_from;
   std::string path;
   RandomInit random_init;
+  std::string compute_dtype = "float32";
 
   template <class V>
   void Visit(V& v) {
@@ -45,6 +46,11 @@ struct PolicyOptions {
     v("path", path,
       {.help = "A Hugging Face folder (config.json, tokenizer.json, *.safetensors), relative to this file."});
     v("random_init", random_init, {.help = "A fresh Qwen2-style decoder with random weights."});
+    v("compute_dtype", compute_dtype,
+      {.help =
+           "Of the layers' products, in trainer and workers alike; weights, gradients, sums and the output head stay "
+           "float32.",
+       .choices = {"float32", "bfloat16"}});
   }
 };
 

@@ -1,9 +1,11 @@
-// Sixteen float32 lanes for hand-written CPU kernels, by the compiler's vector extension. A kernel is a free function
-// marked GRPO_SIMD_CLONES: it is compiled for several instruction sets and the machine's own is chosen when the program
-// starts. Sums are taken in a fixed order; the bits may differ between machines of different instruction sets, never
-// between runs on one.
+// Sixteen float32 lanes, read from and written to float32 or bfloat16, for hand-written CPU kernels, by the compiler's
+// vector extension. A kernel is a free function marked GRPO_SIMD_CLONES: it is compiled for several instruction sets
+// and the machine's own is chosen when the program starts. Sums are taken in a fixed order; the bits may differ between
+// machines of different instruction sets, never between runs on one.
 #ifndef GRPO_MODEL_SIMD_H_
 #define GRPO_MODEL_SIMD_H_
+
+#include <c10/util/BFloat16.h>
 
 #include <cstdint>
 #include <cstring>
@@ -39,6 +41,36 @@ GRPO_SIMD_INLINE void Store(float* to, Floats value, int64_t count) {
     std::memcpy(to, &value, sizeof(value));
   } else {
     for (int64_t i = 0; i < count; ++i) to[i] = value[i];
+  }
+}
+
+// bfloat16 is the upper half of a float32.
+GRPO_SIMD_INLINE Floats Load(const c10::BFloat16* from, int64_t count) {
+  typedef uint16_t Halves __attribute__((vector_size(32)));
+  Halves halves = {};
+  if (count == kLanes) {
+    std::memcpy(&halves, from, sizeof(halves));
+  } else {
+    for (int64_t i = 0; i < count; ++i) halves[i] = from[i].x;
+  }
+  const Ints bits = __builtin_convertvector(halves, Ints) << 16;
+  Floats value;
+  std::memcpy(&value, &bits, sizeof(value));
+  return value;
+}
+
+// Rounds to the nearest, ties to even.
+GRPO_SIMD_INLINE void Store(c10::BFloat16* to, Floats value, int64_t count) {
+  typedef uint32_t Words __attribute__((vector_size(64)));
+  typedef uint16_t Halves __attribute__((vector_size(32)));
+  Words bits;
+  std::memcpy(&bits, &value, sizeof(bits));
+  const Words rounded = bits + 0x7FFFu + ((bits >> 16) & 1u), quiet_nan = bits | 0x400000u;
+  const Halves halves = __builtin_convertvector((value == value ? rounded : quiet_nan) >> 16, Halves);
+  if (count == kLanes) {
+    std::memcpy(to, &halves, sizeof(halves));
+  } else {
+    for (int64_t i = 0; i < count; ++i) to[i].x = halves[i];
   }
 }
 

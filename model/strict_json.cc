@@ -7,22 +7,30 @@
 #include "absl/strings/str_cat.h"
 
 namespace grpo {
+namespace {
+
+// Copying and writing out a value goes into itself once for each level.
+constexpr int kMaxDepth = 100;
+
+}  // namespace
 
 absl::StatusOr<nlohmann::json> ParseJsonObject(absl::string_view text, absl::string_view what) {
   using nlohmann::json;
   std::vector<std::set<std::string>> open_objects;
   std::string repeated_key;
-  bool repeated = false;
-  const auto watch_keys = [&](int /*depth*/, json::parse_event_t event, json& parsed) {
+  bool repeated = false, too_deep = false;
+  const auto watch_keys = [&](int depth, json::parse_event_t event, json& parsed) {
+    too_deep = too_deep || depth > kMaxDepth;
     if (event == json::parse_event_t::object_start) open_objects.emplace_back();
     if (event == json::parse_event_t::object_end) open_objects.pop_back();
     if (event == json::parse_event_t::key && !open_objects.back().insert(parsed.get_ref<const std::string&>()).second) {
       repeated = true;
       repeated_key = parsed.get<std::string>();
     }
-    return true;
+    return !too_deep;
   };
   json value = json::parse(text.begin(), text.end(), watch_keys, /*allow_exceptions=*/false);
+  if (too_deep) return absl::InvalidArgumentError(absl::StrCat(what, " is nested deeper than ", kMaxDepth, " levels"));
   if (value.is_discarded()) return absl::InvalidArgumentError(absl::StrCat(what, " is not valid JSON in UTF-8"));
   if (!value.is_object())
     return absl::InvalidArgumentError(absl::StrCat(what, " is not a JSON object but ", value.type_name()));

@@ -2,12 +2,9 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/addmm.h>
-#include <ATen/ops/arange.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/embedding.h>
 #include <ATen/ops/linear.h>
-#include <ATen/ops/outer.h>
-#include <ATen/ops/pow.h>
-#include <ATen/ops/stack.h>
 #include <ATen/ops/zeros.h>
 
 #include <cmath>
@@ -16,20 +13,13 @@
 #include "absl/strings/str_cat.h"
 #include "common/seeds.h"
 #include "common/status_macros.h"
+#include "model/activation_checkpoint.h"
 #include "model/fused_ops.h"
+#include "model/rope.h"
 #include "model/tensor.h"
 
 namespace grpo {
 namespace {
-
-// Angles in float32 and in this order of operations, as Hugging Face computes them.
-at::Tensor RopeTable(const ModelConfig& config) {
-  const at::Tensor exponents = at::arange(0, config.head_dim, 2, at::kFloat) / static_cast<double>(config.head_dim);
-  const at::Tensor frequencies = at::pow(config.rope_theta, exponents).reciprocal();  // [K / 2]
-  const at::Tensor angles =
-      at::outer(at::arange(config.max_positions, at::kFloat), frequencies);  // [max_positions, K / 2]
-  return at::stack({angles.cos(), angles.sin()}, 1);
-}
 
 // Standard normal draws by Box and Muller, the same on every machine up to the last bits of libm.
 void FillNormal(const at::Tensor& tensor, double deviation, Rng& rng) {
@@ -50,24 +40,27 @@ void FillUniform(const at::Tensor& tensor, double bound, Rng& rng) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Transformer>> Transformer::Create(const ModelConfig& config) {
+absl::StatusOr<std::unique_ptr<Transformer>> Transformer::Create(const ModelConfig& config, Precision precision) {
   RETURN_IF_ERROR(config.Validate());
   return TorchGuard([&]() -> absl::StatusOr<std::unique_ptr<Transformer>> {
-    return std::unique_ptr<Transformer>(new Transformer(config));
+    return std::unique_ptr<Transformer>(new Transformer(config, precision));
   });
 }
 
-Transformer::Transformer(const ModelConfig& config) : config_(config) {
+Transformer::Transformer(const ModelConfig& config, Precision precision) : config_(config), precision_(precision) {
   const int64_t hidden = config.hidden_size, qkv_rows = (config.num_heads + 2 * config.num_kv_heads) * config.head_dim;
+  const auto matrix = [&](int64_t rows, int64_t columns) { return at::zeros({rows, columns}, precision.storage); };
   embedding_ = at::zeros({config.vocab_size, hidden});
   for (int64_t i = 0; i < config.num_layers; ++i) {
     layers_.push_back({.input_norm = at::zeros({hidden}),
-                       .qkv_weight = at::zeros({qkv_rows, hidden}),
+                       .qkv_weight = matrix(qkv_rows, hidden),
                        .qkv_bias = config.attention_bias ? at::zeros({qkv_rows}) : at::Tensor(),
-                       .o_weight = at::zeros({hidden, config.num_heads * config.head_dim}),
+                       .q_norm = config.qk_norm ? at::zeros({config.head_dim}) : at::Tensor(),
+                       .k_norm = config.qk_norm ? at::zeros({config.head_dim}) : at::Tensor(),
+                       .o_weight = matrix(hidden, config.num_heads * config.head_dim),
                        .post_norm = at::zeros({hidden}),
-                       .gate_up_weight = at::zeros({2 * config.intermediate_size, hidden}),
-                       .down_weight = at::zeros({hidden, config.intermediate_size})});
+                       .gate_up_weight = matrix(2 * config.intermediate_size, hidden),
+                       .down_weight = matrix(hidden, config.intermediate_size)});
   }
   final_norm_ = at::zeros({hidden});
   head_ = config.tie_word_embeddings ? embedding_ : at::zeros({config.vocab_size, hidden});
@@ -96,28 +89,64 @@ void Transformer::InitializeRandom(uint64_t seed) {
 at::Tensor Transformer::Forward(const at::Tensor& ids, const at::Tensor& positions, Attention& attention) const {
   const at::Tensor rope = rope_.index_select(0, positions);  // [N, 2, K / 2]
   at::Tensor x = at::embedding(embedding_, ids);             // [N, D]
+  for (int64_t i = 0; i < config_.num_layers; ++i) x = ForwardLayer(i, x, rope, attention);
+  return RmsNorm(x, final_norm_, config_.rms_norm_eps);
+}
+
+at::Tensor Transformer::CheckpointedForward(const at::Tensor& ids, const at::Tensor& positions,
+                                            const std::shared_ptr<Attention>& attention) const {
+  const at::Tensor rope = rope_.index_select(0, positions);  // [N, 2, K / 2]
+  at::Tensor x = at::embedding(embedding_, ids);             // [N, D]
   for (int64_t i = 0; i < config_.num_layers; ++i) {
-    x = AttentionBlock(i, x, rope, attention);
-    x = MlpBlock(layers_[i], x);
+    x = Checkpoint([this, i, rope, attention](const at::Tensor& in) { return ForwardLayer(i, in, rope, *attention); },
+                   x);
   }
   return RmsNorm(x, final_norm_, config_.rms_norm_eps);
+}
+
+at::Tensor Transformer::ForwardLayer(int64_t index, const at::Tensor& x, const at::Tensor& rope,
+                                     Attention& attention) const {
+  return MlpBlock(layers_[index], AttentionBlock(index, x, rope, attention));
+}
+
+at::Tensor Transformer::ToCompute(const at::Tensor& tensor) const {
+  return tensor.defined() ? tensor.to(precision_.compute) : tensor;
+}
+
+at::Tensor Transformer::AddProduct(const at::Tensor& x, const at::Tensor& y, const at::Tensor& weight) const {
+  if (precision_.compute == at::kFloat) return at::addmm(x, y, weight.t());
+  return x + at::linear(y, ToCompute(weight));
+}
+
+at::Tensor Transformer::NormalizeHeads(const Layer& layer, const at::Tensor& qkv) const {
+  const auto normalize = [&](int64_t first_head, int64_t num_heads, const at::Tensor& weight) {
+    const at::Tensor heads = qkv.narrow(1, first_head * config_.head_dim, num_heads * config_.head_dim);
+    const at::Tensor rows = heads.to(at::kFloat).reshape({-1, config_.head_dim});  // [N heads, K]
+    return RmsNorm(rows, weight, config_.rms_norm_eps, precision_.compute).view(heads.sizes());
+  };
+  const int64_t kv_width = config_.num_kv_heads * config_.head_dim;
+  return at::cat(
+      {normalize(0, config_.num_heads, layer.q_norm), normalize(config_.num_heads, config_.num_kv_heads, layer.k_norm),
+       qkv.narrow(1, qkv.size(1) - kv_width, kv_width)},
+      1);
 }
 
 at::Tensor Transformer::AttentionBlock(int64_t index, const at::Tensor& x, const at::Tensor& rope,
                                        Attention& attention) const {
   const Layer& layer = layers_[index];
-  const at::Tensor normed = RmsNorm(x, layer.input_norm, config_.rms_norm_eps);
-  const at::Tensor qkv = at::linear(normed, layer.qkv_weight, layer.qkv_bias);  // [N, (H + 2 Hkv) K]
+  const at::Tensor normed = RmsNorm(x, layer.input_norm, config_.rms_norm_eps, precision_.compute);
+  at::Tensor qkv = at::linear(normed, ToCompute(layer.qkv_weight), ToCompute(layer.qkv_bias));  // [N, (H + 2 Hkv) K]
+  if (config_.qk_norm) qkv = NormalizeHeads(layer, qkv);
   const auto [q, k, v] = SplitAndRotate(qkv, rope, config_.num_heads, config_.num_kv_heads);
   const at::Tensor attended =
       attention.Attend(index, q, k, v).reshape({x.size(0), config_.num_heads * config_.head_dim});
-  return at::addmm(x, attended, layer.o_weight.t());
+  return AddProduct(x, attended, layer.o_weight);
 }
 
 at::Tensor Transformer::MlpBlock(const Layer& layer, const at::Tensor& x) const {
-  const at::Tensor normed = RmsNorm(x, layer.post_norm, config_.rms_norm_eps);
-  const at::Tensor gate_up = at::linear(normed, layer.gate_up_weight);  // [N, 2 F]
-  return at::addmm(x, SwiGlu(gate_up), layer.down_weight.t());
+  const at::Tensor normed = RmsNorm(x, layer.post_norm, config_.rms_norm_eps, precision_.compute);
+  const at::Tensor gate_up = at::linear(normed, ToCompute(layer.gate_up_weight));  // [N, 2 F]
+  return AddProduct(x, SwiGlu(gate_up), layer.down_weight);
 }
 
 at::Tensor Transformer::Logits(const at::Tensor& hidden) const {
@@ -132,6 +161,10 @@ NamedTensors Transformer::NamedParameters() const {
     result.emplace_back(prefix + "input_layernorm.weight", layer.input_norm);
     result.emplace_back(prefix + "self_attn.qkv_proj.weight", layer.qkv_weight);
     if (layer.qkv_bias.defined()) result.emplace_back(prefix + "self_attn.qkv_proj.bias", layer.qkv_bias);
+    if (layer.q_norm.defined()) {
+      result.emplace_back(prefix + "self_attn.q_norm.weight", layer.q_norm);
+      result.emplace_back(prefix + "self_attn.k_norm.weight", layer.k_norm);
+    }
     result.emplace_back(prefix + "self_attn.o_proj.weight", layer.o_weight);
     result.emplace_back(prefix + "post_attention_layernorm.weight", layer.post_norm);
     result.emplace_back(prefix + "mlp.gate_up_proj.weight", layer.gate_up_weight);

@@ -48,23 +48,40 @@ class PackedAttention : public Attention {
   at::Tensor packed_rows_;  // [B * max_length] int64, values below N
 };
 
+// What a model computes in. The embedding, the output head, all vectors (norms, biases), the residual stream and every
+// sum over a row stay float32: what bfloat16 would lose there shows in the log-probabilities (arXiv:2506.13585).
+struct Precision {
+  // Of the products in the layers: kFloat or kBFloat16.
+  at::ScalarType compute = at::kFloat;
+  // What the layers' matrices are kept in. kBFloat16 for a model that only samples; a trained one keeps float32, which
+  // small updates need, and rounds in each forward pass, to the same numbers.
+  at::ScalarType storage = at::kFloat;
+};
+
 using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
 
-// A policy's weights (float32, CPU) and its forward pass. Thread-compatible: Forward may run concurrently with Forward,
+// A policy's weights (CPU) and its forward pass. Thread-compatible: Forward may run concurrently with Forward,
 // not with a change of weights.
 class Transformer {
  public:
   // Weights are zero until InitializeRandom or a load. Errors of ModelConfig::Validate; Internal when memory is short.
-  static absl::StatusOr<std::unique_ptr<Transformer>> Create(const ModelConfig& config);
+  static absl::StatusOr<std::unique_ptr<Transformer>> Create(const ModelConfig& config, Precision precision = {});
 
   // Matrices normal with deviation 1/sqrt(fan-in), half of that for the two projections back into the residual stream,
   // 0.02 for the embedding; norms 1; biases uniform within 1/sqrt(fan-in). Same seed, same weights.
   void InitializeRandom(uint64_t seed);
 
-  // ids and positions [N] int64; positions below max_positions. Returns the hidden states after the final norm, [N, D].
+  // ids and positions [N] int64; positions below max_positions. Returns the hidden states after the final norm, [N, D]
+  // float32.
   at::Tensor Forward(const at::Tensor& ids, const at::Tensor& positions, Attention& attention) const;
+  // The same, keeping for the backward pass the input of each layer only (activation checkpointing): each layer is
+  // computed twice. The model must live until then.
+  at::Tensor CheckpointedForward(const at::Tensor& ids, const at::Tensor& positions,
+                                 const std::shared_ptr<Attention>& attention) const;
   // hidden [M, D]. Returns [M, V].
   at::Tensor Logits(const at::Tensor& hidden) const;
+  // The rows that Logits multiplies with, [V, D]: for TargetLogprobs (model/lm_head.h).
+  const at::Tensor& head() const { return head_; }
 
   // What an optimizer updates: the fused leaves ("model.layers.0.self_attn.qkv_proj.weight",
   // "...mlp.gate_up_proj.weight", ...), in a fixed order. A tied head is not listed. The tensors share storage with the
@@ -76,23 +93,33 @@ class Transformer {
   NamedTensors HuggingFaceTensors() const;
 
   const ModelConfig& config() const { return config_; }
+  const Precision& precision() const { return precision_; }
 
  private:
   struct Layer {
     at::Tensor input_norm;      // [D]
     at::Tensor qkv_weight;      // [(H + 2 Hkv) K, D]: rows of q, then k, then v
     at::Tensor qkv_bias;        // [(H + 2 Hkv) K]; undefined without attention_bias
+    at::Tensor q_norm, k_norm;  // [K]; undefined without qk_norm
     at::Tensor o_weight;        // [D, H K]
     at::Tensor post_norm;       // [D]
     at::Tensor gate_up_weight;  // [2 F, D]: rows of gate, then up
     at::Tensor down_weight;     // [D, F]
   };
 
-  explicit Transformer(const ModelConfig& config);
+  Transformer(const ModelConfig& config, Precision precision);
+  // x [N, D] float32 through layer `index`.
+  at::Tensor ForwardLayer(int64_t index, const at::Tensor& x, const at::Tensor& rope, Attention& attention) const;
   at::Tensor AttentionBlock(int64_t index, const at::Tensor& x, const at::Tensor& rope, Attention& attention) const;
   at::Tensor MlpBlock(const Layer& layer, const at::Tensor& x) const;
+  // qkv [N, (H + 2 Hkv) K] with the heads of q and k normalised.
+  at::Tensor NormalizeHeads(const Layer& layer, const at::Tensor& qkv) const;
+  // x + y weight^T; x float32, y of the compute dtype.
+  at::Tensor AddProduct(const at::Tensor& x, const at::Tensor& y, const at::Tensor& weight) const;
+  at::Tensor ToCompute(const at::Tensor& tensor) const;
 
   const ModelConfig config_;
+  const Precision precision_;
   at::Tensor embedding_;  // [V, D]
   std::vector<Layer> layers_;
   at::Tensor final_norm_;  // [D]

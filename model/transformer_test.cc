@@ -67,6 +67,18 @@ double MaxDifference(const at::Tensor& a, const at::Tensor& b) {
   return (a - b).abs().max().item<double>();
 }
 
+// As "Llama 3.1" describes it, for one frequency.
+double ScaledFrequency(const ModelConfig& config, double frequency) {
+  const RopeScaling& scaling = config.rope_scaling;
+  if (scaling.type == RopeScaling::Type::kDefault) return frequency;
+  if (scaling.type == RopeScaling::Type::kLinear) return frequency / scaling.factor;
+  const double turns = scaling.original_max_positions * frequency / (2 * M_PI);
+  if (turns < scaling.low_freq_factor) return frequency / scaling.factor;
+  if (turns > scaling.high_freq_factor) return frequency;
+  const double kept = (turns - scaling.low_freq_factor) / (scaling.high_freq_factor - scaling.low_freq_factor);
+  return frequency * (kept + (1 - kept) / scaling.factor);
+}
+
 // The model written down a second time, from the papers, on one sequence in float64, with Hugging Face's separate
 // tensors.
 at::Tensor NaiveLogits(const Transformer& model, const std::vector<int64_t>& ids) {
@@ -81,7 +93,7 @@ at::Tensor NaiveLogits(const Transformer& model, const std::vector<int64_t>& ids
     at::Tensor out = at::empty_like(x);
     for (int64_t t = 0; t < length; ++t) {
       for (int64_t i = 0; i < half; ++i) {
-        const double angle = t * std::pow(config.rope_theta, -2.0 * i / config.head_dim);
+        const double angle = t * ScaledFrequency(config, std::pow(config.rope_theta, -2.0 * i / config.head_dim));
         out.select(0, t).select(1, i) =
             x[t].select(1, i) * std::cos(angle) - x[t].select(1, i + half) * std::sin(angle);
         out.select(0, t).select(1, i + half) =
@@ -99,8 +111,11 @@ at::Tensor NaiveLogits(const Transformer& model, const std::vector<int64_t>& ids
       return bias == weights.end() ? out : out + bias->second;
     };
     at::Tensor normed = norm(x, prefix + "input_layernorm.weight");
-    const at::Tensor q = rotate(project(normed, "self_attn.q_proj").view({length, -1, config.head_dim}));
-    const at::Tensor k = rotate(project(normed, "self_attn.k_proj").view({length, -1, config.head_dim}));
+    const auto heads_of = [&](const std::string& name) {
+      const at::Tensor in_heads = project(normed, name + "_proj").view({length, -1, config.head_dim});
+      return rotate(config.qk_norm ? norm(in_heads, prefix + name + "_norm.weight") : in_heads);
+    };
+    const at::Tensor q = heads_of("self_attn.q"), k = heads_of("self_attn.k");
     const at::Tensor v = project(normed, "self_attn.v_proj").view({length, -1, config.head_dim});
     std::vector<at::Tensor> heads;
     for (int64_t head = 0; head < config.num_heads; ++head) {
@@ -133,6 +148,52 @@ TEST_F(TransformerTest, EqualsTheModelWrittenDownASecondTime) {
           << tied << " " << num_kv_heads;
     }
   }
+}
+
+TEST_F(TransformerTest, EqualsTheModelWrittenDownASecondTimeInEveryFamilysParts) {
+  ModelConfig config = SmallConfig();
+  config.attention_bias = false;
+  config.qk_norm = true;
+  config.head_dim = 16;  // not hidden_size / num_heads
+  const std::vector<int64_t> ids = RandomIds(60, 5);
+  const auto expect_equal = [&] {
+    const auto model = MakeModel(config);
+    EXPECT_LT(MaxDifference(ForwardLogits(*model, {ids}), NaiveLogits(*model, ids)), 1e-5);
+  };
+  expect_equal();
+  config.rope_scaling = {.type = RopeScaling::Type::kLinear, .factor = 4};
+  expect_equal();
+  // The eight frequencies fall on both sides of both bounds and between them.
+  config.rope_scaling = {.type = RopeScaling::Type::kLlama3,
+                         .factor = 8,
+                         .low_freq_factor = 1,
+                         .high_freq_factor = 4,
+                         .original_max_positions = 256};
+  expect_equal();
+}
+
+// Log-probabilities in bfloat16 stay near those in float32, and a model that keeps bfloat16 matrices computes the bits
+// of one that rounds float32 ones.
+TEST_F(TransformerTest, Bfloat16IsNearFloat32AndTheSameFromEitherStorage) {
+  ModelConfig config = SmallConfig();
+  config.qk_norm = true;
+  const auto model = MakeModel(config);
+  const auto with = [&](Precision precision) {
+    auto other = Transformer::Create(config, precision);
+    EXPECT_OK(other);
+    const NamedTensors from = model->NamedParameters(), to = (*other)->NamedParameters();
+    for (size_t i = 0; i < from.size(); ++i) to[i].second.copy_(from[i].second);
+    return *std::move(other);
+  };
+  const auto training = with({.compute = at::kBFloat16, .storage = at::kFloat});
+  const auto sampling = with({.compute = at::kBFloat16, .storage = at::kBFloat16});
+  const std::vector<std::vector<int64_t>> sequences = {RandomIds(21, 5), RandomIds(9, 6)};
+  const at::Tensor exact = ForwardLogits(*model, sequences), rounded = ForwardLogits(*training, sequences);
+  EXPECT_EQ(rounded.scalar_type(), at::kFloat);
+  EXPECT_TRUE(at::equal(rounded, ForwardLogits(*sampling, sequences)));
+  const double difference = MaxDifference(exact.log_softmax(-1), rounded.log_softmax(-1));
+  EXPECT_GT(difference, 1e-4) << "nothing was rounded";
+  EXPECT_LT(difference, 0.05);
 }
 
 TEST_F(TransformerTest, LaterTokensDoNotChangeEarlierLogits) {

@@ -38,7 +38,14 @@ absl::Status CheckSampling(const v1::SamplingParams& sampling) {
     return absl::InvalidArgumentError(
         absl::StrCat("temperature is ", temperature, "; it must be 0 (greedy) or at least ", kMinTemperature));
   }
+  if (const double top_p = sampling.top_p(); !(top_p >= 0 && top_p <= 1)) {
+    return absl::InvalidArgumentError(absl::StrCat("top_p is ", top_p, "; it must be above 0 and at most 1"));
+  }
   return absl::OkStatus();
+}
+
+double TopP(const v1::SamplingParams& sampling) {
+  return sampling.top_p() == 0 ? 1 : sampling.top_p();
 }
 
 }  // namespace
@@ -72,9 +79,11 @@ absl::Status Engine::Add(GenerateRequest request) {
   auto group = std::make_unique<Group>();
   group->request = std::move(request);
   group->completions.resize(group->request.sampling.num_completions());
+  const v1::SamplingParams& params = group->request.sampling;
+  const bool cut = TopP(params) < 1 && params.temperature() > 0;
   for (int32_t i = 0; i < static_cast<int32_t>(group->completions.size()); ++i) {
     group->completions[i].set_index(i);
-    group->completions[i].set_logprob_kind(v1::LOGPROB_KIND_FULL);
+    group->completions[i].set_logprob_kind(cut ? v1::LOGPROB_KIND_RENORMALIZED : v1::LOGPROB_KIND_FULL);
   }
   groups_.push_back(std::move(group));
   return absl::OkStatus();
@@ -157,6 +166,7 @@ absl::Status Engine::SampleInto(const at::Tensor& logits, const std::vector<int6
     const auto& [group, index] = slots_[slots[i]];
     draws[i] = {.row = rows[i],
                 .temperature = group->request.sampling.temperature(),
+                .top_p = TopP(group->request.sampling),
                 .seed = SampleSeed(group->request.seed, index),
                 .token_index = static_cast<uint64_t>(group->completions[index].ids_size())};
   }

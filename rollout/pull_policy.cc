@@ -86,7 +86,9 @@ absl::StatusOr<HeldPolicy> PullPolicy(const rpc::Client& client, const v1::Polic
     if (status.ok()) {
       session.ClearBlocked(lease_id);
       HeldPolicy held;
-      ASSIGN_OR_RETURN(held.model, MakeModel(received.manifest, received.payload));
+      const at::ScalarType dtype = ComputeDtype(received.manifest);
+      ASSIGN_OR_RETURN(held.model,
+                       MakeModel(received.manifest, received.payload, {.compute = dtype, .storage = dtype}));
       ASSIGN_OR_RETURN(held.tokenizer, Tokenizer::FromJson(TokenizerJson(received.manifest, received.payload)));
       held.manifest = std::move(received.manifest);
       return held;

@@ -71,9 +71,40 @@ int64_t ScanBlock(const float* weights, int64_t size, double target) {
   return last;
 }
 
+// The nucleus of `weights`, whose sum is total > 0, by falling weight.
+void FindNucleus(absl::Span<const float> weights, double total, double top_p, std::vector<int64_t>& nucleus) {
+  // All tokens that are lighter than this weigh less than what may be left out: only the others need sorting.
+  const double bound = (1 - top_p) * total / static_cast<double>(weights.size());
+  nucleus.clear();
+  for (size_t i = 0; i < weights.size(); ++i) {
+    if (weights[i] > 0 && weights[i] >= bound) nucleus.push_back(static_cast<int64_t>(i));
+  }
+  std::stable_sort(nucleus.begin(), nucleus.end(), [&](int64_t a, int64_t b) { return weights[a] > weights[b]; });
+  double sum = 0;
+  size_t size = 0;
+  while (size < nucleus.size() && sum < top_p * total) sum += weights[nucleus[size++]];
+  nucleus.resize(size);
+}
+
+// Draws from the nucleus; `total` becomes its weight.
+int64_t DrawFromNucleus(absl::Span<const float> weights, double top_p, double uniform, double& total) {
+  static thread_local std::vector<int64_t> nucleus;
+  FindNucleus(weights, total, top_p, nucleus);
+  total = 0;
+  for (const int64_t id : nucleus) total += weights[id];
+  const double target = uniform * total;
+  double sum = 0;
+  for (const int64_t id : nucleus) {
+    sum += weights[id];
+    if (sum > target) return id;
+  }
+  return nucleus.back();
+}
+
 }  // namespace
 
-absl::StatusOr<SampledToken> SampleRow(absl::Span<const float> logits, double temperature, double uniform) {
+absl::StatusOr<SampledToken> SampleRow(absl::Span<const float> logits, double temperature, double uniform,
+                                       double top_p) {
   const float max = MaxIfFinite(logits.data(), logits.size());
   if (std::isnan(max)) return NotFinite(logits);
   const bool greedy = temperature == 0;
@@ -95,6 +126,8 @@ absl::StatusOr<SampledToken> SampleRow(absl::Span<const float> logits, double te
   int64_t id = 0;
   if (greedy) {
     id = std::find(logits.begin(), logits.end(), max) - logits.begin();
+  } else if (top_p < 1) {
+    id = DrawFromNucleus(weights, top_p, uniform, total);
   } else {
     // Below total, and the same additions in the same order as for total: some block's running sum exceeds it.
     const double target = std::min(uniform * total, std::nextafter(total, 0.0));
@@ -123,7 +156,7 @@ absl::StatusOr<std::vector<SampledToken>> Sample(const at::Tensor& logits, absl:
     for (int64_t i = begin; i < end; ++i) {
       const Draw& draw = draws[i];
       const absl::Span<const float> row(data + draw.row * vocab_size, vocab_size);
-      absl::StatusOr<SampledToken> token = SampleRow(row, draw.temperature, UniformAt(draw.seed, draw.token_index));
+      absl::StatusOr<SampledToken> token = SampleRow(row, draw.temperature, UniformAt(draw.seed, draw.token_index), draw.top_p);
       if (token.ok()) {
         tokens[i] = *token;
       } else {

@@ -6,6 +6,7 @@
 
 #include <cmath>
 #include <limits>
+#include <map>
 #include <vector>
 
 #include "common/seeds.h"
@@ -52,6 +53,35 @@ TEST(SampleRow, InvertsTheDistributionFunctionOfAHandComputedRow) {
   // At temperature 1/2 the weights are 1 : 4 : 1.
   EXPECT_EQ(SampleRow(logits, 0.5, 0.17)->id, 1);
   EXPECT_NEAR(SampleRow(logits, 0.5, 0.1)->sample_logprob, std::log(1.0 / 6), 1e-6);
+}
+
+// The nucleus by brute force: every token by falling probability until they sum to top_p.
+TEST(SampleRow, TopPDrawsFromTheNucleusWithItsOwnProbabilities) {
+  for (const double top_p : {0.05, 0.5, 0.9, 0.999}) {
+    const std::vector<float> logits = RandomLogits(58, 9);
+    const std::vector<double> p = Probabilities(logits, 0.8);
+    std::vector<size_t> order(p.size());
+    for (size_t i = 0; i < order.size(); ++i) order[i] = i;
+    std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return p[a] > p[b]; });
+    double mass = 0;
+    std::map<uint32_t, double> nucleus;
+    for (size_t i = 0; i < order.size() && mass < top_p; ++i) {
+      nucleus[order[i]] = p[order[i]];
+      mass += p[order[i]];
+    }
+    std::map<uint32_t, int64_t> counts;
+    constexpr int64_t kDraws = 20000;
+    for (int64_t i = 0; i < kDraws; ++i) {
+      const SampledToken token = *SampleRow(logits, 0.8, UniformAt(4, i), top_p);
+      ASSERT_TRUE(nucleus.contains(token.id)) << top_p;
+      EXPECT_NEAR(token.sample_logprob, std::log(nucleus[token.id] / mass), 1e-5);
+      ++counts[token.id];
+    }
+    for (const auto& [id, probability] : nucleus) {
+      const double expected = kDraws * probability / mass;
+      EXPECT_NEAR(counts[id], expected, 6 * std::sqrt(expected) + 1) << top_p << " token " << id;
+    }
+  }
 }
 
 TEST(SampleRow, DrawsEachTokenAsOftenAsItsProbabilitySays) {

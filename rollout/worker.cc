@@ -9,6 +9,7 @@
 #include "common/rpc/status.h"
 #include "common/status_macros.h"
 #include "model/tensor.h"
+#include "model/tokenizer/prompt.h"
 
 namespace grpo {
 namespace {
@@ -178,7 +179,7 @@ absl::Status Worker::ResetEngine() {
 
 void Worker::StartJob(Job job) {
   if (!session_.IsActive(job.id)) return;
-  absl::StatusOr<std::vector<uint32_t>> ids = held_->tokenizer->Encode(job.lease.prompt().text());
+  absl::StatusOr<std::vector<uint32_t>> ids = EncodePrompt(*held_->tokenizer, job.lease.prompt().text());
   absl::Status status = ids.status();
   if (status.ok()) {
     job.prompt_ids = *std::move(ids);

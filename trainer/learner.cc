@@ -21,11 +21,14 @@ absl::StatusOr<std::unique_ptr<Learner>> Learner::Create(const RunConfig& config
     ASSIGN_OR_RETURN(losses.emplace_back(), MakeLoss(name, algorithm.loss_options()));
   }
   std::unique_ptr<Learner> learner(new Learner(policy, reference, stage.optimizer));
-  learner->loop_ = std::make_unique<Loop>(policy->model.get(), reference == nullptr ? nullptr : reference->model.get(),
-                                          std::move(losses), &learner->optimizer_, collectives,
-                                          Loop::Options{.micro_batch_tokens = config.trainer.micro_batch_tokens,
-                                                        .temperature = algorithm.temperature(),
-                                                        .max_grad_norm = stage.optimizer.max_grad_norm});
+  learner->loop_ =
+      std::make_unique<Loop>(policy->model.get(), reference == nullptr ? nullptr : reference->model.get(),
+                             std::move(losses), &learner->optimizer_, collectives,
+                             Loop::Options{.micro_batch_tokens = config.trainer.micro_batch_tokens,
+                                           .temperature = algorithm.temperature(),
+                                           .max_grad_norm = stage.optimizer.max_grad_norm,
+                                           .activation_checkpointing = config.trainer.activation_checkpointing,
+                                           .head_chunk_bytes = config.trainer.head_chunk_bytes});
   return learner;
 }
 

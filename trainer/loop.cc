@@ -5,7 +5,6 @@
 #include <ATen/ops/_foreach_mul.h>
 #include <ATen/ops/_foreach_norm.h>
 #include <ATen/ops/linalg_vector_norm.h>
-#include <ATen/ops/log_softmax.h>
 #include <ATen/ops/stack.h>
 
 #include <utility>
@@ -97,7 +96,7 @@ absl::StatusOr<std::vector<Microbatch>> Loop::PackWithReference(const std::vecto
   return TorchGuard([&]() -> absl::StatusOr<std::vector<Microbatch>> {
     const at::NoGradGuard no_grad;
     for (Microbatch& microbatch : microbatches) {
-      microbatch.streams[stream::kRefLogprob] = TargetLogprobs(*reference_, microbatch, options_.temperature);
+      microbatch.streams[stream::kRefLogprob] = Logprobs(*reference_, microbatch);
     }
     return std::move(microbatches);
   });
@@ -113,7 +112,7 @@ absl::StatusOr<std::map<std::string, at::Tensor>> Loop::Accumulate(const std::ve
     for (size_t i = 0; i < microbatches.size(); ++i) {
       const Microbatch& microbatch = microbatches[i];
       collectives_->SetPhase(absl::StrCat("forward_backward ", i + 1, "/", microbatches.size()));
-      const at::Tensor policy_logprob = TargetLogprobs(*policy_, microbatch, options_.temperature);  // [M]
+      const at::Tensor policy_logprob = Logprobs(*policy_, microbatch);  // [M]
       at::Tensor microbatch_loss;
       for (const auto& loss : losses_) {
         LossOutput output = loss->Compute(policy_logprob, microbatch.streams);
@@ -140,12 +139,13 @@ absl::StatusOr<double> Loop::ReduceGradients(const std::vector<at::Tensor>& grad
   });
 }
 
-at::Tensor TargetLogprobs(const Transformer& model, const Microbatch& batch, double temperature) {
-  PackedAttention attention(batch.lengths);
-  const at::Tensor hidden = model.Forward(batch.ids, batch.positions, attention);        // [N, D]
-  const at::Tensor logits = model.Logits(hidden.index_select(0, batch.predictor_rows));  // [M, V]
-  const at::Tensor logprobs = at::log_softmax(temperature == 1.0 ? logits : logits / temperature, -1);
-  return logprobs.gather(1, batch.target_ids.unsqueeze(1)).squeeze(1);  // [M]
+at::Tensor Loop::Logprobs(const Transformer& model, const Microbatch& batch) const {
+  const auto attention = std::make_shared<PackedAttention>(batch.lengths);
+  const at::Tensor hidden = options_.activation_checkpointing && at::GradMode::is_enabled()
+                                ? model.CheckpointedForward(batch.ids, batch.positions, attention)
+                                : model.Forward(batch.ids, batch.positions, *attention);  // [N, D]
+  return TargetLogprobs(hidden.index_select(0, batch.predictor_rows), model.head(), batch.target_ids,
+                        options_.temperature, options_.head_chunk_bytes);
 }
 
 }  // namespace grpo

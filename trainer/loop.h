@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "model/lm_head.h"
 #include "model/transformer.h"
 #include "proto/ranks.pb.h"
 #include "trainer/batch/packer.h"
@@ -48,6 +49,10 @@ class Loop {
     double temperature = 1.0;
     // 0 does not clip.
     double max_grad_norm = 1.0;
+    // Whether each layer is computed a second time in the backward pass, in place of keeping what is inside it.
+    bool activation_checkpointing = false;
+    // Of logits that are there at a time (model/lm_head.h).
+    int64_t head_chunk_bytes = kDefaultHeadChunkBytes;
   };
 
   // `reference` may be null; then no loss may read ref_logprob. All pointers outlive the loop.
@@ -59,6 +64,8 @@ class Loop {
   absl::StatusOr<StepResult> Step(const StepBatch& part, double learning_rate);
 
  private:
+  // Log-probability of each of the micro-batch's targets, [M]; differentiable.
+  at::Tensor Logprobs(const Transformer& model, const Microbatch& batch) const;
   absl::StatusOr<std::vector<Microbatch>> PackWithReference(const std::vector<TokenStreams>& sequences) const;
   // Computes gradients of one minibatch, sums them over the ranks and moves the weights, unless what all ranks found
   // together, which is returned, is not finite.
@@ -75,9 +82,6 @@ class Loop {
   Collectives* const collectives_;
   const Options options_;
 };
-
-// Log-probability of each target, [M]; differentiable.
-at::Tensor TargetLogprobs(const Transformer& model, const Microbatch& batch, double temperature);
 
 }  // namespace grpo
 

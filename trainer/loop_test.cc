@@ -66,14 +66,19 @@ std::vector<TokenStreams> RandomSequences(uint64_t seed, int64_t count) {
 
 // Everything that one step needs, on a rank of `group` or on one that is alone.
 struct Fixture {
-  explicit Fixture(int64_t micro_batch_tokens, double max_grad_norm = 0, Collectives* group = nullptr)
+  explicit Fixture(int64_t micro_batch_tokens, double max_grad_norm = 0, Collectives* group = nullptr,
+                   bool activation_checkpointing = false, int64_t head_chunk_bytes = kDefaultHeadChunkBytes)
       : policy(TinyModel(3)), reference(TinyModel(4)), optimizer(policy->NamedParameters(), OptimizerOptions{}) {
     std::vector<std::unique_ptr<Loss>> losses;
     for (const char* name : {"clipped_policy_gradient", "reference_kl"})
       losses.push_back(*MakeLoss(name, {.clip_low = 0.1, .clip_high = 0.1}));
     loop = std::make_unique<Loop>(
         policy.get(), reference.get(), std::move(losses), &optimizer, group == nullptr ? alone.get() : group,
-        Loop::Options{.micro_batch_tokens = micro_batch_tokens, .temperature = 0.7, .max_grad_norm = max_grad_norm});
+        Loop::Options{.micro_batch_tokens = micro_batch_tokens,
+                      .temperature = 0.7,
+                      .max_grad_norm = max_grad_norm,
+                      .activation_checkpointing = activation_checkpointing,
+                      .head_chunk_bytes = head_chunk_bytes});
   }
   std::unique_ptr<Transformer> policy, reference;
   AdamW optimizer;
@@ -130,6 +135,19 @@ TEST(LoopTest, GradientsAndLossEqualTheNaiveFormula) {
                        fixture.loop->Step({.minibatches = {sequences}, .iterations = 1, .metrics = {}}, 0.0));
   EXPECT_NEAR(result.metrics.at("loss"), loss.item<double>(), 1e-6);
   ExpectEqualGradients(fixture, naive.optimizer.Gradients(), 1e-5);
+}
+
+TEST(LoopTest, WhatSavesMemoryDoesNotChangeTheGradients) {
+  const std::vector<TokenStreams> sequences = RandomSequences(21, 7);
+  const StepBatch batch = {.minibatches = {sequences}, .iterations = 1, .metrics = {}};
+  Fixture plain(1 << 20), checkpointed(1 << 20, 0, nullptr, /*activation_checkpointing=*/true);
+  Fixture chunked(1 << 20, 0, nullptr, false, /*head_chunk_bytes=*/1);
+  ASSERT_OK_AND_ASSIGN(const StepResult expected, plain.loop->Step(batch, 0.0));
+  for (auto& [fixture, tolerance] : {std::pair{&checkpointed, 0.0}, {&chunked, 1e-5}}) {
+    ASSERT_OK_AND_ASSIGN(const StepResult result, fixture->loop->Step(batch, 0.0));
+    EXPECT_NEAR(result.metrics.at("loss"), expected.metrics.at("loss"), tolerance);
+    ExpectEqualGradients(*fixture, plain.optimizer.Gradients(), tolerance);
+  }
 }
 
 TEST(LoopTest, TheLossDoesNotDependOnHowTheBatchIsCutOrOrdered) {

@@ -13,6 +13,8 @@ struct TrainerOptions {
   int64_t ranks = 1;
   int64_t threads = 1;
   int64_t micro_batch_tokens = 16384;
+  bool activation_checkpointing = false;
+  int64_t head_chunk_bytes = int64_t{64} << 20;
   double collective_timeout_s = 300;
   double stall_after_s = 120;
 
@@ -31,6 +33,14 @@ struct TrainerOptions {
        .unit = "tokens",
        .min = 1,
        .max = 1 << 30});
+    v("activation_checkpointing", activation_checkpointing,
+      {.help = "Keep only each layer's input for the backward pass and compute the layer a second time: less memory, "
+               "about a third more time. Does not change the loss."});
+    v("head_chunk_bytes", head_chunk_bytes,
+      {.help = "Logits that are in memory at a time; the loss is computed over chunks of tokens of this size.",
+       .unit = "bytes",
+       .min = 1,
+       .max = 1e12});
     v("collective_timeout_s", collective_timeout_s,
       {.help = "A rank that waits this long for another in the middle of a step gives up; then all ranks start again "
                "from the last checkpoint. Raise it when the slowest rank computes longer than this after the fastest.",
@@ -119,11 +129,17 @@ struct StageOptions {
 // Sampling keys of a stage.
 struct SamplingOptions {
   double temperature = 1.0;
+  double top_p = 1.0;
   int64_t max_new_tokens = 512;
 
   template <class V>
   void Visit(V& v) {
     v("temperature", temperature, {.help = "Softmax temperature; the loss uses the same.", .min = 0, .max = 100});
+    v("top_p", top_p,
+      {.help = "Draw only from the most likely tokens whose probabilities sum to this. Below 1 in `evaluate` stages only: "
+               "the loss is of the whole distribution.",
+       .min = 0.001,
+       .max = 1});
     v("max_new_tokens", max_new_tokens,
       {.help = "Longest completion, end-of-sequence token included.", .unit = "tokens", .min = 1, .max = 1 << 24});
   }

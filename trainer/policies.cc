@@ -10,11 +10,13 @@
 namespace grpo {
 namespace {
 
-absl::StatusOr<std::unique_ptr<Policy>> FromWeights(const std::string& id, const WeightSet& weights) {
+absl::StatusOr<std::unique_ptr<Policy>> FromWeights(const std::string& id, const WeightSet& weights,
+                                                    at::ScalarType compute) {
   auto policy = std::make_unique<Policy>();
   policy->id = id;
-  ASSIGN_OR_RETURN(policy->model, MakeModel(weights.manifest, weights.payload));
+  ASSIGN_OR_RETURN(policy->model, MakeModel(weights.manifest, weights.payload, {.compute = compute}));
   policy->tokenizer_json = std::string(TokenizerJson(weights.manifest, weights.payload));
+  policy->companions = CompanionsOf(weights.manifest, weights.payload);
   ASSIGN_OR_RETURN(policy->tokenizer, Tokenizer::FromJson(policy->tokenizer_json));
   policy->number = weights.manifest.policy().number();
   return policy;
@@ -30,7 +32,7 @@ v1::PolicyRef Policy::ref() const {
 }
 
 absl::StatusOr<WeightSet> Policy::Pack() const {
-  return PackWeights(*model, tokenizer_json, ref());
+  return PackWeights(*model, tokenizer_json, ref(), companions);
 }
 
 absl::StatusOr<Policy*> PolicyStore::Get(const std::string& id) {
@@ -44,7 +46,7 @@ absl::StatusOr<Policy*> PolicyStore::Get(const std::string& id) {
 
 absl::Status PolicyStore::Restore(const WeightSet& weights) {
   const std::string& id = weights.manifest.policy().policy_id();
-  ASSIGN_OR_RETURN(made_[id], FromWeights(id, weights));
+  ASSIGN_OR_RETURN(made_[id], FromWeights(id, weights, ComputeDtype(weights.manifest)));
   return absl::OkStatus();
 }
 
@@ -52,13 +54,14 @@ absl::StatusOr<std::unique_ptr<Policy>> PolicyStore::Make(const std::string& id,
   if (!options.initialize_from.empty()) {
     ASSIGN_OR_RETURN(const Policy* origin, Get(options.initialize_from));
     ASSIGN_OR_RETURN(const WeightSet weights, origin->Pack());
-    return FromWeights(id, weights);
+    return FromWeights(id, weights, ComputeDtype(options));
   }
   ASSIGN_OR_RETURN(InitializedModel initialized, MakePolicy(options, CombineSeeds(run_seed_, HashName(id))));
   auto policy = std::make_unique<Policy>();
   policy->id = id;
   policy->model = std::move(initialized.model);
   policy->tokenizer_json = std::move(initialized.tokenizer_json);
+  policy->companions = std::move(initialized.companions);
   ASSIGN_OR_RETURN(policy->tokenizer, Tokenizer::FromJson(policy->tokenizer_json));
   return policy;
 }

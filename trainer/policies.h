@@ -19,6 +19,7 @@ struct Policy {
   std::string id;
   std::unique_ptr<Transformer> model;
   std::string tokenizer_json;
+  Companions companions;
   std::unique_ptr<Tokenizer> tokenizer;
   // PolicyRef.number.
   int64_t number = 0;

@@ -54,11 +54,13 @@ TEST(PolicyStoreTest, RestoredWeightsTakeThePlaceOfInitialOnes) {
   PolicyStore before({{"base", Random(8)}}, 1), after({{"base", Random(8)}}, 2);
   ASSERT_OK_AND_ASSIGN(Policy * saved, before.Get("base"));
   saved->number = 12;
+  saved->companions = {{"chat_template.jinja", "{{ messages }}"}};
   ASSERT_OK_AND_ASSIGN(const WeightSet weights, saved->Pack());
   ASSERT_OK(after.Restore(weights));
   ASSERT_OK_AND_ASSIGN(const Policy* restored, after.Get("base"));
   EXPECT_EQ(Digest(*restored), Digest(*saved));
   EXPECT_EQ(restored->number, 12);
+  EXPECT_EQ(restored->companions, saved->companions);
 }
 
 TEST(PolicyStoreTest, ErrorsNameThePolicy) {

@@ -153,6 +153,7 @@ TEST_F(RunConfigTest, ReferencesMustExist) {
   expect("group_size: 4", "reference_policy: ref", "stages.0.reference_policy: there is no policies.ref;");
   expect("group_size: 4", "kl_coefficient: 0.1", "stages.0.kl_coefficient: is above 0, which needs a reference_policy");
   expect("group_size: 4", "sampling: {temperature: 0}", "stages.0.sampling.temperature: is 0");
+  expect("group_size: 4", "sampling: {top_p: 0.9}", "stages.0.sampling.top_p: is below 1");
   expect("group_size: 4", "kl_coefficient: 0.1, reference_policy: tuned",
          "stages.0.reference_policy: is the policy that is trained");
 }

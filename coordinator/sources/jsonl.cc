@@ -1,5 +1,5 @@
-// Problems of one's own: a file with one JSON object a line. It is read whole, and every line is checked before the run
-// starts.
+// Problems of one's own: a file with one JSON object a line, gzip'ed or not. It is read whole, and every line is
+// checked before the run starts.
 #include <algorithm>
 #include <filesystem>
 #include <map>
@@ -14,7 +14,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
-#include "common/files.h"
+#include "common/gzip.h"
 #include "common/log.h"
 #include "common/sha256.h"
 #include "coordinator/source_plugin.h"
@@ -32,10 +32,11 @@ struct Options {
   std::string prompt_template = "{problem}";
   bool skip_bad_lines = false;
   int64_t max_line_bytes = 1 << 20;
+  int64_t max_file_bytes = 1 << 30;
 
   template <class V>
   void Visit(V& v) {
-    v("path", path, {.help = "The file, relative to the configuration's folder.", .required = true});
+    v("path", path, {.help = "The file, relative to the configuration's folder; gzip'ed or not.", .required = true});
     v("problem_field", problem_field, {.help = "Field that holds the problem, a text."});
     v("answer_field", answer_field,
       {.help = "Field that holds the reference answer, a text or a whole number; empty when the lines have none."});
@@ -49,6 +50,11 @@ struct Options {
       {.help = "Leave out, with a warning, lines that cannot be used; otherwise the first one is an error."});
     v("max_line_bytes", max_line_bytes,
       {.help = "A longer line cannot be used.", .unit = "bytes", .min = 2, .max = 1 << 21});
+    v("max_file_bytes", max_file_bytes,
+      {.help = "A file whose text, unpacked, is longer is an error; it is held in memory.",
+       .unit = "bytes",
+       .min = 2,
+       .max = int64_t{1} << 40});
   }
 };
 
@@ -250,9 +256,12 @@ absl::StatusOr<std::unique_ptr<DataSource>> Make(const Options& options, const D
   absl::StatusOr<Template> prompt_template = Template::Parse(options.prompt_template);
   if (!prompt_template.ok()) return SectionError(context.section, "template", prompt_template.status().message());
   const std::string path = (std::filesystem::path(context.base_folder) / options.path).lexically_normal().string();
-  const absl::StatusOr<std::string> content = ReadFile(path);
+  const absl::StatusOr<std::string> content = ReadMaybeGzip(path, options.max_file_bytes);
   if (!content.ok()) {
-    const absl::Status placed = SectionError(context.section, "path", content.status().message());
+    const bool too_long = absl::IsInvalidArgument(content.status());
+    const absl::Status placed = SectionError(
+        context.section, "path",
+        absl::StrCat(content.status().message(), too_long ? ": raise max_file_bytes if that is meant" : ""));
     return absl::Status(content.status().code(), placed.message());
   }
   Reader reader(options, *std::move(prompt_template));

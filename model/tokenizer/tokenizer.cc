@@ -1,221 +1,195 @@
 #include "model/tokenizer/tokenizer.h"
 
-#include <algorithm>
-#include <array>
-#include <map>
+#include <functional>
 #include <nlohmann/json.hpp>
-#include <set>
 #include <utility>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/synchronization/mutex.h"
 #include "common/status_macros.h"
 #include "model/strict_json.h"
+#include "model/tokenizer/added_tokens.h"
+#include "model/tokenizer/bpe.h"
+#include "model/tokenizer/decoder.h"
+#include "model/tokenizer/fields.h"
+#include "model/tokenizer/normalizer.h"
+#include "model/tokenizer/post_processor.h"
+#include "model/tokenizer/pre_tokenizer.h"
+#include "model/tokenizer/utf8.h"
+#include "model/tokenizer/vocabulary.h"
 
 namespace grpo {
 namespace {
 
 using nlohmann::json;
 
-// Four times the largest vocabulary seen; bounds the table that Decode reads.
-constexpr uint64_t kMaxId = (1 << 20) - 1;
+// Places of a text and of what was cut out of it are counted in 32 bits.
+constexpr size_t kMaxTextBytes = 1 << 30;
 
-absl::Status Unusable(absl::string_view what) {
-  return absl::InvalidArgumentError(absl::StrCat("tokenizer.json: ", what));
-}
+// What one thread needs while it encodes.
+struct Scratch {
+  RegexScratch regex;
+  BpeScratch bpe;
+};
 
-const json& Field(const json& object, const char* key) {
-  static const json kNull;
-  const auto found = object.find(key);
-  return found == object.end() ? kNull : *found;
-}
-
-// Bytes of the UTF-8 character that `text` begins with; 0 when it begins with none (overlong forms and surrogates are
-// none).
-size_t CharacterBytes(absl::string_view text) {
-  const auto byte = [&](size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0u; };
-  const auto continues = [&](size_t i) { return (byte(i) & 0xC0) == 0x80; };
-  if (text.empty()) return 0;
-  if (byte(0) < 0x80) return 1;
-  if (byte(0) >= 0xC2 && byte(0) <= 0xDF) return continues(1) ? 2 : 0;
-  if (byte(0) >= 0xE0 && byte(0) <= 0xEF) {
-    const bool overlong = byte(0) == 0xE0 && byte(1) < 0xA0, surrogate = byte(0) == 0xED && byte(1) > 0x9F;
-    return continues(1) && continues(2) && !overlong && !surrogate ? 3 : 0;
-  }
-  if (byte(0) >= 0xF0 && byte(0) <= 0xF4) {
-    const bool overlong = byte(0) == 0xF0 && byte(1) < 0x90, beyond_unicode = byte(0) == 0xF4 && byte(1) > 0x8F;
-    return continues(1) && continues(2) && continues(3) && !overlong && !beyond_unicode ? 4 : 0;
-  }
-  return 0;
-}
-
-absl::StatusOr<uint32_t> ParseId(const json& value, absl::string_view token) {
-  if (value.is_number_unsigned() && value.get<uint64_t>() <= kMaxId)
-    return static_cast<uint32_t>(value.get<uint64_t>());
-  return Unusable(absl::StrCat("the id of \"", token, "\" is ", ShowJson(value), ", expected 0 to ", kMaxId));
-}
-
-// Refuses a value that changes what the tokenizer does; absent and null always pass.
-absl::Status ExpectNeutral(const json& object, const char* place, const char* key, const json& neutral) {
-  const json& value = Field(object, key);
-  if (value.is_null() || value == neutral) return absl::OkStatus();
-  return Unusable(absl::StrCat(place, key, " is ", ShowJson(value), ", and only null", neutral.is_null() ? "" : " or ",
-                               neutral.is_null() ? "" : ShowJson(neutral), " is supported"));
-}
-
-// Tokens that are single characters, and added tokens that are cut out before them: what BPE without merges is.
-class CharacterTokenizer : public Tokenizer {
+// Scratches that no thread uses; there are as many as threads that ever encoded at once. Thread-safe.
+class ScratchPool {
  public:
-  absl::Status Load(const json& file) {
-    RETURN_IF_ERROR(CheckPipeline(file));
-    RETURN_IF_ERROR(LoadVocabulary(Field(Field(file, "model"), "vocab")));
-    RETURN_IF_ERROR(LoadAddedTokens(Field(file, "added_tokens")));
-    for (const auto& [token, id] : ids_) {
-      if (id >= tokens_.size()) tokens_.resize(id + 1);
-      if (!tokens_[id].empty())
-        return Unusable(absl::StrCat("\"", tokens_[id], "\" and \"", token, "\" have the same id ", id));
-      tokens_[id] = token;
+  std::unique_ptr<Scratch> Take() {
+    {
+      absl::MutexLock lock(&mutex_);
+      if (!idle_.empty()) {
+        std::unique_ptr<Scratch> scratch = std::move(idle_.back());
+        idle_.pop_back();
+        return scratch;
+      }
     }
-    return absl::OkStatus();
+    return std::make_unique<Scratch>();
   }
+  void Return(std::unique_ptr<Scratch> scratch) {
+    absl::MutexLock lock(&mutex_);
+    idle_.push_back(std::move(scratch));
+  }
+
+ private:
+  absl::Mutex mutex_;
+  std::vector<std::unique_ptr<Scratch>> idle_ ABSL_GUARDED_BY(mutex_);
+};
+
+class BpeTokenizer : public Tokenizer {
+ public:
+  // Each stage of the library's Tokenizer.encode and decode.
+  struct Stages {
+    AddedTokenCutter added, normalized_added;
+    Normalizer normalizer;
+    PreTokenizer pre_tokenizer;
+    Bpe bpe;
+    PostProcessor post_processor;
+    Decoder decoder;
+    Vocabulary vocabulary;
+  };
+
+  explicit BpeTokenizer(Stages stages) : stages_(std::move(stages)) {}
 
   absl::StatusOr<std::vector<uint32_t>> Encode(absl::string_view text) const override {
+    if (text.size() > kMaxTextBytes)
+      return absl::InvalidArgumentError(absl::StrCat("the text is longer than ", kMaxTextBytes, " bytes"));
+    if (const size_t valid = ValidPrefixBytes(text); valid < text.size())
+      return absl::InvalidArgumentError(absl::StrCat("the text is not valid UTF-8 at byte ", valid));
+    std::unique_ptr<Scratch> scratch = scratches_.Take();
+    scratch->regex.Begin(text.size());
     std::vector<uint32_t> ids;
-    ids.reserve(text.size());
-    for (size_t position = 0; position < text.size();) {
-      const absl::string_view rest = text.substr(position);
-      if (const AddedToken* added = LongestAddedToken(rest)) {
-        ids.push_back(added->id);
-        position += added->text.size();
-        continue;
-      }
-      const size_t length = CharacterBytes(rest);
-      if (length == 0)
-        return absl::InvalidArgumentError(absl::StrCat("the text is not valid UTF-8 at byte ", position));
-      const auto found = characters_.find(std::string(rest.substr(0, length)));
-      if (found == characters_.end()) {
-        return absl::InvalidArgumentError(absl::StrCat("the vocabulary has no token for the character ",
-                                                       ShowJson(std::string(rest.substr(0, length))), " at byte ",
-                                                       position));
-      }
-      ids.push_back(found->second);
-      position += length;
-    }
+    ids.reserve(text.size() / 3);
+    const absl::Status status = stages_.added.Cut(
+        text, scratch->regex, [&](absl::string_view part) { return EncodePart(text, part, *scratch, &ids); },
+        [&](uint32_t id) { ids.push_back(id); });
+    scratches_.Return(std::move(scratch));
+    RETURN_IF_ERROR(status);
     return ids;
   }
 
-  std::string Decode(const std::vector<uint32_t>& ids) const override {
-    std::string text;
-    for (const uint32_t id : ids) {
-      if (id < tokens_.size()) text += tokens_[id];
-    }
-    return text;
+  absl::StatusOr<std::vector<uint32_t>> EncodeWithSpecialTokens(absl::string_view text) const override {
+    ASSIGN_OR_RETURN(std::vector<uint32_t> ids, Encode(text));
+    return stages_.post_processor.AddSpecialTokens(std::move(ids));
   }
+
+  const std::vector<uint32_t>& PrefixTokens() const override { return stages_.post_processor.before(); }
+
+  absl::string_view TokenBytes(uint32_t id) const override { return stages_.decoder.TokenBytes(id); }
 
   absl::StatusOr<uint32_t> TokenId(absl::string_view token) const override {
-    const auto found = ids_.find(std::string(token));
-    if (found == ids_.end()) return absl::NotFoundError(absl::StrCat("the vocabulary has no token \"", token, "\""));
-    return found->second;
+    const std::optional<uint32_t> id = stages_.vocabulary.Find(token);
+    if (!id.has_value()) return absl::NotFoundError(absl::StrCat("the vocabulary has no token \"", token, "\""));
+    return *id;
   }
 
-  int64_t vocab_size() const override { return static_cast<int64_t>(tokens_.size()); }
+  int64_t vocab_size() const override { return static_cast<int64_t>(stages_.decoder.num_ids()); }
 
  private:
-  struct AddedToken {
-    std::string text;
-    uint32_t id;
-  };
-
-  static absl::Status CheckPipeline(const json& file) {
-    for (const char* stage : {"normalizer", "pre_tokenizer", "post_processor", "truncation", "padding"}) {
-      RETURN_IF_ERROR(ExpectNeutral(file, "", stage, nullptr));
-    }
-    const json& model = Field(file, "model");
-    if (!model.is_object() || Field(model, "type") != "BPE") {
-      return Unusable(absl::StrCat("model.type is ", ShowJson(model.is_object() ? Field(model, "type") : model),
-                                   ", and only \"BPE\" is supported"));
-    }
-    RETURN_IF_ERROR(ExpectNeutral(model, "model.", "merges", json::array()));
-    RETURN_IF_ERROR(ExpectNeutral(model, "model.", "dropout", 0.0));
-    RETURN_IF_ERROR(ExpectNeutral(model, "model.", "unk_token", nullptr));
-    RETURN_IF_ERROR(ExpectNeutral(model, "model.", "continuing_subword_prefix", ""));
-    RETURN_IF_ERROR(ExpectNeutral(model, "model.", "end_of_word_suffix", ""));
-    RETURN_IF_ERROR(ExpectNeutral(model, "model.", "byte_fallback", false));
-    RETURN_IF_ERROR(ExpectNeutral(model, "model.", "ignore_merges", false));
-    // Without a decoder the library would write a space between tokens.
-    if (const json& decoder = Field(file, "decoder"); !decoder.is_object() || Field(decoder, "type") != "Fuse") {
-      return Unusable(absl::StrCat("decoder is ", ShowJson(decoder), ", and only {\"type\":\"Fuse\"} is supported"));
-    }
-    return absl::OkStatus();
+  // What lies between added tokens.
+  absl::Status EncodePart(absl::string_view whole, absl::string_view part, Scratch& scratch,
+                          std::vector<uint32_t>* ids) const {
+    std::string normalized;
+    if (!stages_.normalizer.does_nothing()) part = normalized = stages_.normalizer.Normalize(part);
+    const auto encode_word = [&](absl::string_view word) {
+      const std::optional<size_t> missing = stages_.bpe.Encode(word, scratch.bpe, ids);
+      return missing.has_value() ? CannotWrite(whole, word, *missing) : absl::OkStatus();
+    };
+    return stages_.normalized_added.Cut(
+        part, scratch.regex,
+        [&](absl::string_view rest) { return stages_.pre_tokenizer.Split(rest, scratch.regex, encode_word); },
+        [&](uint32_t id) { ids->push_back(id); });
   }
 
-  absl::Status LoadVocabulary(const json& vocabulary) {
-    if (!vocabulary.is_object() || vocabulary.empty())
-      return Unusable("model.vocab is missing, empty or not an object");
-    for (const auto& [token, value] : vocabulary.items()) {
-      ASSIGN_OR_RETURN(const uint32_t id, ParseId(value, token));
-      ids_[token] = id;
-      // Longer entries can only be reached by merges, of which there are none, or as added tokens.
-      if (!token.empty() && CharacterBytes(token) == token.size()) characters_[token] = id;
-    }
-    return absl::OkStatus();
+  // The error for the character at `place` of a word.
+  absl::Status CannotWrite(absl::string_view whole, absl::string_view word, size_t place) const {
+    const absl::string_view rest = word.substr(place);
+    const std::string character =
+        stages_.bpe.byte_level()
+            ? absl::StrFormat("byte 0x%02X", static_cast<unsigned char>(rest[0]))
+            : absl::StrCat("character ", ShowJson(std::string(rest.substr(0, FirstCharacter(rest).num_bytes))));
+    // The word lies in the text unless that was normalized or a space was put before it.
+    const bool within =
+        std::less_equal<>()(whole.data(), rest.data()) && std::less<>()(rest.data(), whole.data() + whole.size());
+    return absl::InvalidArgumentError(
+        absl::StrCat("the vocabulary has no token for the ", character,
+                     within ? absl::StrCat(" at byte ", rest.data() - whole.data()) : " of the normalized text"));
   }
 
-  absl::Status LoadAddedTokens(const json& list) {
-    if (list.is_null()) return absl::OkStatus();
-    if (!list.is_array()) return Unusable("added_tokens is not a list");
-    // The id that the library gives to an added token which the vocabulary lacks, whatever the file says.
-    uint64_t next_id = ids_.size();
-    std::set<std::string> seen;
-    for (const json& entry : list) {
-      const json& content = Field(entry, "content");
-      if (!content.is_string() || content.get_ref<const std::string&>().empty()) {
-        return Unusable(absl::StrCat("added_tokens holds ", ShowJson(entry), ", which has no content"));
-      }
-      const std::string token = content.get<std::string>();
-      for (const char* key : {"single_word", "lstrip", "rstrip", "normalized"}) {
-        RETURN_IF_ERROR(ExpectNeutral(entry, absl::StrCat("added_tokens \"", token, "\" ").c_str(), key, false));
-      }
-      ASSIGN_OR_RETURN(const uint32_t id, ParseId(Field(entry, "id"), token));
-      if (!seen.insert(token).second) return Unusable(absl::StrCat("added_tokens has \"", token, "\" twice"));
-      const auto [known, is_new] = ids_.try_emplace(token, static_cast<uint32_t>(next_id));
-      if (known->second != id) {
-        return Unusable(
-            absl::StrCat("added_tokens gives \"", token, "\" the id ", id, ", but its place is ", known->second));
-      }
-      next_id = std::max<uint64_t>(next_id, id + 1);
-      added_[static_cast<unsigned char>(token[0])].push_back({token, id});
-    }
-    for (std::vector<AddedToken>& tokens : added_) {
-      std::sort(tokens.begin(), tokens.end(),
-                [](const AddedToken& a, const AddedToken& b) { return a.text.size() > b.text.size(); });
-    }
-    return absl::OkStatus();
-  }
-
-  const AddedToken* LongestAddedToken(absl::string_view text) const {
-    for (const AddedToken& token : added_[static_cast<unsigned char>(text[0])]) {
-      if (absl::StartsWith(text, token.text)) return &token;
-    }
-    return nullptr;
-  }
-
-  std::map<std::string, uint32_t> ids_;
-  // The part of ids_ that is one character long.
-  std::map<std::string, uint32_t> characters_;
-  // By first byte, longest first.
-  std::array<std::vector<AddedToken>, 256> added_;
-  // By id; ids that no token has are empty.
-  std::vector<std::string> tokens_;
+  const Stages stages_;
+  mutable ScratchPool scratches_;
 };
+
+absl::Status CheckOutline(const json& file) {
+  RETURN_IF_ERROR(ExpectKeys(file, "",
+                             {"version", "truncation", "padding", "added_tokens", "normalizer", "pre_tokenizer",
+                              "post_processor", "decoder", "model"}));
+  RETURN_IF_ERROR(ExpectNeutral(file, "", "version", "1.0"));
+  RETURN_IF_ERROR(ExpectNeutral(file, "", "truncation", nullptr));
+  RETURN_IF_ERROR(ExpectNeutral(file, "", "padding", nullptr));
+  const json& model = Field(file, "model");
+  // Old files of GPT-2 name no type.
+  if (!model.is_object() || (model.contains("type") && model["type"] != "BPE")) {
+    return Unusable(absl::StrCat("model.type is ", ShowJson(model.is_object() ? Field(model, "type") : model),
+                                 ", and only \"BPE\" is supported"));
+  }
+  return absl::OkStatus();
+}
 
 }  // namespace
 
+std::string Tokenizer::Decode(const std::vector<uint32_t>& ids) const {
+  std::string text;
+  for (const uint32_t id : ids) absl::StrAppend(&text, TokenBytes(id));
+  return text;
+}
+
 absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::FromJson(absl::string_view tokenizer_json) {
   ASSIGN_OR_RETURN(const json file, ParseJsonObject(tokenizer_json, "tokenizer.json"));
-  auto tokenizer = std::make_unique<CharacterTokenizer>();
-  RETURN_IF_ERROR(tokenizer->Load(file));
-  return std::unique_ptr<Tokenizer>(std::move(tokenizer));
+  RETURN_IF_ERROR(CheckOutline(file));
+  const json& model = Field(file, "model");
+  ASSIGN_OR_RETURN(Normalizer normalizer, Normalizer::FromJson(Field(file, "normalizer")));
+  ASSIGN_OR_RETURN(PreTokenizer pre_tokenizer, PreTokenizer::FromJson(Field(file, "pre_tokenizer")));
+  ASSIGN_OR_RETURN(PostProcessor post_processor, PostProcessor::FromJson(Field(file, "post_processor")));
+  ASSIGN_OR_RETURN(Vocabulary vocabulary, Vocabulary::FromJson(Field(model, "vocab")));
+  // Before the added tokens join: only what the model itself knows can be merged.
+  ASSIGN_OR_RETURN(Bpe bpe, Bpe::FromJson(model, vocabulary, pre_tokenizer.byte_level()));
+  ASSIGN_OR_RETURN(const std::vector<AddedToken> added,
+                   ParseAddedTokens(Field(file, "added_tokens"), normalizer, &vocabulary));
+  ASSIGN_OR_RETURN(AddedTokenCutter cutter, AddedTokenCutter::Make(added, /*normalized=*/false));
+  ASSIGN_OR_RETURN(AddedTokenCutter normalized_cutter, AddedTokenCutter::Make(added, /*normalized=*/true));
+  ASSIGN_OR_RETURN(Decoder decoder, Decoder::FromJson(Field(file, "decoder"), vocabulary, added));
+  return std::make_unique<BpeTokenizer>(BpeTokenizer::Stages{
+      .added = std::move(cutter),
+      .normalized_added = std::move(normalized_cutter),
+      .normalizer = std::move(normalizer),
+      .pre_tokenizer = std::move(pre_tokenizer),
+      .bpe = std::move(bpe),
+      .post_processor = std::move(post_processor),
+      .decoder = std::move(decoder),
+      .vocabulary = std::move(vocabulary),
+  });
 }
 
 }  // namespace grpo

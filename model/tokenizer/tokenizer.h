@@ -1,4 +1,6 @@
-// Text to token ids and back, as a Hugging Face tokenizer.json says. Links no torch.
+// Text to token ids and back, as a Hugging Face tokenizer.json says: BPE over characters or, as GPT-2, Llama 3 and
+// Qwen have it, over bytes. The ids are those of the library `tokenizers` (tests/parity/tokenizer_test.cc). Links no
+// torch.
 #ifndef GRPO_MODEL_TOKENIZER_TOKENIZER_H_
 #define GRPO_MODEL_TOKENIZER_TOKENIZER_H_
 
@@ -19,13 +21,22 @@ class Tokenizer {
   static absl::StatusOr<std::unique_ptr<Tokenizer>> FromJson(absl::string_view tokenizer_json);
   virtual ~Tokenizer() = default;
 
-  // InvalidArgument names the first character that the vocabulary cannot write, with its position.
+  // Added tokens in the text are recognized; what the post-processor would put around it is not there. InvalidArgument
+  // names the first character that the vocabulary cannot write, or where the text is not UTF-8, with the position; or
+  // the pattern that takes too long on it.
   virtual absl::StatusOr<std::vector<uint32_t>> Encode(absl::string_view text) const = 0;
-  // The bytes that the ids stand for, special tokens included; unknown ids are written as nothing. May be invalid
-  // UTF-8.
-  virtual std::string Decode(const std::vector<uint32_t>& ids) const = 0;
+  // The same with the post-processor's tokens around it, such as Llama 3's <|begin_of_text|>.
+  virtual absl::StatusOr<std::vector<uint32_t>> EncodeWithSpecialTokens(absl::string_view text) const = 0;
+  // The tokens that it puts in front.
+  virtual const std::vector<uint32_t>& PrefixTokens() const = 0;
 
-  // Id of a token by its exact text; NotFound.
+  // The bytes that the ids stand for, special tokens included; unknown ids are written as nothing. May be invalid
+  // UTF-8; StreamDecoder gives whole characters.
+  std::string Decode(const std::vector<uint32_t>& ids) const;
+  // The bytes of one token, none for an unknown id. Valid as long as the tokenizer.
+  virtual absl::string_view TokenBytes(uint32_t id) const = 0;
+
+  // Id of a token by its exact text in the file (byte-level vocabularies write a space as U+0120); NotFound.
   virtual absl::StatusOr<uint32_t> TokenId(absl::string_view token) const = 0;
   // One more than the largest id.
   virtual int64_t vocab_size() const = 0;

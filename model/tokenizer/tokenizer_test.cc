@@ -3,10 +3,13 @@
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
+#include <thread>
 
+#include "absl/strings/str_cat.h"
 #include "common/files.h"
 #include "common/seeds.h"
 #include "common/status_testing.h"
+#include "model/tokenizer/prompt.h"
 
 namespace grpo {
 namespace {
@@ -85,26 +88,67 @@ TEST(TokenizerTest, NamesTheCharacterItCannotWrite) {
   EXPECT_STATUS(tokenizer->TokenId("zz"), absl::StatusCode::kNotFound, "no token \"zz\"");
 }
 
+TEST(TokenizerTest, SeveralThreadsEncodeAtOnce) {
+  const auto tokenizer = MustMake(ShippedJson());
+  std::vector<std::thread> threads;
+  for (int thread = 0; thread < 4; ++thread) {
+    threads.emplace_back([&, thread] {
+      for (int i = 0; i < 500; ++i) {
+        const std::string text = absl::StrCat("H", i, " L", thread, "\nA:");
+        const auto ids = tokenizer->Encode(text);
+        ASSERT_OK(ids);
+        EXPECT_EQ(tokenizer->Decode(*ids), text);
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+}
+
 TEST(TokenizerTest, RefusesByNameWhateverWouldChangeTokenization) {
   const struct {
     const char *pointer, *value, *message;
   } kCases[] = {
-      {"/normalizer", R"({"type":"NFC"})", R"(normalizer is {"type":"NFC"})"},
-      {"/pre_tokenizer", R"({"type":"ByteLevel"})", "pre_tokenizer is"},
-      {"/post_processor", R"({"type":"TemplateProcessing"})", "post_processor is"},
+      {"/version", R"("2.0")", R"(version is "2.0")"},
+      {"/extra", "1", "extra is 1, and no such key"},
+      {"/normalizer", R"({"type":"Lowercase"})", R"(normalizer is {"type":"Lowercase"})"},
+      {"/normalizer", R"({"type":"NFC","form":1})", "normalizer.form is 1, and no such key"},
+      {"/normalizer", R"({"type":"Sequence","normalizers":[{"type":"NFC"},{"type":"Strip"}]})", "Strip"},
+      {"/normalizer", R"({"type":"Sequence","normalizers":[{"type":"Sequence"}]})", "or a Sequence of such"},
+      {"/pre_tokenizer", R"({"type":"Metaspace"})", R"(pre_tokenizer is {"type":"Metaspace"})"},
+      {"/pre_tokenizer", R"({"type":"ByteLevel","use_regex":3})", "pre_tokenizer.use_regex is 3"},
+      {"/pre_tokenizer", R"({"type":"ByteLevel","lower":true})", "pre_tokenizer.lower is true"},
+      {"/pre_tokenizer", R"({"type":"Sequence","pretokenizers":[{"type":"ByteLevel"},{"type":"Digits"}]})",
+       "nothing after ByteLevel"},
+      {"/pre_tokenizer", R"({"type":"Split","pattern":{"Glob":"*"},"behavior":"Isolated"})", "pattern is {"},
+      {"/pre_tokenizer", R"({"type":"Split","pattern":{"Regex":"a"},"behavior":"Chopped"})",
+       R"(behavior is "Chopped")"},
+      {"/pre_tokenizer", R"({"type":"Split","pattern":{"Regex":"(a"},"behavior":"Isolated"})", "missing closing"},
+      {"/pre_tokenizer", R"({"type":"Split","pattern":{"Regex":"\\w"},"behavior":"Isolated"})", "not supported"},
+      {"/post_processor", R"({"type":"BertProcessing"})", "post_processor is"},
+      {"/post_processor", R"({"type":"TemplateProcessing"})", "post_processor.single is null"},
+      {"/post_processor", R"({"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"a"}}]})",
+       R"(post_processor.special_tokens "a" ids is null)"},
+      {"/post_processor", R"({"type":"TemplateProcessing","single":[{"Sequence":{"id":"B"}}]})",
+       "post_processor.single"},
       {"/truncation", R"({"max_length":5})", "truncation is"},
       {"/padding", R"({"length":5})", "padding is"},
-      {"/decoder", R"({"type":"ByteLevel"})", "decoder is"},
+      {"/decoder", R"({"type":"ByteFallback"})", R"(decoder is {"type":"ByteFallback"})"},
+      {"/decoder", R"({"type":"Sequence","decoders":[{"type":"Fuse"},{"type":"ByteLevel"}]})", "decoder is"},
       {"/decoder", "null", "decoder is null"},
       {"/model/type", R"("Unigram")", R"(model.type is "Unigram")"},
       {"/model", "7", "model.type is 7"},
-      {"/model/merges", R"(["a b"])", R"(model.merges is ["a b"])"},
+      {"/model/merges", R"(["a b"])", R"(model.merges[0] is "a b", and the vocabulary lacks)"},
+      {"/model/merges", R"(["ab"])", R"(model.merges[0] is "ab")"},
+      {"/model/merges", R"(["a b c"])", R"(model.merges[0] is "a b c")"},
+      {"/model/merges", R"([["a"]])", R"(model.merges[0] is ["a"])"},
+      {"/model/merges", "{}", "model.merges is {}"},
+      {"/model/language", R"("en")", R"(model.language is "en", and no such key)"},
       {"/model/dropout", "0.1", "model.dropout is 0.1"},
       {"/model/unk_token", R"("a")", R"(model.unk_token is "a")"},
       {"/model/continuing_subword_prefix", R"("##")", "model.continuing_subword_prefix"},
       {"/model/end_of_word_suffix", R"("</w>")", "model.end_of_word_suffix"},
       {"/model/byte_fallback", "true", "model.byte_fallback is true"},
-      {"/model/ignore_merges", "true", "model.ignore_merges is true"},
+      {"/model/ignore_merges", "3", "model.ignore_merges is 3"},
       {"/model/vocab", "{}", "model.vocab is missing, empty"},
       {"/model/vocab/a", "-1", R"(the id of "a" is -1)"},
       {"/model/vocab/a", "4294967296", R"(the id of "a" is 4294967296)"},
@@ -112,10 +156,8 @@ TEST(TokenizerTest, RefusesByNameWhateverWouldChangeTokenization) {
       {"/added_tokens", "{}", "added_tokens is not a list"},
       {"/added_tokens/0", "3", "added_tokens holds 3"},
       {"/added_tokens/0/content", R"("")", "which has no content"},
-      {"/added_tokens/0/normalized", "true", R"(added_tokens "<a" normalized is true)"},
-      {"/added_tokens/0/lstrip", "true", R"(added_tokens "<a" lstrip is true)"},
-      {"/added_tokens/0/rstrip", "true", R"(added_tokens "<a" rstrip is true)"},
-      {"/added_tokens/0/single_word", "true", R"(added_tokens "<a" single_word is true)"},
+      {"/added_tokens/0/normalized", "1", R"(added_tokens "<a".normalized is 1)"},
+      {"/added_tokens/0/color", "1", R"(added_tokens "<a".color is 1, and no such key)"},
       {"/added_tokens/0/id", "9", R"("<a" the id 9, but its place is 5)"},
       {"/added_tokens/0/id", "null", R"(the id of "<a" is null)"},
       {"/added_tokens/1/content", R"("<a")", R"(added_tokens has "<a" twice)"},
@@ -126,6 +168,59 @@ TEST(TokenizerTest, RefusesByNameWhateverWouldChangeTokenization) {
     EXPECT_STATUS(Tokenizer::FromJson(file.dump()), absl::StatusCode::kInvalidArgument, message);
   }
   EXPECT_STATUS(Tokenizer::FromJson("{"), absl::StatusCode::kInvalidArgument, "tokenizer.json is not valid JSON");
+  const std::string deep = absl::StrCat(R"({"a":)", std::string(100'000, '['), std::string(100'000, ']'), "}");
+  EXPECT_STATUS(Tokenizer::FromJson(deep), absl::StatusCode::kInvalidArgument, "nested deeper than 127 levels");
+}
+
+// Two characters in NFC, of which the vocabulary has the composed one.
+TEST(TokenizerTest, CutsAddedTokensOutOfTheTextOrOfTheNormalizedText) {
+  json file = Small();
+  file["normalizer"] = {{"type", "NFC"}};
+  file["added_tokens"] = {Added("e\xCC\x81", 5), Added("<b", 6)};
+  EXPECT_EQ(MustMake(file.dump())->Encode("e\xCC\x81\xC3\xA9").value_or(std::vector<uint32_t>()),
+            (std::vector<uint32_t>{5, 3}));
+  file["added_tokens"][0]["normalized"] = true;
+  const auto tokenizer = MustMake(file.dump());
+  EXPECT_EQ(tokenizer->Encode("e\xCC\x81\xC3\xA9").value_or(std::vector<uint32_t>()), (std::vector<uint32_t>{5, 5}));
+  EXPECT_EQ(tokenizer->Decode({5}), "\xC3\xA9");
+  file["added_tokens"][1] = {{"id", 6}, {"content", "\xC3\xA9"}, {"normalized", true}};
+  file["model"]["vocab"].erase("\xC3\xA9");
+  file["added_tokens"][0]["id"] = 4;
+  file["model"]["vocab"]["\xF0\x9F\x90\x87"] = 3;
+  file["added_tokens"][1]["id"] = 5;
+  EXPECT_STATUS(Tokenizer::FromJson(file.dump()), absl::StatusCode::kInvalidArgument, "are the same when normalized");
+}
+
+TEST(TokenizerTest, NormalizesAMegabyteOfCombiningMarks) {
+  json file = Small();
+  file["normalizer"] = {{"type", "NFC"}};
+  file["model"]["vocab"] = {{"a", 0}, {"\xCC\x95", 1}, {"\xCC\xA3", 2}};
+  file["added_tokens"] = json::array();
+  // Above, below, above, below ...: in order, all those below come first. "a" with a dot below is no token.
+  std::string text = "aa";
+  for (int i = 0; i < 250'000; ++i) text += "\xCC\x95\xCC\xA3";
+  EXPECT_STATUS(MustMake(file.dump())->Encode(text), absl::StatusCode::kInvalidArgument,
+                "no token for the character \"\\u1ea1\" of the normalized text");
+}
+
+TEST(TokenizerTest, PutsTheTemplatesTokensAroundTheTextWhenAsked) {
+  json file = Small();
+  const json special = {{"SpecialToken", {{"id", "b"}, {"type_id", 0}}}};
+  file["post_processor"] = {{"type", "TemplateProcessing"},
+                            {"single", {special, {{"Sequence", {{"id", "A"}, {"type_id", 0}}}}, special}},
+                            {"special_tokens", {{"b", {{"id", "b"}, {"ids", {1, 2}}, {"tokens", {"b", "<"}}}}}}};
+  const auto tokenizer = MustMake(file.dump());
+  EXPECT_EQ(tokenizer->EncodeWithSpecialTokens("a").value_or(std::vector<uint32_t>()),
+            (std::vector<uint32_t>{1, 2, 0, 1, 2}));
+  EXPECT_EQ(tokenizer->Encode("a").value_or(std::vector<uint32_t>()), (std::vector<uint32_t>{0}));
+  // A prompt has what stands in front, once, and goes on where the text ends.
+  EXPECT_EQ(EncodePrompt(*tokenizer, "a").value_or(std::vector<uint32_t>()), (std::vector<uint32_t>{1, 2, 0}));
+  EXPECT_EQ(EncodePrompt(*tokenizer, "b<b").value_or(std::vector<uint32_t>()), (std::vector<uint32_t>{1, 2, 1}));
+  EXPECT_EQ(EncodePrompt(*tokenizer, "<").value_or(std::vector<uint32_t>()), (std::vector<uint32_t>{1, 2, 2}))
+      << "a part of what stands in front";
+  EXPECT_EQ(EncodePrompt(*tokenizer, "ba").value_or(std::vector<uint32_t>()), (std::vector<uint32_t>{1, 2, 1, 0}));
+  file["post_processor"] = {{"type", "Sequence"}, {"processors", {file["post_processor"], file["post_processor"]}}};
+  EXPECT_STATUS(Tokenizer::FromJson(file.dump()), absl::StatusCode::kInvalidArgument, "one TemplateProcessing");
 }
 
 }  // namespace

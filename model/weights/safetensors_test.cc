@@ -96,6 +96,34 @@ TEST(SafetensorsTest, RefusesEveryMalformedHeaderByName) {
   }
 }
 
+TEST(SafetensorsTest, KnowsTheDtypesOfTheReferenceLibrary) {
+  const std::map<std::string, int> bytes_of_eight = {
+      {"F64", 64},        {"I64", 64},    {"U64", 64},    {"C64", 64},    {"F32", 32},    {"I32", 32},
+      {"U32", 32},        {"F16", 16},    {"BF16", 16},   {"I16", 16},    {"U16", 16},    {"U8", 8},
+      {"I8", 8},          {"BOOL", 8},    {"F8_E4M3", 8}, {"F8_E5M2", 8}, {"F8_E8M0", 8}, {"F8_E4M3FNUZ", 8},
+      {"F8_E5M2FNUZ", 8}, {"F6_E2M3", 6}, {"F6_E3M2", 6}, {"F4", 4}};
+  for (const auto& [dtype, num_bytes] : bytes_of_eight) {
+    EXPECT_EQ(SafetensorsBytes(dtype, {2, 4}).value(), num_bytes) << dtype;
+    const std::string data(num_bytes, 'x');
+    ASSERT_OK_AND_ASSIGN(const auto entries, ParseSafetensors(WriteSafetensors({{"t", dtype, {2, 4}, data}})));
+    EXPECT_EQ(entries[0].dtype, dtype);
+  }
+  EXPECT_STATUS(SafetensorsBytes("F4", {3}), absl::StatusCode::kInvalidArgument,
+                "[3] of F4 is no whole number of bytes");
+  EXPECT_STATUS(SafetensorsBytes("F32", {-1}), absl::StatusCode::kInvalidArgument, "[-1] of F32 overflows");
+  EXPECT_STATUS(SafetensorsBytes("F64", {int64_t{1} << 58}), absl::StatusCode::kInvalidArgument, "overflows");
+  EXPECT_EQ(SafetensorsBytes("F64", {int64_t{1} << 62, 0}).value(), 0);
+}
+
+TEST(SafetensorsTest, RefusesDepthAndNuls) {
+  const std::string deep(100'000, '[');
+  EXPECT_STATUS(ParseSafetensors(File("{\"a\":" + deep, "")), absl::StatusCode::kInvalidArgument, "is nested deeper");
+  EXPECT_STATUS(ParseSafetensors(File(R"({"a\u0000b":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}})", "x")),
+                absl::StatusCode::kInvalidArgument, "tensor \"a\": the name holds a NUL");
+  EXPECT_STATUS(ParseSafetensors(File(R"({"__metadata__":{"k":"v\u0000"}})", "")), absl::StatusCode::kInvalidArgument,
+                "entry \"k\" holds a NUL");
+}
+
 TEST(SafetensorsTest, RefusesHeaderLengthsThatDoNotFit) {
   EXPECT_STATUS(ParseSafetensors(""), absl::StatusCode::kInvalidArgument, "the file has 0 bytes");
   EXPECT_STATUS(ParseSafetensors("1234567"), absl::StatusCode::kInvalidArgument, "the file has 7 bytes");

@@ -2,29 +2,20 @@
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
-#include <algorithm>
-#include <cstring>
-#include <filesystem>
+#include <cstdint>
 #include <functional>
 #include <map>
 
 #include "common/files.h"
 #include "common/status_testing.h"
-#include "model/weights/safetensors.h"
 
 namespace grpo {
 namespace {
 
-namespace fs = std::filesystem;
-
 class WeightSetTest : public testing::Test {
  protected:
   void SetUp() override {
-    folder_ = fs::path(testing::TempDir()) / ("weights." + std::to_string(::getpid()));
-    fs::remove_all(folder_);
-    ASSERT_OK(MakeFolders(folder_.string()));
     ASSERT_OK_AND_ASSIGN(tokenizer_json_, ReadFile("configs/tokenizers/chickens_rabbits.json"));
     config_ = {.vocab_size = 58,
                .hidden_size = 24,
@@ -40,7 +31,6 @@ class WeightSetTest : public testing::Test {
     policy_.set_number(7);
     ASSERT_OK_AND_ASSIGN(weights_, PackWeights(*model_, tokenizer_json_, policy_));
   }
-  void TearDown() override { fs::remove_all(folder_); }
 
   static std::unique_ptr<Transformer> MakeRandom(const ModelConfig& config, uint64_t seed) {
     auto model = Transformer::Create(config);
@@ -55,15 +45,7 @@ class WeightSetTest : public testing::Test {
     }
     return left.size() == right.size();
   }
-  std::string Place(const char* name) const { return (folder_ / name).string(); }
-  std::vector<std::string> Listing() const {
-    std::vector<std::string> names;
-    for (const auto& entry : fs::directory_iterator(folder_)) names.push_back(entry.path().filename());
-    std::sort(names.begin(), names.end());
-    return names;
-  }
 
-  fs::path folder_;
   std::string tokenizer_json_;
   ModelConfig config_;
   std::unique_ptr<Transformer> model_;
@@ -148,83 +130,45 @@ TEST_F(WeightSetTest, WeightsOfAnotherArchitectureAreRefusedAndChangeNothing) {
   EXPECT_STATUS(MakeModel(weights.manifest, weights.payload), absl::StatusCode::kInvalidArgument, "float32 parameters");
 }
 
-TEST_F(WeightSetTest, AFolderComesBackBitForBit) {
-  for (const bool tied : {true, false}) {
-    config_.tie_word_embeddings = tied;
-    model_ = MakeRandom(config_, 3);
-    ASSERT_OK_AND_ASSIGN(weights_, PackWeights(*model_, tokenizer_json_, policy_));
-    ASSERT_OK(ExportFolder(weights_, Place("out/")));  // a second time it replaces the first
-    ASSERT_OK_AND_ASSIGN(const WeightSet back, ImportFolder(Place("out"), policy_));
-    EXPECT_EQ(back.payload, weights_.payload);
-    EXPECT_EQ(back.manifest.SerializeAsString(), weights_.manifest.SerializeAsString());
-    EXPECT_EQ(Listing(), std::vector<std::string>{"out"}) << "nothing temporary is left";
-  }
-}
+TEST_F(WeightSetTest, CompanionsTravelWithTheWeights) {
+  const Companions companions = {{"chat_template.jinja", "{{ messages }}"},
+                                 {"generation_config.json", "{\"top_p\": 0.9}"},
+                                 {"tokenizer_config.json", "{}"}};
+  ASSERT_OK_AND_ASSIGN(const WeightSet with, PackWeights(*model_, tokenizer_json_, policy_, companions));
+  ASSERT_OK(VerifyWeights(with.manifest, with.payload));
+  EXPECT_EQ(CompanionsOf(with.manifest, with.payload), companions);
+  EXPECT_EQ(TokenizerJson(with.manifest, with.payload), tokenizer_json_);
+  ASSERT_OK_AND_ASSIGN(const auto made, MakeModel(with.manifest, with.payload));
+  EXPECT_TRUE(Equal(*made, *model_));
+  EXPECT_NE(with.manifest.digest(), weights_.manifest.digest());
+  EXPECT_TRUE(CompanionsOf(weights_.manifest, weights_.payload).empty());
+  EXPECT_STATUS(PackWeights(*model_, tokenizer_json_, policy_, {{"setup.py", "import os"}}),
+                absl::StatusCode::kInvalidArgument, "\"setup.py\" is not a file that travels");
 
-TEST_F(WeightSetTest, ExportDoesNotReplaceAFolderWithOtherThings) {
-  ASSERT_OK(MakeFolders(Place("home")));
-  ASSERT_OK(WriteFileSynced(Place("home/thesis.tex"), "years of work"));
-  EXPECT_STATUS(ExportFolder(weights_, Place("home")), absl::StatusCode::kFailedPrecondition, "holds thesis.tex");
-  EXPECT_TRUE(fs::exists(Place("home/thesis.tex")));
-  EXPECT_EQ(Listing(), std::vector<std::string>{"home"});
-}
-
-// Writes the tensors whose place in the manifest satisfies `wanted` as one shard, converted to `dtype`.
-std::string Shard(const WeightSet& weights, at::ScalarType dtype, const char* dtype_name,
-                  const std::function<bool(int)>& wanted) {
-  std::vector<at::Tensor> kept;
-  std::vector<SafetensorsEntry> entries;
-  for (int i = 0; i < weights.manifest.tensors_size(); ++i) {
-    if (!wanted(i)) continue;
-    const v1::TensorEntry& tensor = weights.manifest.tensors(i);
-    const std::vector<int64_t> shape(tensor.shape().begin(), tensor.shape().end());
-    at::Tensor values = at::empty(shape);
-    std::memcpy(values.data_ptr(), weights.payload.data() + tensor.offset_bytes(), tensor.num_bytes());
-    kept.push_back(values.to(dtype));
-    entries.push_back(
-        {tensor.name(), dtype_name, shape,
-         absl::string_view(static_cast<const char*>(kept.back().const_data_ptr()), kept.back().nbytes())});
-  }
-  return WriteSafetensors(entries);
-}
-
-TEST_F(WeightSetTest, ReadsShardsOfOtherDtypes) {
-  ASSERT_OK(ExportFolder(weights_, Place("out")));
-  fs::remove(Place("out/model.safetensors"));
-  ASSERT_OK(WriteFileSynced(Place("out/model-00001-of-00002.safetensors"),
-                            Shard(weights_, at::kBFloat16, "BF16", [](int i) { return i % 2 == 0; })));
-  ASSERT_OK(WriteFileSynced(Place("out/model-00002-of-00002.safetensors"),
-                            Shard(weights_, at::kHalf, "F16", [](int i) { return i % 2 == 1; })));
-  ASSERT_OK_AND_ASSIGN(const WeightSet back, ImportFolder(Place("out"), policy_));
-  ASSERT_OK_AND_ASSIGN(const auto model, MakeModel(back.manifest, back.payload));
-  const NamedTensors got = model->HuggingFaceTensors(), original = model_->HuggingFaceTensors();
-  for (size_t i = 0; i < got.size(); ++i) {
-    const at::Tensor rounded = original[i].second.to(i % 2 == 0 ? at::kBFloat16 : at::kHalf).to(at::kFloat);
-    EXPECT_TRUE(got[i].second.equal(rounded)) << got[i].first;
-  }
-}
-
-TEST_F(WeightSetTest, ImportNamesWhatIsMissingOrDoesNotFit) {
-  const auto import = [&] { return ImportFolder(Place("out"), policy_); };
-  EXPECT_STATUS(import(), absl::StatusCode::kNotFound, "out/config.json");
-  ASSERT_OK(ExportFolder(weights_, Place("out")));
-  const std::string file = Place("out/model.safetensors");
-  const auto rewrite = [&](const std::function<bool(int)>& wanted, const char* dtype = "F32") {
-    ASSERT_OK(WriteFileSynced(file, Shard(weights_, at::kFloat, dtype, wanted)));
+  const auto expect_lost = [&](const char* message,
+                               const std::function<void(v1::WeightsManifest&, std::string&)>& damage) {
+    WeightSet weights = with;
+    damage(weights.manifest, weights.payload);
+    EXPECT_STATUS(VerifyWeights(weights.manifest, weights.payload), absl::StatusCode::kDataLoss, message);
   };
-  rewrite([](int i) { return i != 3; });
-  EXPECT_STATUS(import(), absl::StatusCode::kInvalidArgument,
-                "tensor model.layers.0.self_attn.k_proj.weight is missing");
-  rewrite([](int) { return true; }, "I32");
-  EXPECT_STATUS(import(), absl::StatusCode::kInvalidArgument, "is I32; F32, BF16 and F16 can be read");
-  ASSERT_OK(WriteFileSynced(file, WriteSafetensors({{"model.norm.weight", "F32", {1}, "1234"}})));
-  EXPECT_STATUS(import(), absl::StatusCode::kInvalidArgument, "model.norm.weight has shape [24], expected [1]");
-  ASSERT_OK(WriteFileSynced(file, WriteSafetensors({{"surprise", "F32", {1}, "1234"}})));
-  EXPECT_STATUS(import(), absl::StatusCode::kInvalidArgument, "surprise");
-  ASSERT_OK(WriteFileSynced(file, "junk"));
-  EXPECT_STATUS(import(), absl::StatusCode::kInvalidArgument, "model.safetensors: safetensors: the file has 4 bytes");
-  fs::remove(file);
-  EXPECT_STATUS(import(), absl::StatusCode::kNotFound, "neither model.safetensors nor model-*.safetensors");
+  expect_lost("the bytes of chat_template.jinja",
+              [&](auto&, auto& payload) { payload[tokenizer_json_.size() + 1] ^= 1; });
+  expect_lost("\"../../etc/passwd\" is not a file that travels",
+              [](auto& manifest, auto&) { manifest.mutable_companions(1)->set_name("../../etc/passwd"); });
+  expect_lost("\"config.json\" is not a file that travels",
+              [](auto& manifest, auto&) { manifest.mutable_companions(1)->set_name("config.json"); });
+  expect_lost("do not fit", [](auto& manifest, auto&) { manifest.mutable_companions()->SwapElements(0, 1); });
+  expect_lost("out of order",
+              [](auto& manifest, auto&) { manifest.mutable_companions(1)->set_name("chat_template.jinja"); });
+  expect_lost("the digest is not",
+              [](auto& manifest, auto&) { manifest.mutable_companions(0)->set_name("added_tokens.json"); });
+  for (const int64_t size : {int64_t{-1}, kMaxCompanionBytes + 1, INT64_MAX}) {
+    expect_lost("size and place do not fit",
+                [&](auto& manifest, auto&) { manifest.mutable_companions(2)->mutable_content()->set_num_bytes(size); });
+  }
+  expect_lost("size and place do not fit",
+              [](auto& manifest, auto&) { manifest.mutable_companions(1)->mutable_content()->set_offset_bytes(0); });
+  expect_lost("do not fit", [](auto& manifest, auto&) { manifest.mutable_companions()->RemoveLast(); });
 }
 
 }  // namespace

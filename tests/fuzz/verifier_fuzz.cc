@@ -1,4 +1,4 @@
-// libFuzzer target of extraction, parser and comparison (tools/fuzz_verifier). The input is two texts with a byte 0xfe
+// libFuzzer target of extraction, parser and comparison (tools/fuzz verifier). The input is two texts with a byte 0xfe
 // between them; whatever they are, a verdict comes back, the same both ways round.
 #include <cstdint>
 #include <cstdio>

@@ -104,15 +104,21 @@ absl::StatusOr<ModelConfig> PolicyShape(const RunConfig& config, const std::stri
   return absl::InvalidArgumentError(absl::StrCat("policies.", policy, ".initialize_from leads in a circle"));
 }
 
-TrainerMemory EstimateTrainer(const ModelConfig& model, const TrainerOptions& options) {
+TrainerMemory EstimateTrainer(const ModelConfig& model, const std::string& compute_dtype,
+                              const TrainerOptions& options) {
+  const bool rounded = compute_dtype == "bfloat16";
   const double weights = kFloatBytes * model.NumParameters();
-  const double per_layer = 10 * model.hidden_size + 3 * model.intermediate_size;
-  const double per_token = model.num_layers * per_layer + 3 * model.vocab_size;
+  const double tokens = options.micro_batch_tokens, layers = model.num_layers, width = model.hidden_size;
+  const double per_layer =
+      kFloatBytes * 2 * width + (rounded ? 2 : kFloatBytes) * (8 * width + 3 * model.intermediate_size);
+  const double kept = options.activation_checkpointing ? layers * kFloatBytes * width + per_layer : layers * per_layer;
+  const double logits = std::min<double>(options.head_chunk_bytes, kFloatBytes * tokens * model.vocab_size);
+  const double rounded_weights = rounded ? weights / 2 / (options.activation_checkpointing ? layers : 1) : 0;
   return {.weights = weights,
           .gradients = weights,
           .optimizer = 2 * weights,
           .published = weights,
-          .activations = kFloatBytes * options.micro_batch_tokens * per_token};
+          .activations = tokens * kept + logits + rounded_weights};
 }
 
 WorkerMemory EstimateWorker(const ModelConfig& model, const RolloutOptions& options) {
@@ -131,9 +137,9 @@ absl::StatusOr<std::string> EstimateText(const RunConfig& config) {
   }
   Rows memory = {{"policy", "parameters", "trainer", "weights", "gradients", "AdamW", "published", "activations",
                   "each worker", "weights", "KV cache"}};
-  for (const auto& [name, unused] : config.policies) {
+  for (const auto& [name, policy] : config.policies) {
     ASSIGN_OR_RETURN(const ModelConfig model, PolicyShape(config, name));
-    const TrainerMemory trainer = EstimateTrainer(model, config.trainer);
+    const TrainerMemory trainer = EstimateTrainer(model, policy.compute_dtype, config.trainer);
     const WorkerMemory worker = EstimateWorker(model, config.rollout_worker);
     memory.push_back({name, FormatCount(model.NumParameters()), FormatBytes(trainer.Total()),
                       FormatBytes(trainer.weights), FormatBytes(trainer.gradients), FormatBytes(trainer.optimizer),

@@ -14,16 +14,17 @@ namespace grpo {
 // one.
 absl::StatusOr<ModelConfig> PolicyShape(const RunConfig& config, const std::string& policy);
 
-// Bytes of one process for one policy, all in float32.
+// Bytes of one process for one policy; weights, gradients and AdamW in float32.
 struct TrainerMemory {
   // Weights, gradients, two moments of AdamW, and the copy that workers pull.
   double weights = 0, gradients = 0, optimizer = 0, published = 0;
-  // Kept from forward to backward for one micro-batch: about (10 D + 3 I) numbers per layer and 3 V for the head, per
-  // token.
+  // Kept from forward to backward for one micro-batch: per token and layer 2 D numbers of float32 and about 8 D + 3 I
+  // of the compute dtype (with activation checkpointing D of float32, and the rest for one layer only); a chunk of
+  // logits; for bfloat16 the layers' rounded weights.
   double activations = 0;
   double Total() const { return weights + gradients + optimizer + published + activations; }
 };
-TrainerMemory EstimateTrainer(const ModelConfig& model, const TrainerOptions& options);
+TrainerMemory EstimateTrainer(const ModelConfig& model, const std::string& compute_dtype, const TrainerOptions& options);
 
 struct WorkerMemory {
   // Two sets of weights, since new ones arrive while the old are in use; keys and values of slots x context in every

@@ -25,13 +25,26 @@ TEST(EstimateTest, TrainerHoldsWeightsGradientsTwoMomentsAndThePublishedCopy) {
   const ModelConfig model = SmallModel();
   TrainerOptions options;
   options.micro_batch_tokens = 1000;
-  const TrainerMemory memory = EstimateTrainer(model, options);
+  const TrainerMemory memory = EstimateTrainer(model, "float32", options);
   const double weights = 4.0 * model.NumParameters();
   EXPECT_EQ(memory.weights, weights);
   EXPECT_EQ(memory.optimizer, 2 * weights);
-  // 1000 tokens x 4 bytes x (3 layers x (10 x 64 + 3 x 192) + 3 x 58).
-  EXPECT_EQ(memory.activations, 1000 * 4 * (3 * (640 + 576) + 174));
+  // 1000 tokens x 4 bytes x (3 layers x (10 x 64 + 3 x 192) + 58 logits).
+  EXPECT_EQ(memory.activations, 1000 * 4 * (3 * (640 + 576) + 58));
   EXPECT_EQ(memory.Total(), 5 * weights + memory.activations);
+}
+
+TEST(EstimateTest, CheckpointingChunksAndBfloat16NeedLess) {
+  const ModelConfig model = SmallModel();
+  TrainerOptions options;
+  options.micro_batch_tokens = 1000;
+  options.head_chunk_bytes = 100;
+  // Two float32 numbers of the residual stream stay; the layers' rounded weights come along.
+  EXPECT_EQ(EstimateTrainer(model, "bfloat16", options).activations,
+            1000 * 3 * (4 * 128 + 2 * (512 + 576)) + 100 + 2.0 * model.NumParameters());
+  options.activation_checkpointing = true;
+  EXPECT_EQ(EstimateTrainer(model, "float32", options).activations,
+            1000 * (3 * 4 * 64 + 4 * (640 + 576)) + 100);
 }
 
 TEST(EstimateTest, WorkerHoldsKeysAndValuesOfEverySlot) {

@@ -27,7 +27,6 @@ int main(int argc, char** argv) {
 #define GRPOCTL_VERB(name) grpo::Add##name##Verb(app, &exit_code);
 #include "tools/grpoctl/verbs.inc"
 #undef GRPOCTL_VERB
-  grpo::PutExamplesFirst(app);
   // CLI11 would only say that a verb is missing.
   const char* verb = argc > 1 ? argv[1] : "";
   if (*verb != '\0' && *verb != '-' &&
@@ -35,11 +34,5 @@ int main(int argc, char** argv) {
     std::cerr << "grpoctl: there is no verb " << grpo::Printable(verb) << "; `grpoctl --help` lists them\n";
     return grpo::kExitUsage;
   }
-  // CLI11 reports by exceptions; this is where they end.
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error, std::cout, std::cerr) == grpo::kExitOk ? grpo::kExitOk : grpo::kExitUsage;
-  }
-  return exit_code;
+  return grpo::ParseCommandLine(app, argc, argv, exit_code);
 }

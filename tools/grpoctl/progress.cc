@@ -93,6 +93,7 @@ std::vector<std::string> MetricFields(const v1::StageStatus& stage) {
   add("completions/mean_length", number("length"));
   // Where there is a reward, the loss says nothing about how well the policy does.
   if (metrics.find("reward") == metrics.end()) add("loss", number("loss"));
+  add("peak_memory_bytes", [](double value) { return FormatBytes(value); });
   add("tokens_per_second", [](double value) { return FormatCount(std::llround(value)) + " tok/s"; });
   return fields;
 }

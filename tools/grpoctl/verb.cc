@@ -18,6 +18,12 @@ class ExamplesFirstFormatter : public CLI::Formatter {
   std::string make_footer(const CLI::App*) const override { return ""; }
 };
 
+// Puts the examples of every subcommand before its usage and options.
+void PutExamplesFirst(CLI::App& app) {
+  app.formatter(std::make_shared<ExamplesFirstFormatter>());
+  for (CLI::App* verb : app.get_subcommands([](CLI::App*) { return true; })) PutExamplesFirst(*verb);
+}
+
 }  // namespace
 
 CLI::App* AddSubcommand(CLI::App& app, const std::string& name, const std::string& summary, const std::string& examples,
@@ -28,9 +34,15 @@ CLI::App* AddSubcommand(CLI::App& app, const std::string& name, const std::strin
   return verb;
 }
 
-void PutExamplesFirst(CLI::App& app) {
-  app.formatter(std::make_shared<ExamplesFirstFormatter>());
-  for (CLI::App* verb : app.get_subcommands([](CLI::App*) { return true; })) PutExamplesFirst(*verb);
+int ParseCommandLine(CLI::App& app, int argc, const char* const* argv, const int& exit_code) {
+  PutExamplesFirst(app);
+  // CLI11 reports by exceptions; this is where they end.
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error, std::cout, std::cerr) == kExitOk ? kExitOk : kExitUsage;
+  }
+  return exit_code;
 }
 
 int Fail(const absl::Status& status) {

@@ -18,8 +18,9 @@ using AddVerb = void (*)(CLI::App& app, int* exit_code);
 CLI::App* AddSubcommand(CLI::App& app, const std::string& name, const std::string& summary, const std::string& examples,
                         std::function<int()> body, int* exit_code);
 
-// Puts the examples of every subcommand before its usage and options.
-void PutExamplesFirst(CLI::App& app);
+// Runs what the command line asks for, and returns `exit_code`, or kExitUsage for one that makes no sense. Examples
+// come first in every --help.
+int ParseCommandLine(CLI::App& app, int argc, const char* const* argv, const int& exit_code);
 
 // Writes the message of an error to stderr and returns its exit code; 0 and silence for OK.
 int Fail(const absl::Status& status);

@@ -31,6 +31,9 @@ struct GrpoOptions {
     if (sampling.temperature == 0) {
       conflicts.emplace_back("sampling.temperature", "is 0: every completion of a group would be the same; 1 is usual");
     }
+    if (sampling.top_p < 1) {
+      conflicts.emplace_back("sampling.top_p", "is below 1, and the loss is of the whole distribution; set it to 1");
+    }
     if (kl_coefficient > 0 && reference_policy.empty()) {
       conflicts.emplace_back("kl_coefficient", "is above 0, which needs a reference_policy; name one, or set it to 0");
     }

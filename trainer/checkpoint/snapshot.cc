@@ -15,7 +15,7 @@ namespace {
 
 constexpr char kOptimizerFile[] = "optimizer.safetensors";
 
-std::string PolicyFile(const std::string& id, const char* extension) {
+std::string PolicyFile(const std::string& id, absl::string_view extension) {
   return absl::StrCat("policy.", id, ".", extension);
 }
 
@@ -37,6 +37,9 @@ absl::Status AddPolicy(const WeightSet& weights, std::map<std::string, std::stri
   }
   files[PolicyFile(id, "json")] = manifest;
   files[PolicyFile(id, "tokenizer.json")] = std::string(TokenizerJson(weights.manifest, weights.payload));
+  for (const auto& [name, content] : CompanionsOf(weights.manifest, weights.payload)) {
+    files[PolicyFile(id, name)] = content;
+  }
   files[PolicyFile(id, "safetensors")] = SafetensorsOf(weights);
   return absl::OkStatus();
 }
@@ -48,6 +51,10 @@ absl::StatusOr<WeightSet> ReadPolicy(const std::map<std::string, std::string>& f
   WeightSet weights{.manifest = {}, .payload = *tokenizer};
   if (!google::protobuf::util::JsonStringToMessage(*manifest, &weights.manifest).ok()) {
     return absl::DataLossError(absl::StrCat(PolicyFile(id, "json"), " is not a weights manifest"));
+  }
+  for (const v1::CompanionFile& companion : weights.manifest.companions()) {
+    ASSIGN_OR_RETURN(const std::string* content, Find(files, PolicyFile(id, companion.name())));
+    weights.payload += *content;
   }
   ASSIGN_OR_RETURN(const std::vector<SafetensorsEntry> entries, ParseSafetensors(*buffer));
   for (const SafetensorsEntry& entry : entries) weights.payload.append(entry.bytes.data(), entry.bytes.size());

@@ -23,6 +23,20 @@ TEST(SnapshotTest, ComesBackAsItWas) {
   EXPECT_EQ(read.policies[0].manifest.policy().number(), 31);
 }
 
+TEST(SnapshotTest, TheCompanionsOfAPolicyComeBackAsFilesOfTheirOwn) {
+  Snapshot snapshot = ExampleSnapshot();
+  const Companions companions = {{"chat_template.jinja", "{{ messages }}"}, {"generation_config.json", "{}"}};
+  const WeightSet plain = snapshot.policies[0];
+  ASSERT_OK_AND_ASSIGN(const auto model, MakeModel(plain.manifest, plain.payload));
+  snapshot.policies = {*PackWeights(*model, "{}", plain.manifest.policy(), companions)};
+  ASSERT_OK_AND_ASSIGN(auto files, SnapshotToFiles(snapshot));
+  EXPECT_EQ(files["policy.base.chat_template.jinja"], "{{ messages }}");
+  ASSERT_OK_AND_ASSIGN(const Snapshot read, SnapshotFromFiles(files));
+  EXPECT_EQ(CompanionsOf(read.policies[0].manifest, read.policies[0].payload), companions);
+  files.erase("policy.base.chat_template.jinja");
+  EXPECT_STATUS(SnapshotFromFiles(files), absl::StatusCode::kDataLoss, "no policy.base.chat_template.jinja");
+}
+
 TEST(SnapshotTest, WhatDoesNotFitIsNamed) {
   ASSERT_OK_AND_ASSIGN(const auto whole, SnapshotToFiles(ExampleSnapshot()));
   auto files = whole;

@@ -7,6 +7,7 @@
 #include "common/log.h"
 #include "common/seeds.h"
 #include "common/status_macros.h"
+#include "model/tokenizer/prompt.h"
 #include "reward/profile.h"
 
 namespace grpo {
@@ -17,7 +18,7 @@ constexpr int64_t kEndlessSourceSample = 1000;
 
 absl::Status CheckPrompt(const v1::Prompt& prompt, const Policy& policy, int64_t max_new_tokens,
                          int64_t context_tokens) {
-  absl::StatusOr<std::vector<uint32_t>> ids = policy.tokenizer->Encode(prompt.text());
+  absl::StatusOr<std::vector<uint32_t>> ids = EncodePrompt(*policy.tokenizer, prompt.text());
   if (!ids.ok())
     return Annotate(ids.status(), absl::StrCat("problem ", prompt.id(), " cannot be tokenized for policy ", policy.id));
   const int64_t num_tokens = static_cast<int64_t>(ids->size());
@@ -111,6 +112,7 @@ v1::SamplingParams ToProto(const SamplingOptions& sampling, int64_t num_completi
   params.set_num_completions(static_cast<int32_t>(num_completions));
   params.set_max_new_tokens(static_cast<int32_t>(sampling.max_new_tokens));
   params.set_temperature(sampling.temperature);
+  params.set_top_p(sampling.top_p);
   return params;
 }
 

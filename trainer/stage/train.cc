@@ -4,8 +4,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/log.h"
+#include "common/peak_memory.h"
 #include "common/status_macros.h"
 #include "configs/load.h"
+#include "model/weights/folder.h"
 #include "trainer/algorithm/algorithm.h"
 #include "trainer/fingerprint.h"
 #include "trainer/learner.h"
@@ -82,6 +84,7 @@ class TrainStage {
     metrics_["wait_seconds"] = absl::ToDoubleSeconds(received - started);
     metrics_["update_seconds"] = absl::ToDoubleSeconds(ended - received);
     metrics_["step_seconds"] = seconds;
+    metrics_["peak_memory_bytes"] = static_cast<double>(PeakMemoryBytes());
     metrics_["tokens_per_second"] = metrics_["num_tokens"] / seconds;
     Record();
     const int64_t every = context_.config.checkpoint.every_steps;
@@ -132,8 +135,8 @@ class TrainStage {
     if (!options_.export_to.empty()) {
       const std::string folder =
           absl::StrCat(context_.run_dir, "/", context_.config.artifacts.at(options_.export_to).path);
-      ASSIGN_OR_RETURN(const WeightSet weights, learner_->policy().Pack());
-      RETURN_IF_ERROR(ExportFolder(weights, folder));
+      const Policy& policy = learner_->policy();
+      RETURN_IF_ERROR(ExportFolder(*policy.model, policy.tokenizer_json, policy.companions, folder));
       report["exported_to"] = folder;
       spdlog::info("policy {} written to {}", learner_->policy().id, folder);
     }

@@ -1,0 +1,50 @@
+// A file mapped into memory, to read large ones without a copy.
+#ifndef GRPO_COMMON_MAPPED_FILE_H_
+#define GRPO_COMMON_MAPPED_FILE_H_
+
+#include <sys/stat.h>
+
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
+namespace grpo {
+
+// Where a mapped page can no longer be read, because someone truncated the file or the disk failed, the kernel sends
+// SIGBUS, which ends the process. Here the page is replaced by zeros instead, and Check says so: whoever copies out of
+// content() asks Check afterwards, before the copy is used. (Reading by pread would have its errors at hand, at the
+// price of a buffer and a second copy.) The first Open installs a handler for SIGBUS; what is not ours goes to the
+// handler before it. Thread-safe.
+class MappedFile {
+ public:
+  // NotFound and others as ReadFile; InvalidArgument for what is no regular file; ResourceExhausted beyond 4096 at a
+  // time.
+  static absl::StatusOr<std::unique_ptr<MappedFile>> Open(const std::string& path);
+  ~MappedFile();
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
+
+  absl::string_view content() const { return content_; }
+  const std::string& path() const { return path_; }
+
+  // DataLoss when what was read from content() since Open may not be what the file held: it was truncated, written to
+  // (as size and time of change tell), or could not be read.
+  absl::Status Check() const;
+
+ private:
+  MappedFile(std::string path, int fd, const struct stat& opened);
+
+  const std::string path_;
+  const int fd_;
+  const struct stat opened_;
+  absl::string_view content_;
+  // Of the table that the handler reads; -1 for an empty file, which has no pages.
+  int slot_ = -1;
+};
+
+}  // namespace grpo
+
+#endif  // GRPO_COMMON_MAPPED_FILE_H_

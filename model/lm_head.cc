@@ -1,0 +1,150 @@
+#include "model/lm_head.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/matmul.h>
+#include <ATen/ops/mm.h>
+#include <ATen/ops/zeros_like.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "model/simd.h"
+
+namespace grpo {
+namespace {
+
+using simd::Fill;
+using simd::Floats;
+using simd::kLanes;
+using simd::Load;
+using simd::Store;
+using torch::autograd::AutogradContext;
+using torch::autograd::Variable;
+using torch::autograd::variable_list;
+
+// log sum_i exp(logits_i * scale). A sum in float32 loses nothing that matters beside the blocks' own: 16 lanes of a
+// block of 4,096 are added up, blocks in double.
+GRPO_SIMD_CLONES double LogSumExp(const float* logits, int64_t size, float scale) {
+  constexpr int64_t kBlock = 256 * kLanes;
+  const Floats nothing = Fill(-std::numeric_limits<float>::infinity());
+  Floats largest = nothing;
+  for (int64_t i = 0; i < size; i += kLanes) {
+    const Floats x = Load(logits + i, std::min(kLanes, size - i));
+    largest = simd::Max(simd::FirstLanes(size - i) ? x : nothing, largest);
+  }
+  float maximum = largest[0];
+  for (int64_t lane = 1; lane < kLanes; ++lane) maximum = std::max(maximum, largest[lane]);
+  double total = 0;
+  for (int64_t begin = 0; begin < size; begin += kBlock) {
+    Floats sum = {};
+    const int64_t end = std::min(size, begin + kBlock);
+    for (int64_t i = begin; i < end; i += kLanes) {
+      const Floats x = (Load(logits + i, std::min(kLanes, end - i)) - maximum) * scale;
+      sum += simd::FirstLanes(end - i) ? simd::Exp(x) : Floats{};
+    }
+    total += simd::Sum(sum);
+  }
+  return static_cast<double>(maximum) * scale + std::log(total);
+}
+
+// Puts -factor * exp(logits_i * scale - log_sum_exp) in the place of logits_i.
+GRPO_SIMD_CLONES void SoftmaxTimes(float* logits, int64_t size, float scale, float log_sum_exp, float factor) {
+  for (int64_t i = 0; i < size; i += kLanes) {
+    const int64_t count = std::min(kLanes, size - i);
+    Store(logits + i, simd::Exp(Load(logits + i, count) * scale - log_sum_exp) * -factor, count);
+  }
+}
+
+int64_t ChunkRows(int64_t num_rows, int64_t vocab_size, int64_t chunk_bytes) {
+  return std::clamp<int64_t>(chunk_bytes / (vocab_size * static_cast<int64_t>(sizeof(float))), 1, num_rows);
+}
+
+// Calls work(begin, count, logits [count, V]) for every chunk of rows; one buffer holds all the logits, one after the
+// other.
+template <typename Work>
+void ForEachChunk(const at::Tensor& hidden, const at::Tensor& head, int64_t chunk_bytes, const Work& work) {
+  const int64_t num_rows = hidden.size(0), vocab_size = head.size(0);
+  if (num_rows == 0) return;
+  const int64_t chunk_rows = ChunkRows(num_rows, vocab_size, chunk_bytes);
+  at::Tensor buffer = at::empty({chunk_rows, vocab_size}, hidden.options());
+  for (int64_t begin = 0; begin < num_rows; begin += chunk_rows) {
+    const int64_t count = std::min(chunk_rows, num_rows - begin);
+    at::Tensor logits = buffer.narrow(0, 0, count);
+    at::mm_out(logits, hidden.narrow(0, begin, count), head.t());
+    work(begin, count, logits);
+  }
+}
+
+struct TargetLogprobsFunction : torch::autograd::Function<TargetLogprobsFunction> {
+  static Variable forward(AutogradContext* context, const Variable& hidden_in, const Variable& head,
+                          const Variable& target_ids_in, double temperature, int64_t chunk_bytes) {
+    TORCH_CHECK(hidden_in.scalar_type() == at::kFloat && head.scalar_type() == at::kFloat && head.is_cpu(),
+                "the output head computes in float32 on the CPU");
+    TORCH_CHECK(hidden_in.dim() == 2 && target_ids_in.numel() == hidden_in.size(0), "one target for each hidden state");
+    const at::Tensor hidden = hidden_in.contiguous(), target_ids = target_ids_in.contiguous();
+    const int64_t vocab_size = head.size(0);
+    const int64_t* const targets = target_ids.const_data_ptr<int64_t>();
+    for (int64_t row = 0; row < target_ids.numel(); ++row) {
+      TORCH_CHECK(targets[row] >= 0 && targets[row] < vocab_size, "target ", targets[row], " is not in the vocabulary");
+    }
+    const float scale = static_cast<float>(1 / temperature);
+    at::Tensor logprobs = at::empty({hidden.size(0)}), log_sum_exps = at::empty({hidden.size(0)});
+    float *const out = logprobs.data_ptr<float>(), *const sums = log_sum_exps.data_ptr<float>();
+    ForEachChunk(hidden, head, chunk_bytes, [&](int64_t begin, int64_t count, const at::Tensor& logits) {
+      const float* const data = logits.const_data_ptr<float>();
+      at::parallel_for(0, count, 1, [&](int64_t first, int64_t last) {
+        for (int64_t row = first; row < last; ++row) {
+          const float* const row_logits = data + row * vocab_size;
+          const double sum = LogSumExp(row_logits, vocab_size, scale);
+          sums[begin + row] = static_cast<float>(sum);
+          out[begin + row] = static_cast<float>(static_cast<double>(row_logits[targets[begin + row]]) * scale - sum);
+        }
+      });
+    });
+    context->save_for_backward({hidden, head, target_ids, log_sum_exps});
+    context->saved_data["scale"] = static_cast<double>(scale);
+    context->saved_data["chunk_bytes"] = chunk_bytes;
+    return logprobs;
+  }
+
+  // d logprob_m / d logit_v = scale * ([v is the target] - softmax_v).
+  static variable_list backward(AutogradContext* context, const variable_list& grads) {
+    const variable_list saved = context->get_saved_variables();
+    const at::Tensor &hidden = saved[0], &head = saved[1], &target_ids = saved[2], &log_sum_exps = saved[3];
+    const float scale = static_cast<float>(context->saved_data["scale"].toDouble());
+    const at::Tensor grad = grads[0].contiguous();
+    at::Tensor dhidden = at::empty_like(hidden), dhead = at::zeros_like(head);
+    const int64_t vocab_size = head.size(0);
+    const int64_t* const targets = target_ids.const_data_ptr<int64_t>();
+    const float *const sums = log_sum_exps.const_data_ptr<float>(), *const factors = grad.const_data_ptr<float>();
+    ForEachChunk(hidden, head, context->saved_data["chunk_bytes"].toInt(),
+                 [&](int64_t begin, int64_t count, at::Tensor& logits) {
+                   float* const data = logits.data_ptr<float>();
+                   at::parallel_for(0, count, 1, [&](int64_t first, int64_t last) {
+                     for (int64_t row = first; row < last; ++row) {
+                       float* const row_logits = data + row * vocab_size;
+                       const float factor = factors[begin + row] * scale;
+                       SoftmaxTimes(row_logits, vocab_size, scale, sums[begin + row], factor);
+                       row_logits[targets[begin + row]] += factor;
+                     }
+                   });
+                   at::Tensor rows = dhidden.narrow(0, begin, count);
+                   at::mm_out(rows, logits, head);
+                   dhead.addmm_(logits.t(), hidden.narrow(0, begin, count));
+                 });
+    return {dhidden, dhead, Variable(), Variable(), Variable()};
+  }
+};
+
+}  // namespace
+
+at::Tensor TargetLogprobs(const at::Tensor& hidden, const at::Tensor& head, const at::Tensor& target_ids,
+                          double temperature, int64_t chunk_bytes) {
+  return TargetLogprobsFunction::apply(hidden, head, target_ids, temperature, chunk_bytes);
+}
+
+}  // namespace grpo

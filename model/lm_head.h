@@ -1,0 +1,25 @@
+// The output head with the log-softmax behind it: log-probabilities of given tokens, without the logits of all tokens
+// ever being there at once.
+#ifndef GRPO_MODEL_LM_HEAD_H_
+#define GRPO_MODEL_LM_HEAD_H_
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+
+namespace grpo {
+
+// What TargetLogprobs holds of the logits at a time, unless told otherwise. Larger chunks read the head less often.
+inline constexpr int64_t kDefaultHeadChunkBytes = int64_t{64} << 20;
+
+// logprob_m = log_softmax(hidden_m head^T / temperature)[target_ids_m], natural logarithm, in float32.
+//   hidden [M, D], head [V, D], float32; target_ids [M] int64, below V; temperature > 0. Returns [M], differentiable
+// once in hidden and head. Rows are taken in chunks whose logits fit chunk_bytes (one row at least); the backward pass
+// computes them again, so that beside the result only hidden is kept. On the CPU; misfitting shapes are a bug and end
+// in an exception of torch.
+at::Tensor TargetLogprobs(const at::Tensor& hidden, const at::Tensor& head, const at::Tensor& target_ids,
+                          double temperature, int64_t chunk_bytes = kDefaultHeadChunkBytes);
+
+}  // namespace grpo
+
+#endif  // GRPO_MODEL_LM_HEAD_H_

@@ -1,0 +1,34 @@
+// UTF-8 one character at a time, over utf8proc.
+#ifndef GRPO_MODEL_TOKENIZER_UTF8_H_
+#define GRPO_MODEL_TOKENIZER_UTF8_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "absl/strings/string_view.h"
+
+namespace grpo {
+
+struct Utf8Character {
+  uint32_t code_point = 0;
+  // 0 where no character begins: overlong forms, surrogates and cut characters are none.
+  size_t num_bytes = 0;
+};
+
+// The character that `text` begins with.
+Utf8Character FirstCharacter(absl::string_view text);
+
+// The byte at which the last character of a valid, not empty text begins.
+size_t LastCharacterStart(absl::string_view text);
+
+// The byte at which the text stops being valid UTF-8; its size when all of it is valid.
+size_t ValidPrefixBytes(absl::string_view text);
+
+bool IsAscii(absl::string_view text);
+
+void AppendCharacter(uint32_t code_point, std::string* text);
+
+}  // namespace grpo
+
+#endif  // GRPO_MODEL_TOKENIZER_UTF8_H_

@@ -1,0 +1,34 @@
+// The files of a model's folder that this project does not read, and that users of the trained result need: how prompts
+// are laid out, which tokens are special, how transformers generates. They travel with the weights, unchanged. Links no
+// torch.
+#ifndef GRPO_MODEL_WEIGHTS_COMPANIONS_H_
+#define GRPO_MODEL_WEIGHTS_COMPANIONS_H_
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
+namespace grpo {
+
+// File name -> content.
+using Companions = std::map<std::string, std::string>;
+
+inline constexpr int64_t kMaxCompanionBytes = int64_t{4} << 20;
+
+// The names that there are. A name from outside is looked up here before a file is read or written.
+const std::vector<std::string>& CompanionNames();
+bool IsCompanionName(absl::string_view name);
+
+// InvalidArgument for another name, more than kMaxCompanionBytes, what is not UTF-8, and a .json that is not an object.
+absl::Status CheckCompanion(absl::string_view name, absl::string_view content);
+
+// Those of them that the folder holds. Errors of ReadFile but NotFound, and of CheckCompanion; each names the file.
+absl::StatusOr<Companions> ReadCompanions(const std::string& folder);
+
+}  // namespace grpo
+
+#endif  // GRPO_MODEL_WEIGHTS_COMPANIONS_H_

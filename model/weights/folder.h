@@ -1,0 +1,49 @@
+// Hugging Face folders: config.json, tokenizer.json, weights in safetensors, and the companions.
+#ifndef GRPO_MODEL_WEIGHTS_FOLDER_H_
+#define GRPO_MODEL_WEIGHTS_FOLDER_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "model/transformer.h"
+#include "model/weights/companions.h"
+#include "proto/types.pb.h"
+
+namespace grpo {
+
+struct LoadedFolder {
+  std::unique_ptr<Transformer> model;
+  std::string tokenizer_json;
+  Companions companions;
+};
+
+// A model of the folder's config.json, and of the further end tokens of its generation_config.json, with the folder's
+// weights (OpenWeightFiles says which), which are mapped and copied straight into the model; float32, bfloat16 and
+// float16 are converted to what the model keeps. Everything is checked before the model is made, and none is made that
+// is much larger than the files warrant. NotFound for a missing file; InvalidArgument for one that does not fit, and
+// for a tensor that is missing, unexpected or of another shape; DataLoss when a file changed meanwhile.
+absl::StatusOr<LoadedFolder> LoadFolder(const std::string& folder, Precision precision = {});
+
+// The weights alone, into a model of the same architecture. On an error but DataLoss the model is as it was.
+absl::Status LoadFolderTensors(const std::string& folder, Transformer& model);
+
+struct ExportOptions {
+  // DTYPE_FLOAT32 or DTYPE_BFLOAT16; of every tensor.
+  v1::DType dtype = v1::DTYPE_FLOAT32;
+  // More than this goes into several files with an index, as transformers shards; a tensor is never split.
+  int64_t max_shard_bytes = 5'000'000'000;
+};
+
+// Writes a folder that transformers loads, and LoadFolder, bit for bit where the dtype is the model's. config.json is
+// ModelConfigJson with the dtype written in. Tensor by tensor: needs memory for the largest only, and that only to
+// convert it. Written beside and renamed into place; an earlier export is replaced. FailedPrecondition when the folder
+// holds anything else, which is then left alone.
+absl::Status ExportFolder(const Transformer& model, const std::string& tokenizer_json, const Companions& companions,
+                          const std::string& folder, const ExportOptions& options = {});
+
+}  // namespace grpo
+
+#endif  // GRPO_MODEL_WEIGHTS_FOLDER_H_

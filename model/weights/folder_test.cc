@@ -1,0 +1,267 @@
+#include "model/weights/folder.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "common/files.h"
+#include "common/status_testing.h"
+#include "model/weights/safetensors.h"
+
+namespace grpo {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
+
+class FolderTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = fs::path(testing::TempDir()) / ("folder." + std::to_string(::getpid()));
+    fs::remove_all(folder_);
+    ASSERT_OK(MakeFolders(folder_.string()));
+    ASSERT_OK_AND_ASSIGN(tokenizer_json_, ReadFile("configs/tokenizers/chickens_rabbits.json"));
+    config_ = {.vocab_size = 58,
+               .hidden_size = 24,
+               .intermediate_size = 40,
+               .num_layers = 2,
+               .num_heads = 4,
+               .num_kv_heads = 2,
+               .head_dim = 6,
+               .max_positions = 32,
+               .eos_token_ids = {1}};
+    model_ = MakeRandom(1);
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  std::unique_ptr<Transformer> MakeRandom(uint64_t seed) const {
+    auto model = Transformer::Create(config_);
+    EXPECT_OK(model);
+    (*model)->InitializeRandom(seed);
+    return *std::move(model);
+  }
+  absl::Status Export(const char* name, const ExportOptions& options = {}) const {
+    return ExportFolder(*model_, tokenizer_json_, companions_, Place(name), options);
+  }
+  std::string Place(const std::string& name) const { return (folder_ / name).string(); }
+  std::vector<std::string> Listing(const std::string& name = "") const {
+    std::vector<std::string> names;
+    for (const auto& entry : fs::directory_iterator(folder_ / name)) names.push_back(entry.path().filename());
+    std::sort(names.begin(), names.end());
+    return names;
+  }
+  json ReadJson(const std::string& name) const { return json::parse(*ReadFile(Place(name))); }
+  // Writes the tensors whose place in the list satisfies `wanted` as one file.
+  void WriteTensors(const char* name, at::ScalarType dtype, const char* dtype_name,
+                    const std::function<bool(int)>& wanted, const std::string& first_name = "") const {
+    std::vector<at::Tensor> kept;
+    std::vector<SafetensorsEntry> entries;
+    const NamedTensors tensors = model_->HuggingFaceTensors();
+    for (size_t i = 0; i < tensors.size(); ++i) {
+      if (!wanted(i)) continue;
+      kept.push_back(tensors[i].second.to(dtype).contiguous());
+      const absl::string_view bytes(static_cast<const char*>(kept.back().const_data_ptr()), kept.back().nbytes());
+      entries.push_back({entries.empty() && !first_name.empty() ? first_name : tensors[i].first, dtype_name,
+                         tensors[i].second.sizes().vec(), bytes});
+    }
+    ASSERT_OK(WriteFileSynced(Place(name), WriteSafetensors(entries)));
+  }
+  void ExpectLoads(const std::string& name, const std::function<at::Tensor(const at::Tensor&)>& as) const {
+    ASSERT_OK_AND_ASSIGN(const LoadedFolder loaded, LoadFolder(Place(name)));
+    const NamedTensors got = loaded.model->HuggingFaceTensors(), original = model_->HuggingFaceTensors();
+    ASSERT_EQ(got.size(), original.size());
+    for (size_t i = 0; i < got.size(); ++i) EXPECT_TRUE(got[i].second.equal(as(original[i].second))) << got[i].first;
+    EXPECT_EQ(loaded.tokenizer_json, tokenizer_json_);
+  }
+  static at::Tensor Same(const at::Tensor& tensor) { return tensor; }
+  static at::Tensor Rounded(const at::Tensor& tensor) { return tensor.to(at::kBFloat16).to(at::kFloat); }
+
+  fs::path folder_;
+  std::string tokenizer_json_;
+  ModelConfig config_;
+  Companions companions_;
+  std::unique_ptr<Transformer> model_;
+};
+
+TEST_F(FolderTest, AnExportComesBackBitForBit) {
+  for (const bool tied : {true, false}) {
+    config_.tie_word_embeddings = tied;
+    model_ = MakeRandom(3);
+    ASSERT_OK(Export("out/"));  // a second time it replaces the first
+    ExpectLoads("out", Same);
+    EXPECT_EQ(ReadJson("out/config.json")["torch_dtype"], "float32");
+    EXPECT_EQ(Listing(), std::vector<std::string>{"out"}) << "nothing temporary is left";
+  }
+}
+
+TEST_F(FolderTest, AnExportInBfloat16IsTheModelRounded) {
+  ASSERT_OK(Export("out", {.dtype = v1::DTYPE_BFLOAT16}));
+  EXPECT_EQ(ReadJson("out/config.json")["torch_dtype"], "bfloat16");
+  ExpectLoads("out", Rounded);
+  ASSERT_OK_AND_ASSIGN(const std::string file, ReadFile(Place("out/model.safetensors")));
+  ASSERT_OK_AND_ASSIGN(const auto entries, ParseSafetensors(file));
+  for (const SafetensorsEntry& entry : entries) EXPECT_EQ(entry.dtype, "BF16");
+  // And from there on bit for bit.
+  ASSERT_OK_AND_ASSIGN(const LoadedFolder loaded, LoadFolder(Place("out")));
+  ASSERT_OK(ExportFolder(*loaded.model, loaded.tokenizer_json, loaded.companions, Place("again"),
+                         {.dtype = v1::DTYPE_BFLOAT16}));
+  ASSERT_OK_AND_ASSIGN(const std::string again, ReadFile(Place("again/model.safetensors")));
+  EXPECT_TRUE(file == again);
+  EXPECT_STATUS(Export("out", {.dtype = v1::DTYPE_UNSPECIFIED}), kInvalid, "only as float32 or bfloat16");
+}
+
+TEST_F(FolderTest, ALargeModelGoesIntoShardsWithAnIndex) {
+  // The embedding alone is larger; everything else is split.
+  ASSERT_OK(Export("out", {.max_shard_bytes = 5000}));
+  const std::vector<std::string> names = Listing("out");
+  EXPECT_FALSE(fs::exists(Place("out/model.safetensors")));
+  const json index = ReadJson("out/model.safetensors.index.json");
+  EXPECT_EQ(index["metadata"]["total_size"], config_.NumParameters() * 4);
+  int64_t num_shards = 0;
+  for (const std::string& name : names) {
+    if (!name.starts_with("model-")) continue;
+    ++num_shards;
+    ASSERT_OK_AND_ASSIGN(const std::string file, ReadFile(Place("out/" + name)));
+    ASSERT_OK_AND_ASSIGN(const auto entries, ParseSafetensors(file));
+    int64_t num_bytes = 0;
+    for (const SafetensorsEntry& entry : entries) {
+      EXPECT_EQ(index["weight_map"][entry.name], name);
+      num_bytes += entry.bytes.size();
+    }
+    EXPECT_TRUE(num_bytes <= 5000 || entries.size() == 1) << num_bytes;
+  }
+  EXPECT_GT(num_shards, 4);
+  EXPECT_TRUE(fs::exists(Place("out/model-00001-of-000" + std::to_string(num_shards) + ".safetensors")) ||
+              fs::exists(Place("out/model-00001-of-0000" + std::to_string(num_shards) + ".safetensors")));
+  ExpectLoads("out", Same);
+  ASSERT_OK(Export("out"));
+  EXPECT_EQ(Listing("out"),
+            (std::vector<std::string>{"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}))
+      << "the shards are gone";
+}
+
+TEST_F(FolderTest, EndTokensOfTheGenerationConfigurationAreAdded) {
+  companions_ = {{"generation_config.json", R"({"eos_token_id": [1, 5]})"}};
+  ASSERT_OK(Export("chat"));
+  ASSERT_OK_AND_ASSIGN(const LoadedFolder loaded, LoadFolder(Place("chat")));
+  EXPECT_EQ(loaded.model->config().eos_token_ids, (std::vector<int64_t>{1, 5}));
+  for (const char* bad : {"58", "-1", "[1, \"x\"]", "1.5"}) {
+    companions_ = {{"generation_config.json", std::string("{\"eos_token_id\": ") + bad + "}"}};
+    ASSERT_OK(Export("bad"));
+    EXPECT_STATUS(LoadFolder(Place("bad")), kInvalid, "generation_config.json: eos_token_id holds");
+  }
+}
+
+TEST_F(FolderTest, CompanionsOfTheFolderAreExportedAsTheyWere) {
+  ASSERT_OK(Export("plain"));
+  EXPECT_EQ(ReadJson("plain/tokenizer_config.json")["tokenizer_class"], "PreTrainedTokenizerFast") << "made up";
+  EXPECT_EQ(ReadJson("plain/tokenizer_config.json")["eos_token"], "<eos>");
+  companions_ = {{"added_tokens.json", "{\"<x>\": 58}"},
+                 {"chat_template.jinja", "{% for m in messages %}\xe2\x82\xac{% endfor %}"},
+                 {"generation_config.json", "{ \"top_k\":20}\n"},
+                 {"special_tokens_map.json", "{}"},
+                 {"tokenizer_config.json", "{\"tokenizer_class\": \"Mine\"}"}};
+  ASSERT_OK(Export("out"));
+  ASSERT_OK_AND_ASSIGN(const LoadedFolder loaded, LoadFolder(Place("out")));
+  EXPECT_EQ(loaded.companions, companions_);
+  ASSERT_OK(Export("out")) << "they do not make it a folder with other things";
+  for (const auto& [content, message] : std::map<std::string, std::string>{
+           {"{", "tokenizer_config.json is not valid JSON"},
+           {"[]", "is not a JSON object"},
+           {std::string(kMaxCompanionBytes + 1, ' '), "tokenizer_config.json is longer than 4194304 bytes"}}) {
+    ASSERT_OK(WriteFileSynced(Place("out/tokenizer_config.json"), content));
+    EXPECT_STATUS(LoadFolder(Place("out")), kInvalid, message);
+  }
+  fs::remove(Place("out/tokenizer_config.json"));
+  ASSERT_OK(WriteFileSynced(Place("out/chat_template.jinja"), "\xff"));
+  EXPECT_STATUS(LoadFolder(Place("out")), kInvalid, "out: chat_template.jinja is not UTF-8");
+}
+
+TEST_F(FolderTest, ExportDoesNotReplaceAFolderWithOtherThings) {
+  ASSERT_OK(MakeFolders(Place("home")));
+  ASSERT_OK(WriteFileSynced(Place("home/thesis.tex"), "years of work"));
+  EXPECT_STATUS(Export("home"), absl::StatusCode::kFailedPrecondition, "holds thesis.tex");
+  EXPECT_TRUE(fs::exists(Place("home/thesis.tex")));
+  EXPECT_EQ(Listing(), std::vector<std::string>{"home"});
+}
+
+TEST_F(FolderTest, ReadsShardsOfOtherDtypesWithoutAnIndex) {
+  ASSERT_OK(Export("out"));
+  fs::remove(Place("out/model.safetensors"));
+  WriteTensors("out/model-00001-of-00002.safetensors", at::kBFloat16, "BF16", [](int i) { return i % 2 == 0; });
+  WriteTensors("out/model-00002-of-00002.safetensors", at::kHalf, "F16", [](int i) { return i % 2 == 1; });
+  ASSERT_OK_AND_ASSIGN(const LoadedFolder loaded, LoadFolder(Place("out")));
+  const NamedTensors got = loaded.model->HuggingFaceTensors(), original = model_->HuggingFaceTensors();
+  for (size_t i = 0; i < got.size(); ++i) {
+    const at::Tensor rounded = original[i].second.to(i % 2 == 0 ? at::kBFloat16 : at::kHalf).to(at::kFloat);
+    EXPECT_TRUE(got[i].second.equal(rounded)) << got[i].first;
+  }
+}
+
+TEST_F(FolderTest, ReadsTensorsAtAnyAddress) {
+  ASSERT_OK(Export("out"));
+  for (const char* dtype : {"F32", "BF16", "F16"}) {
+    const at::ScalarType type = dtype == std::string("F32") ? at::kFloat : dtype[0] == 'B' ? at::kBFloat16 : at::kHalf;
+    WriteTensors("out/model.safetensors", type, dtype, [](int) { return true; });
+    ASSERT_OK_AND_ASSIGN(std::string file, ReadFile(Place("out/model.safetensors")));
+    // One space more in the header.
+    ASSERT_LT(static_cast<unsigned char>(file[0]), 0xff);
+    ++file[0];
+    file.insert(file.find("}}") + 2, " ");
+    ASSERT_OK(WriteFileSynced(Place("out/model.safetensors"), file));
+    ExpectLoads("out", [&](const at::Tensor& tensor) { return tensor.to(type).to(at::kFloat); });
+  }
+}
+
+TEST_F(FolderTest, LoadsIntoAModelThatIsThere) {
+  ASSERT_OK(Export("out"));
+  const auto other = MakeRandom(2);
+  other->RequireGrad();
+  ASSERT_OK(LoadFolderTensors(Place("out"), *other));
+  EXPECT_TRUE(other->NamedParameters()[1].second.equal(model_->NamedParameters()[1].second));
+  config_.intermediate_size = 44;
+  const auto wider = MakeRandom(2), before = MakeRandom(2);
+  EXPECT_STATUS(LoadFolderTensors(Place("out"), *wider), kInvalid,
+                "mlp.gate_proj.weight has shape [40, 24], and config.json describes one of [44, 24]");
+  EXPECT_TRUE(wider->NamedParameters()[0].second.equal(before->NamedParameters()[0].second));
+}
+
+TEST_F(FolderTest, NamesWhatIsMissingOrDoesNotFit) {
+  const auto load = [&] { return LoadFolder(Place("out")); };
+  EXPECT_STATUS(load(), absl::StatusCode::kNotFound, "out/config.json");
+  ASSERT_OK(Export("out"));
+  const char* const file = "out/model.safetensors";
+  WriteTensors(file, at::kFloat, "F32", [](int i) { return i != 3; });
+  EXPECT_STATUS(load(), kInvalid, "tensor model.layers.0.self_attn.k_proj.weight is missing");
+  WriteTensors(file, at::kInt, "I32", [](int) { return true; });
+  EXPECT_STATUS(load(), kInvalid, "is I32; F32, BF16 and F16 can be read");
+  WriteTensors(
+      file, at::kFloat, "F32", [](int) { return true; }, "surprise");
+  EXPECT_STATUS(load(), kInvalid, "tensor surprise is unexpected");
+  ASSERT_OK(WriteFileSynced(Place(file), WriteSafetensors({{"model.norm.weight", "F32", {1}, "1234"}})));
+  EXPECT_STATUS(load(), kInvalid, "parameters, but the weights have only 4 bytes");
+  ASSERT_OK(WriteFileSynced(Place(file), "junk"));
+  EXPECT_STATUS(load(), kInvalid, "model.safetensors: safetensors: the file has 4 bytes");
+  fs::remove(Place(file));
+  EXPECT_STATUS(load(), absl::StatusCode::kNotFound, "neither model.safetensors nor model-*.safetensors");
+}
+
+TEST_F(FolderTest, AConfigurationMuchLargerThanItsWeightsAllocatesNothing) {
+  ASSERT_OK(Export("out"));
+  json config = ReadJson("out/config.json");
+  config["num_hidden_layers"] = 1024;
+  config["intermediate_size"] = 1 << 20;
+  ASSERT_OK(WriteFileSynced(Place("out/config.json"), config.dump()));
+  EXPECT_STATUS(LoadFolder(Place("out")), kInvalid, "config.json describes a model of 773");
+}
+
+}  // namespace
+}  // namespace grpo

@@ -1,0 +1,50 @@
+// The files of a model's folder that hold its weights, mapped and checked against each other. Links no torch.
+#ifndef GRPO_MODEL_WEIGHTS_WEIGHT_FILES_H_
+#define GRPO_MODEL_WEIGHTS_WEIGHT_FILES_H_
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "common/mapped_file.h"
+#include "model/weights/safetensors.h"
+
+namespace grpo {
+
+inline constexpr char kWeightsFile[] = "model.safetensors";
+inline constexpr char kWeightsIndexFile[] = "model.safetensors.index.json";
+// model-00001-of-00002.safetensors; what begins and ends like this is a shard.
+inline constexpr char kShardPrefix[] = "model-", kShardSuffix[] = ".safetensors";
+
+// model.safetensors.index.json.
+struct ShardIndex {
+  // Tensor -> the file that holds it.
+  std::map<std::string, std::string> weight_map;
+  // Of all tensors, as metadata.total_size says.
+  std::optional<int64_t> total_bytes;
+};
+
+// InvalidArgument, named, for what is not an object with a weight_map of texts, and for a file that does not lie in the
+// folder itself or is no .safetensors.
+absl::StatusOr<ShardIndex> ParseShardIndex(absl::string_view index_json);
+
+struct WeightFile {
+  std::unique_ptr<MappedFile> file;
+  // Views into it, in the order of the data.
+  std::vector<SafetensorsEntry> entries;
+};
+
+// model.safetensors; where there is none, the shards that the index names; where there is none either, all
+// model-*.safetensors (transformers goes by the same order, and knows only the first two). Each tensor lies in one
+// file, the one that the index names, and total_size is their sum. NotFound for a missing file; InvalidArgument for
+// what does not fit, named; errors of MappedFile.
+absl::StatusOr<std::vector<WeightFile>> OpenWeightFiles(const std::string& folder);
+
+}  // namespace grpo
+
+#endif  // GRPO_MODEL_WEIGHTS_WEIGHT_FILES_H_

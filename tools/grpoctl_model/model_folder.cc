@@ -1,0 +1,139 @@
+#include "tools/grpoctl_model/model_folder.h"
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "common/status_macros.h"
+#include "model/weights/folder.h"
+#include "model/weights/weight_set.h"
+#include "trainer/checkpoint/snapshot.h"
+#include "trainer/checkpoint/store.h"
+
+namespace grpo {
+namespace {
+
+namespace fs = std::filesystem;
+
+absl::StatusOr<LoadedModel> FromFolder(const std::string& folder, Precision precision) {
+  ASSIGN_OR_RETURN(LoadedFolder loaded, LoadFolder(folder, precision));
+  return LoadedModel{.model = std::move(loaded.model),
+                     .tokenizer_json = std::move(loaded.tokenizer_json),
+                     .tokenizer = nullptr,
+                     .companions = std::move(loaded.companions)};
+}
+
+absl::StatusOr<LoadedModel> FromCheckpoint(const fs::path& place, const std::string& policy, Precision precision) {
+  const CheckpointStore store(place.parent_path().string(), /*keep=*/2);
+  ASSIGN_OR_RETURN(const CheckpointStore::Loaded checkpoint, store.Load(place.filename().string()));
+  ASSIGN_OR_RETURN(const Snapshot snapshot, SnapshotFromFiles(checkpoint.files));
+  std::vector<std::string> names;
+  for (const WeightSet& weights : snapshot.policies) {
+    const std::string& name = weights.manifest.policy().policy_id();
+    names.push_back(name);
+    if (name != policy && !(policy.empty() && snapshot.policies.size() == 1)) continue;
+    LoadedModel loaded;
+    ASSIGN_OR_RETURN(loaded.model, MakeModel(weights.manifest, weights.payload, precision));
+    loaded.tokenizer_json = std::string(TokenizerJson(weights.manifest, weights.payload));
+    loaded.companions = CompanionsOf(weights.manifest, weights.payload);
+    return loaded;
+  }
+  return absl::InvalidArgumentError(absl::StrCat("the checkpoint holds ",
+                                                 policy.empty() ? "several policies" : "no policy \"", policy,
+                                                 policy.empty() ? "" : "\"", ": choose one of ",
+                                                 absl::StrJoin(names, ", "), " with --policy NAME"));
+}
+
+const char* RopeType(const RopeScaling& scaling) {
+  switch (scaling.type) {
+    case RopeScaling::Type::kDefault:
+      return "default";
+    case RopeScaling::Type::kLinear:
+      return "linear";
+    case RopeScaling::Type::kLlama3:
+      return "llama3";
+  }
+  return "";
+}
+
+std::string TokenText(const LoadedModel& loaded, int64_t id) {
+  if (id < 0) return "none";
+  return absl::StrCat(id, " ", loaded.tokenizer->Decode({static_cast<uint32_t>(id)}));
+}
+
+// Name, value as JSON, and as text where that differs.
+struct Row {
+  std::string name;
+  nlohmann::ordered_json value;
+  std::string text;
+};
+
+std::vector<Row> Describe(const LoadedModel& loaded) {
+  const ModelConfig& config = loaded.model->config();
+  std::vector<std::string> ends;
+  for (const int64_t id : config.eos_token_ids) ends.push_back(TokenText(loaded, id));
+  std::vector<std::string> companions;
+  for (const auto& [name, content] : loaded.companions) companions.push_back(name);
+  return {
+      {"family", config.family, ""},
+      {"num_parameters", config.NumParameters(),
+       absl::StrFormat("%.4g million", static_cast<double>(config.NumParameters()) / 1e6)},
+      {"num_layers", config.num_layers, ""},
+      {"hidden_size", config.hidden_size, ""},
+      {"intermediate_size", config.intermediate_size, ""},
+      {"num_heads", config.num_heads, ""},
+      {"num_kv_heads", config.num_kv_heads, ""},
+      {"head_dim", config.head_dim, ""},
+      {"vocab_size", config.vocab_size, ""},
+      {"tokenizer_vocab_size", loaded.tokenizer->vocab_size(), ""},
+      {"max_positions", config.max_positions, ""},
+      {"rope_theta", config.rope_theta, ""},
+      {"rope_type", RopeType(config.rope_scaling), ""},
+      {"tie_word_embeddings", config.tie_word_embeddings, ""},
+      {"eos_token_ids", config.eos_token_ids, absl::StrJoin(ends, ", ")},
+      {"pad_token_id", config.pad_token_id, TokenText(loaded, config.pad_token_id)},
+      {"bos_token_id", config.bos_token_id < 0 ? nlohmann::ordered_json() : nlohmann::ordered_json(config.bos_token_id),
+       TokenText(loaded, config.bos_token_id)},
+      {"companions", companions, companions.empty() ? "none" : absl::StrJoin(companions, ", ")},
+  };
+}
+
+}  // namespace
+
+absl::StatusOr<LoadedModel> LoadModel(const std::string& folder, const std::string& policy, Precision precision) {
+  // A trailing slash would hide the name.
+  fs::path place = fs::absolute(folder).lexically_normal();
+  if (!place.has_filename()) place = place.parent_path();
+  std::error_code error;
+  // What every checkpoint has, and no Hugging Face folder.
+  const bool checkpoint = fs::exists(place / kConfigFile, error) && fs::exists(place / "manifest.json", error);
+  if (!checkpoint && !policy.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(folder, " is no checkpoint of a run, so --policy chooses nothing there: leave it out"));
+  }
+  auto loaded = checkpoint ? FromCheckpoint(place, policy, precision) : FromFolder(place.string(), precision);
+  if (!loaded.ok()) return Annotate(loaded.status(), folder);
+  ASSIGN_OR_RETURN(loaded->tokenizer, Tokenizer::FromJson(loaded->tokenizer_json));
+  return loaded;
+}
+
+std::string ModelTable(const LoadedModel& loaded) {
+  std::string table;
+  for (const Row& row : Describe(loaded)) {
+    const std::string value = row.value.is_string() ? row.value.get<std::string>() : row.value.dump();
+    absl::StrAppendFormat(&table, "%-22s%s\n", row.name, row.text.empty() ? value : row.text);
+  }
+  return table;
+}
+
+std::string ModelJson(const LoadedModel& loaded) {
+  nlohmann::ordered_json object;
+  for (const Row& row : Describe(loaded)) object[row.name] = row.value;
+  return absl::StrCat(object.dump(2), "\n");
+}
+
+}  // namespace grpo

@@ -1,0 +1,32 @@
+// Models as the command line names them: a Hugging Face folder, or a run's checkpoint (<run>/checkpoints/step-...).
+#ifndef GRPO_TOOLS_GRPOCTL_MODEL_MODEL_FOLDER_H_
+#define GRPO_TOOLS_GRPOCTL_MODEL_MODEL_FOLDER_H_
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "model/tokenizer/tokenizer.h"
+#include "model/transformer.h"
+#include "model/weights/companions.h"
+
+namespace grpo {
+
+struct LoadedModel {
+  std::unique_ptr<Transformer> model;
+  std::string tokenizer_json;
+  std::unique_ptr<Tokenizer> tokenizer;
+  Companions companions;
+};
+
+// `policy` names one of a checkpoint's policies; it may be empty where there is one only. NotFound, InvalidArgument or
+// DataLoss says what is wrong with the folder.
+absl::StatusOr<LoadedModel> LoadModel(const std::string& folder, const std::string& policy, Precision precision);
+
+// The shape of a model, as text for people and as JSON.
+std::string ModelTable(const LoadedModel& loaded);
+std::string ModelJson(const LoadedModel& loaded);
+
+}  // namespace grpo
+
+#endif  // GRPO_TOOLS_GRPOCTL_MODEL_MODEL_FOLDER_H_
