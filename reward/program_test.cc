@@ -42,8 +42,8 @@ std::string ProgramFolder() {
 }
 
 absl::StatusOr<std::unique_ptr<Rule>> Make(const std::string& keys, const std::string& argument = "") {
-  const std::string yaml = absl::StrCat("{command: [/usr/bin/python3, misbehaving.py", argument.empty() ? "" : ", ", argument,
-                                        "], folder: ", ProgramFolder(), keys.empty() ? "" : ", ", keys, "}");
+  const std::string yaml = absl::StrCat("{command: [/usr/bin/python3, misbehaving.py", argument.empty() ? "" : ", ",
+                                        argument, "], folder: ", ProgramFolder(), keys.empty() ? "" : ", ", keys, "}");
   ASSIGN_OR_RETURN(const Section section, ParseConfigText(yaml, "test.yaml"));
   return MakeRule("program", section);
 }

@@ -9,6 +9,7 @@
 #include "common/rpc/client.h"
 #include "common/rpc/status.h"
 #include "proto/reward.grpc.pb.h"
+#include "re2/re2.h"
 #include "reward/rule_plugin.h"
 
 namespace grpo {
@@ -39,6 +40,12 @@ struct RemoteOptions {
     v("tls_key", tls_key, {.help = "PEM private key that belongs to tls_cert."});
   }
 };
+
+bool IsUtf8(const std::string& text) {
+  // What is no character is matched by nothing.
+  static const auto* characters = new RE2("(?s).*");
+  return RE2::FullMatch(text, *characters);
+}
 
 class RemoteRule final : public Rule {
  public:
@@ -78,7 +85,16 @@ class RemoteRule final : public Rule {
     return absl::NotFoundError(absl::StrCat(options_.address, " serves no profile \"", options_.profile, "\""));
   }
 
+  // Neither can travel: the fields of a prompt are texts.
+  absl::Status CheckReference(const v1::Prompt& prompt) const override {
+    if (IsUtf8(prompt.answer()) && IsUtf8(prompt.text())) return absl::OkStatus();
+    return absl::InvalidArgumentError("the reference answer or the prompt is not UTF-8");
+  }
+
   RuleResult Score(const RuleInput& input) const override {
+    if (!CheckReference(input.prompt).ok()) {
+      return {.outcome = v1::OUTCOME_REFERENCE_UNPARSABLE, .decided_by = "the reference or the prompt is not UTF-8"};
+    }
     v1::Score score;
     const absl::Status status = Call(input, &score);
     if (absl::IsDeadlineExceeded(status)) return {.outcome = v1::OUTCOME_DEADLINE, .decided_by = Says(status)};

@@ -1,16 +1,16 @@
 """my_rule pays 1 when the last <answer> holds the reference answer, literally."""
-import re
-
 from grpo_rule import NO_ANSWER, Result, serve
-
-ANSWER = re.compile(r"(?s).*<answer>\s*([^<]*?)\s*</answer>\s*\Z")
 
 
 def score(request):
-    found = ANSWER.match(request.completion)
-    if not found:
+    # No regular expression: Python's can take hours for a megabyte that was written to that end.
+    _, opened, answer = request.completion.strip().rpartition("<answer>")
+    if not opened or not answer.endswith("</answer>"):
         return NO_ANSWER
-    return Result(value=float(found[1] == request.answer.strip()), extracted=found[1])
+    answer = answer[: -len("</answer>")].strip()
+    if "<" in answer:
+        return NO_ANSWER
+    return Result(value=float(answer == request.answer.strip()), extracted=answer)
 
 
 serve(score, name="my_rule", version="1")
