@@ -48,6 +48,8 @@ struct Result {
 
 namespace internal {
 
+constexpr size_t kMaxLogBytes = 4096;
+
 // The protocol is little endian, as is every machine that this runs on.
 template <class Number>
 std::string Bytes(Number number) {
@@ -93,8 +95,10 @@ inline int Serve(const std::string& name, const std::string& version,
     } catch (const std::exception& error) {
       result = {0, kRuleError, "", error.what()};
     }
-    internal::WriteFrame({fields[0], internal::Bytes(result.outcome), internal::Bytes(result.value), result.extracted,
-                          result.decided_by});
+    // For logs: a completion's megabyte belongs in none.
+    internal::WriteFrame({fields[0], internal::Bytes(result.outcome), internal::Bytes(result.value),
+                          result.extracted.substr(0, internal::kMaxLogBytes),
+                          result.decided_by.substr(0, internal::kMaxLogBytes)});
   }
   return 0;
 }

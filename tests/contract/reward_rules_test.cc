@@ -156,7 +156,7 @@ class RewardRuleContract : public ::testing::TestWithParam<RuleInfo> {
   void ExpectInRange(const RuleResult& result, const std::string& text) const {
     EXPECT_NE(result.outcome, v1::OUTCOME_UNSPECIFIED);
     // The rest are for others to give: the profile and the service.
-    EXPECT_NE(result.outcome, v1::OUTCOME_RULE_ERROR);
+    EXPECT_NE(result.outcome, v1::OUTCOME_RULE_ERROR) << result.decided_by;
     EXPECT_NE(result.outcome, v1::OUTCOME_DEADLINE);
     if (result.outcome != v1::OUTCOME_SCORED) {
       EXPECT_EQ(result.value, 0) << text.substr(0, 100);
