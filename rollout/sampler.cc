@@ -156,7 +156,8 @@ absl::StatusOr<std::vector<SampledToken>> Sample(const at::Tensor& logits, absl:
     for (int64_t i = begin; i < end; ++i) {
       const Draw& draw = draws[i];
       const absl::Span<const float> row(data + draw.row * vocab_size, vocab_size);
-      absl::StatusOr<SampledToken> token = SampleRow(row, draw.temperature, UniformAt(draw.seed, draw.token_index), draw.top_p);
+      absl::StatusOr<SampledToken> token =
+          SampleRow(row, draw.temperature, UniformAt(draw.seed, draw.token_index), draw.top_p);
       if (token.ok()) {
         tokens[i] = *token;
       } else {

@@ -42,9 +42,9 @@ struct Draw {
   uint64_t token_index = 0;
 };
 
-// One draw. `logits` [V], V >= 1; `uniform` in [0, 1); temperature and top_p as in Draw. InvalidArgument names the first logit that is not finite. Never
-// draws a token whose probability is below e^-87 of the largest one's. Pure: a row gives the same bits wherever it
-// lies. Thread-safe.
+// One draw. `logits` [V], V >= 1; `uniform` in [0, 1); temperature and top_p as in Draw. InvalidArgument names the
+// first logit that is not finite. Never draws a token whose probability is below e^-87 of the largest one's. Pure: a
+// row gives the same bits wherever it lies. Thread-safe.
 absl::StatusOr<SampledToken> SampleRow(absl::Span<const float> logits, double temperature, double uniform,
                                        double top_p = 1);
 

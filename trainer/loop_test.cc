@@ -72,13 +72,13 @@ struct Fixture {
     std::vector<std::unique_ptr<Loss>> losses;
     for (const char* name : {"clipped_policy_gradient", "reference_kl"})
       losses.push_back(*MakeLoss(name, {.clip_low = 0.1, .clip_high = 0.1}));
-    loop = std::make_unique<Loop>(
-        policy.get(), reference.get(), std::move(losses), &optimizer, group == nullptr ? alone.get() : group,
-        Loop::Options{.micro_batch_tokens = micro_batch_tokens,
-                      .temperature = 0.7,
-                      .max_grad_norm = max_grad_norm,
-                      .activation_checkpointing = activation_checkpointing,
-                      .head_chunk_bytes = head_chunk_bytes});
+    loop = std::make_unique<Loop>(policy.get(), reference.get(), std::move(losses), &optimizer,
+                                  group == nullptr ? alone.get() : group,
+                                  Loop::Options{.micro_batch_tokens = micro_batch_tokens,
+                                                .temperature = 0.7,
+                                                .max_grad_norm = max_grad_norm,
+                                                .activation_checkpointing = activation_checkpointing,
+                                                .head_chunk_bytes = head_chunk_bytes});
   }
   std::unique_ptr<Transformer> policy, reference;
   AdamW optimizer;

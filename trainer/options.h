@@ -136,8 +136,9 @@ struct SamplingOptions {
   void Visit(V& v) {
     v("temperature", temperature, {.help = "Softmax temperature; the loss uses the same.", .min = 0, .max = 100});
     v("top_p", top_p,
-      {.help = "Draw only from the most likely tokens whose probabilities sum to this. Below 1 in `evaluate` stages only: "
-               "the loss is of the whole distribution.",
+      {.help =
+           "Draw only from the most likely tokens whose probabilities sum to this. Below 1 in `evaluate` stages only: "
+           "the loss is of the whole distribution.",
        .min = 0.001,
        .max = 1});
     v("max_new_tokens", max_new_tokens,

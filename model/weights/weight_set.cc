@@ -24,7 +24,8 @@ void HashText(Sha256& hash, absl::string_view text) {
 std::string Digest(const v1::WeightsManifest& manifest) {
   Sha256 hash;
   HashText(hash, manifest.config_json());
-  HashText(hash, v1::DType_Name(manifest.compute_dtype()));
+  // Manifests of before name none and meant float32.
+  if (manifest.compute_dtype() == v1::DTYPE_BFLOAT16) HashText(hash, v1::DType_Name(manifest.compute_dtype()));
   HashText(hash, manifest.tokenizer().sha256());
   for (const v1::CompanionFile& companion : manifest.companions()) {
     HashText(hash, companion.name());

@@ -24,7 +24,8 @@ struct TrainerMemory {
   double activations = 0;
   double Total() const { return weights + gradients + optimizer + published + activations; }
 };
-TrainerMemory EstimateTrainer(const ModelConfig& model, const std::string& compute_dtype, const TrainerOptions& options);
+TrainerMemory EstimateTrainer(const ModelConfig& model, const std::string& compute_dtype,
+                              const TrainerOptions& options);
 
 struct WorkerMemory {
   // Two sets of weights, since new ones arrive while the old are in use; keys and values of slots x context in every

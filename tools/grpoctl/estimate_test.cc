@@ -43,8 +43,7 @@ TEST(EstimateTest, CheckpointingChunksAndBfloat16NeedLess) {
   EXPECT_EQ(EstimateTrainer(model, "bfloat16", options).activations,
             1000 * 3 * (4 * 128 + 2 * (512 + 576)) + 100 + 2.0 * model.NumParameters());
   options.activation_checkpointing = true;
-  EXPECT_EQ(EstimateTrainer(model, "float32", options).activations,
-            1000 * (3 * 4 * 64 + 4 * (640 + 576)) + 100);
+  EXPECT_EQ(EstimateTrainer(model, "float32", options).activations, 1000 * (3 * 4 * 64 + 4 * (640 + 576)) + 100);
 }
 
 TEST(EstimateTest, WorkerHoldsKeysAndValuesOfEverySlot) {

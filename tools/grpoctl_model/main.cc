@@ -53,9 +53,8 @@ int Tokenize(const Flags& flags) {
 }
 
 int Logprobs(const Flags& flags) {
-  return WithModel(flags, {.compute = flags.dtype, .storage = flags.dtype}, [&](LoadedModel loaded) {
-    return LinesExitCode(LogprobLines(std::cin, std::cout, *loaded.model));
-  });
+  return WithModel(flags, {.compute = flags.dtype, .storage = flags.dtype},
+                   [&](LoadedModel loaded) { return LinesExitCode(LogprobLines(std::cin, std::cout, *loaded.model)); });
 }
 
 int Generate(const Flags& flags) {
@@ -120,36 +119,37 @@ void AddGenerateOptions(CLI::App& verb, GenerateOptions& generate) {
 void AddModelVerbs(CLI::App& app, int* exit_code) {
   CLI::App* model = app.add_subcommand("model", "A model's folder: inspect, tokenize, logprobs, generate, export");
   model->footer(
-      "  grpoctl model inspect --model models/qwen2.5-1.5b\n"
-      "  echo '{\"prompt\":\"1, 2, 3,\"}' | grpoctl model generate --model models/qwen2.5-1.5b --temperature 0");
+      "  grpoctl model inspect --model models/smollm2-135m\n"
+      "  echo '{\"prompt\":\"1, 2, 3,\"}' | grpoctl model generate --model models/smollm2-135m --temperature 0");
   model->require_subcommand(1);
   const auto flags = std::make_shared<Flags>();
   CLI::App* inspect = AddSubcommand(
       *model, "inspect", "Read all of it and say its shape",
-      "  grpoctl model inspect --model models/qwen2.5-1.5b\n"
+      "  grpoctl model inspect --model models/smollm2-135m\n"
       "  grpoctl model inspect --model runs/quickstart/checkpoints/step-000000000120 --policy r1_zero --output json",
       [flags] { return Inspect(*flags); }, exit_code);
   AddOutputOption(*inspect, &flags->format);
   CLI::App* tokenize = AddSubcommand(
       *model, "tokenize", "Text to token ids: {\"text\"} in, {\"ids\",\"decoded\"} out",
-      "  echo '{\"id\":1,\"text\":\"What is 12 + 30?\"}' | grpoctl model tokenize --model models/qwen2.5-1.5b",
+      "  echo '{\"id\":1,\"text\":\"What is 12 + 30?\"}' | grpoctl model tokenize --model models/smollm2-135m",
       [flags] { return Tokenize(*flags); }, exit_code);
   CLI::App* logprobs = AddSubcommand(
       *model, "logprobs", "Log-probability of each token after the first: {\"ids\"} in, {\"logprobs\"} out",
-      "  echo '{\"ids\":[40,1079,264]}' | grpoctl model logprobs --model models/qwen2.5-1.5b --dtype bfloat16",
+      "  echo '{\"ids\":[40,1079,264]}' | grpoctl model logprobs --model models/smollm2-135m --dtype bfloat16",
       [flags] { return Logprobs(*flags); }, exit_code);
   AddComputeOptions(*logprobs, *flags);
   CLI::App* generate = AddSubcommand(
-      *model, "generate", "Sample: {\"prompt\"} or {\"ids\"} in, {\"completions\":[{\"text\",\"ids\",\"logprobs\",...}]} out",
-      "  echo '{\"prompt\":\"1, 2, 3,\"}' | grpoctl model generate --model models/qwen2.5-1.5b --temperature 0\n"
-      "  grpoctl model generate --model models/qwen2.5-1.5b -n 8 --temperature 0.6 --top-p 0.95 < prompts.jsonl",
+      *model, "generate",
+      "Sample: {\"prompt\"} or {\"ids\"} in, {\"completions\":[{\"text\",\"ids\",\"logprobs\",...}]} out",
+      "  echo '{\"prompt\":\"1, 2, 3,\"}' | grpoctl model generate --model models/smollm2-135m --temperature 0\n"
+      "  grpoctl model generate --model models/smollm2-135m -n 8 --temperature 0.6 --top-p 0.95 < prompts.jsonl",
       [flags] { return Generate(*flags); }, exit_code);
   AddComputeOptions(*generate, *flags);
   AddGenerateOptions(*generate, flags->generate);
   CLI::App* exporting = AddSubcommand(
       *model, "export", "Write a folder that transformers loads; an export that is there already is replaced",
       "  grpoctl model export --model runs/quickstart/checkpoints/step-000000000120 --policy r1_zero --out exported\n"
-      "  grpoctl model export --model models/qwen2.5-1.5b --dtype bfloat16 --out models/small",
+      "  grpoctl model export --model models/smollm2-135m --dtype bfloat16 --out models/small",
       [flags] { return Export(*flags); }, exit_code);
   exporting->add_option("--out", flags->out, "The folder to write")->required()->option_text("DIR");
   AddDtypeOption(*exporting, *flags, "What the file holds (default: float32)");

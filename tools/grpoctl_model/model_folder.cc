@@ -42,10 +42,9 @@ absl::StatusOr<LoadedModel> FromCheckpoint(const fs::path& place, const std::str
     loaded.companions = CompanionsOf(weights.manifest, weights.payload);
     return loaded;
   }
-  return absl::InvalidArgumentError(absl::StrCat("the checkpoint holds ",
-                                                 policy.empty() ? "several policies" : "no policy \"", policy,
-                                                 policy.empty() ? "" : "\"", ": choose one of ",
-                                                 absl::StrJoin(names, ", "), " with --policy NAME"));
+  return absl::InvalidArgumentError(
+      absl::StrCat("the checkpoint holds ", policy.empty() ? "several policies" : "no policy \"", policy,
+                   policy.empty() ? "" : "\"", ": choose one of ", absl::StrJoin(names, ", "), " with --policy NAME"));
 }
 
 const char* RopeType(const RopeScaling& scaling) {

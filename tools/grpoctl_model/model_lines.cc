@@ -82,11 +82,11 @@ ordered_json CompletionsJson(const std::vector<v1::Completion>& completions, con
   for (const v1::Completion& completion : completions) {
     const bool ended = completion.finish_reason() == v1::FINISH_REASON_STOP;
     const std::vector<uint32_t> ids(completion.ids().begin(), completion.ids().end());
-    list.push_back({{"text", tokenizer.Decode({ids.begin(), ids.end() - (ended ? 1 : 0)})},
-                    {"ids", ids},
-                    {"logprobs", std::vector<float>(completion.sample_logprob().begin(),
-                                                    completion.sample_logprob().end())},
-                    {"finish_reason", ended ? "stop" : "length"}});
+    list.push_back(
+        {{"text", tokenizer.Decode({ids.begin(), ids.end() - (ended ? 1 : 0)})},
+         {"ids", ids},
+         {"logprobs", std::vector<float>(completion.sample_logprob().begin(), completion.sample_logprob().end())},
+         {"finish_reason", ended ? "stop" : "length"}});
   }
   return {{"completions", list}};
 }
@@ -148,9 +148,10 @@ int64_t GenerateLines(std::istream& in, std::ostream& out, std::shared_ptr<const
   for (const Pending& pending : all) {
     absl::Status status = pending.request.status();
     if (status.ok()) status = generated;
-    num_errors += !WriteJsonLine(out, pending.line,
-                                 status.ok() ? absl::StatusOr<ordered_json>(CompletionsJson(pending.completions, tokenizer))
-                                             : absl::StatusOr<ordered_json>(status));
+    num_errors +=
+        !WriteJsonLine(out, pending.line,
+                       status.ok() ? absl::StatusOr<ordered_json>(CompletionsJson(pending.completions, tokenizer))
+                                   : absl::StatusOr<ordered_json>(status));
   }
   out << std::flush;
   return num_errors;

@@ -15,8 +15,8 @@ namespace grpo {
 
 // All return the number of lines with an error.
 
-// {"text"} to {"ids","decoded"}: ids with the tokens that the post-processor puts around a text; decoded without them, so
-// that it is the text where the tokenizer loses nothing.
+// {"text"} to {"ids","decoded"}: ids with the tokens that the post-processor puts around a text; decoded without them,
+// so that it is the text where the tokenizer loses nothing.
 int64_t TokenizeLines(std::istream& in, std::ostream& out, const Tokenizer& tokenizer);
 
 // {"ids":[T]} to {"logprobs":[T - 1]}: natural logarithm of the probability of each token after the first.
