@@ -25,6 +25,8 @@
 namespace grpo_rule {
 
 inline constexpr uint32_t kProtocolVersion = 1;
+// Of what is said for logs; the server takes no frame of a megabyte.
+inline constexpr size_t kMaxTextBytes = 4096;
 
 enum Outcome : uint8_t { kScored = 1, kNoAnswer = 2, kUndecided = 3, kReferenceUnparsable = 5, kRuleError = 7 };
 
@@ -47,8 +49,6 @@ struct Result {
 };
 
 namespace internal {
-
-constexpr size_t kMaxLogBytes = 4096;
 
 // The protocol is little endian, as is every machine that this runs on.
 template <class Number>
@@ -95,10 +95,8 @@ inline int Serve(const std::string& name, const std::string& version,
     } catch (const std::exception& error) {
       result = {0, kRuleError, "", error.what()};
     }
-    // For logs: a completion's megabyte belongs in none.
     internal::WriteFrame({fields[0], internal::Bytes(result.outcome), internal::Bytes(result.value),
-                          result.extracted.substr(0, internal::kMaxLogBytes),
-                          result.decided_by.substr(0, internal::kMaxLogBytes)});
+                          result.extracted.substr(0, kMaxTextBytes), result.decided_by.substr(0, kMaxTextBytes)});
   }
   return 0;
 }

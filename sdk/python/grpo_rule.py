@@ -19,7 +19,8 @@ import sys
 import traceback
 
 PROTOCOL_VERSION = 1
-MAX_LOG_BYTES = 4096
+# Of what is said for logs; the server takes no frame of a megabyte.
+MAX_TEXT_BYTES = 4096
 SCORED, NO_ANSWER, UNDECIDED, REFERENCE_UNPARSABLE, RULE_ERROR = (f"outcome:{number}" for number in (1, 2, 3, 5, 7))
 
 Result = collections.namedtuple("Result", "value outcome extracted decided_by", defaults=(0.0, SCORED, "", ""))
@@ -79,7 +80,6 @@ def serve(score, name, version):
         result = _result(score, Request(fields))
         value = float(result.value) if result.outcome == SCORED else 0.0
         outcome = bytes([int(result.outcome.partition(":")[2])])
-        # For logs: a completion's megabyte belongs in none.
-        texts = [str(text).encode("utf-8", "replace")[:MAX_LOG_BYTES] for text in (result.extracted, result.decided_by)]
+        texts = [str(text).encode("utf-8", "replace")[:MAX_TEXT_BYTES] for text in (result.extracted, result.decided_by)]
         out.write(_pack([fields[0], outcome, struct.pack("<d", value), *texts]))
         out.flush()
