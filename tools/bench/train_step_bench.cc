@@ -14,9 +14,12 @@
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/_foreach_norm.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/full.h>
+#include <ATen/ops/linalg_vector_norm.h>
 #include <ATen/ops/log_softmax.h>
+#include <ATen/ops/stack.h>
 #include <ATen/ops/tensor.h>
 #include <malloc.h>
 #include <unistd.h>
@@ -162,13 +165,16 @@ absl::Status Run(const Flags& flags) {
     }
     std::sort(seconds.begin(), seconds.end());
     const int64_t peak_bytes = PeakMemoryBytes();
+    // The last step's. On policy the first loss is the advantages' mean whatever the model computes; this is not.
+    const double grad_norm = at::linalg_vector_norm(at::stack(at::_foreach_norm(optimizer.Gradients()))).item<double>();
     std::cout << nlohmann::ordered_json{{"step_s_median", seconds[seconds.size() / 2]},
                                         {"step_s_min", seconds.front()},
                                         {"state_bytes", state_bytes},
                                         {"peak_bytes", peak_bytes},
                                         {"step_bytes", peak_bytes - state_bytes},
                                         {"num_parameters", model->config().NumParameters()},
-                                        {"loss", last_loss}}
+                                        {"loss", last_loss},
+                                        {"grad_norm", grad_norm}}
               << std::endl;
     return absl::OkStatus();
   });
