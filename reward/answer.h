@@ -36,7 +36,7 @@ Extraction ReadAnswer(const RuleInput& input, const AnswerOptions& options);
 // nothing when it never began.
 absl::string_view ThinkingOf(const RuleInput& input);
 
-// What is kept of an answer for logs.
+// What is kept for logs of an answer, or of what decided.
 std::string CutForLog(absl::string_view text);
 
 // Keys of a rule that builds on whether another one found the completion right.

@@ -12,6 +12,7 @@
 #include "absl/strings/strip.h"
 #include "common/status_macros.h"
 #include "google/protobuf/util/json_util.h"
+#include "reward/answer.h"
 #include "reward/program_protocol.h"
 
 namespace grpo {
@@ -79,8 +80,8 @@ absl::StatusOr<RuleResult> ProgramProcess::Ask(const RuleInput& input, Time give
   }
   RuleResult result;
   result.value = *program::NumberFrom<double>((*fields)[2]);
-  result.extracted = std::string((*fields)[3].substr(0, 4096));
-  result.decided_by = std::string((*fields)[4].substr(0, 4096));
+  result.extracted = CutForLog((*fields)[3]);
+  result.decided_by = CutForLog((*fields)[4]);
   switch ((*fields)[1][0]) {
     case v1::OUTCOME_SCORED:
     case v1::OUTCOME_NO_ANSWER:

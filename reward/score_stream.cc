@@ -71,6 +71,11 @@ class Call : public std::enable_shared_from_this<Call> {
   absl::Status TakeLocked(v1::ScoreRequest& request) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Schedule(const ItemPointer& item) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   RuleInput InputOf(const Item& item, steady_clock::time_point give_up_at) const;
+  // Time for one completion.
+  steady_clock::duration ItemLimit() const {
+    return std::chrono::duration_cast<steady_clock::duration>(
+        std::chrono::duration<double>(service_.options().item_deadline_s));
+  }
   void Score(const ItemPointer& item);
   void ScoreGroup();
   void Late(const ItemPointer& item);
@@ -164,10 +169,8 @@ absl::Status Call::TakeLocked(v1::ScoreRequest& request) {
 }
 
 void Call::Schedule(const ItemPointer& item) {
-  const auto limit = std::chrono::duration_cast<steady_clock::duration>(
-      std::chrono::duration<double>(service_.options().item_deadline_s));
   const auto self = shared_from_this();
-  service_.pool().Add([self, item] { self->Score(item); }, limit, [self, item] { self->Late(item); });
+  service_.pool().Add([self, item] { self->Score(item); }, ItemLimit(), [self, item] { self->Late(item); });
 }
 
 RuleInput Call::InputOf(const Item& item, steady_clock::time_point give_up_at) const {
@@ -185,11 +188,9 @@ bool Call::Dropped(const Item& item) const {
 
 void Call::Score(const ItemPointer& item) {
   if (Dropped(*item)) return;
-  const auto limit = std::chrono::duration_cast<steady_clock::duration>(
-      std::chrono::duration<double>(service_.options().item_deadline_s));
   const auto begin = steady_clock::now();
   std::string unavailable;
-  v1::Score score = profile_->ScoreAlone(InputOf(*item, std::min(give_up_at_, begin + limit)), &unavailable);
+  v1::Score score = profile_->ScoreAlone(InputOf(*item, std::min(give_up_at_, begin + ItemLimit())), &unavailable);
   if (steady_clock::now() - begin > ScoringPool::kPatience) ScoringPool::RestorePriority();
   absl::MutexLock lock(&mutex_);
   if (!unavailable.empty()) {

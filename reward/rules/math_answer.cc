@@ -6,6 +6,7 @@
 // that repeats it: a baseline over some of them would be a number about nothing.
 #include <utility>
 
+#include "reward/answer.h"
 #include "reward/extract.h"
 #include "reward/math/equal.h"
 #include "reward/rule_plugin.h"
@@ -50,9 +51,6 @@ struct MathAnswerOptions {
   }
 };
 
-// What is kept of an answer for logs.
-constexpr size_t kMaxExtractedBytes = 4096;
-
 class MathAnswerRule final : public Rule {
  public:
   explicit MathAnswerRule(const MathAnswerOptions& options)
@@ -77,7 +75,7 @@ class MathAnswerRule final : public Rule {
     math::Comparison comparison = math::Equal(input.prompt.answer(), extraction.parts, equal);
     return {.outcome = comparison.outcome,
             .value = comparison.equal.value_or(false) ? 1.0 : 0.0,
-            .extracted = extraction.Text().substr(0, kMaxExtractedBytes),
+            .extracted = CutForLog(extraction.Text()),
             .decided_by = comparison.rule,
             .reference_form = std::move(comparison.gold_form),
             .answer_form = std::move(comparison.pred_form)};

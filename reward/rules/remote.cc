@@ -10,6 +10,7 @@
 #include "common/rpc/status.h"
 #include "proto/reward.grpc.pb.h"
 #include "re2/re2.h"
+#include "reward/answer.h"
 #include "reward/rule_plugin.h"
 
 namespace grpo {
@@ -105,8 +106,8 @@ class RemoteRule final : public Rule {
     RuleResult result = {.outcome = score.outcome(),
                          .value = score.outcome() == v1::OUTCOME_SCORED ? score.value() : 0};
     for (const v1::RuleScore& rule : score.rules()) {
-      if (result.extracted.empty()) result.extracted = rule.extracted().substr(0, 4096);
-      if (result.decided_by.empty()) result.decided_by = rule.decided_by().substr(0, 4096);
+      if (result.extracted.empty()) result.extracted = CutForLog(rule.extracted());
+      if (result.decided_by.empty()) result.decided_by = CutForLog(rule.decided_by());
     }
     return result;
   }
