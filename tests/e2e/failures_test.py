@@ -2,9 +2,7 @@
 
 import json
 import os
-import shutil
 import signal
-import subprocess
 import unittest
 
 import grpc
@@ -104,17 +102,7 @@ class FailuresTest(harness.AgainstUndisturbedRunTest):
             self.assertEqual(harness.EXIT_OK, run.wait(), run.stderr)
         self.assert_undisturbed_results()
 
-    def start(self, program, *arguments):
-        """A child with the undisturbed run's configuration, whose SHA-256 they compare."""
-        log = (self.folder / f"{program.name}.log").open("w")
-        command = [program, "--config", self.config, *arguments]
-        child = subprocess.Popen([str(word) for word in command], stdout=log, stderr=log)
-        for clean_up in (log.close, child.wait, child.kill):
-            self.addCleanup(clean_up)
-        return child
-
     def test_processes_started_by_hand_wait_for_a_reward_server_that_comes_late(self):
-        self.config = shutil.copy(self.undisturbed / "config.yaml", self.folder)
         endpoint, reward_port = self.folder / "trainer.json", harness.free_port()
         run = ("--run-dir", self.run_dir, "--run-id", "by-hand")
         trainer = self.start(harness.TRAINER, *run, "--endpoint-file", endpoint)

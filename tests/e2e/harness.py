@@ -334,6 +334,18 @@ class AgainstUndisturbedRunTest(EndToEndTest):
         super().setUp()
         self.run_dir = self.folder / "run"
 
+    def start(self, program, *arguments):
+        """A child with the undisturbed run's configuration, whose SHA-256 they compare; its words go to PROGRAM.log."""
+        config = self.folder / "config.yaml"
+        if not config.exists():
+            shutil.copy(self.undisturbed / "config.yaml", config)
+        log = (self.folder / f"{program.name}.log").open("a")
+        command = [program, "--config", config, *arguments]
+        child = subprocess.Popen([str(word) for word in command], stdout=log, stderr=log)
+        for clean_up in (log.close, child.wait, child.kill):
+            self.addCleanup(clean_up)
+        return child
+
     def assert_undisturbed_results(self):
         self.assert_same_results(self.undisturbed, self.run_dir)
 

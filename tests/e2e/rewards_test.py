@@ -28,15 +28,6 @@ def pass_at_1(run_dir):
 
 class ServersTest(harness.AgainstUndisturbedRunTest):
 
-    def start(self, program, *arguments):
-        """A child with the undisturbed run's configuration, whose SHA-256 they compare."""
-        log = (self.folder / f"{program.name}.log").open("a")
-        command = [program, "--config", self.config, *arguments]
-        child = subprocess.Popen([str(word) for word in command], stdout=log, stderr=log)
-        for clean_up in (log.close, child.wait, child.kill):
-            self.addCleanup(clean_up)
-        return child
-
     def test_one_of_two_that_is_killed_costs_nothing_and_counts_nothing_twice(self):
         for victim in ("reward-0", "reward-1"):
             run_dir = self.folder / victim
@@ -50,7 +41,6 @@ class ServersTest(harness.AgainstUndisturbedRunTest):
             self.assert_same_results(self.undisturbed, run_dir)
 
     def test_the_only_one_that_is_killed_pauses_the_run_with_the_reason_until_it_is_back(self):
-        self.config = shutil.copy(self.undisturbed / "config.yaml", self.folder)
         endpoint, port = self.folder / "trainer.json", harness.free_port()
         reward_address = f"127.0.0.1:{port}"
         reward = self.start(harness.REWARD_SERVER, "--port", port)
