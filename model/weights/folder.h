@@ -14,6 +14,9 @@
 
 namespace grpo {
 
+// The folder's tokenizer.json, not parsed. Errors of ReadFile.
+absl::StatusOr<std::string> ReadTokenizerJson(const std::string& folder);
+
 struct LoadedFolder {
   std::unique_ptr<Transformer> model;
   std::string tokenizer_json;

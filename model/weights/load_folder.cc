@@ -110,11 +110,15 @@ absl::Status AddEndTokens(const Companions& companions, ModelConfig& config) {
 
 }  // namespace
 
+absl::StatusOr<std::string> ReadTokenizerJson(const std::string& folder) {
+  return ReadFile((fs::path(folder) / "tokenizer.json").string(), kMaxTokenizerBytes);
+}
+
 absl::StatusOr<LoadedFolder> LoadFolder(const std::string& folder, Precision precision) {
   const fs::path place(folder);
   LoadedFolder loaded;
   ASSIGN_OR_RETURN(const std::string config_json, ReadFile((place / "config.json").string(), kMaxConfigBytes));
-  ASSIGN_OR_RETURN(loaded.tokenizer_json, ReadFile((place / "tokenizer.json").string(), kMaxTokenizerBytes));
+  ASSIGN_OR_RETURN(loaded.tokenizer_json, ReadTokenizerJson(folder));
   ASSIGN_OR_RETURN(loaded.companions, ReadCompanions(folder));
   auto config = ParseModelConfig(config_json);
   if (!config.ok()) return Annotate(config.status(), folder);

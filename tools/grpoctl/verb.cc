@@ -50,6 +50,11 @@ int Fail(const absl::Status& status) {
   return ExitCodeFor(status);
 }
 
+int ExitCodeForLines(int64_t num_errors) {
+  if (num_errors > 0) std::cerr << "grpoctl: " << num_errors << " input lines have an \"error\" in the output\n";
+  return num_errors > 0 ? kExitData : kExitOk;
+}
+
 void AddOutputOption(CLI::App& verb, OutputFormat* format) {
   static const std::map<std::string, OutputFormat> kFormats = {{"table", OutputFormat::kTable},
                                                                {"json", OutputFormat::kJson}};

@@ -4,6 +4,7 @@
 #ifndef GRPO_TOOLS_GRPOCTL_VERB_H_
 #define GRPO_TOOLS_GRPOCTL_VERB_H_
 
+#include <cstdint>
 #include <functional>
 #include <string>
 
@@ -24,6 +25,9 @@ int ParseCommandLine(CLI::App& app, int argc, const char* const* argv, const int
 
 // Writes the message of an error to stderr and returns its exit code; 0 and silence for OK.
 int Fail(const absl::Status& status);
+
+// Says on stderr how many input lines have an error in the output, if any; the exit code for that.
+int ExitCodeForLines(int64_t num_errors);
 
 enum class OutputFormat { kTable, kJson };
 // Adds --output table|json.

@@ -34,11 +34,6 @@ int WithModel(const Flags& flags, Precision precision, const Body& body) {
   return body(*std::move(loaded));
 }
 
-int LinesExitCode(int64_t num_errors) {
-  if (num_errors > 0) std::cerr << "grpoctl: " << num_errors << " input lines have an \"error\" in the output\n";
-  return num_errors > 0 ? kExitData : kExitOk;
-}
-
 int Inspect(const Flags& flags) {
   return WithModel(flags, {}, [&](LoadedModel loaded) {
     std::cout << (flags.format == OutputFormat::kJson ? ModelJson(loaded) : ModelTable(loaded)) << std::flush;
@@ -47,19 +42,20 @@ int Inspect(const Flags& flags) {
 }
 
 int Tokenize(const Flags& flags) {
-  return WithModel(flags, {}, [&](LoadedModel loaded) {
-    return LinesExitCode(TokenizeLines(std::cin, std::cout, *loaded.tokenizer));
-  });
+  const absl::StatusOr<std::unique_ptr<Tokenizer>> tokenizer = LoadTokenizer(flags.model, flags.policy);
+  if (!tokenizer.ok()) return Fail(tokenizer.status());
+  return ExitCodeForLines(TokenizeLines(std::cin, std::cout, **tokenizer));
 }
 
 int Logprobs(const Flags& flags) {
-  return WithModel(flags, {.compute = flags.dtype, .storage = flags.dtype},
-                   [&](LoadedModel loaded) { return LinesExitCode(LogprobLines(std::cin, std::cout, *loaded.model)); });
+  return WithModel(flags, {.compute = flags.dtype, .storage = flags.dtype}, [&](LoadedModel loaded) {
+    return ExitCodeForLines(LogprobLines(std::cin, std::cout, *loaded.model));
+  });
 }
 
 int Generate(const Flags& flags) {
   return WithModel(flags, {.compute = flags.dtype, .storage = flags.dtype}, [&](LoadedModel loaded) {
-    return LinesExitCode(
+    return ExitCodeForLines(
         GenerateLines(std::cin, std::cout, std::move(loaded.model), *loaded.tokenizer, flags.generate));
   });
 }

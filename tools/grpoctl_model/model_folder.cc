@@ -19,6 +19,26 @@ namespace {
 
 namespace fs = std::filesystem;
 
+// What a folder's name stands for.
+struct Place {
+  fs::path path;
+  bool checkpoint = false;
+};
+
+absl::StatusOr<Place> FindPlace(const std::string& folder, const std::string& policy) {
+  Place place = {.path = fs::absolute(folder).lexically_normal()};
+  // A trailing slash would hide the name.
+  if (!place.path.has_filename()) place.path = place.path.parent_path();
+  std::error_code error;
+  // What every checkpoint has, and no Hugging Face folder.
+  place.checkpoint = fs::exists(place.path / kConfigFile, error) && fs::exists(place.path / "manifest.json", error);
+  if (!place.checkpoint && !policy.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(folder, " is no checkpoint of a run, so --policy chooses nothing there: leave it out"));
+  }
+  return place;
+}
+
 absl::StatusOr<LoadedModel> FromFolder(const std::string& folder, Precision precision) {
   ASSIGN_OR_RETURN(LoadedFolder loaded, LoadFolder(folder, precision));
   return LoadedModel{.model = std::move(loaded.model),
@@ -104,20 +124,22 @@ std::vector<Row> Describe(const LoadedModel& loaded) {
 }  // namespace
 
 absl::StatusOr<LoadedModel> LoadModel(const std::string& folder, const std::string& policy, Precision precision) {
-  // A trailing slash would hide the name.
-  fs::path place = fs::absolute(folder).lexically_normal();
-  if (!place.has_filename()) place = place.parent_path();
-  std::error_code error;
-  // What every checkpoint has, and no Hugging Face folder.
-  const bool checkpoint = fs::exists(place / kConfigFile, error) && fs::exists(place / "manifest.json", error);
-  if (!checkpoint && !policy.empty()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(folder, " is no checkpoint of a run, so --policy chooses nothing there: leave it out"));
-  }
-  auto loaded = checkpoint ? FromCheckpoint(place, policy, precision) : FromFolder(place.string(), precision);
+  ASSIGN_OR_RETURN(const Place place, FindPlace(folder, policy));
+  auto loaded =
+      place.checkpoint ? FromCheckpoint(place.path, policy, precision) : FromFolder(place.path.string(), precision);
   if (!loaded.ok()) return Annotate(loaded.status(), folder);
   ASSIGN_OR_RETURN(loaded->tokenizer, Tokenizer::FromJson(loaded->tokenizer_json));
   return loaded;
+}
+
+absl::StatusOr<std::unique_ptr<Tokenizer>> LoadTokenizer(const std::string& folder, const std::string& policy) {
+  ASSIGN_OR_RETURN(const Place place, FindPlace(folder, policy));
+  if (place.checkpoint) {
+    ASSIGN_OR_RETURN(LoadedModel loaded, LoadModel(folder, policy, {}));
+    return std::move(loaded.tokenizer);
+  }
+  ASSIGN_OR_RETURN(const std::string tokenizer_json, ReadTokenizerJson(place.path.string()));
+  return Tokenizer::FromJson(tokenizer_json);
 }
 
 std::string ModelTable(const LoadedModel& loaded) {

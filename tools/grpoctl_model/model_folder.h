@@ -23,6 +23,9 @@ struct LoadedModel {
 // DataLoss says what is wrong with the folder.
 absl::StatusOr<LoadedModel> LoadModel(const std::string& folder, const std::string& policy, Precision precision);
 
+// The tokenizer alone; of a Hugging Face folder nothing else is read. Errors as LoadModel.
+absl::StatusOr<std::unique_ptr<Tokenizer>> LoadTokenizer(const std::string& folder, const std::string& policy);
+
 // The shape of a model, as text for people and as JSON.
 std::string ModelTable(const LoadedModel& loaded);
 std::string ModelJson(const LoadedModel& loaded);

@@ -87,11 +87,6 @@ absl::StatusOr<std::unique_ptr<RewardProfile>> MakeProfile(const ScoreFlags& fla
   return RewardProfile::Make(name, config.rewards.at(name));
 }
 
-int ExitCodeForErrors(int64_t num_errors) {
-  if (num_errors > 0) std::cerr << "grpoctl: " << num_errors << " input lines have an \"error\" in the output\n";
-  return num_errors > 0 ? kExitData : kExitOk;
-}
-
 int Score(const ScoreFlags& flags) {
   if (!flags.profile.empty() && flags.config.empty()) {
     std::cerr << "grpoctl: --profile names a reward profile of a configuration; give that with --config FILE\n";
@@ -99,7 +94,7 @@ int Score(const ScoreFlags& flags) {
   }
   const absl::StatusOr<std::unique_ptr<RewardProfile>> profile = MakeProfile(flags);
   if (!profile.ok()) return Fail(profile.status());
-  return ExitCodeForErrors(ScoreLines(std::cin, std::cout, **profile, flags.explain));
+  return ExitCodeForLines(ScoreLines(std::cin, std::cout, **profile, flags.explain));
 }
 
 int New(const ScoreFlags& flags) {
@@ -198,7 +193,7 @@ void AddRewardVerb(CLI::App& app, int* exit_code) {
   CLI::App* equal = AddSubcommand(
       *reward, "equal", "Compare answers: {\"gold\",\"pred\"} in, {\"equal\",\"outcome\"} out; null is undecided",
       "  echo '{\"gold\":\"1/2\",\"pred\":\"0.5\"}' | grpoctl reward equal --explain",
-      [flags] { return ExitCodeForErrors(EqualLines(std::cin, std::cout, flags->explain)); }, exit_code);
+      [flags] { return ExitCodeForLines(EqualLines(std::cin, std::cout, flags->explain)); }, exit_code);
   equal->add_flag("--explain", flags->explain, kExplainHelp);
   CLI::App* add = AddSubcommand(
       *reward, "new", "Write the files of a rule of one's own to begin with",
