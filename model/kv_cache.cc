@@ -43,8 +43,7 @@ GRPO_SIMD_CLONES void AttendHead(const float* query, const float* keys, const fl
     highest = simd::Max(score, highest);
     simd::Store(scores + t, score, kLanes);
   }
-  float maximum = highest[0];
-  for (int64_t lane = 1; lane < kLanes; ++lane) maximum = std::max(maximum, highest[lane]);
+  const float maximum = simd::LargestLane(highest);
 
   Floats total = {};
   for (int64_t t = 0; t < num_tokens; t += kLanes) {

@@ -3,7 +3,6 @@
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
-#include <ATen/ops/matmul.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/zeros_like.h>
 #include <torch/csrc/autograd/custom_function.h>
@@ -36,8 +35,7 @@ GRPO_SIMD_CLONES double LogSumExp(const float* logits, int64_t size, float scale
     const Floats x = Load(logits + i, std::min(kLanes, size - i));
     largest = simd::Max(simd::FirstLanes(size - i) ? x : nothing, largest);
   }
-  float maximum = largest[0];
-  for (int64_t lane = 1; lane < kLanes; ++lane) maximum = std::max(maximum, largest[lane]);
+  const float maximum = simd::LargestLane(largest);
   double total = 0;
   for (int64_t begin = 0; begin < size; begin += kBlock) {
     Floats sum = {};

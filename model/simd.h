@@ -82,6 +82,13 @@ GRPO_SIMD_INLINE Floats Max(Floats a, Floats b) {
   return a > b ? a : b;
 }
 
+// Of all lanes.
+GRPO_SIMD_INLINE float LargestLane(Floats value) {
+  float largest = value[0];
+  for (int64_t lane = 1; lane < kLanes; ++lane) largest = value[lane] > largest ? value[lane] : largest;
+  return largest;
+}
+
 // All bits set in the first `count` lanes, for `mask ? a : b`; count may be any number.
 GRPO_SIMD_INLINE Ints FirstLanes(int64_t count) {
   const Ints lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};

@@ -87,20 +87,25 @@ void Transformer::InitializeRandom(uint64_t seed) {
 }
 
 at::Tensor Transformer::Forward(const at::Tensor& ids, const at::Tensor& positions, Attention& attention) const {
-  const at::Tensor rope = rope_.index_select(0, positions);  // [N, 2, K / 2]
-  at::Tensor x = at::embedding(embedding_, ids);             // [N, D]
-  for (int64_t i = 0; i < config_.num_layers; ++i) x = ForwardLayer(i, x, rope, attention);
-  return RmsNorm(x, final_norm_, config_.rms_norm_eps);
+  return ForwardThrough(ids, positions, [&](int64_t index, const at::Tensor& x, const at::Tensor& rope) {
+    return ForwardLayer(index, x, rope, attention);
+  });
 }
 
 at::Tensor Transformer::CheckpointedForward(const at::Tensor& ids, const at::Tensor& positions,
                                             const std::shared_ptr<Attention>& attention) const {
+  return ForwardThrough(ids, positions, [&](int64_t index, const at::Tensor& x, const at::Tensor& rope) {
+    return Checkpoint(
+        [this, index, rope, attention](const at::Tensor& in) { return ForwardLayer(index, in, rope, *attention); }, x);
+  });
+}
+
+at::Tensor Transformer::ForwardThrough(
+    const at::Tensor& ids, const at::Tensor& positions,
+    absl::FunctionRef<at::Tensor(int64_t, const at::Tensor&, const at::Tensor&)> layer) const {
   const at::Tensor rope = rope_.index_select(0, positions);  // [N, 2, K / 2]
   at::Tensor x = at::embedding(embedding_, ids);             // [N, D]
-  for (int64_t i = 0; i < config_.num_layers; ++i) {
-    x = Checkpoint([this, i, rope, attention](const at::Tensor& in) { return ForwardLayer(i, in, rope, *attention); },
-                   x);
-  }
+  for (int64_t i = 0; i < config_.num_layers; ++i) x = layer(i, x, rope);
   return RmsNorm(x, final_norm_, config_.rms_norm_eps);
 }
 

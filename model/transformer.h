@@ -18,6 +18,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "model/config.h"
 
@@ -108,6 +109,10 @@ class Transformer {
   };
 
   Transformer(const ModelConfig& config, Precision precision);
+  // The forward pass, with `layer(index, x, rope)` as what takes x [N, D] through each layer.
+  at::Tensor ForwardThrough(
+      const at::Tensor& ids, const at::Tensor& positions,
+      absl::FunctionRef<at::Tensor(int64_t index, const at::Tensor& x, const at::Tensor& rope)> layer) const;
   // x [N, D] float32 through layer `index`.
   at::Tensor ForwardLayer(int64_t index, const at::Tensor& x, const at::Tensor& rope, Attention& attention) const;
   at::Tensor AttentionBlock(int64_t index, const at::Tensor& x, const at::Tensor& rope, Attention& attention) const;

@@ -34,9 +34,7 @@ GRPO_SIMD_CLONES float MaxIfFinite(const float* logits, int64_t size) {
     largest = simd::Max(simd::FirstLanes(size - i) ? x : nothing, largest);
     poison += x * 0.0f;
   }
-  float result = largest[0];
-  for (int64_t lane = 1; lane < kLanes; ++lane) result = std::max(result, largest[lane]);
-  return result + simd::Sum(poison);
+  return simd::LargestLane(largest) + simd::Sum(poison);
 }
 
 // Writes exp((logit - max) * scale) to weights and returns their sum.

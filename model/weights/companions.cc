@@ -9,22 +9,9 @@
 #include "common/files.h"
 #include "common/status_macros.h"
 #include "model/strict_json.h"
+#include "model/tokenizer/utf8.h"
 
 namespace grpo {
-namespace {
-
-// The JSON library checks UTF-8 while it writes a text, and this is where it throws.
-bool IsUtf8(absl::string_view text) {
-  try {
-    (void)nlohmann::json(std::string(text)).dump();
-    return true;
-  } catch (const nlohmann::json::type_error&) {
-    return false;
-  }
-}
-
-}  // namespace
-
 const std::vector<std::string>& CompanionNames() {
   static const auto* const kNames =
       new std::vector<std::string>{"added_tokens.json", "chat_template.jinja", "generation_config.json",
@@ -45,7 +32,8 @@ absl::Status CheckCompanion(absl::string_view name, absl::string_view content) {
         absl::StrCat(name, " has ", content.size(), " bytes, allowed are ", kMaxCompanionBytes));
   }
   if (absl::EndsWith(name, ".json")) return ParseJsonObject(content, name).status();
-  if (!IsUtf8(content)) return absl::InvalidArgumentError(absl::StrCat(name, " is not UTF-8"));
+  if (ValidPrefixBytes(content) < content.size())
+    return absl::InvalidArgumentError(absl::StrCat(name, " is not UTF-8"));
   return absl::OkStatus();
 }
 

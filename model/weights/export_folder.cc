@@ -46,7 +46,6 @@ absl::StatusOr<ExportDtype> FindDtype(v1::DType dtype) {
 // reads the other's.
 std::string ConfigJson(const ModelConfig& config, const char* dtype) {
   auto json = nlohmann::ordered_json::parse(ModelConfigJson(config));
-  json.erase("dtype");
   json["torch_dtype"] = dtype;
   return json.dump(2) + "\n";
 }

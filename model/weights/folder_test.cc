@@ -13,6 +13,7 @@
 #include "common/files.h"
 #include "common/status_testing.h"
 #include "model/weights/safetensors.h"
+#include "model/weights/testing.h"
 
 namespace grpo {
 namespace {
@@ -29,25 +30,10 @@ class FolderTest : public testing::Test {
     fs::remove_all(folder_);
     ASSERT_OK(MakeFolders(folder_.string()));
     ASSERT_OK_AND_ASSIGN(tokenizer_json_, ReadFile("configs/tokenizers/chickens_rabbits.json"));
-    config_ = {.vocab_size = 58,
-               .hidden_size = 24,
-               .intermediate_size = 40,
-               .num_layers = 2,
-               .num_heads = 4,
-               .num_kv_heads = 2,
-               .head_dim = 6,
-               .max_positions = 32,
-               .eos_token_ids = {1}};
-    model_ = MakeRandom(1);
+    model_ = MakeRandom(config_, 1);
   }
   void TearDown() override { fs::remove_all(folder_); }
 
-  std::unique_ptr<Transformer> MakeRandom(uint64_t seed) const {
-    auto model = Transformer::Create(config_);
-    EXPECT_OK(model);
-    (*model)->InitializeRandom(seed);
-    return *std::move(model);
-  }
   absl::Status Export(const char* name, const ExportOptions& options = {}) const {
     return ExportFolder(*model_, tokenizer_json_, companions_, Place(name), options);
   }
@@ -86,7 +72,7 @@ class FolderTest : public testing::Test {
 
   fs::path folder_;
   std::string tokenizer_json_;
-  ModelConfig config_;
+  ModelConfig config_ = SmallConfig();
   Companions companions_;
   std::unique_ptr<Transformer> model_;
 };
@@ -94,7 +80,7 @@ class FolderTest : public testing::Test {
 TEST_F(FolderTest, AnExportComesBackBitForBit) {
   for (const bool tied : {true, false}) {
     config_.tie_word_embeddings = tied;
-    model_ = MakeRandom(3);
+    model_ = MakeRandom(config_, 3);
     ASSERT_OK(Export("out/"));  // a second time it replaces the first
     ExpectLoads("out", Same);
     EXPECT_EQ(ReadJson("out/config.json")["torch_dtype"], "float32");
@@ -223,12 +209,12 @@ TEST_F(FolderTest, ReadsTensorsAtAnyAddress) {
 
 TEST_F(FolderTest, LoadsIntoAModelThatIsThere) {
   ASSERT_OK(Export("out"));
-  const auto other = MakeRandom(2);
+  const auto other = MakeRandom(config_, 2);
   other->RequireGrad();
   ASSERT_OK(LoadFolderTensors(Place("out"), *other));
   EXPECT_TRUE(other->NamedParameters()[1].second.equal(model_->NamedParameters()[1].second));
   config_.intermediate_size = 44;
-  const auto wider = MakeRandom(2), before = MakeRandom(2);
+  const auto wider = MakeRandom(config_, 2), before = MakeRandom(config_, 2);
   EXPECT_STATUS(LoadFolderTensors(Place("out"), *wider), kInvalid,
                 "mlp.gate_proj.weight has shape [40, 24], and config.json describes one of [44, 24]");
   EXPECT_TRUE(wider->NamedParameters()[0].second.equal(before->NamedParameters()[0].second));

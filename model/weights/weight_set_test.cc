@@ -9,6 +9,7 @@
 
 #include "common/files.h"
 #include "common/status_testing.h"
+#include "model/weights/testing.h"
 
 namespace grpo {
 namespace {
@@ -17,27 +18,12 @@ class WeightSetTest : public testing::Test {
  protected:
   void SetUp() override {
     ASSERT_OK_AND_ASSIGN(tokenizer_json_, ReadFile("configs/tokenizers/chickens_rabbits.json"));
-    config_ = {.vocab_size = 58,
-               .hidden_size = 24,
-               .intermediate_size = 40,
-               .num_layers = 2,
-               .num_heads = 4,
-               .num_kv_heads = 2,
-               .head_dim = 6,
-               .max_positions = 32,
-               .eos_token_ids = {1}};
     model_ = MakeRandom(config_, 1);
     policy_.set_policy_id("actor");
     policy_.set_number(7);
     ASSERT_OK_AND_ASSIGN(weights_, PackWeights(*model_, tokenizer_json_, policy_));
   }
 
-  static std::unique_ptr<Transformer> MakeRandom(const ModelConfig& config, uint64_t seed) {
-    auto model = Transformer::Create(config);
-    EXPECT_OK(model);
-    (*model)->InitializeRandom(seed);
-    return *std::move(model);
-  }
   static bool Equal(const Transformer& a, const Transformer& b) {
     const NamedTensors left = a.NamedParameters(), right = b.NamedParameters();
     for (size_t i = 0; i < left.size(); ++i) {
@@ -47,7 +33,7 @@ class WeightSetTest : public testing::Test {
   }
 
   std::string tokenizer_json_;
-  ModelConfig config_;
+  ModelConfig config_ = SmallConfig();
   std::unique_ptr<Transformer> model_;
   v1::PolicyRef policy_;
   WeightSet weights_;

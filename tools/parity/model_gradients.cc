@@ -23,6 +23,7 @@
 #include "model/transformer.h"
 #include "model/weights/folder.h"
 #include "model/weights/safetensors.h"
+#include "model/weights/tensor_bytes.h"
 #include "tools/grpoctl/json_lines.h"
 
 namespace grpo {
@@ -65,9 +66,7 @@ absl::Status WriteTensors(const NamedTensors& tensors, const std::string& path) 
   std::vector<at::Tensor> contiguous;  // what the entries view
   for (const auto& [name, tensor] : tensors) {
     contiguous.push_back(tensor.contiguous());
-    entries.push_back(
-        {name, "F32", tensor.sizes().vec(),
-         absl::string_view(static_cast<const char*>(contiguous.back().const_data_ptr()), contiguous.back().nbytes())});
+    entries.push_back({name, "F32", tensor.sizes().vec(), BytesOf(contiguous.back())});
   }
   ASSIGN_OR_RETURN(SyncedFileWriter file, SyncedFileWriter::Create(path));
   RETURN_IF_ERROR(file.Append(SafetensorsHeader(entries)));

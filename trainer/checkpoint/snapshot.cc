@@ -2,13 +2,13 @@
 
 #include <ATen/ops/empty.h>
 
-#include <cstring>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
 #include "google/protobuf/util/json_util.h"
 #include "model/weights/safetensors.h"
+#include "model/weights/tensor_bytes.h"
 
 namespace grpo {
 namespace {
@@ -17,10 +17,6 @@ constexpr char kOptimizerFile[] = "optimizer.safetensors";
 
 std::string PolicyFile(const std::string& id, absl::string_view extension) {
   return absl::StrCat("policy.", id, ".", extension);
-}
-
-absl::string_view Bytes(const at::Tensor& tensor) {
-  return absl::string_view(static_cast<const char*>(tensor.const_data_ptr()), tensor.nbytes());
 }
 
 absl::StatusOr<const std::string*> Find(const std::map<std::string, std::string>& files, const std::string& name) {
@@ -69,7 +65,7 @@ absl::StatusOr<std::map<std::string, at::Tensor>> ReadOptimizer(const std::strin
     if (entry.dtype != "F32")
       return absl::DataLossError(absl::StrCat(kOptimizerFile, " holds ", entry.name, " as ", entry.dtype, ", not F32"));
     at::Tensor tensor = at::empty(entry.shape, at::kFloat);
-    std::memcpy(tensor.mutable_data_ptr(), entry.bytes.data(), entry.bytes.size());
+    CopyFromBytes(entry.bytes, at::kFloat, tensor);
     state[entry.name] = std::move(tensor);
   }
   return state;
@@ -87,7 +83,7 @@ absl::StatusOr<std::map<std::string, std::string>> SnapshotToFiles(const Snapsho
   }
   std::vector<SafetensorsEntry> entries;
   for (const auto& [name, tensor] : snapshot.optimizer) {
-    entries.push_back({.name = name, .dtype = "F32", .shape = tensor.sizes().vec(), .bytes = Bytes(tensor)});
+    entries.push_back({.name = name, .dtype = "F32", .shape = tensor.sizes().vec(), .bytes = BytesOf(tensor)});
   }
   if (!entries.empty()) files[kOptimizerFile] = WriteSafetensors(entries);
   files[kConfigFile] = snapshot.resolved_yaml;
