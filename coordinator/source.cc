@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/seeds.h"
+#include "common/status_macros.h"
 #include "configs/load.h"
 #include "coordinator/source_plugin.h"
 
@@ -26,17 +27,27 @@ const std::vector<std::pair<std::string, DataSourcePlugin>>& Plugins() {
   return *plugins;
 }
 
-}  // namespace
-
-absl::StatusOr<std::unique_ptr<DataSource>> MakeDataSource(const DataOptions& options, const std::string& base_folder) {
+absl::StatusOr<const DataSourcePlugin*> FindPlugin(const DataOptions& options) {
   std::vector<std::string> known;
   for (const auto& [name, plugin] : Plugins()) {
-    if (name == options.source) return plugin.make({.section = options.options, .base_folder = base_folder});
+    if (name == options.source) return &plugin;
     known.push_back(name);
   }
   return SectionError(
       options.options, "source",
       absl::StrCat("there is no data source \"", options.source, "\": ", SuggestName(options.source, known)));
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<DataSource>> MakeDataSource(const DataOptions& options, const std::string& base_folder) {
+  ASSIGN_OR_RETURN(const DataSourcePlugin* const plugin, FindPlugin(options));
+  return plugin->make({.section = options.options, .base_folder = base_folder});
+}
+
+absl::Status CheckDataOptions(const DataOptions& options) {
+  ASSIGN_OR_RETURN(const DataSourcePlugin* const plugin, FindPlugin(options));
+  return plugin->check(options.options);
 }
 
 std::vector<DataSourceInfo> ListDataSources() {

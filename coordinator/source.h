@@ -13,9 +13,11 @@
 
 namespace grpo {
 
-// One problem (prompt with its answer) or one document of a corpus (prompt text empty).
+// One problem (prompt with its answer), perhaps with a completion to learn from, or one document of a corpus (prompt
+// text empty).
 struct DataItem {
   v1::Prompt prompt;
+  std::string completion;
   std::string document;
 };
 
@@ -37,6 +39,9 @@ class DataSource {
 // options, DataLoss for bad data (with file and line), NotFound for a missing file. Relative paths are relative to
 // base_folder.
 absl::StatusOr<std::unique_ptr<DataSource>> MakeDataSource(const DataOptions& options, const std::string& base_folder);
+
+// The errors in what is configured that can be said before the source's file is there.
+absl::Status CheckDataOptions(const DataOptions& options);
 
 // Names and one-line summaries, in the order of sources.inc, with each source's table of keys (configs/load.h
 // ReferenceTable).

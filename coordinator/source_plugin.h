@@ -27,6 +27,8 @@ struct DataSourceContext {
 struct DataSourcePlugin {
   std::string summary;
   std::string reference_table;
+  // Whether the keys are those that the source declares, each in range.
+  std::function<absl::Status(const Section&)> check;
   std::function<absl::StatusOr<std::unique_ptr<DataSource>>(const DataSourceContext&)> make;
 };
 
@@ -36,6 +38,11 @@ DataSourcePlugin MakeDataSourcePlugin(std::string summary,
                                                                                           const DataSourceContext&)) {
   return {.summary = std::move(summary),
           .reference_table = ReferenceTable<Options>(),
+          .check =
+              [](const Section& section) {
+                Options options;
+                return LoadOptions(section, &options);
+              },
           .make = [make](const DataSourceContext& context) -> absl::StatusOr<std::unique_ptr<DataSource>> {
             Options options;
             RETURN_IF_ERROR(LoadOptions(context.section, &options));

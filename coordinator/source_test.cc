@@ -216,6 +216,16 @@ TEST(JsonlTest, ReadsProblemsAndKeepsTheOtherFields) {
   EXPECT_EQ(second.metadata().fields().at("tags").list_value().values_size(), 2);
 }
 
+TEST(JsonlTest, ReadsCompletionsToLearnFrom) {
+  ASSERT_OK_AND_ASSIGN(
+      const auto source,
+      Jsonl("{\"problem\": \"1+1\", \"answer\": \"2\", \"completion\": \"so 2\", \"policy_number\": 7}\n"
+            "{\"problem\": \"2+2\", \"answer\": \"4\"}"));
+  EXPECT_EQ(source->At(0).completion, "so 2");
+  EXPECT_EQ(source->At(0).prompt.metadata().fields_size(), 1);
+  EXPECT_EQ(source->At(1).completion, "");
+}
+
 TEST(JsonlTest, ItsContentIsTheFilesBytes) {
   const std::string line = "{\"problem\": \"p\", \"answer\": \"1\"}";
   ASSERT_OK_AND_ASSIGN(const auto source, Jsonl(line));

@@ -14,6 +14,7 @@
 #include "common/exit_codes.h"
 #include "common/files.h"
 #include "common/log.h"
+#include "common/malloc_arenas.h"
 #include "common/rpc/server.h"
 #include "common/status_macros.h"
 #include "common/stop_signal.h"
@@ -119,6 +120,7 @@ absl::Status Serve(const Flags& flags) {
 }  // namespace grpo
 
 int main(int argc, char** argv) {
+  grpo::LimitMallocArenas();
   grpo::Flags flags;
   CLI::App app("Scores completions by the reward profiles of a run's configuration.");
   app.add_option("--config", flags.config,

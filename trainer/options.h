@@ -121,7 +121,7 @@ struct StageOptions {
   template <class V>
   void Visit(V& v) {
     v("name", name, {.help = "Unique in the run; names files and metrics.", .required = true});
-    v("type", type, {.help = "What the stage does.", .choices = {"train", "evaluate"}, .required = true});
+    v("type", type, {.help = "What the stage does.", .choices = {"train", "evaluate", "synthesize"}, .required = true});
     v.Rest(options);
   }
 };
@@ -137,8 +137,8 @@ struct SamplingOptions {
     v("temperature", temperature, {.help = "Softmax temperature; the loss uses the same.", .min = 0, .max = 100});
     v("top_p", top_p,
       {.help =
-           "Draw only from the most likely tokens whose probabilities sum to this. Below 1 in `evaluate` stages only: "
-           "the loss is of the whole distribution.",
+           "Draw only from the most likely tokens whose probabilities sum to this. Not below 1 in `train` stages: the "
+           "loss is of the whole distribution.",
        .min = 0.001,
        .max = 1});
     v("max_new_tokens", max_new_tokens,
@@ -202,6 +202,43 @@ struct EvaluateStageOptions {
     v("accuracy_rule", accuracy_rule, {.help = "Rule of the profile whose value 1 means solved."});
     v("format_rule", format_rule,
       {.help = "Rule of the profile whose mean is format_rate; ignored when the profile lacks it."});
+  }
+};
+
+// A stage of type `synthesize`: samples every problem of a data set and writes the completions that the reward accepts,
+// problem and completion, one a line.
+struct SynthesizeStageOptions {
+  std::string policy;
+  std::string data;
+  std::string rewards;
+  int64_t problems = 0;
+  int64_t samples_per_problem = 4;
+  int64_t max_traces_per_problem = 0;
+  SamplingOptions sampling;
+  std::string accuracy_rule = "math_answer";
+  std::string format_rule = "format_tags";
+  std::string export_to;
+
+  template <class V>
+  void Visit(V& v) {
+    v("policy", policy, {.help = "Key under `policies`: the weights that write.", .required = true});
+    v("data", data, {.help = "Key under `data`: the problems.", .required = true});
+    v("rewards", rewards, {.help = "Key under `rewards`: the rules that accept.", .required = true});
+    v("problems", problems,
+      {.help = "How many problems are sampled, from the start of the data; 0 takes all.", .min = 0, .max = 1e9});
+    v("samples_per_problem", samples_per_problem, {.help = "Completions per problem.", .min = 1, .max = 4096});
+    v("max_traces_per_problem", max_traces_per_problem,
+      {.help = "Accepted completions kept of one problem, the first sampled ones; 0 keeps all that differ.",
+       .min = 0,
+       .max = 4096});
+    v("sampling", sampling, {.help = "How completions are drawn."});
+    v("accuracy_rule", accuracy_rule, {.help = "Rule of the profile that must give 1: the answer is right."});
+    v("format_rule", format_rule,
+      {.help = "Rule of the profile that must give 1: the form is kept. Empty: any form will do."});
+    v("export_to", export_to,
+      {.help = "Key under `artifacts`: the file of JSON lines that is written when the stage ends; `data` entries read "
+               "it by their key `artifact`.",
+       .required = true});
   }
 };
 

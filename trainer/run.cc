@@ -112,6 +112,7 @@ class Run {
     RunContext context{.config = config_,
                        .data_sha256 = arguments_.config.data_sha256,
                        .run_dir = arguments_.run_dir,
+                       .artifact_sha256 = {},
                        .policies = &policies_,
                        .coordinator = &coordinator_,
                        .board = &board_,
@@ -150,8 +151,10 @@ class Run {
     const double seconds_before = cursor.seconds;
     const bool train = stage.type == "train";
     context.stage_index = stage_index_;
-    ASSIGN_OR_RETURN(json report,
-                     train ? RunTrainStage(context, stage, std::move(cursor)) : RunEvaluateStage(context, stage));
+    context.artifact_sha256 = WrittenArtifacts();
+    ASSIGN_OR_RETURN(json report, train                        ? RunTrainStage(context, stage, std::move(cursor))
+                                  : stage.type == "synthesize" ? RunSynthesizeStage(context, stage)
+                                                               : RunEvaluateStage(context, stage));
     json entry = {{"name", stage.name},
                   {"type", stage.type},
                   {"seconds", seconds_before + absl::ToDoubleSeconds(Clock::Real().Now() - started)}};
@@ -167,6 +170,16 @@ class Run {
         SaveAsConfigured(context, absl::StrCat("at the end of ", stage.name), [this] { return Save(StageCursor{}); });
     --stage_index_;
     return saved;
+  }
+
+  // RunContext::artifact_sha256.
+  std::map<std::string, std::string> WrittenArtifacts() const {
+    std::map<std::string, std::string> written;
+    for (const json& report : reports_) {
+      if (report.contains("artifact_sha256"))
+        written[report.value("artifact", "")] = report.value("artifact_sha256", "");
+    }
+    return written;
   }
 
   static void MarkDone(const json& report, v1::StageStatus& stage) {

@@ -14,6 +14,7 @@
 #include "reward/profile.h"
 #include "trainer/algorithm/grpo_options.h"
 #include "trainer/algorithm/pretrain_options.h"
+#include "trainer/algorithm/sft_options.h"
 
 namespace grpo {
 namespace {
@@ -50,6 +51,10 @@ class Checker {
       if (made.ok()) profile = (*made)->options();
     }
     for (const auto& [name, data] : config_.data) {
+      if (!data.artifact.empty()) {
+        CheckArtifactData(name, data);
+        continue;
+      }
       const absl::StatusOr<std::unique_ptr<DataSource>> source = MakeDataSource(data, folder_);
       Add(source.status());
       if (source.ok() && !(*source)->content_sha256().empty()) loaded_.data_sha256[name] = (*source)->content_sha256();
@@ -79,6 +84,8 @@ class Checker {
     }
     CheckStageNames();
     for (const Reference& reference : references_) CheckReference(reference);
+    for (const Judge& judge : judged_) CheckJudge(judge);
+    CheckArtifactReaders();
     for (const auto& [key, path] : files_) {
       std::error_code error;
       if (!fs::exists(path, error)) AddMissingFile(key, path);
@@ -92,6 +99,11 @@ class Checker {
   struct Reference {
     std::string key, value, section;
     std::vector<std::string> known;
+  };
+
+  // A stage at `key` that asks the rules of a profile whether a completion is right, and well-formed.
+  struct Judge {
+    std::string key, rewards, accuracy_rule, format_rule;
   };
 
   void Add(const absl::Status& status) { errors_.push_back(status); }
@@ -138,6 +150,31 @@ class Checker {
     }
   }
 
+  // The file is not there yet.
+  void CheckArtifactData(const std::string& name, const DataOptions& data) {
+    const std::string key = absl::StrCat("data.", name, ".artifact");
+    Refer(key, data.artifact, "artifacts", config_.artifacts);
+    if (SectionText(data.options, "path")) Add(key, "stands in place of `path`; remove one of the two");
+    DataOptions with_path = data;
+    with_path.options = WithText(data.options, "path", data.artifact);
+    Add(CheckDataOptions(with_path));
+  }
+
+  // Artifacts that are data are written before they are read.
+  void CheckArtifactReaders() {
+    std::set<std::string> written;
+    for (size_t i = 0; i < config_.stages.size(); ++i) {
+      const StageOptions& stage = config_.stages[i];
+      const auto data = config_.data.find(SectionText(stage.options, "data").value_or(""));
+      if (data != config_.data.end() && !data->second.artifact.empty() && written.count(data->second.artifact) == 0) {
+        Add(absl::StrCat("stages.", i, ".data"),
+            absl::StrCat("data.", data->first, " is artifacts.", data->second.artifact,
+                         ", which no `synthesize` stage before this one has as its export_to"));
+      }
+      if (stage.type == "synthesize") written.insert(SectionText(stage.options, "export_to").value_or(""));
+    }
+  }
+
   void LoadStage(StageOptions* stage, const std::string& key) {
     if (stage->type == "train") {
       LoadTrainStage(stage, key);
@@ -147,7 +184,16 @@ class Checker {
       Refer(key + ".policy", options.policy, "policies", config_.policies);
       Refer(key + ".data", options.data, "data", config_.data);
       Refer(key + ".rewards", options.rewards, "rewards", config_.rewards);
-      evaluations_.emplace_back(key, options);
+      judged_.push_back({key, options.rewards, options.accuracy_rule, ""});
+      stage->options = ToSection(options, stage->options);
+    } else if (stage->type == "synthesize") {
+      SynthesizeStageOptions options;
+      Add(LoadOptions(stage->options, &options));
+      Refer(key + ".policy", options.policy, "policies", config_.policies);
+      Refer(key + ".data", options.data, "data", config_.data);
+      Refer(key + ".rewards", options.rewards, "rewards", config_.rewards);
+      Refer(key + ".export_to", options.export_to, "artifacts", config_.artifacts);
+      judged_.push_back({key, options.rewards, options.accuracy_rule, options.format_rule});
       stage->options = ToSection(options, stage->options);
     }
   }
@@ -216,12 +262,16 @@ class Checker {
       if (!names.insert(name).second)
         Add(key, absl::StrCat("another stage is called ", name, " too; give each its own name"));
     }
-    for (const auto& [key, options] : evaluations_) {
-      const auto profile = config_.rewards.find(options.rewards);
-      if (profile == config_.rewards.end() || profile->second.rules.count(options.accuracy_rule) > 0) continue;
-      Add(key + ".accuracy_rule",
-          absl::StrCat("rewards.", options.rewards, " has no rule ", options.accuracy_rule, "; ",
-                       SuggestName(options.accuracy_rule, KeysOf(profile->second.rules))));
+  }
+
+  void CheckJudge(const Judge& judge) {
+    const auto profile = config_.rewards.find(judge.rewards);
+    if (profile == config_.rewards.end()) return;
+    for (const auto& [name, rule] :
+         {std::pair{"accuracy_rule", judge.accuracy_rule}, std::pair{"format_rule", judge.format_rule}}) {
+      if (rule.empty() || profile->second.rules.count(rule) > 0) continue;
+      Add(absl::StrCat(judge.key, ".", name), absl::StrCat("rewards.", judge.rewards, " has no rule ", rule, "; ",
+                                                           SuggestName(rule, KeysOf(profile->second.rules))));
     }
   }
 
@@ -275,7 +325,7 @@ class Checker {
   std::vector<Reference> references_;
   // Key and path of what must be there.
   std::vector<std::pair<std::string, std::string>> files_;
-  std::vector<std::pair<std::string, EvaluateStageOptions>> evaluations_;
+  std::vector<Judge> judged_;
 };
 
 }  // namespace

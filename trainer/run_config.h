@@ -38,7 +38,7 @@ struct ArtifactOptions {
 
   template <class V>
   void Visit(V& v) {
-    v("path", path, {.help = "Folder, relative to the run folder.", .required = true});
+    v("path", path, {.help = "Folder of a policy, or file of traces, relative to the run folder.", .required = true});
   }
 };
 

@@ -206,10 +206,52 @@ TEST_F(RunConfigTest, ALineOfDataThatIsNotJsonIsNamed) {
   EXPECT_STATUS(Load(kYaml).status(), absl::StatusCode::kDataLoss, "problems.jsonl:2: ");
 }
 
-TEST(ReadyConfigTest, TheQuickstartLoads) {
-  ASSERT_OK_AND_ASSIGN(const LoadedConfig loaded, LoadRunConfig("configs/quickstart.yaml"));
-  EXPECT_EQ(loaded.config.stages.size(), 4u);
+constexpr char kTraces[] = R"(
+  - {name: write, type: synthesize, policy: tuned, data: problems, rewards: rules_only, export_to: traces}
+  - {name: copy, type: train, algorithm: sft, policy: base, data: traces, steps: 2}
+)";
+
+// kYaml with a stage that writes traces and one that learns from them.
+std::string WithTraces(const std::string& data = "{source: jsonl, artifact: traces}") {
+  return absl::StrReplaceAll(kYaml, {{"data:\n", absl::StrCat("data:\n  traces: ", data, "\n")},
+                                     {"artifacts:\n", "artifacts:\n  traces: {path: traces.jsonl}\n"}}) +
+         (kTraces + 1);
 }
+
+TEST_F(RunConfigTest, DataMayBeWhatAnEarlierStageWrites) {
+  ASSERT_OK_AND_ASSIGN(const LoadedConfig loaded, Load(WithTraces()));
+  EXPECT_EQ(loaded.data_sha256.count("traces"), 0u);
+  ASSERT_OK_AND_ASSIGN(const LoadedConfig again, Load(loaded.resolved_yaml));
+  EXPECT_EQ(again.sha256, loaded.sha256);
+}
+
+TEST_F(RunConfigTest, ArtifactsThatAreDataAreCheckedBeforeTheyAreThere) {
+  const auto expect = [&](const std::string& yaml, const std::string& text) {
+    EXPECT_STATUS(Load(yaml).status(), absl::StatusCode::kInvalidArgument, text);
+  };
+  expect(WithTraces("{source: jsonl, artifact: trace}"), "data.traces.artifact: there is no artifacts.trace;");
+  expect(WithTraces("{source: jsonl, artifact: model}"),
+         "stages.3.data: data.traces is artifacts.model, which no `synthesize` stage before this one has");
+  expect(WithTraces("{source: jsonl, artifact: traces, id_feild: x}"),
+         "data.traces.id_feild: unknown key; did you mean id_field?");
+  expect(WithTraces("{source: jsonl, artifact: traces, path: x}"), "data.traces.artifact: stands in place of `path`");
+  // Learned from before it is written.
+  expect(absl::StrReplaceAll(WithTraces(), {{"type: synthesize, policy: tuned, data: problems",
+                                             "type: synthesize, policy: tuned, data: traces"}}),
+         "stages.2.data: data.traces is artifacts.traces, which");
+  expect(absl::StrReplaceAll(WithTraces(), {{"export_to: traces", "export_to: traces, format_rule: form"}}),
+         "stages.2.format_rule: rewards.rules_only has no rule form;");
+}
+
+class ReadyConfigTest : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(ReadyConfigTest, Loads) {
+  EXPECT_OK(LoadRunConfig(absl::StrCat("configs/", GetParam(), ".yaml")).status());
+}
+
+// Those that need a model of others are not here.
+INSTANTIATE_TEST_SUITE_P(EveryConfig, ReadyConfigTest, ::testing::Values("quickstart", "collapse"),
+                         [](const auto& info) { return std::string(info.param); });
 
 }  // namespace
 }  // namespace grpo

@@ -28,7 +28,7 @@ using Json = nlohmann::json;
 
 struct Options {
   std::string path;
-  std::string problem_field = "problem", answer_field = "answer", id_field = "id";
+  std::string problem_field = "problem", answer_field = "answer", completion_field = "completion", id_field = "id";
   std::string prompt_template = "{problem}";
   bool skip_bad_lines = false;
   int64_t max_line_bytes = 1 << 20;
@@ -40,6 +40,8 @@ struct Options {
     v("problem_field", problem_field, {.help = "Field that holds the problem, a text."});
     v("answer_field", answer_field,
       {.help = "Field that holds the reference answer, a text or a whole number; empty when the lines have none."});
+    v("completion_field", completion_field,
+      {.help = "Field that holds a completion to learn from (`algorithm: sft`), a text; lines may lack it."});
     v("id_field", id_field,
       {.help = "Field that names the problem, unique in the file; a line without it is named by its number "
                "(\"line/17\")."});
@@ -194,13 +196,14 @@ class Reader {
  public:
   Reader(const Options& options, Template prompt_template) : options_(options), template_(std::move(prompt_template)) {}
 
-  absl::StatusOr<v1::Prompt> Read(absl::string_view line, int64_t line_number) {
+  absl::StatusOr<DataItem> Read(absl::string_view line, int64_t line_number) {
     if (static_cast<int64_t>(line.size()) > options_.max_line_bytes) {
       return absl::InvalidArgumentError(absl::StrCat("this line has ", line.size(), " bytes, allowed are ",
                                                      options_.max_line_bytes, ": raise max_line_bytes"));
     }
     ASSIGN_OR_RETURN(Json json, ParseLine(line));
-    v1::Prompt prompt;
+    DataItem item;
+    v1::Prompt& prompt = item.prompt;
     // The template first: the fields it names may be taken below.
     const auto problem = json.find(options_.problem_field);
     if (problem == json.end() || !problem->is_string() || problem->get_ref<const std::string&>().empty()) {
@@ -211,6 +214,11 @@ class Reader {
     json.erase(problem);
     if (!options_.answer_field.empty()) {
       ASSIGN_OR_RETURN(*prompt.mutable_answer(), TakeText(json, options_.answer_field, "answer_field"));
+    }
+    if (const auto completion = json.find(options_.completion_field);
+        completion != json.end() && completion->is_string()) {
+      item.completion = completion->get<std::string>();
+      json.erase(completion);
     }
     if (json.contains(options_.id_field)) {
       ASSIGN_OR_RETURN(*prompt.mutable_id(), TakeText(json, options_.id_field, "id_field"));
@@ -228,7 +236,7 @@ class Reader {
             absl::StrCat("the other fields cannot be kept as metadata: ", std::string(converted.message())));
       }
     }
-    return prompt;
+    return item;
   }
 
  private:
@@ -239,16 +247,14 @@ class Reader {
 
 class Jsonl : public DataSource {
  public:
-  Jsonl(std::vector<v1::Prompt> prompts, std::string content_sha256)
-      : prompts_(std::move(prompts)), content_sha256_(std::move(content_sha256)) {}
-  int64_t size() const override { return static_cast<int64_t>(prompts_.size()); }
-  DataItem At(int64_t index) const override {
-    return {.prompt = prompts_.at(static_cast<size_t>(index)), .document = ""};
-  }
+  Jsonl(std::vector<DataItem> items, std::string content_sha256)
+      : items_(std::move(items)), content_sha256_(std::move(content_sha256)) {}
+  int64_t size() const override { return static_cast<int64_t>(items_.size()); }
+  DataItem At(int64_t index) const override { return items_.at(static_cast<size_t>(index)); }
   std::string content_sha256() const override { return content_sha256_; }
 
  private:
-  const std::vector<v1::Prompt> prompts_;
+  const std::vector<DataItem> items_;
   const std::string content_sha256_;
 };
 
@@ -265,7 +271,7 @@ absl::StatusOr<std::unique_ptr<DataSource>> Make(const Options& options, const D
     return absl::Status(content.status().code(), placed.message());
   }
   Reader reader(options, *std::move(prompt_template));
-  std::vector<v1::Prompt> prompts;
+  std::vector<DataItem> items;
   int64_t line_number = 0, num_skipped = 0;
   absl::string_view rest = *content;
   absl::ConsumePrefix(&rest, "\xef\xbb\xbf");
@@ -275,12 +281,12 @@ absl::StatusOr<std::unique_ptr<DataSource>> Make(const Options& options, const D
     rest.remove_prefix(std::min(end + 1, rest.size()));
     ++line_number;
     if (line.empty()) continue;
-    absl::StatusOr<v1::Prompt> prompt = reader.Read(line, line_number);
-    if (prompt.ok()) {
-      prompts.push_back(*std::move(prompt));
+    absl::StatusOr<DataItem> item = reader.Read(line, line_number);
+    if (item.ok()) {
+      items.push_back(*std::move(item));
       continue;
     }
-    const std::string message = absl::StrCat(path, ":", line_number, ": ", prompt.status().message());
+    const std::string message = absl::StrCat(path, ":", line_number, ": ", item.status().message());
     if (!options.skip_bad_lines) {
       return absl::DataLossError(
           absl::StrCat(message, ". Mend the line, or set skip_bad_lines: true to leave such lines out"));
@@ -288,12 +294,12 @@ absl::StatusOr<std::unique_ptr<DataSource>> Make(const Options& options, const D
     // The first few name the lines; thousands would hide everything else in the log.
     if (++num_skipped <= 10) spdlog::warn("skipped {}", message);
   }
-  if (num_skipped > 0) spdlog::warn("{}: skipped {} bad lines, kept {}", path, num_skipped, prompts.size());
-  if (prompts.empty()) {
+  if (num_skipped > 0) spdlog::warn("{}: skipped {} bad lines, kept {}", path, num_skipped, items.size());
+  if (items.empty()) {
     return absl::DataLossError(
         SectionError(context.section, "path", absl::StrCat(path, " holds no problem")).message());
   }
-  return std::make_unique<Jsonl>(std::move(prompts), Sha256Hex(*content));
+  return std::make_unique<Jsonl>(std::move(items), Sha256Hex(*content));
 }
 
 }  // namespace

@@ -8,7 +8,7 @@
 #include "common/status_macros.h"
 #include "model/strict_json.h"
 #include "model/tokenizer/fields.h"
-#include "model/tokenizer/utf8.h"
+#include "common/utf8.h"
 
 namespace grpo {
 namespace {

@@ -10,7 +10,7 @@
 #include "model/strict_json.h"
 #include "model/tokenizer/byte_alphabet.h"
 #include "model/tokenizer/fields.h"
-#include "model/tokenizer/utf8.h"
+#include "common/utf8.h"
 
 namespace grpo {
 

@@ -7,7 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
 #include "model/tokenizer/fields.h"
-#include "model/tokenizer/utf8.h"
+#include "common/utf8.h"
 
 namespace grpo {
 namespace {

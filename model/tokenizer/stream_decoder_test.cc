@@ -8,7 +8,7 @@
 #include "common/seeds.h"
 #include "common/status_testing.h"
 #include "model/tokenizer/byte_alphabet.h"
-#include "model/tokenizer/utf8.h"
+#include "common/utf8.h"
 
 namespace grpo {
 namespace {

@@ -16,7 +16,7 @@
 #include "model/tokenizer/normalizer.h"
 #include "model/tokenizer/post_processor.h"
 #include "model/tokenizer/pre_tokenizer.h"
-#include "model/tokenizer/utf8.h"
+#include "common/utf8.h"
 #include "model/tokenizer/vocabulary.h"
 
 namespace grpo {

@@ -9,7 +9,7 @@
 #include "common/files.h"
 #include "common/status_macros.h"
 #include "model/strict_json.h"
-#include "model/tokenizer/utf8.h"
+#include "common/utf8.h"
 
 namespace grpo {
 const std::vector<std::string>& CompanionNames() {

@@ -8,8 +8,8 @@
 #include "common/log.h"
 #include "common/rpc/client.h"
 #include "common/rpc/status.h"
+#include "common/utf8.h"
 #include "proto/reward.grpc.pb.h"
-#include "re2/re2.h"
 #include "reward/answer.h"
 #include "reward/rule_plugin.h"
 
@@ -41,12 +41,6 @@ struct RemoteOptions {
     v("tls_key", tls_key, {.help = "PEM private key that belongs to tls_cert."});
   }
 };
-
-bool IsUtf8(const std::string& text) {
-  // What is no character is matched by nothing.
-  static const auto* characters = new RE2("(?s).*");
-  return RE2::FullMatch(text, *characters);
-}
 
 class RemoteRule final : public Rule {
  public:

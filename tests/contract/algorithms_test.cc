@@ -23,6 +23,8 @@ const std::vector<Case>& Cases() {
        "{rewards: r, kl_coefficient: 0.1, reference_policy: base, minibatches_per_iteration: 2, iterations_per_step: "
        "2}"},
       {"pretrain", "{}"},
+      {"sft", "{}"},
+      {"sft", "{loss_reduction: sequence_mean}"},
   };
   return *cases;
 }
@@ -59,10 +61,17 @@ StepInput RandomInput(const Algorithm& algorithm, uint64_t seed) {
     for (int64_t g = 0; g < 6; ++g) input.groups.push_back(MakeGroup(rng, g, algorithm.rollouts()->group_size));
     return input;
   }
-  for (int64_t r = 0; r < 6; ++r) {
-    std::vector<uint32_t>& row = input.rows.emplace_back();
-    for (int64_t t = 0; t <= algorithm.corpus()->row_tokens; ++t) row.push_back(static_cast<uint32_t>(rng.Below(50)));
+  const auto random_ids = [&rng](int64_t size) {
+    std::vector<uint32_t> ids;
+    for (int64_t t = 0; t < size; ++t) ids.push_back(static_cast<uint32_t>(rng.Below(50)));
+    return ids;
+  };
+  if (algorithm.traces()) {
+    for (int64_t i = 0; i < 6; ++i)
+      input.traces.push_back({random_ids(2 + rng.Below(4)), random_ids(1 + rng.Below(6))});
+    return input;
   }
+  for (int64_t r = 0; r < 6; ++r) input.rows.push_back(random_ids(algorithm.corpus()->row_tokens + 1));
   return input;
 }
 
@@ -76,7 +85,8 @@ class AlgorithmContractTest : public ::testing::TestWithParam<Case> {
 };
 
 TEST_P(AlgorithmContractTest, SaysWhatItNeedsAndKnowsItsLosses) {
-  EXPECT_NE(algorithm_->rollouts().has_value(), algorithm_->corpus().has_value());
+  EXPECT_EQ(algorithm_->rollouts().has_value() + algorithm_->corpus().has_value() + algorithm_->traces().has_value(),
+            1);
   for (const std::string& name : algorithm_->losses()) EXPECT_OK(MakeLoss(name, algorithm_->loss_options()));
 }
 
@@ -125,6 +135,23 @@ TEST_P(AlgorithmContractTest, OnlyTrainableCompletionTokensAreTargets) {
   }
 }
 
+TEST_P(AlgorithmContractTest, OfATraceOnlyTheCompletionIsTarget) {
+  if (!algorithm_->traces()) return;
+  const StepInput input = RandomInput(*algorithm_, 3);
+  ASSERT_OK_AND_ASSIGN(const StepBatch batch, algorithm_->Prepare(input));
+  ASSERT_EQ(batch.minibatches[0].size(), input.traces.size());
+  for (size_t i = 0; i < input.traces.size(); ++i) {
+    const TokenStreams& sequence = batch.minibatches[0][i];
+    const TokenizedTrace& trace = input.traces[i];
+    ASSERT_EQ(sequence.ids.size(), trace.prompt_ids.size() + trace.completion_ids.size());
+    for (size_t t = 0; t < sequence.ids.size(); ++t) {
+      const bool in_prompt = t < trace.prompt_ids.size();
+      EXPECT_EQ(sequence.ids[t], in_prompt ? trace.prompt_ids[t] : trace.completion_ids[t - trace.prompt_ids.size()]);
+      EXPECT_EQ(sequence.trainable_mask[t], !in_prompt);
+    }
+  }
+}
+
 TEST_P(AlgorithmContractTest, ExcludedSamplesAreNotLearnedFrom) {
   if (!algorithm_->rollouts()) return;
   StepInput input = RandomInput(*algorithm_, 4);
@@ -161,6 +188,7 @@ TEST_P(AlgorithmContractTest, TheOrderOfGroupsInAnUpdateDoesNotMatter) {
   StepInput reversed = input;
   std::reverse(reversed.groups.begin(), reversed.groups.end());
   std::reverse(reversed.rows.begin(), reversed.rows.end());
+  std::reverse(reversed.traces.begin(), reversed.traces.end());
   ASSERT_OK_AND_ASSIGN(const StepBatch batch, algorithm_->Prepare(input));
   if (batch.minibatches.size() > 1) return;
   ASSERT_OK_AND_ASSIGN(const StepBatch other, algorithm_->Prepare(reversed));

@@ -4,7 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "model/tokenizer/utf8.h"
+#include "common/utf8.h"
 
 namespace grpo {
 namespace {

@@ -25,7 +25,7 @@
 #include "common/seeds.h"
 #include "common/sha256.h"
 #include "common/status_testing.h"
-#include "model/tokenizer/utf8.h"
+#include "common/utf8.h"
 #include "tests/parity/tokenizer_strings.h"
 
 namespace grpo {

@@ -23,6 +23,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/files.h"
 #include "common/log.h"
+#include "common/malloc_arenas.h"
 #include "common/rpc/client.h"
 #include "common/rpc/server.h"
 #include "reward/service.h"
@@ -188,6 +189,8 @@ int Run(const Flags& flags) {
 }  // namespace grpo
 
 int main(int argc, char** argv) {
+  // As reward/server_main.cc does.
+  grpo::LimitMallocArenas();
   grpo::Flags flags;
   CLI::App app("How fast a reward server scores, and whether hostile completions stand in others' way.");
   app.add_option("--seconds", flags.seconds, "Length of each measurement");

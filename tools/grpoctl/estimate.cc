@@ -12,6 +12,7 @@
 #include "tools/grpoctl/text.h"
 #include "trainer/algorithm/grpo_options.h"
 #include "trainer/algorithm/pretrain_options.h"
+#include "trainer/algorithm/sft_options.h"
 
 namespace grpo {
 namespace {
@@ -67,22 +68,39 @@ absl::StatusOr<std::vector<std::string>> TrainRow(const StageOptions& stage) {
     RETURN_IF_ERROR(LoadOptions(options.algorithm_options, &pretrain));
     return PretrainRow(options, pretrain);
   }
+  if (options.algorithm == "sft") {
+    SftOptions sft;
+    RETURN_IF_ERROR(LoadOptions(options.algorithm_options, &sft));
+    return std::vector<std::string>{absl::StrFormat("%s traces a step", FormatCount(sft.traces_per_step)),
+                                    FormatCount(options.steps), "", ""};
+  }
   return std::vector<std::string>{options.algorithm, FormatCount(options.steps), "", ""};
+}
+
+std::vector<std::string> SampleRow(int64_t problems, int64_t samples_per_problem, const SamplingOptions& sampling,
+                                   const std::string& also) {
+  if (problems == 0) return {absl::StrFormat("every problem x %d%s", samples_per_problem, also), "", "", ""};
+  const int64_t completions = problems * samples_per_problem;
+  return {absl::StrFormat("%s problems x %s%s", FormatCount(problems), FormatCount(samples_per_problem), also), "",
+          FormatCount(completions), FormatCount(completions * sampling.max_new_tokens)};
 }
 
 absl::StatusOr<std::vector<std::string>> EvaluateRow(const StageOptions& stage) {
   EvaluateStageOptions options;
   RETURN_IF_ERROR(LoadOptions(stage.options, &options));
-  const std::string greedy = options.greedy ? ", and each problem of the data once greedily" : "";
-  if (options.problems == 0) {
-    return std::vector<std::string>{absl::StrFormat("every problem x %d%s", options.samples_per_problem, greedy), "",
-                                    "", ""};
-  }
-  const int64_t completions = options.problems * options.samples_per_problem;
-  return std::vector<std::string>{absl::StrFormat("%s problems x %s%s", FormatCount(options.problems),
-                                                  FormatCount(options.samples_per_problem), greedy),
-                                  "", FormatCount(completions),
-                                  FormatCount(completions * options.sampling.max_new_tokens)};
+  return SampleRow(options.problems, options.samples_per_problem, options.sampling,
+                   options.greedy ? ", and each problem of the data once greedily" : "");
+}
+
+absl::StatusOr<std::vector<std::string>> SynthesizeRow(const StageOptions& stage) {
+  SynthesizeStageOptions options;
+  RETURN_IF_ERROR(LoadOptions(stage.options, &options));
+  return SampleRow(options.problems, options.samples_per_problem, options.sampling, "");
+}
+
+absl::StatusOr<std::vector<std::string>> StageRow(const StageOptions& stage) {
+  if (stage.type == "train") return TrainRow(stage);
+  return stage.type == "synthesize" ? SynthesizeRow(stage) : EvaluateRow(stage);
 }
 
 }  // namespace
@@ -131,7 +149,7 @@ WorkerMemory EstimateWorker(const ModelConfig& model, const RolloutOptions& opti
 absl::StatusOr<std::string> EstimateText(const RunConfig& config) {
   Rows stages = {{"stage", "type", "batch", "steps", "completions", "tokens at most"}};
   for (const StageOptions& stage : config.stages) {
-    ASSIGN_OR_RETURN(const std::vector<std::string> row, stage.type == "train" ? TrainRow(stage) : EvaluateRow(stage));
+    ASSIGN_OR_RETURN(const std::vector<std::string> row, StageRow(stage));
     stages.push_back({stage.name, stage.type});
     stages.back().insert(stages.back().end(), row.begin(), row.end());
   }

@@ -34,7 +34,7 @@ bool IsPaused(const v1::RunStatus& status) {
 std::string Head(const v1::StageStatus& stage, const ProgressStyle& style) {
   const double fraction = stage.num_steps() > 0 ? static_cast<double>(stage.step()) / stage.num_steps() : 0;
   const std::string bar = style.live ? Bar(fraction) + " " : "";
-  const char* unit = stage.type() == "evaluate" ? "group" : "step";
+  const char* unit = stage.type() == "train" ? "step" : "group";
   return absl::StrFormat("%s  %s%s %d/%d", Printable(stage.name()), bar, unit, stage.step(), stage.num_steps());
 }
 

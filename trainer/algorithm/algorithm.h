@@ -32,10 +32,21 @@ struct CorpusPlan {
   int64_t row_tokens = 0;
 };
 
-// What a step was given: one of the two is filled, as the algorithm's plan says.
+// Completions that others wrote.
+struct TracesPlan {
+  int64_t traces_per_step = 0;
+};
+
+// A prompt as the policy reads it and a completion to learn from, the end-of-sequence token included.
+struct TokenizedTrace {
+  std::vector<uint32_t> prompt_ids, completion_ids;
+};
+
+// What a step was given: one of these is filled, as the algorithm's plan says.
 struct StepInput {
   std::vector<ScoredGroup> groups;
   std::vector<std::vector<uint32_t>> rows;
+  std::vector<TokenizedTrace> traces;
 };
 
 // Pure: the same input gives the same batch. Any thread.
@@ -45,6 +56,7 @@ class Algorithm {
   // Exactly one of these holds a value.
   virtual std::optional<RolloutPlan> rollouts() const { return std::nullopt; }
   virtual std::optional<CorpusPlan> corpus() const { return std::nullopt; }
+  virtual std::optional<TracesPlan> traces() const { return std::nullopt; }
 
   // The terms whose sum is minimised (names in trainer/losses.inc), and what they depend on.
   virtual std::vector<std::string> losses() const = 0;

@@ -4,6 +4,7 @@
 #include "trainer/algorithm/algorithm.h"
 #include "trainer/algorithm/grpo_options.h"
 #include "trainer/algorithm/pretrain_options.h"
+#include "trainer/algorithm/sft_options.h"
 
 namespace grpo {
 

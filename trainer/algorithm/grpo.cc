@@ -6,6 +6,7 @@
 #include "trainer/algorithm/advantage.h"
 #include "trainer/algorithm/algorithm.h"
 #include "trainer/algorithm/grpo_options.h"
+#include "trainer/algorithm/reduction.h"
 #include "trainer/algorithm/rollout_metrics.h"
 
 namespace grpo {
@@ -37,10 +38,6 @@ TokenStreams ToStreams(const ScoredGroup& group, const v1::ScoredCompletion& sco
   sample_logprob.insert(sample_logprob.end(), completion.sample_logprob().begin(), completion.sample_logprob().end());
   sequence.streams[stream::kAdvantage].assign(size, static_cast<float>(advantage));
   return sequence;
-}
-
-int64_t NumTargets(const TokenStreams& sequence) {
-  return std::count(sequence.trainable_mask.begin(), sequence.trainable_mask.end(), true);
 }
 
 class Grpo : public Algorithm {
@@ -92,23 +89,14 @@ class Grpo : public Algorithm {
       sequences.push_back(ToStreams(group, group.completions[i], advantages[i]));
   }
 
-  // The denominators count what one optimizer update learns from: its trainable tokens, or its completions that have
-  // any.
   void SetWeights(std::vector<TokenStreams>& sequences) const {
-    int64_t num_tokens = 0, num_sequences = 0;
-    for (const TokenStreams& sequence : sequences) {
-      num_tokens += NumTargets(sequence);
-      num_sequences += NumTargets(sequence) > 0;
-    }
-    for (TokenStreams& sequence : sequences) {
-      const double denominator = options_.loss_reduction == "token_mean"
-                                     ? static_cast<double>(num_tokens)
-                                     : static_cast<double>(num_sequences) * static_cast<double>(NumTargets(sequence));
-      const double weight = denominator > 0 ? 1.0 / denominator : 0.0;
-      sequence.streams[stream::kRlWeight].assign(sequence.ids.size(), static_cast<float>(weight));
+    const std::vector<double> weights = TargetWeights(sequences, options_.loss_reduction);
+    for (size_t i = 0; i < sequences.size(); ++i) {
+      TokenStreams& sequence = sequences[i];
+      sequence.streams[stream::kRlWeight].assign(sequence.ids.size(), static_cast<float>(weights[i]));
       if (options_.kl_coefficient != 0) {
         sequence.streams[stream::kKlWeight].assign(sequence.ids.size(),
-                                                   static_cast<float>(options_.kl_coefficient * weight));
+                                                   static_cast<float>(options_.kl_coefficient * weights[i]));
       }
     }
   }

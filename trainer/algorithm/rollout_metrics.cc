@@ -13,6 +13,13 @@ int64_t CompletionLength(const v1::Completion& completion) {
   return completion.ids_size() - (completion.finish_reason() == v1::FINISH_REASON_STOP ? 1 : 0);
 }
 
+const v1::RuleScore* FindRule(const v1::Score& score, absl::string_view name) {
+  for (const v1::RuleScore& rule : score.rules()) {
+    if (rule.name() == name) return &rule;
+  }
+  return nullptr;
+}
+
 std::map<std::string, double> RolloutMetrics(const std::vector<ScoredGroup>& groups) {
   double num_samples = 0, num_rewards = 0, reward_sum = 0, reward_squares = 0, zero_std = 0, clipped = 0,
          length_sum = 0, num_tokens = 0;

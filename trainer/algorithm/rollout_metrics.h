@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/string_view.h"
 #include "coordinator/coordinator.h"
 
 namespace grpo {
@@ -15,6 +16,9 @@ namespace grpo {
 // completions/{mean,min,max}_length (tokens, end-of-sequence not counted), completions/clipped_ratio (cut off by the
 // length limit), num_tokens, sample_seconds, score_seconds (the slowest group's).
 std::map<std::string, double> RolloutMetrics(const std::vector<ScoredGroup>& groups);
+
+// What the rule of that name said; null when the profile has none.
+const v1::RuleScore* FindRule(const v1::Score& score, absl::string_view name);
 
 // Tokens of a completion, the end-of-sequence token not counted.
 int64_t CompletionLength(const v1::Completion& completion);

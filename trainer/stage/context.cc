@@ -7,6 +7,7 @@
 #include "common/log.h"
 #include "common/seeds.h"
 #include "common/status_macros.h"
+#include "configs/load.h"
 #include "model/tokenizer/prompt.h"
 #include "reward/profile.h"
 
@@ -46,14 +47,34 @@ absl::Status SaveAsConfigured(RunContext& context, const std::string& when, RunC
   }
 }
 
+std::string RunContext::ArtifactPath(const std::string& artifact) const {
+  return absl::StrCat(run_dir, "/", config.artifacts.at(artifact).path);
+}
+
 absl::StatusOr<std::unique_ptr<DataSource>> OpenData(const RunContext& context, const std::string& name) {
-  ASSIGN_OR_RETURN(std::unique_ptr<DataSource> data, MakeDataSource(context.config.data.at(name), /*base_folder=*/""));
-  const auto found = context.data_sha256.find(name);
-  const std::string expected = found == context.data_sha256.end() ? "" : found->second;
+  DataOptions options = context.config.data.at(name);
+  const bool is_artifact = !options.artifact.empty();
+  if (is_artifact) options.options = WithText(options.options, "path", context.ArtifactPath(options.artifact));
+  ASSIGN_OR_RETURN(std::unique_ptr<DataSource> data, MakeDataSource(options, /*base_folder=*/""));
+  const auto& known = is_artifact ? context.artifact_sha256 : context.data_sha256;
+  const auto found = known.find(is_artifact ? options.artifact : name);
+  const std::string expected = found == known.end() ? "" : found->second;
   if (data->content_sha256() == expected) return data;
   return absl::DataLossError(absl::StrCat("data.", name, " has changed since the run began: its SHA-256 was ", expected,
                                           ", now it is ", data->content_sha256(),
                                           "; put the old content back, then go on with `grpoctl run --resume`"));
+}
+
+absl::StatusOr<int64_t> CountProblems(const DataSource& source, const std::string& name, int64_t problems) {
+  if (source.size() >= 0) return problems == 0 ? source.size() : std::min(problems, source.size());
+  if (problems > 0) return problems;
+  return absl::InvalidArgumentError(absl::StrCat("data.", name, " is endless; say how many `problems` to take"));
+}
+
+int64_t ContextTokens(const RunContext& context, const Policy& policy) {
+  const int64_t configured = context.config.rollout_worker.context_tokens;
+  const int64_t max_positions = policy.model->config().max_positions;
+  return configured > 0 ? std::min(configured, max_positions) : max_positions;
 }
 
 absl::Status PublishPolicy(RunContext& context, const Policy& policy) {
@@ -82,9 +103,7 @@ absl::StatusOr<v1::RewardProfileRef> CheckProblems(const RunContext& context, co
                                                    const SamplingOptions& sampling) {
   ASSIGN_OR_RETURN(const std::unique_ptr<RewardProfile> profile,
                    RewardProfile::Make(rewards, context.config.rewards.at(rewards)));
-  const int64_t configured = context.config.rollout_worker.context_tokens;
-  const int64_t max_positions = policy.model->config().max_positions;
-  const int64_t context_tokens = configured > 0 ? std::min(configured, max_positions) : max_positions;
+  const int64_t context_tokens = ContextTokens(context, policy);
   const int64_t num_problems = source.size() < 0 ? kEndlessSourceSample : source.size();
   int64_t num_unreadable = 0;
   absl::Status first_unreadable;

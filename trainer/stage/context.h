@@ -1,4 +1,4 @@
-// What every stage works with, and what train and evaluate stages do alike: check problems, publish weights, make
+// What every stage works with, and what stages do alike: check problems, publish weights, make
 // leases (group_feed.h offers and collects them).
 #ifndef GRPO_TRAINER_STAGE_CONTEXT_H_
 #define GRPO_TRAINER_STAGE_CONTEXT_H_
@@ -30,6 +30,8 @@ struct RunContext {
   // LoadedConfig::data_sha256.
   const std::map<std::string, std::string>& data_sha256;
   const std::string run_dir;
+  // SHA-256 (hex) of the files that stages of this run have written, by artifact.
+  std::map<std::string, std::string> artifact_sha256;
   PolicyStore* policies;
   Coordinator* coordinator;
   StatusBoard* board;
@@ -41,20 +43,33 @@ struct RunContext {
   QuarantineLog* quarantine;
   // Commits a checkpoint of the run with the running stage at this cursor.
   std::function<absl::StatusOr<v1::CheckpointStatus>(const StageCursor&)> save;
+
+  // Where the artifact lies.
+  std::string ArtifactPath(const std::string& artifact) const;
 };
 
 // Runs one stage from `start` to its end and returns its report for summary.json (without name, type and seconds).
 // Aborted when a stop was requested.
 absl::StatusOr<nlohmann::json> RunTrainStage(RunContext& context, const StageOptions& stage, StageCursor start);
 absl::StatusOr<nlohmann::json> RunEvaluateStage(RunContext& context, const StageOptions& stage);
+absl::StatusOr<nlohmann::json> RunSynthesizeStage(RunContext& context, const StageOptions& stage);
 
 // A save that nobody asked for by name, `when` ("at step 7 of tune"). If it fails, that is said loudly, the checkpoint
 // before it stays, and checkpoint.on_error decides: the run goes on, or it pauses, and `grpoctl resume` tries again.
 // Aborted when it was stopped while it paused.
 absl::Status SaveAsConfigured(RunContext& context, const std::string& when, RunControl::SaveFunction save);
 
-// The entry `name` of `data`. DataLoss when its content has changed since the run (or the resumed part of it) began.
+// The entry `name` of `data`. DataLoss when its content has changed since the run (or the resumed part of it) began, or
+// since the stage that wrote it.
 absl::StatusOr<std::unique_ptr<DataSource>> OpenData(const RunContext& context, const std::string& name);
+
+// How many problems of `source`, the entry `name` of `data`, a stage takes: `problems`, at most all; 0 asks for all.
+// InvalidArgument when an endless source is asked for all.
+absl::StatusOr<int64_t> CountProblems(const DataSource& source, const std::string& name, int64_t problems);
+
+// Tokens of a sequence at most when workers sample the policy: rollout_worker.context_tokens, or what the policy has
+// positions for.
+int64_t ContextTokens(const RunContext& context, const Policy& policy);
 
 // Makes the policy's weights available to workers, as they are now.
 absl::Status PublishPolicy(RunContext& context, const Policy& policy);

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/clock.h"
 #include "common/files.h"
 #include "common/status_macros.h"
 #include "configs/load.h"
@@ -19,13 +20,6 @@ using nlohmann::json;
 
 // Groups collected at a time: how often the status moves.
 constexpr int64_t kCollectGroups = 32;
-
-const v1::RuleScore* FindRule(const v1::Score& score, const std::string& name) {
-  for (const v1::RuleScore& rule : score.rules()) {
-    if (rule.name() == name) return &rule;
-  }
-  return nullptr;
-}
 
 // Bytes as JSON text: what is not UTF-8 becomes U+FFFD.
 std::string JsonLine(const json& value) {
@@ -57,13 +51,9 @@ class EvaluateStage {
     RETURN_IF_ERROR(LoadOptions(stage_.options, &options_));
     ASSIGN_OR_RETURN(policy_, context_.policies->Get(options_.policy));
     ASSIGN_OR_RETURN(data_, OpenData(context_, options_.data));
-    if (data_->size() < 0 && options_.problems == 0) {
-      return absl::InvalidArgumentError(absl::StrCat("stage ", stage_.name, ": data.", options_.data,
-                                                     " is endless; say how many `problems` to take"));
-    }
+    ASSIGN_OR_RETURN(num_sampled_, CountProblems(*data_, options_.data, options_.problems));
     ASSIGN_OR_RETURN(reward_, CheckProblems(context_, *data_, options_.rewards, *policy_, options_.sampling));
-    const int64_t available = data_->size() < 0 ? options_.problems : data_->size();
-    num_sampled_ = options_.problems == 0 ? available : std::min(options_.problems, available);
+    const int64_t available = data_->size() < 0 ? num_sampled_ : data_->size();
     num_groups_ = num_sampled_ + (options_.greedy ? available : 0);
     context_.board->Update(
         [&](v1::RunStatus& status) { status.mutable_stages(status.stage_index())->set_num_steps(num_groups_); });
@@ -90,6 +80,7 @@ class EvaluateStage {
     const bool greedy = group.lease.key().group_index() >= num_sampled_;
     ProblemSamples problem;
     for (const v1::ScoredCompletion& scored : group.completions) {
+      num_tokens_ += scored.completion().ids_size();
       const v1::RuleScore* accuracy = FindRule(scored.score(), options_.accuracy_rule);
       const bool solved = accuracy != nullptr && accuracy->value() >= 1;
       AppendCompletion(group, scored, greedy, solved);
@@ -132,6 +123,8 @@ class EvaluateStage {
     std::map<std::string, double> metrics = AccuracyMetrics(problems_);
     metrics["num_problems"] = static_cast<double>(num_problems);
     metrics["samples_per_problem"] = static_cast<double>(options_.samples_per_problem);
+    metrics["num_parameters"] = static_cast<double>(policy_->model->config().NumParameters());
+    metrics["tokens_per_second"] = num_tokens_ / absl::ToDoubleSeconds(Clock::Real().Now() - start_time_);
     if (num_problems > 0) {
       const std::map<std::string, double> rollout = RolloutMetrics(sampled_);
       metrics["format_rate"] = format_sum_ / static_cast<double>(num_problems * options_.samples_per_problem);
@@ -167,6 +160,7 @@ class EvaluateStage {
 
   RunContext& context_;
   const StageOptions& stage_;
+  const absl::Duration start_time_ = Clock::Real().Now();
   EvaluateStageOptions options_;
   Policy* policy_ = nullptr;
   std::unique_ptr<DataSource> data_;
@@ -175,7 +169,7 @@ class EvaluateStage {
   std::vector<ProblemSamples> problems_;
   std::vector<ScoredGroup> sampled_;
   int64_t num_greedy_ = 0, greedy_solved_ = 0;
-  double format_sum_ = 0;
+  double format_sum_ = 0, num_tokens_ = 0;
   // JSON lines.
   std::string completions_;
 };

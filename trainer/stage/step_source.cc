@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/seeds.h"
 #include "common/status_macros.h"
+#include "model/tokenizer/prompt.h"
 #include "trainer/stage/group_feed.h"
 
 namespace grpo {
@@ -91,6 +92,68 @@ class RowSource : public StepSource {
   int64_t data_position_;
 };
 
+// Traces that others wrote, read by this policy's tokenizer: another policy may have another.
+class TraceSource : public StepSource {
+ public:
+  TraceSource(const Policy& policy, std::unique_ptr<DataSource> data, uint64_t seed, TracesPlan plan,
+              int64_t data_position)
+      : policy_(policy),
+        data_(std::move(data)),
+        reader_(data_.get(), seed),
+        plan_(plan),
+        data_position_(data_position) {}
+
+  // Every trace can be learned from: it has a completion, both parts can be tokenized and fit the policy.
+  absl::Status Check(const std::string& name) const {
+    const int64_t max_positions = policy_.model->config().max_positions;
+    for (int64_t i = 0; i < data_->size(); ++i) {
+      const DataItem item = data_->At(i);
+      absl::StatusOr<TokenizedTrace> trace = Tokenize(item);
+      if (!trace.ok()) return Annotate(trace.status(), absl::StrCat("data.", name));
+      const size_t num_tokens = trace->prompt_ids.size() + trace->completion_ids.size();
+      if (static_cast<int64_t>(num_tokens) > max_positions) {
+        return absl::InvalidArgumentError(absl::StrCat("data.", name, ": trace ", item.prompt.id(), " has ", num_tokens,
+                                                       " tokens, policy ", policy_.id, " has ", max_positions,
+                                                       " positions: leave it out"));
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<StepInput> Next(int64_t step, const std::function<absl::Status()>& poll) override {
+    StepInput input;
+    for (int64_t i = 0; i < plan_.traces_per_step; ++i) {
+      ASSIGN_OR_RETURN(input.traces.emplace_back(), Tokenize(reader_.At(data_position_++)));
+    }
+    return input;
+  }
+
+  int64_t data_position() const override { return data_position_; }
+
+ private:
+  absl::StatusOr<TokenizedTrace> Tokenize(const DataItem& item) const {
+    if (item.completion.empty()) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          item.prompt.id(), " has no completion to learn from: set completion_field if it has another name"));
+    }
+    TokenizedTrace trace;
+    absl::StatusOr<std::vector<uint32_t>> prompt = EncodePrompt(*policy_.tokenizer, item.prompt.text());
+    if (!prompt.ok()) return Annotate(prompt.status(), absl::StrCat("the prompt of ", item.prompt.id()));
+    absl::StatusOr<std::vector<uint32_t>> completion = policy_.tokenizer->Encode(item.completion);
+    if (!completion.ok()) return Annotate(completion.status(), absl::StrCat("the completion of ", item.prompt.id()));
+    trace.prompt_ids = *std::move(prompt);
+    trace.completion_ids = *std::move(completion);
+    trace.completion_ids.push_back(static_cast<uint32_t>(policy_.model->config().eos_token_ids[0]));
+    return trace;
+  }
+
+  const Policy& policy_;
+  const std::unique_ptr<DataSource> data_;
+  ShuffledReader reader_;
+  const TracesPlan plan_;
+  int64_t data_position_;
+};
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<StepSource>> MakeStepSource(RunContext& context, const StageOptions& stage,
@@ -104,6 +167,12 @@ absl::StatusOr<std::unique_ptr<StepSource>> MakeStepSource(RunContext& context, 
     }
     return std::make_unique<RowSource>(
         policy, std::move(data), GroupSource::DataSeed(context.config.run.seed, stage.name), *corpus, data_position);
+  }
+  if (const auto traces = algorithm.traces()) {
+    auto source = std::make_unique<TraceSource>(
+        policy, std::move(data), GroupSource::DataSeed(context.config.run.seed, stage.name), *traces, data_position);
+    RETURN_IF_ERROR(source->Check(options.data));
+    return source;
   }
   const RolloutPlan plan = *algorithm.rollouts();
   ASSIGN_OR_RETURN(const v1::RewardProfileRef reward,

@@ -1,4 +1,4 @@
-// Where a train stage's steps get their input: groups sampled from the policy, or rows of documents.
+// Where a train stage's steps get their input: groups sampled from the policy, rows of documents, or traces.
 #ifndef GRPO_TRAINER_STAGE_STEP_SOURCE_H_
 #define GRPO_TRAINER_STAGE_STEP_SOURCE_H_
 

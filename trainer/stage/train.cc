@@ -133,8 +133,7 @@ class TrainStage {
     if (algorithm_->rollouts()) metrics_["logprob_abs_diff_max"] = largest_logprob_difference_;
     report["metrics"] = metrics_;
     if (!options_.export_to.empty()) {
-      const std::string folder =
-          absl::StrCat(context_.run_dir, "/", context_.config.artifacts.at(options_.export_to).path);
+      const std::string folder = context_.ArtifactPath(options_.export_to);
       const Policy& policy = learner_->policy();
       RETURN_IF_ERROR(ExportFolder(*policy.model, policy.tokenizer_json, policy.companions, folder));
       report["exported_to"] = folder;

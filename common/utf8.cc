@@ -1,4 +1,4 @@
-#include "model/tokenizer/utf8.h"
+#include "common/utf8.h"
 
 #include <utf8proc.h>
 
@@ -47,6 +47,10 @@ size_t ValidPrefixBytes(absl::string_view text) {
     if (character.num_bytes == 1) position = SkipAscii(text, position);
   }
   return position;
+}
+
+bool IsUtf8(absl::string_view text) {
+  return ValidPrefixBytes(text) == text.size();
 }
 
 bool IsAscii(absl::string_view text) {

@@ -1,6 +1,6 @@
 // UTF-8 one character at a time, over utf8proc.
-#ifndef GRPO_MODEL_TOKENIZER_UTF8_H_
-#define GRPO_MODEL_TOKENIZER_UTF8_H_
+#ifndef GRPO_COMMON_UTF8_H_
+#define GRPO_COMMON_UTF8_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -25,10 +25,13 @@ size_t LastCharacterStart(absl::string_view text);
 // The byte at which the text stops being valid UTF-8; its size when all of it is valid.
 size_t ValidPrefixBytes(absl::string_view text);
 
+// Whether all of it is.
+bool IsUtf8(absl::string_view text);
+
 bool IsAscii(absl::string_view text);
 
 void AppendCharacter(uint32_t code_point, std::string* text);
 
 }  // namespace grpo
 
-#endif  // GRPO_MODEL_TOKENIZER_UTF8_H_
+#endif  // GRPO_COMMON_UTF8_H_

@@ -1,0 +1,91 @@
+"""Synthesize, learn from it, measure: what is written, and what a kill in each of these stages changes: nothing."""
+
+import collections
+import json
+import unittest
+
+import harness
+
+# In each stage, far enough from its ends: (failpoint, part of its state, hit).
+KILLS = {
+    "pretrain": ("trainer.phase", "rank 0: optimizer", 120),
+    "write": ("rollout.decode", "policy teacher:", 60),
+    "copy": ("trainer.phase", "rank 0: optimizer", 230),
+    "measure": ("rollout.decode", "policy student:", 40),
+}
+
+
+class DistillTest(harness.AgainstUndisturbedRunTest):
+    CONFIG = harness.DISTILL
+    SETTINGS = {"checkpoint.every_steps": 50}
+
+    @staticmethod
+    def report(run_dir, stage):
+        """The stage's entry in summary.json, without times."""
+        stages = json.loads((run_dir / "summary.json").read_text())["stages"]
+        (entry,) = [dict(entry) for entry in stages if entry["name"] == stage]
+        entry.pop("seconds")
+        entry.pop("exported_to", None)
+        entry["metrics"] = {name: value for name, value in entry["metrics"].items() if name not in harness.TIMINGS}
+        return entry
+
+    def test_traces_are_right_and_different_and_say_where_they_come_from(self):
+        traces = harness.json_lines(self.undisturbed / "out/traces.jsonl")
+        self.assertGreater(len(traces), 20)
+        pairs = collections.Counter((trace["problem"], trace["completion"]) for trace in traces)
+        self.assertEqual({1}, set(pairs.values()))
+        self.assertLessEqual(max(collections.Counter(trace["problem"] for trace in traces).values()), 2)
+        self.assertEqual(len(traces), len({trace["id"] for trace in traces}))
+        for trace in traces:
+            self.assertTrue(trace["completion"].endswith(f"<answer>{trace['answer']}</answer>"), trace)
+            self.assertEqual(("teacher", 200, "write"), (trace["policy"], trace["policy_number"], trace["stage"]))
+
+    def test_every_sample_is_accounted_for(self):
+        metrics = self.report(self.undisturbed, "write")["metrics"]
+        rejected = {name: number for name, number in metrics.items() if name.startswith("rejected/")}
+        self.assertEqual(metrics["num_samples"], 8 * metrics["num_problems"])
+        self.assertEqual(metrics["num_samples"], metrics["num_traces"] + sum(rejected.values()))
+        self.assertGreater(rejected["rejected/wrong"], 0)
+        self.assertGreater(rejected["rejected/duplicate"], 0)
+        self.assertEqual(metrics["num_traces"], len(harness.json_lines(self.undisturbed / "out/traces.jsonl")))
+
+    def test_the_student_learns_from_them(self):
+        losses = [float(record["loss"]) for record in harness.records(self.undisturbed) if record["stage"] == "copy"]
+        self.assertEqual(60, len(losses))
+        self.assertLess(losses[-1], losses[0] / 2)
+
+    def test_a_kill_in_any_stage_repeats_only_what_was_interrupted(self):
+        for i, (stage, (point, state, hit)) in enumerate(KILLS.items()):
+            failpoints = f"{point}({state})=kill_all@{hit}"
+            config, settings = (self.CONFIG, self.SETTINGS) if i == 0 else (None, None)
+            with harness.Run(self.run_dir, config, settings, resume=i > 0, failpoints=failpoints) as run:
+                self.assertEqual(128 + 9, run.wait(120), run.stderr)
+            harness.wait_until(lambda: not harness.processes_of(self.run_dir), "the children died with grpoctl")
+            done = json.loads(self.latest_state())
+            self.assertEqual(stage, done["stage"])
+            if stage == "write":
+                self.kept = (self.run_dir / "traces/write.jsonl").read_bytes()
+        self.finish_and_compare()
+        self.assertTrue((self.run_dir / "traces/write.jsonl").read_bytes().startswith(self.kept[: self.kept.rfind(b"\n") + 1]))
+        for path in ("out/traces.jsonl", "traces/write.jsonl"):
+            self.assertEqual((self.undisturbed / path).read_bytes(), (self.run_dir / path).read_bytes())
+        for stage in KILLS:
+            self.assertEqual(self.report(self.undisturbed, stage), self.report(self.run_dir, stage))
+
+    def latest_state(self):
+        """state.json of the newest checkpoint: what a resumed run goes on from."""
+        folder = self.run_dir / "checkpoints"
+        return (folder / (folder / "LATEST").read_text().strip() / "state.json").read_text()
+
+    def test_traces_that_changed_after_they_were_written_are_refused(self):
+        with harness.Run(self.run_dir, self.CONFIG, self.SETTINGS, failpoints="trainer.phase(rank 0: optimizer)=kill_all@230") as run:
+            self.assertEqual(128 + 9, run.wait(120), run.stderr)
+        traces = self.run_dir / "out/traces.jsonl"
+        traces.write_text(traces.read_text().replace("<answer>", "<answer>1", 1))
+        with harness.Run(self.run_dir, resume=True) as run:
+            self.assertEqual(harness.EXIT_DATA, run.wait(60))
+            self.assertIn("data.traces has changed", run.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,27 @@
+#include "trainer/algorithm/reduction.h"
+
+#include <algorithm>
+
+namespace grpo {
+
+int64_t NumTargets(const TokenStreams& sequence) {
+  return std::count(sequence.trainable_mask.begin(), sequence.trainable_mask.end(), true);
+}
+
+std::vector<double> TargetWeights(const std::vector<TokenStreams>& sequences, const std::string& loss_reduction) {
+  int64_t num_tokens = 0, num_sequences = 0;
+  for (const TokenStreams& sequence : sequences) {
+    num_tokens += NumTargets(sequence);
+    num_sequences += NumTargets(sequence) > 0;
+  }
+  std::vector<double> weights;
+  for (const TokenStreams& sequence : sequences) {
+    const double denominator = loss_reduction == "token_mean"
+                                   ? static_cast<double>(num_tokens)
+                                   : static_cast<double>(num_sequences) * static_cast<double>(NumTargets(sequence));
+    weights.push_back(denominator > 0 ? 1.0 / denominator : 0.0);
+  }
+  return weights;
+}
+
+}  // namespace grpo

@@ -1,0 +1,88 @@
+// From sampled groups to a data set: which completions are kept, why the others are not, and a log of it that a stage
+// goes on from. Links no torch.
+#ifndef GRPO_TRAINER_STAGE_TRACES_H_
+#define GRPO_TRAINER_STAGE_TRACES_H_
+
+#include <cstdio>
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "coordinator/scored_group.h"
+#include "nlohmann/json.hpp"
+#include "trainer/options.h"
+
+namespace grpo {
+
+// What became of one problem's completions.
+struct GroupTraces {
+  int64_t group_index = 0;
+  // One object each: id, problem (the prompt as it was read), answer, completion, and where it comes from: policy,
+  // policy_number, stage, group_index, sample_index, seed (of the group), num_tokens (end-of-sequence not counted),
+  // reward, rewards (each rule's value).
+  std::vector<nlohmann::ordered_json> traces;
+  // Reason -> number:
+  //   unscored    our own failure (a deadline, a rule's error), or excluded by the profile
+  //   unfinished  cut off by max_new_tokens or the context: it would teach not to stop
+  //   wrong       accuracy_rule gives less than 1
+  //   malformed   format_rule gives less than 1
+  //   not_utf8    JSON cannot hold it
+  //   duplicate   of an earlier completion of the same prompt
+  //   over_cap    beyond max_traces_per_problem
+  std::map<std::string, int64_t> rejected;
+  // Tokens that were sampled, kept or not.
+  int64_t num_tokens = 0;
+};
+
+// Remembers what it has seen. One thread.
+class TraceSelector {
+ public:
+  explicit TraceSelector(const SynthesizeStageOptions& options) : options_(options) {}
+
+  GroupTraces Select(const ScoredGroup& group);
+  // As if Select had returned it.
+  void Remember(const GroupTraces& group);
+
+ private:
+  // Empty when the completion is kept.
+  std::string RejectionReason(const v1::Prompt& prompt, const v1::ScoredCompletion& scored, size_t num_kept) const;
+
+  const SynthesizeStageOptions options_;
+  // Hashes of prompt and completion.
+  std::set<std::string> seen_;
+};
+
+// One line a problem, in order, in RUN/traces/<stage>.jsonl: all that a synthesize stage needs to go on, for what a
+// group becomes depends on nothing else. A torn last line is dropped. One thread.
+class TraceLog {
+ public:
+  // `origin` says what the lines depend on (policy, weights, rules); a log of another origin is begun anew. Groups that
+  // are there already are passed to `replay` in order.
+  static absl::StatusOr<std::unique_ptr<TraceLog>> Open(const std::string& path, const nlohmann::ordered_json& origin,
+                                                        const std::function<void(const GroupTraces&)>& replay);
+  ~TraceLog();
+
+  // Groups that are there.
+  int64_t num_groups() const { return num_groups_; }
+  // The next group. It reaches the file at once.
+  absl::Status Append(const GroupTraces& group);
+  // Writes all traces, one a line, durably and whole or not at all; returns the content's SHA-256 (hex).
+  absl::StatusOr<std::string> Export(const std::string& path) const;
+
+ private:
+  TraceLog(std::string path, std::FILE* file, int64_t num_groups)
+      : path_(std::move(path)), file_(file), num_groups_(num_groups) {}
+
+  const std::string path_;
+  std::FILE* const file_;
+  int64_t num_groups_;
+};
+
+}  // namespace grpo
+
+#endif  // GRPO_TRAINER_STAGE_TRACES_H_
