@@ -6,11 +6,11 @@ import unittest
 
 import harness
 
-# In each stage, far enough from its ends: (failpoint, part of its state, hit).
+# In each stage, far enough from its ends: (failpoint, part of its state, hit). Each process counts from its start.
 KILLS = {
     "pretrain": ("trainer.phase", "rank 0: optimizer", 120),
-    "write": ("rollout.decode", "policy teacher:", 60),
-    "copy": ("trainer.phase", "rank 0: optimizer", 230),
+    "write": ("rollout.decode", "policy teacher:", 1000),
+    "copy": ("trainer.phase", "rank 0: optimizer", 30),
     "measure": ("rollout.decode", "policy student:", 40),
 }
 
@@ -38,7 +38,7 @@ class DistillTest(harness.AgainstUndisturbedRunTest):
         self.assertEqual(len(traces), len({trace["id"] for trace in traces}))
         for trace in traces:
             self.assertTrue(trace["completion"].endswith(f"<answer>{trace['answer']}</answer>"), trace)
-            self.assertEqual(("teacher", 200, "write"), (trace["policy"], trace["policy_number"], trace["stage"]))
+            self.assertEqual(("teacher", "200", "write"), (trace["policy"], trace["policy_number"], trace["stage"]))
 
     def test_every_sample_is_accounted_for(self):
         metrics = self.report(self.undisturbed, "write")["metrics"]
@@ -46,7 +46,7 @@ class DistillTest(harness.AgainstUndisturbedRunTest):
         self.assertEqual(metrics["num_samples"], 8 * metrics["num_problems"])
         self.assertEqual(metrics["num_samples"], metrics["num_traces"] + sum(rejected.values()))
         self.assertGreater(rejected["rejected/wrong"], 0)
-        self.assertGreater(rejected["rejected/duplicate"], 0)
+        self.assertGreater(rejected["rejected/over_cap"], 0)
         self.assertEqual(metrics["num_traces"], len(harness.json_lines(self.undisturbed / "out/traces.jsonl")))
 
     def test_the_student_learns_from_them(self):
@@ -61,12 +61,12 @@ class DistillTest(harness.AgainstUndisturbedRunTest):
             with harness.Run(self.run_dir, config, settings, resume=i > 0, failpoints=failpoints) as run:
                 self.assertEqual(128 + 9, run.wait(120), run.stderr)
             harness.wait_until(lambda: not harness.processes_of(self.run_dir), "the children died with grpoctl")
-            done = json.loads(self.latest_state())
-            self.assertEqual(stage, done["stage"])
+            self.assertEqual(stage, json.loads(self.latest_state())["stage"])
             if stage == "write":
-                self.kept = (self.run_dir / "traces/write.jsonl").read_bytes()
+                kept = (self.run_dir / "traces/write.jsonl").read_bytes()
+                self.assertGreater(kept.count(b"\n"), 30)
         self.finish_and_compare()
-        self.assertTrue((self.run_dir / "traces/write.jsonl").read_bytes().startswith(self.kept[: self.kept.rfind(b"\n") + 1]))
+        self.assertTrue((self.run_dir / "traces/write.jsonl").read_bytes().startswith(kept[: kept.rfind(b"\n") + 1]))
         for path in ("out/traces.jsonl", "traces/write.jsonl"):
             self.assertEqual((self.undisturbed / path).read_bytes(), (self.run_dir / path).read_bytes())
         for stage in KILLS:

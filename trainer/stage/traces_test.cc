@@ -147,7 +147,7 @@ TEST_F(TraceLogTest, GoesOnWhereverItWasCut) {
     exported = Exported(*log);
   }
   EXPECT_EQ(std::count(exported.begin(), exported.end(), '\n'), 9);  // of each pair the second "a" is a duplicate
-  for (size_t size = 0; size <= whole.size(); size += 7) {
+  for (size_t size = 0; size <= whole.size(); size += 31) {
     ASSERT_OK(WriteFileAtomically(path_, whole.substr(0, size)));
     const auto log = Open();
     EXPECT_EQ(static_cast<int64_t>(replayed_.size()), log->num_groups());
