@@ -3,10 +3,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "common/files.h"
 #include "common/status_macros.h"
 #include "configs/load.h"
-#include "reward/outcome.h"
 #include "trainer/algorithm/rollout_metrics.h"
 #include "trainer/stage/context.h"
 #include "trainer/stage/evaluation.h"
@@ -27,11 +25,6 @@ const v1::RuleScore* FindRule(const v1::Score& score, const std::string& name) {
   return nullptr;
 }
 
-// Bytes as JSON text: what is not UTF-8 becomes U+FFFD.
-std::string JsonLine(const json& value) {
-  return value.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
-}
-
 class EvaluateStage {
  public:
   EvaluateStage(RunContext& context, const StageOptions& stage) : context_(context), stage_(stage) {}
@@ -46,6 +39,7 @@ class EvaluateStage {
       ASSIGN_OR_RETURN(const std::vector<ScoredGroup> groups, feed.Next(count, [&] { return Poll(); }));
       for (const ScoredGroup& group : groups) Count(group);
       first += count;
+      context_.completions->Append(stage_.name, first, groups);
       context_.board->Update(
           [&](v1::RunStatus& status) { status.mutable_stages(status.stage_index())->set_step(first); });
     }
@@ -92,7 +86,6 @@ class EvaluateStage {
     for (const v1::ScoredCompletion& scored : group.completions) {
       const v1::RuleScore* accuracy = FindRule(scored.score(), options_.accuracy_rule);
       const bool solved = accuracy != nullptr && accuracy->value() >= 1;
-      AppendCompletion(group, scored, greedy, solved);
       if (greedy) {
         greedy_solved_ += solved;
         continue;
@@ -106,24 +99,6 @@ class EvaluateStage {
     }
     problems_.push_back(std::move(problem));
     sampled_.push_back(group);
-  }
-
-  void AppendCompletion(const ScoredGroup& group, const v1::ScoredCompletion& scored, bool greedy, bool solved) {
-    json rules = json::object();
-    for (const v1::RuleScore& rule : scored.score().rules()) {
-      rules[rule.name()] = {{"outcome", OutcomeName(rule.outcome())}, {"value", rule.value()}};
-    }
-    const v1::Prompt& prompt = group.lease.prompt();
-    completions_ += JsonLine({{"id", prompt.id()},
-                              {"prompt", prompt.text()},
-                              {"answer", prompt.answer()},
-                              {"completion", scored.completion().text()},
-                              {"num_tokens", CompletionLength(scored.completion())},
-                              {"greedy", greedy},
-                              {"solved", solved},
-                              {"outcome", OutcomeName(scored.score().outcome())},
-                              {"value", scored.score().value()},
-                              {"rules", std::move(rules)}});
   }
 
   // Every denominator counts what is there: quarantined problems are missing. A mean over nothing is left out.
@@ -153,9 +128,6 @@ class EvaluateStage {
 
   absl::StatusOr<json> Finish() {
     const std::map<std::string, double> metrics = Metrics();
-    const std::string folder = absl::StrCat(context_.run_dir, "/completions");
-    RETURN_IF_ERROR(MakeFolders(folder));
-    RETURN_IF_ERROR(WriteFileAtomically(absl::StrCat(folder, "/", stage_.name, ".jsonl"), completions_));
     context_.metrics->Append(stage_.name, num_groups_, metrics);
     context_.board->Update([&](v1::RunStatus& status) {
       for (const auto& [name, value] : metrics)
@@ -176,8 +148,6 @@ class EvaluateStage {
   std::vector<ScoredGroup> sampled_;
   int64_t num_greedy_ = 0, greedy_solved_ = 0;
   double format_sum_ = 0;
-  // JSON lines.
-  std::string completions_;
 };
 
 }  // namespace
