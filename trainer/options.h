@@ -79,6 +79,21 @@ struct CheckpointOptions {
   }
 };
 
+// `completions`: what is kept of what was sampled.
+struct CompletionsOptions {
+  int64_t train_every_steps = 1;
+
+  template <class V>
+  void Visit(V& v) {
+    v("train_every_steps", train_every_steps,
+      {.help = "What train stages sample is kept in completions.sqlite every so many steps; 0 keeps none of it. Other "
+               "stages keep all.",
+       .unit = "steps",
+       .min = 0,
+       .max = 1e12});
+  }
+};
+
 // `optimizer` of a train stage: AdamW (arXiv:1711.05101) with linear warm-up.
 struct OptimizerOptions {
   double learning_rate = 1e-6;

@@ -16,6 +16,7 @@
 #include "coordinator/service.h"
 #include "trainer/checkpoint/snapshot.h"
 #include "trainer/checkpoint/store.h"
+#include "trainer/completions_format.h"
 #include "trainer/ranks.h"
 #include "trainer/resume.h"
 #include "trainer/service.h"
@@ -94,6 +95,10 @@ class Run {
     const std::string current = stage_index_ < NumStages() ? config_.stages[stage_index_].name : "";
     ASSIGN_OR_RETURN(metrics_,
                      MetricsLog::Open(absl::StrCat(arguments_.run_dir, "/metrics.jsonl"), stages_done, current, step));
+    std::vector<std::string> stages_begun = stages_done;
+    stages_begun.push_back(current);
+    ASSIGN_OR_RETURN(completions_,
+                     CompletionsLog::Open(absl::StrCat(arguments_.run_dir, "/", kCompletionsFile), stages_begun));
     ASSIGN_OR_RETURN(quarantine_,
                      QuarantineLog::Open(absl::StrCat(arguments_.run_dir, "/quarantine.jsonl"), arguments_.resume));
     for (const auto& [stage, group_index] : quarantine_->entries()) coordinator_.Quarantine(stage, group_index);
@@ -119,6 +124,7 @@ class Run {
                        .control = &control_,
                        .collectives = collectives_,
                        .metrics = metrics_.get(),
+                       .completions = completions_.get(),
                        .quarantine = quarantine_.get(),
                        .save = [this](const StageCursor& cursor) { return Save(cursor); }};
     board_.Update([&](v1::RunStatus& status) {
@@ -272,6 +278,7 @@ class Run {
   CoordinatorService coordinator_service_;
   TrainerServiceImpl trainer_service_;
   std::unique_ptr<MetricsLog> metrics_;
+  std::unique_ptr<CompletionsLog> completions_;
   std::unique_ptr<QuarantineLog> quarantine_;
   std::unique_ptr<rpc::Server> server_;
   int64_t stage_index_ = 0;

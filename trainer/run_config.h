@@ -50,6 +50,7 @@ struct RunConfig {
   RewardServerOptions reward_server;
   CoordinatorOptions coordinator;
   CheckpointOptions checkpoint;
+  CompletionsOptions completions;
   std::map<std::string, PolicyOptions> policies;
   std::map<std::string, DataOptions> data;
   std::map<std::string, RewardProfileOptions> rewards;
@@ -65,6 +66,7 @@ struct RunConfig {
     v("reward_server", reward_server, {.help = "The processes that score."});
     v("coordinator", coordinator, {.help = "Leases and liveness."});
     v("checkpoint", checkpoint, {.help = "When state is saved."});
+    v("completions", completions, {.help = "What is kept of what was sampled."});
     v("policies", policies, {.help = "Named weights."});
     v("data", data, {.help = "Named sources of problems and documents."});
     v("rewards", rewards, {.help = "Named reward profiles."});

@@ -250,7 +250,7 @@ TEST_P(ReadyConfigTest, Loads) {
 }
 
 // Those that need a model of others are not here.
-INSTANTIATE_TEST_SUITE_P(EveryConfig, ReadyConfigTest, ::testing::Values("quickstart"),
+INSTANTIATE_TEST_SUITE_P(EveryConfig, ReadyConfigTest, ::testing::Values("quickstart", "collapse"),
                          [](const auto& info) { return std::string(info.param); });
 
 }  // namespace

@@ -167,7 +167,7 @@ class QuickstartTest(harness.EndToEndTest):
         self.assertEqual(["1", "2", "3"], [record["step"] for record in steps])
         example = harness.ROOT / "datasets/own_problems_example.jsonl"
         problems = {line["problem"] for line in harness.json_lines(example)}
-        asked = {line["prompt"] for line in harness.json_lines(run_dir / "completions/evaluate_after.jsonl")}
+        asked = {row["prompt"] for row in harness.completions(run_dir) if row["stage"] == "evaluate_after"}
         self.assertEqual(8, len(asked))
         self.assertLessEqual(asked, {f"Q:{problem}\nA:" for problem in problems})
         self.assertTrue((run_dir / "models/tuned/model.safetensors").is_file())

@@ -33,7 +33,7 @@ Result Grpoctl(const std::string& arguments) {
 TEST(GrpoctlTest, HelpPutsExamplesBeforeUsage) {
   for (const char* verb :
        {"", "run ", "validate ", "status ", "watch ", "pause ", "resume ", "stop ", "checkpoint ", "health ", "logs ",
-        "reward ", "reward score ", "reward equal ", "ckpt ", "ckpt ls ", "ckpt verify "}) {
+        "reward ", "reward score ", "reward equal ", "ckpt ", "ckpt ls ", "ckpt verify ", "completions "}) {
     const Result help = Grpoctl(std::string(verb) + "--help");
     EXPECT_EQ(help.exit_code, kExitOk) << verb;
     EXPECT_THAT(help.output, HasSubstr("Examples:\n  "));
@@ -52,9 +52,10 @@ TEST(GrpoctlTest, WrongCommandLinesAreUsageErrors) {
 }
 
 TEST(GrpoctlTest, MissingFilesAreNamed) {
-  for (const char* line : {"run nowhere.yaml", "validate nowhere.yaml", "status --run-dir nowhere",
-                           "run --resume --run-dir nowhere", "logs --run-dir nowhere", "ckpt ls --run-dir nowhere",
-                           "ckpt verify --run-dir nowhere", "reward score --config nowhere.yaml"}) {
+  for (const char* line :
+       {"run nowhere.yaml", "validate nowhere.yaml", "status --run-dir nowhere", "run --resume --run-dir nowhere",
+        "logs --run-dir nowhere", "ckpt ls --run-dir nowhere", "completions --run-dir nowhere",
+        "ckpt verify --run-dir nowhere", "reward score --config nowhere.yaml"}) {
     const Result result = Grpoctl(std::string(line) + " 2>&1 >/dev/null </dev/null");
     EXPECT_EQ(result.exit_code, kExitNoInput) << line;
     EXPECT_THAT(result.output, StartsWith("grpoctl: ")) << line;

@@ -3,7 +3,7 @@
 //   config.yaml          resolved configuration      logs/<child>.log          stdout and stderr of each child,
 //   appended lock                 flock, the holder's pid     endpoints/<child>.json    where each child serves run_id
 //   names the run               endpoint.json             addresses for client verbs, while it runs summary.json,
-//   metrics.jsonl, completions/<stage>.jsonl, checkpoints/       written by the trainer
+//   metrics.jsonl, completions.sqlite, checkpoints/             written by the trainer
 #ifndef GRPO_TOOLS_GRPOCTL_RUN_FOLDER_H_
 #define GRPO_TOOLS_GRPOCTL_RUN_FOLDER_H_
 

@@ -10,6 +10,7 @@
 #include "reward/rule.h"
 #include "trainer/algorithm/grpo_options.h"
 #include "trainer/algorithm/pretrain_options.h"
+#include "trainer/algorithm/sft_options.h"
 #include "trainer/run_config.h"
 
 namespace grpo {
@@ -64,6 +65,7 @@ std::string Reference() {
       kIntroduction, "## The file\n\n", ReferenceTable<RunConfig>(), "\n## Stages\n\nBeside `name` and `type`:\n\n",
       PlugIn("type: train", "", ReferenceTable<TrainStageOptions>("stages[].")),
       PlugIn("type: evaluate", "", ReferenceTable<EvaluateStageOptions>("stages[].")),
+      PlugIn("type: synthesize", "", ReferenceTable<SynthesizeStageOptions>("stages[].")),
       "## Algorithms\n\nTheir keys stand beside those of the `train` stage.\n\n", Algorithms(),
       "## Reward rules\n\nTheir keys stand beside `weight` under `rewards.<name>.rules.<rule>`.\n\n", Rules(),
       "## Data sources\n\nTheir keys stand beside `source` under `data.<name>`.\n\n", DataSources());

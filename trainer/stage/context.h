@@ -14,6 +14,7 @@
 #include "coordinator/coordinator.h"
 #include "coordinator/source.h"
 #include "trainer/checkpoint/snapshot.h"
+#include "trainer/completions_log.h"
 #include "trainer/control.h"
 #include "trainer/dist/collectives.h"
 #include "trainer/metrics_log.h"
@@ -38,6 +39,7 @@ struct RunContext {
   RunControl* control;
   Collectives* collectives;
   MetricsLog* metrics;
+  CompletionsLog* completions = nullptr;
   // Of the running stage, in config.stages.
   int64_t stage_index = 0;
   QuarantineLog* quarantine;

@@ -4,10 +4,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/clock.h"
-#include "common/files.h"
 #include "common/status_macros.h"
 #include "configs/load.h"
-#include "reward/outcome.h"
 #include "trainer/algorithm/rollout_metrics.h"
 #include "trainer/stage/context.h"
 #include "trainer/stage/evaluation.h"
@@ -20,11 +18,6 @@ using nlohmann::json;
 
 // Groups collected at a time: how often the status moves.
 constexpr int64_t kCollectGroups = 32;
-
-// Bytes as JSON text: what is not UTF-8 becomes U+FFFD.
-std::string JsonLine(const json& value) {
-  return value.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
-}
 
 class EvaluateStage {
  public:
@@ -40,6 +33,7 @@ class EvaluateStage {
       ASSIGN_OR_RETURN(const std::vector<ScoredGroup> groups, feed.Next(count, [&] { return Poll(); }));
       for (const ScoredGroup& group : groups) Count(group);
       first += count;
+      context_.completions->Append(stage_.name, first, groups);
       context_.board->Update(
           [&](v1::RunStatus& status) { status.mutable_stages(status.stage_index())->set_step(first); });
     }
@@ -55,6 +49,7 @@ class EvaluateStage {
     ASSIGN_OR_RETURN(reward_, CheckProblems(context_, *data_, options_.rewards, *policy_, options_.sampling));
     const int64_t available = data_->size() < 0 ? num_sampled_ : data_->size();
     num_groups_ = num_sampled_ + (options_.greedy ? available : 0);
+    context_.completions->Rewind(stage_.name, 0);
     context_.board->Update(
         [&](v1::RunStatus& status) { status.mutable_stages(status.stage_index())->set_num_steps(num_groups_); });
     return PublishPolicy(context_, *policy_);
@@ -83,7 +78,6 @@ class EvaluateStage {
       num_tokens_ += scored.completion().ids_size();
       const v1::RuleScore* accuracy = FindRule(scored.score(), options_.accuracy_rule);
       const bool solved = accuracy != nullptr && accuracy->value() >= 1;
-      AppendCompletion(group, scored, greedy, solved);
       if (greedy) {
         greedy_solved_ += solved;
         continue;
@@ -97,24 +91,6 @@ class EvaluateStage {
     }
     problems_.push_back(std::move(problem));
     sampled_.push_back(group);
-  }
-
-  void AppendCompletion(const ScoredGroup& group, const v1::ScoredCompletion& scored, bool greedy, bool solved) {
-    json rules = json::object();
-    for (const v1::RuleScore& rule : scored.score().rules()) {
-      rules[rule.name()] = {{"outcome", OutcomeName(rule.outcome())}, {"value", rule.value()}};
-    }
-    const v1::Prompt& prompt = group.lease.prompt();
-    completions_ += JsonLine({{"id", prompt.id()},
-                              {"prompt", prompt.text()},
-                              {"answer", prompt.answer()},
-                              {"completion", scored.completion().text()},
-                              {"num_tokens", CompletionLength(scored.completion())},
-                              {"greedy", greedy},
-                              {"solved", solved},
-                              {"outcome", OutcomeName(scored.score().outcome())},
-                              {"value", scored.score().value()},
-                              {"rules", std::move(rules)}});
   }
 
   // Every denominator counts what is there: quarantined problems are missing. A mean over nothing is left out.
@@ -146,9 +122,6 @@ class EvaluateStage {
 
   absl::StatusOr<json> Finish() {
     const std::map<std::string, double> metrics = Metrics();
-    const std::string folder = absl::StrCat(context_.run_dir, "/completions");
-    RETURN_IF_ERROR(MakeFolders(folder));
-    RETURN_IF_ERROR(WriteFileAtomically(absl::StrCat(folder, "/", stage_.name, ".jsonl"), completions_));
     context_.metrics->Append(stage_.name, num_groups_, metrics);
     context_.board->Update([&](v1::RunStatus& status) {
       for (const auto& [name, value] : metrics)
@@ -170,8 +143,6 @@ class EvaluateStage {
   std::vector<ScoredGroup> sampled_;
   int64_t num_greedy_ = 0, greedy_solved_ = 0;
   double format_sum_ = 0, num_tokens_ = 0;
-  // JSON lines.
-  std::string completions_;
 };
 
 }  // namespace

@@ -75,6 +75,7 @@ class SynthesizeStage {
                                             selector_->Remember(group);
                                             Count(group);
                                           }));
+    context_.completions->Rewind(stage_.name, log_->num_groups());
     if (log_->num_groups() > 0)
       spdlog::info("stage {} goes on after {} problems of {}", stage_.name, log_->num_groups(), num_groups_);
     return absl::OkStatus();
@@ -92,6 +93,8 @@ class SynthesizeStage {
       const bool there = next != groups.end() && next->lease.key().group_index() == i;
       GroupTraces traces;
       if (there) {
+        // Before the log, which says what need not be sampled again.
+        context_.completions->Append(stage_.name, i + 1, {*next});
         traces = selector_->Select(*next++);
       } else {
         traces.group_index = i;

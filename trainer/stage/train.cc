@@ -50,6 +50,7 @@ class TrainStage {
     RETURN_IF_ERROR(BeginTraining(*context_.collectives, context_.stage_index, *learner_));
     ASSIGN_OR_RETURN(
         source_, MakeStepSource(context_, stage_, options_, *algorithm_, learner_->policy(), cursor_.data_position));
+    context_.completions->Rewind(stage_.name, cursor_.step);
     context_.board->Update([&](v1::RunStatus& status) { *status.mutable_policy() = learner_->policy().ref(); });
     return absl::OkStatus();
   }
@@ -86,6 +87,9 @@ class TrainStage {
     metrics_["step_seconds"] = seconds;
     metrics_["peak_memory_bytes"] = static_cast<double>(PeakMemoryBytes());
     metrics_["tokens_per_second"] = metrics_["num_tokens"] / seconds;
+    const int64_t keep_every = context_.config.completions.train_every_steps;
+    if (!input.groups.empty() && keep_every > 0 && cursor_.step % keep_every == 0)
+      context_.completions->Append(stage_.name, cursor_.step, input.groups);
     Record();
     const int64_t every = context_.config.checkpoint.every_steps;
     if (every > 0 && cursor_.step % every == 0 && cursor_.step < options_.steps) {

@@ -14,6 +14,7 @@
 #include "common/stop_signal.h"
 #include "tools/grpoctl/local_run.h"
 #include "tools/grpoctl/report.h"
+#include "tools/grpoctl/summary.h"
 #include "tools/grpoctl/run_folder.h"
 #include "tools/grpoctl/verb.h"
 #include "trainer/run_config.h"
@@ -43,12 +44,12 @@ std::string ResumeHint(const std::string& run_dir) {
 
 // Whether summary.json has every stage of the configuration.
 bool IsFinished(const std::string& run_dir, const RunConfig& config) {
-  const absl::StatusOr<std::string> content = ReadFile(run_dir + "/summary.json", /*max_bytes=*/64 << 20);
+  const absl::StatusOr<std::string> content = ReadFile(run_dir + "/summary.json", kMaxSummaryBytes);
   if (!content.ok()) return false;
-  const absl::StatusOr<std::vector<StageSummary>> stages = ParseSummary(*content);
-  if (!stages.ok() || stages->size() != config.stages.size()) return false;
-  for (size_t i = 0; i < stages->size(); ++i) {
-    if ((*stages)[i].name != config.stages[i].name) return false;
+  const absl::StatusOr<RunSummary> summary = ParseSummary(*content);
+  if (!summary.ok() || summary->stages.size() != config.stages.size()) return false;
+  for (size_t i = 0; i < summary->stages.size(); ++i) {
+    if (summary->stages[i].name != config.stages[i].name) return false;
   }
   return true;
 }
