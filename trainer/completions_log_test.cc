@@ -1,7 +1,5 @@
 #include "trainer/completions_log.h"
 
-#include <sys/stat.h>
-
 #include <filesystem>
 #include <memory>
 #include <string>
