@@ -34,7 +34,11 @@ std::string Places(const std::string& run_dir, const std::vector<std::string>& a
     std::error_code error;
     if (std::filesystem::exists(path, error)) rows.push_back({path, what});
   };
-  for (const std::string& artifact : artifacts) add(artifact, "a policy as a Hugging Face folder");
+  for (const std::string& artifact : artifacts) {
+    std::error_code error;
+    const bool is_folder = std::filesystem::is_directory(absl::StrCat(run_dir, "/", artifact), error);
+    add(artifact, is_folder ? "a policy as a Hugging Face folder" : "accepted traces, one a line");
+  }
   for (const auto& [name, what] : kPlaces) add(name, what);
   return FormatTable(rows);
 }
@@ -68,6 +72,8 @@ absl::StatusOr<std::string> RunReport(const std::string& run_dir, const std::vec
     if (samples.empty()) continue;
     absl::StrAppend(&report, "\nCompletions of ", EvaluationHeading(stage, summary.stages), ":\n", samples);
   }
+  if (const TableRows synthesis = SynthesisRows(summary.stages); !synthesis.empty())
+    absl::StrAppend(&report, "\n", FormatTable(synthesis));
   absl::StrAppend(&report, report.empty() ? "" : "\n", FormatTable(StageSecondsRows(summary.stages)), "\n",
                   Places(run_dir, artifacts));
   return report;

@@ -38,7 +38,7 @@ std::string ShowValue(absl::string_view metric, double value) {
 
 // "pass@1" for pass_at_1, "format rate" for format_rate.
 std::string ShowName(absl::string_view metric) {
-  return Printable(absl::StrReplaceAll(metric, {{"_at_", "@"}, {"_", " "}}));
+  return Printable(absl::StrReplaceAll(metric, {{"_at_", "@"}, {"_", " "}, {"/", ": "}}));
 }
 
 std::string Cell(const StageSummary& stage, const std::string& metric) {
@@ -59,11 +59,18 @@ std::vector<const StageSummary*> EvaluateStages(const std::vector<StageSummary>&
   return found;
 }
 
-// Of the policy, over all train stages: what a student's or a teacher's score has cost.
+// Of the policy, over all train stages and the stages that wrote what they read: what a student's or a teacher's score
+// has cost.
 double TrainingSeconds(const std::string& policy, const std::vector<StageSummary>& stages) {
   double seconds = 0;
+  std::set<std::string> artifacts;
   for (const StageSummary& stage : stages) {
-    if (stage.type == "train" && stage.policy == policy) seconds += stage.seconds;
+    if (stage.type != "train" || stage.policy != policy) continue;
+    seconds += stage.seconds;
+    artifacts.insert(stage.data_artifact);
+  }
+  for (const StageSummary& stage : stages) {
+    if (!stage.artifact.empty() && artifacts.count(stage.artifact) > 0) seconds += stage.seconds;
   }
   return seconds;
 }
@@ -103,6 +110,8 @@ absl::StatusOr<RunSummary> ParseSummary(absl::string_view summary_json) {
     StageSummary stage{.name = TextOf(entry, "name"),
                        .type = TextOf(entry, "type"),
                        .policy = TextOf(entry, "policy"),
+                       .artifact = TextOf(entry, "artifact"),
+                       .data_artifact = TextOf(entry, "data_artifact"),
                        .seconds = 0,
                        .metrics = {}};
     if (entry.contains("seconds") && entry["seconds"].is_number()) stage.seconds = entry["seconds"].get<double>();
@@ -138,6 +147,25 @@ TableRows EvaluationRows(const std::vector<StageSummary>& all_stages) {
     training.push_back(seconds > 0 ? absl::StrFormat("%.1f", seconds) : "");
   }
   rows.push_back(std::move(training));
+  return rows;
+}
+
+TableRows SynthesisRows(const std::vector<StageSummary>& stages) {
+  TableRows rows = {{"traces"}};
+  std::set<std::string> metrics;
+  for (const StageSummary& stage : stages) {
+    if (stage.type != "synthesize") continue;
+    rows[0].push_back(Printable(stage.name));
+    for (const auto& [metric, value] : stage.metrics) metrics.insert(metric);
+  }
+  if (metrics.empty()) return {};
+  for (const std::string& metric : metrics) {
+    std::vector<std::string>& row = rows.emplace_back();
+    row.push_back(ShowName(metric));
+    for (const StageSummary& stage : stages) {
+      if (stage.type == "synthesize") row.push_back(Cell(stage, metric));
+    }
+  }
   return rows;
 }
 

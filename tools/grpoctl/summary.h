@@ -17,6 +17,8 @@ inline constexpr int64_t kMaxSummaryBytes = 64 << 20;
 
 struct StageSummary {
   std::string name, type, policy;
+  // Artifacts: what the stage wrote for others, and what it read of theirs. Empty for none.
+  std::string artifact, data_artifact;
   double seconds = 0;
   std::map<std::string, double> metrics;
 };
@@ -35,11 +37,14 @@ absl::StatusOr<RunSummary> ParseSummary(absl::string_view summary_json);
 using TableRows = std::vector<std::vector<std::string>>;
 
 // One row per metric, with its confidence interval where the summary has one, and the seconds that the policy was
-// trained for; one column per evaluate stage, headed by the policy it measured (by the stage's name where a policy was
-// measured twice). Empty without evaluate stages.
+// trained for, with those in which the traces that it learned from were written; one column per evaluate stage, headed
+// by the policy it measured (by the stage's name where a policy was measured twice). Empty without evaluate stages.
 TableRows EvaluationRows(const std::vector<StageSummary>& stages);
 // The heading of a stage's column there.
 std::string EvaluationHeading(const StageSummary& stage, const std::vector<StageSummary>& stages);
+// What became of the completions of each synthesize stage: one row per metric, one column per stage. Empty without such
+// stages.
+TableRows SynthesisRows(const std::vector<StageSummary>& stages);
 // Stage, type, seconds; the last row is the sum.
 TableRows StageSecondsRows(const std::vector<StageSummary>& stages);
 

@@ -136,6 +136,9 @@ class TrainStage {
     // What is worth knowing of the whole stage, beside the last step's values.
     if (algorithm_->rollouts()) metrics_["logprob_abs_diff_max"] = largest_logprob_difference_;
     report["metrics"] = metrics_;
+    // Whose work this stage built on.
+    if (const std::string& artifact = context_.config.data.at(options_.data).artifact; !artifact.empty())
+      report["data_artifact"] = artifact;
     if (!options_.export_to.empty()) {
       const std::string folder = context_.ArtifactPath(options_.export_to);
       const Policy& policy = learner_->policy();

@@ -96,32 +96,6 @@ void AddChart(const Curves& curves, const Charted& charted, const std::string& m
   charts->push_back(std::move(chart));
 }
 
-// Stages that sample are compared with each other, and so are those that read a corpus: their losses have nothing to do
-// with each other.
-std::vector<Chart> MakeCharts(const Curves& curves) {
-  Curves rl, corpus;
-  std::set<std::string> rules;
-  for (const auto& curve : curves) {
-    const bool samples = curve.second.count("completions/mean_length") > 0;
-    (samples ? rl : corpus).push_back(curve);
-    for (const auto& [metric, points] : curve.second) {
-      if (absl::StartsWith(metric, kRulePrefix)) rules.insert(metric);
-    }
-  }
-  std::vector<Chart> charts;
-  for (const Charted& charted : kCharted) {
-    AddChart(rl, charted, charted.metric, "sampled_", &charts);
-    if (&charted != kCharted) continue;
-    for (const std::string& metric : rules) {
-      const std::string rule(absl::StripSuffix(absl::StripPrefix(metric, kRulePrefix), kRuleSuffix));
-      const std::string title = absl::StrCat("Rule ", rule, ", mean value");
-      AddChart(rl, {metric.c_str(), title.c_str(), ""}, metric, "sampled_", &charts);
-    }
-  }
-  for (const Charted& charted : kCharted) AddChart(corpus, charted, charted.metric, "corpus_", &charts);
-  return charts;
-}
-
 // The configuration of the run, as far as it can be read; the defaults where it cannot.
 RunConfig ReadConfig(const std::string& run_dir) {
   RunConfig config;
@@ -129,6 +103,43 @@ RunConfig ReadConfig(const std::string& run_dir) {
   // What another version wrote is filled in as far as it is known.
   if (section.ok()) LoadOptions(*section, &config).IgnoreError();
   return config;
+}
+
+std::string AlgorithmOf(const RunConfig& config, const std::string& stage) {
+  for (const StageOptions& candidate : config.stages) {
+    if (candidate.name == stage) return SectionText(candidate.options, "algorithm").value_or("");
+  }
+  return "";
+}
+
+// Stages that sample are compared with each other, and so are those that read the same kind of thing: other losses have
+// nothing to do with each other.
+std::vector<Chart> MakeCharts(const Curves& curves, const RunConfig& config) {
+  Curves sampled;
+  std::map<std::string, Curves> others;
+  std::set<std::string> rules;
+  for (const auto& curve : curves) {
+    const bool samples = curve.second.count("completions/mean_length") > 0;
+    (samples ? sampled : others[AlgorithmOf(config, curve.first)]).push_back(curve);
+    for (const auto& [metric, points] : curve.second) {
+      if (absl::StartsWith(metric, kRulePrefix)) rules.insert(metric);
+    }
+  }
+  std::vector<Chart> charts;
+  for (const Charted& charted : kCharted) {
+    AddChart(sampled, charted, charted.metric, "sampled_", &charts);
+    if (&charted != kCharted) continue;
+    for (const std::string& metric : rules) {
+      const std::string rule(absl::StripSuffix(absl::StripPrefix(metric, kRulePrefix), kRuleSuffix));
+      const std::string title = absl::StrCat("Rule ", rule, ", mean value");
+      AddChart(sampled, {metric.c_str(), title.c_str(), ""}, metric, "sampled_", &charts);
+    }
+  }
+  for (const auto& [algorithm, stages] : others) {
+    for (const Charted& charted : kCharted)
+      AddChart(stages, charted, charted.metric, absl::StrCat(Slug(algorithm), "_"), &charts);
+  }
+  return charts;
 }
 
 // The rule whose value 1 means right, of an evaluate stage.
@@ -211,8 +222,9 @@ absl::StatusOr<ReportData> GatherReport(const std::string& run_dir) {
                   .state = State(run_dir, summary.stages.size(), config),
                   .seed = absl::StrCat(summary.seed),
                   .evaluations = EvaluationRows(summary.stages),
+                  .synthesis = SynthesisRows(summary.stages),
                   .seconds = summary.stages.empty() ? TableRows() : StageSecondsRows(summary.stages),
-                  .charts = MakeCharts(ReadCurves(run_dir + "/metrics.jsonl")),
+                  .charts = MakeCharts(ReadCurves(run_dir + "/metrics.jsonl"), config),
                   .traces = {}};
   const absl::StatusOr<std::unique_ptr<CompletionsReader>> reader = CompletionsReader::Open(run_dir);
   if (reader.ok()) {

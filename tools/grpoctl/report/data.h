@@ -33,8 +33,8 @@ struct ReportData {
   // Texts are as they were found: not made printable.
   std::string name, id, state;
   std::string seed;
-  TableRows evaluations, seconds;
-  // Stages that sample, then those that only read; their ids are also file names.
+  TableRows evaluations, synthesis, seconds;
+  // Of stages that sample, then of those that only read, by algorithm; their ids are also file names.
   std::vector<Chart> charts;
   std::vector<Trace> traces;
 };

@@ -62,6 +62,7 @@ std::string ReportMarkdown(const ReportData& data) {
     absl::StrAppend(&text, "## Evaluations\n\n", EscapedTable(data.evaluations),
                     "\nIn parentheses: 95 % confidence interval.\n\n");
   }
+  if (!data.synthesis.empty()) absl::StrAppend(&text, "## Synthesis\n\n", EscapedTable(data.synthesis), "\n");
   if (!data.seconds.empty()) absl::StrAppend(&text, "## Time\n\n", EscapedTable(data.seconds), "\n");
   if (!data.charts.empty()) text += "## Training\n\n";
   for (const Chart& chart : data.charts)

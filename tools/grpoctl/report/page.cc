@@ -83,6 +83,8 @@ std::string ReportHtml(const ReportData& data) {
     absl::StrAppend(&html, "<h2>Evaluations</h2>\n", Table(data.evaluations, "Evaluations", "evaluations"),
                     "<p class=\"soft\">In parentheses: 95 % confidence interval.</p>\n");
   }
+  if (!data.synthesis.empty())
+    absl::StrAppend(&html, "<h2>Synthesis</h2>\n", Table(data.synthesis, "Synthesis", "sum"));
   if (!data.charts.empty()) {
     html += "<h2>Training</h2>\n<div class=\"charts\">\n";
     for (const Chart& chart : data.charts)
