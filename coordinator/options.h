@@ -11,7 +11,7 @@ namespace grpo {
 // `data.<name>`: a source of problems or documents, and the keys that the source itself declares.
 struct DataOptions {
   std::string source = "jsonl";
-  std::string artifact;
+  std::string artifact = "";
   Section options;
 
   template <class V>

@@ -161,5 +161,33 @@ class OwnRulesTest(harness.AgainstUndisturbedRunTest):
         self.assert_same_weights(self.undisturbed, self.train("compiled", "{type: exact}"))
 
 
+class TenMinutesTest(harness.EndToEndTest):
+    """The commands of docs/custom-rewards.md, as a reader types them."""
+
+    def test_a_skeleton_passes_its_test_and_scores(self):
+        line = '{"completion":"<think>3*4</think><answer>12</answer>","answer":"12"}\n'
+        for way in ("yaml", "python"):
+            with self.subTest(way=way):
+                folder = self.folder / way
+                new = harness.grpoctl("reward", "new", "my_rule", "--as", way, "--folder", folder)
+                self.assertEqual(harness.EXIT_OK, new.returncode, new.stderr)
+                tested = harness.grpoctl("reward", "test", "--config", folder / "my_rule.yaml")
+                self.assertEqual(harness.EXIT_OK, tested.returncode, tested.stdout + tested.stderr)
+                scored = harness.grpoctl("reward", "score", "--config", folder / "my_rule.yaml", stdin=line)
+                self.assertEqual(1.1, json.loads(scored.stdout)["value"], scored.stderr)
+
+    def test_every_way_writes_its_files_and_says_what_is_next(self):
+        for way in ("cpp", "remote", "compiled"):
+            new = harness.grpoctl("reward", "new", "my_rule", "--as", way, "--folder", self.folder / way)
+            self.assertEqual(harness.EXIT_OK, new.returncode, new.stderr)
+            self.assertTrue(any((self.folder / way).iterdir()))
+
+    def test_the_audit_counts_answers_that_the_rules_cannot_read(self):
+        audited = harness.grpoctl("reward", "audit", "--config", harness.QUICKSTART, "--profile", "r1_zero")
+        self.assertEqual(harness.EXIT_OK, audited.returncode, audited.stderr)
+        self.assertIn("held_out: 0 of 234 reference answers cannot be read", audited.stdout)
+        self.assertIn("nothing to audit yet", audited.stderr)
+
+
 if __name__ == "__main__":
     unittest.main()

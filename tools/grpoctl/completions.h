@@ -16,11 +16,11 @@ namespace grpo {
 
 // Which rows: all conditions together; absent ones do not restrict.
 struct CompletionsQuery {
-  std::optional<std::string> stage;
-  std::optional<int64_t> step;
-  std::optional<std::string> prompt_id;
+  std::optional<std::string> stage = {};
+  std::optional<int64_t> step = {};
+  std::optional<std::string> prompt_id = {};
   // An SQL expression over the columns. It can read and nothing else.
-  std::string where;
+  std::string where = {};
   // The first so many in the order of writing; -1 takes all.
   int64_t limit = -1;
 };

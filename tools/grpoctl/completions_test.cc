@@ -20,7 +20,7 @@ class CompletionsTest : public ::testing::Test {
   void SetUp() override {
     std::filesystem::remove_all(dir_);
     ASSERT_OK(MakeFolders(dir_));
-    ASSERT_OK_AND_ASSIGN(log_, CompletionsLog::Open(dir_ + "/" + kCompletionsFile, {}, "", 0));
+    ASSERT_OK_AND_ASSIGN(log_, CompletionsLog::Open(dir_ + "/" + kCompletionsFile, {}));
     log_->Append("tune", 1, {Group("p1", {{"one", 1}, {"two", -1}}), Group("p2", {{"three", 0}})});
     log_->Append("tune", 2, {Group("p1", {{"four", 1}})});
     log_->Append("measure", 1, {Group("p1", {{"\x1b[31m\xff", 0.5}})});

@@ -26,7 +26,7 @@ class RunReportTest : public ::testing::Test {
   void SetUp() override {
     ASSERT_OK(MakeFolders(dir_ + "/models/rl"));
     ASSERT_OK(WriteFileAtomically(dir_ + "/summary.json", kSummary));
-    ASSERT_OK_AND_ASSIGN(auto log, CompletionsLog::Open(dir_ + "/" + kCompletionsFile, {}, "", 0));
+    ASSERT_OK_AND_ASSIGN(auto log, CompletionsLog::Open(dir_ + "/" + kCompletionsFile, {}));
     log->Append("evaluate_rl", 3,
                 {Group("Q:H35 L94", {"<answer>\x1b[31m12</answer>", "again"}), Group("Q:H4 L10", {"1"}),
                  Group("Q:H5 L10", {"third"})});

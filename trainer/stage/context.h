@@ -32,7 +32,7 @@ struct RunContext {
   const std::map<std::string, std::string>& data_sha256;
   const std::string run_dir;
   // SHA-256 (hex) of the files that stages of this run have written, by artifact.
-  std::map<std::string, std::string> artifact_sha256;
+  std::map<std::string, std::string> artifact_sha256 = {};
   PolicyStore* policies;
   Coordinator* coordinator;
   StatusBoard* board;
@@ -42,7 +42,7 @@ struct RunContext {
   CompletionsLog* completions = nullptr;
   // Of the running stage, in config.stages.
   int64_t stage_index = 0;
-  QuarantineLog* quarantine;
+  QuarantineLog* quarantine = nullptr;
   // Commits a checkpoint of the run with the running stage at this cursor.
   std::function<absl::StatusOr<v1::CheckpointStatus>(const StageCursor&)> save;
 

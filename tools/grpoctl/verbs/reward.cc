@@ -157,6 +157,10 @@ int Audit(const ScoreFlags& flags) {
   int64_t num_unreadable = 0;
   for (const auto& [name, options] : config->data) {
     if (!flags.data.empty() && name != flags.data) continue;
+    if (!options.artifact.empty()) {
+      std::cerr << "grpoctl: " << name << " is what a stage of the run writes: nothing to audit yet\n";
+      continue;
+    }
     const absl::StatusOr<std::unique_ptr<DataSource>> source = MakeDataSource(options, FolderOf(flags.config));
     if (!source.ok()) return Fail(source.status());
     num_unreadable += AuditSource(name, **source, **profile);
