@@ -6,9 +6,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
+#include "common/utf8.h"
 #include "model/strict_json.h"
 #include "model/tokenizer/fields.h"
-#include "common/utf8.h"
 
 namespace grpo {
 namespace {

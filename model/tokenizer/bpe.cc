@@ -7,10 +7,10 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
+#include "common/utf8.h"
 #include "model/strict_json.h"
 #include "model/tokenizer/byte_alphabet.h"
 #include "model/tokenizer/fields.h"
-#include "common/utf8.h"
 
 namespace grpo {
 

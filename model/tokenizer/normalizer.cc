@@ -5,8 +5,8 @@
 #include <algorithm>
 
 #include "common/status_macros.h"
-#include "model/tokenizer/fields.h"
 #include "common/utf8.h"
+#include "model/tokenizer/fields.h"
 
 namespace grpo {
 namespace {

@@ -6,8 +6,8 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
-#include "model/tokenizer/fields.h"
 #include "common/utf8.h"
+#include "model/tokenizer/fields.h"
 
 namespace grpo {
 namespace {

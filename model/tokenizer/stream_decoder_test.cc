@@ -7,8 +7,8 @@
 #include "absl/strings/str_cat.h"
 #include "common/seeds.h"
 #include "common/status_testing.h"
-#include "model/tokenizer/byte_alphabet.h"
 #include "common/utf8.h"
+#include "model/tokenizer/byte_alphabet.h"
 
 namespace grpo {
 namespace {

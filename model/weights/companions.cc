@@ -8,8 +8,8 @@
 #include "absl/strings/str_cat.h"
 #include "common/files.h"
 #include "common/status_macros.h"
-#include "model/strict_json.h"
 #include "common/utf8.h"
+#include "model/strict_json.h"
 
 namespace grpo {
 const std::vector<std::string>& CompanionNames() {

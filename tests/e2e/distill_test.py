@@ -63,11 +63,11 @@ class DistillTest(harness.AgainstUndisturbedRunTest):
             harness.wait_until(lambda: not harness.processes_of(self.run_dir), "the children died with grpoctl")
             self.assertEqual(stage, json.loads(self.latest_state())["stage"])
             if stage == "write":
-                kept = (self.run_dir / "traces/write.jsonl").read_bytes()
+                kept = (self.run_dir / "synthesis/write.jsonl").read_bytes()
                 self.assertGreater(kept.count(b"\n"), 30)
         self.finish_and_compare()
-        self.assertTrue((self.run_dir / "traces/write.jsonl").read_bytes().startswith(kept[: kept.rfind(b"\n") + 1]))
-        for path in ("out/traces.jsonl", "traces/write.jsonl"):
+        self.assertTrue((self.run_dir / "synthesis/write.jsonl").read_bytes().startswith(kept[: kept.rfind(b"\n") + 1]))
+        for path in ("out/traces.jsonl", "synthesis/write.jsonl"):
             self.assertEqual((self.undisturbed / path).read_bytes(), (self.run_dir / path).read_bytes())
         for stage in KILLS:
             self.assertEqual(self.report(self.undisturbed, stage), self.report(self.run_dir, stage))

@@ -23,6 +23,7 @@ std::string Places(const std::string& run_dir, const std::vector<std::string>& a
       {"summary.json", "each stage's figures"},
       {"metrics.jsonl", "one line a step"},
       {kCompletionsFile, "what was sampled, for `grpoctl completions`"},
+      {"synthesis", "what became of each problem's completions in synthesis"},
       {"checkpoints", "state to resume from"},
       {"quarantine.jsonl", "prompts that killed their workers"},
       {"config.yaml", "the resolved configuration"},

@@ -62,7 +62,7 @@ class SynthesizeStage {
   }
 
   absl::Status OpenLog() {
-    const std::string folder = absl::StrCat(context_.run_dir, "/traces");
+    const std::string folder = absl::StrCat(context_.run_dir, "/synthesis");
     RETURN_IF_ERROR(MakeFolders(folder));
     const nlohmann::ordered_json origin = {{"stage", stage_.name},
                                            {"policy", policy_->id},
@@ -152,7 +152,7 @@ class SynthesizeStage {
     if (num_traces_ == 0) {
       return absl::FailedPreconditionError(
           absl::StrCat("of ", metrics.at("num_samples"), " completions none was accepted (see ", context_.run_dir,
-                       "/traces/", stage_.name,
+                       "/synthesis/", stage_.name,
                        ".jsonl for the reasons): there is nothing to learn from. Sample more, or a policy that solves "
                        "some of these problems"));
     }

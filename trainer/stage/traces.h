@@ -57,7 +57,7 @@ class TraceSelector {
   std::set<std::string> seen_;
 };
 
-// One line a problem, in order, in RUN/traces/<stage>.jsonl: all that a synthesize stage needs to go on, for what a
+// One line a problem, in order, in RUN/synthesis/<stage>.jsonl: all that a synthesize stage needs to go on, for what a
 // group becomes depends on nothing else. A torn last line is dropped. One thread.
 class TraceLog {
  public:

@@ -14,8 +14,8 @@
 #include "common/stop_signal.h"
 #include "tools/grpoctl/local_run.h"
 #include "tools/grpoctl/report.h"
-#include "tools/grpoctl/summary.h"
 #include "tools/grpoctl/run_folder.h"
+#include "tools/grpoctl/summary.h"
 #include "tools/grpoctl/verb.h"
 #include "trainer/run_config.h"
 
