@@ -84,7 +84,7 @@ std::string ReportHtml(const ReportData& data) {
                     "<p class=\"soft\">In parentheses: 95 % confidence interval.</p>\n");
   }
   if (!data.synthesis.empty())
-    absl::StrAppend(&html, "<h2>Synthesis</h2>\n", Table(data.synthesis, "Synthesis", "sum"));
+    absl::StrAppend(&html, "<h2>Synthesis</h2>\n", Table(data.synthesis, "Synthesis", "plain"));
   if (!data.charts.empty()) {
     html += "<h2>Training</h2>\n<div class=\"charts\">\n";
     for (const Chart& chart : data.charts)
