@@ -134,6 +134,15 @@ absl::Status SqliteDatabase::Execute(const std::string& sql) {
   return code == SQLITE_OK ? absl::OkStatus() : Error(code);
 }
 
+absl::Status SqliteDatabase::Transaction(const std::function<absl::Status()>& body) {
+  RETURN_IF_ERROR(Execute("BEGIN"));
+  absl::Status status = body();
+  if (status.ok()) status = Execute("COMMIT");
+  // An error may have rolled it back already; then this one says so, and that is no news.
+  if (!status.ok()) Execute("ROLLBACK").IgnoreError();
+  return status;
+}
+
 absl::StatusOr<SqliteStatement> SqliteDatabase::Prepare(absl::string_view sql) const {
   sqlite3_stmt* statement = nullptr;
   const char* rest = nullptr;

@@ -4,6 +4,7 @@
 #define GRPO_COMMON_SQLITE_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -64,6 +65,8 @@ class SqliteDatabase {
 
   // One statement or several.
   absl::Status Execute(const std::string& sql);
+  // Runs `body` in a transaction: all that it does here stays, or nothing when it or the commit fails.
+  absl::Status Transaction(const std::function<absl::Status()>& body);
   // One statement; InvalidArgument with SQLite's words when it is none.
   absl::StatusOr<SqliteStatement> Prepare(absl::string_view sql) const;
   int64_t last_insert_rowid() const;

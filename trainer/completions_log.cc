@@ -64,15 +64,16 @@ absl::Status Prepare(SqliteDatabase& database, const std::string& path) {
 // Deletes the groups for which the condition holds, whose parameters `bind` fills.
 absl::Status DeleteWhere(SqliteDatabase& database, const std::string& condition,
                          const std::function<void(SqliteStatement&)>& bind) {
-  RETURN_IF_ERROR(database.Execute("BEGIN"));
-  for (const std::string& sql :
-       {absl::StrCat("DELETE FROM samples WHERE group_id IN (SELECT id FROM groups WHERE ", condition, ")"),
-        absl::StrCat("DELETE FROM groups WHERE ", condition)}) {
-    ASSIGN_OR_RETURN(SqliteStatement statement, database.Prepare(sql));
-    bind(statement);
-    RETURN_IF_ERROR(statement.Run());
-  }
-  return database.Execute("COMMIT");
+  return database.Transaction([&] {
+    for (const std::string& sql :
+         {absl::StrCat("DELETE FROM samples WHERE group_id IN (SELECT id FROM groups WHERE ", condition, ")"),
+          absl::StrCat("DELETE FROM groups WHERE ", condition)}) {
+      ASSIGN_OR_RETURN(SqliteStatement statement, database.Prepare(sql));
+      bind(statement);
+      RETURN_IF_ERROR(statement.Run());
+    }
+    return absl::OkStatus();
+  });
 }
 
 }  // namespace
@@ -109,14 +110,10 @@ void CompletionsLog::Rewind(const std::string& stage, int64_t step) {
 }
 
 void CompletionsLog::Append(const std::string& stage, int64_t step, const std::vector<ScoredGroup>& groups) {
-  absl::Status written = database_->Execute("BEGIN");
-  if (written.ok()) {
-    written = Write(stage, step, groups);
-    if (written.ok()) written = database_->Execute("COMMIT");
-    // An error may have rolled it back already; then this one says so, and that is no news.
-    if (!written.ok()) database_->Execute("ROLLBACK").IgnoreError();
-  }
-  Note(written);
+  Note(database_->Transaction([&] {
+    for (const ScoredGroup& group : groups) RETURN_IF_ERROR(WriteGroup(stage, step, group));
+    return absl::OkStatus();
+  }));
 }
 
 void CompletionsLog::Note(const absl::Status& written) {
@@ -124,11 +121,6 @@ void CompletionsLog::Note(const absl::Status& written) {
   if (!written.ok() && !failed_)
     spdlog::error("completions cannot be written ({}); the run goes on without them", std::string(written.message()));
   failed_ = !written.ok();
-}
-
-absl::Status CompletionsLog::Write(const std::string& stage, int64_t step, const std::vector<ScoredGroup>& groups) {
-  for (const ScoredGroup& group : groups) RETURN_IF_ERROR(WriteGroup(stage, step, group));
-  return absl::OkStatus();
 }
 
 absl::Status CompletionsLog::WriteGroup(const std::string& stage, int64_t step, const ScoredGroup& group) {

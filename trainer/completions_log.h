@@ -30,7 +30,6 @@ class CompletionsLog {
   CompletionsLog(std::unique_ptr<SqliteDatabase> database, SqliteStatement insert_group, SqliteStatement insert_sample);
   // Says that it cannot be written, once.
   void Note(const absl::Status& written);
-  absl::Status Write(const std::string& stage, int64_t step, const std::vector<ScoredGroup>& groups);
   absl::Status WriteGroup(const std::string& stage, int64_t step, const ScoredGroup& group);
 
   const std::unique_ptr<SqliteDatabase> database_;

@@ -123,6 +123,17 @@ TEST_F(CompletionsLogTest, ARunGoesOnWithoutACommitThatFails) {
   EXPECT_THAT(Rows("SELECT step, completion FROM completions"), ElementsAre("2|kept"));
 }
 
+TEST_F(CompletionsLogTest, ARewindThatFailsLeavesNoTransactionBehind) {
+  ASSERT_OK_AND_ASSIGN(auto log, CompletionsLog::Open(path_, {}));
+  log->Append("tune", 1, {Group(0, {"kept"})});
+  ASSERT_OK_AND_ASSIGN(auto other, SqliteDatabase::Open(path_, SqliteDatabase::Mode::kReadWrite));
+  ASSERT_OK(other->Execute("BEGIN IMMEDIATE"));
+  log->Rewind("tune", 0);
+  ASSERT_OK(other->Execute("COMMIT"));
+  log->Append("tune", 2, {Group(1, {"kept, too"})});
+  EXPECT_THAT(Rows("SELECT step, completion FROM completions ORDER BY step"), ElementsAre("1|kept", "2|kept, too"));
+}
+
 TEST_F(CompletionsLogTest, SaysWhatItCannotOpen) {
   EXPECT_STATUS(CompletionsLog::Open(folder_ + "/none/x.sqlite", {}), absl::StatusCode::kInternal, "none");
   ASSERT_OK(WriteFileSynced(path_, std::string(4096, 'x')));
