@@ -179,23 +179,25 @@ class Checker {
     if (stage->type == "train") {
       LoadTrainStage(stage, key);
     } else if (stage->type == "evaluate") {
-      EvaluateStageOptions options;
-      Add(LoadOptions(stage->options, &options));
-      Refer(key + ".policy", options.policy, "policies", config_.policies);
-      Refer(key + ".data", options.data, "data", config_.data);
-      Refer(key + ".rewards", options.rewards, "rewards", config_.rewards);
+      const auto options = LoadJudgedStage<EvaluateStageOptions>(stage, key);
       judged_.push_back({key, options.rewards, options.accuracy_rule, ""});
-      stage->options = ToSection(options, stage->options);
     } else if (stage->type == "synthesize") {
-      SynthesizeStageOptions options;
-      Add(LoadOptions(stage->options, &options));
-      Refer(key + ".policy", options.policy, "policies", config_.policies);
-      Refer(key + ".data", options.data, "data", config_.data);
-      Refer(key + ".rewards", options.rewards, "rewards", config_.rewards);
+      const auto options = LoadJudgedStage<SynthesizeStageOptions>(stage, key);
       Refer(key + ".export_to", options.export_to, "artifacts", config_.artifacts);
       judged_.push_back({key, options.rewards, options.accuracy_rule, options.format_rule});
-      stage->options = ToSection(options, stage->options);
     }
+  }
+
+  // A stage that samples a policy on problems and has rules judge.
+  template <class Options>
+  Options LoadJudgedStage(StageOptions* stage, const std::string& key) {
+    Options options;
+    Add(LoadOptions(stage->options, &options));
+    Refer(key + ".policy", options.policy, "policies", config_.policies);
+    Refer(key + ".data", options.data, "data", config_.data);
+    Refer(key + ".rewards", options.rewards, "rewards", config_.rewards);
+    stage->options = ToSection(options, stage->options);
+    return options;
   }
 
   void LoadTrainStage(StageOptions* stage, const std::string& key) {

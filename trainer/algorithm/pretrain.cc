@@ -1,6 +1,9 @@
 // Next-token prediction on documents: what makes a base model. The mean over all targets of the step.
+#include <utility>
+
 #include "trainer/algorithm/algorithm.h"
 #include "trainer/algorithm/pretrain_options.h"
+#include "trainer/algorithm/reduction.h"
 
 namespace grpo {
 namespace {
@@ -15,19 +18,14 @@ class Pretrain : public Algorithm {
   std::vector<std::string> losses() const override { return {"cross_entropy"}; }
 
   absl::StatusOr<StepBatch> Prepare(const StepInput& input) const override {
-    int64_t num_targets = 0;
-    for (const auto& row : input.rows) num_targets += static_cast<int64_t>(row.size()) - 1;
-    StepBatch batch;
-    std::vector<TokenStreams>& sequences = batch.minibatches.emplace_back();
+    std::vector<TokenStreams> sequences;
     for (const auto& row : input.rows) {
       TokenStreams& sequence = sequences.emplace_back();
       sequence.ids.assign(row.begin(), row.end());
       sequence.trainable_mask.assign(row.size(), true);
       sequence.trainable_mask[0] = false;
-      sequence.streams[stream::kCeWeight].assign(row.size(), 1.0f / static_cast<float>(num_targets));
     }
-    batch.metrics["num_tokens"] = static_cast<double>(num_targets);
-    return batch;
+    return CrossEntropyBatch(std::move(sequences), "token_mean");
   }
 
  private:

@@ -1,6 +1,7 @@
 #include "trainer/algorithm/reduction.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace grpo {
 
@@ -22,6 +23,19 @@ std::vector<double> TargetWeights(const std::vector<TokenStreams>& sequences, co
     weights.push_back(denominator > 0 ? 1.0 / denominator : 0.0);
   }
   return weights;
+}
+
+StepBatch CrossEntropyBatch(std::vector<TokenStreams> sequences, const std::string& loss_reduction) {
+  const std::vector<double> weights = TargetWeights(sequences, loss_reduction);
+  StepBatch batch;
+  double num_tokens = 0;
+  for (size_t i = 0; i < sequences.size(); ++i) {
+    sequences[i].streams[stream::kCeWeight].assign(sequences[i].ids.size(), static_cast<float>(weights[i]));
+    num_tokens += static_cast<double>(NumTargets(sequences[i]));
+  }
+  batch.metrics["num_tokens"] = num_tokens;
+  batch.minibatches.push_back(std::move(sequences));
+  return batch;
 }
 
 }  // namespace grpo

@@ -17,6 +17,9 @@ int64_t NumTargets(const TokenStreams& sequence);
 // that has targets counts alike and they share its weight (arXiv:2402.03300). 0 where there is no target.
 std::vector<double> TargetWeights(const std::vector<TokenStreams>& sequences, const std::string& loss_reduction);
 
+// One update on the cross-entropy of all targets: fills the sequences' ce_weight and the metric num_tokens.
+StepBatch CrossEntropyBatch(std::vector<TokenStreams> sequences, const std::string& loss_reduction);
+
 }  // namespace grpo
 
 #endif  // GRPO_TRAINER_ALGORITHM_REDUCTION_H_

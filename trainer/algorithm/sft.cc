@@ -1,5 +1,7 @@
 // Supervised fine-tuning on traces: cross-entropy on completion tokens only. On traces of a stronger policy it is
 // distillation as in DeepSeek-R1 (arXiv:2501.12948, section 2.4).
+#include <utility>
+
 #include "trainer/algorithm/algorithm.h"
 #include "trainer/algorithm/reduction.h"
 #include "trainer/algorithm/sft_options.h"
@@ -15,22 +17,15 @@ class Sft : public Algorithm {
   std::vector<std::string> losses() const override { return {"cross_entropy"}; }
 
   absl::StatusOr<StepBatch> Prepare(const StepInput& input) const override {
-    StepBatch batch;
-    std::vector<TokenStreams>& sequences = batch.minibatches.emplace_back();
-    int64_t num_tokens = 0;
+    std::vector<TokenStreams> sequences;
     for (const TokenizedTrace& trace : input.traces) {
       TokenStreams& sequence = sequences.emplace_back();
       sequence.ids.assign(trace.prompt_ids.begin(), trace.prompt_ids.end());
       sequence.ids.insert(sequence.ids.end(), trace.completion_ids.begin(), trace.completion_ids.end());
       sequence.trainable_mask.assign(trace.prompt_ids.size(), false);
       sequence.trainable_mask.resize(sequence.ids.size(), true);
-      num_tokens += static_cast<int64_t>(trace.completion_ids.size());
     }
-    const std::vector<double> weights = TargetWeights(sequences, options_.loss_reduction);
-    for (size_t i = 0; i < sequences.size(); ++i)
-      sequences[i].streams[stream::kCeWeight].assign(sequences[i].ids.size(), static_cast<float>(weights[i]));
-    batch.metrics["num_tokens"] = static_cast<double>(num_tokens);
-    return batch;
+    return CrossEntropyBatch(std::move(sequences), options_.loss_reduction);
   }
 
  private:

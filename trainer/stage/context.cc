@@ -65,6 +65,10 @@ absl::StatusOr<std::unique_ptr<DataSource>> OpenData(const RunContext& context, 
                                           "; put the old content back, then go on with `grpoctl run --resume`"));
 }
 
+absl::Status PollBeforeStage(RunContext& context) {
+  return context.control->Checkpoint([&] { return context.save(StageCursor{}); });
+}
+
 absl::StatusOr<int64_t> CountProblems(const DataSource& source, const std::string& name, int64_t problems) {
   if (source.size() >= 0) return problems == 0 ? source.size() : std::min(problems, source.size());
   if (problems > 0) return problems;

@@ -65,6 +65,9 @@ absl::Status SaveAsConfigured(RunContext& context, const std::string& when, RunC
 // since the stage that wrote it.
 absl::StatusOr<std::unique_ptr<DataSource>> OpenData(const RunContext& context, const std::string& name);
 
+// The requests from outside, in a stage of which a checkpoint keeps nothing: one made now goes on before this stage.
+absl::Status PollBeforeStage(RunContext& context);
+
 // How many problems of `source`, the entry `name` of `data`, a stage takes: `problems`, at most all; 0 asks for all.
 // InvalidArgument when an endless source is asked for all.
 absl::StatusOr<int64_t> CountProblems(const DataSource& source, const std::string& name, int64_t problems);

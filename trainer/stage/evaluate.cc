@@ -16,9 +16,6 @@ namespace {
 
 using nlohmann::json;
 
-// Groups collected at a time: how often the status moves.
-constexpr int64_t kCollectGroups = 32;
-
 class EvaluateStage {
  public:
   EvaluateStage(RunContext& context, const StageOptions& stage) : context_(context), stage_(stage) {}
@@ -30,7 +27,8 @@ class EvaluateStage {
       // Sampled and greedy groups are counted apart, so a batch holds one kind.
       const int64_t end = first < num_sampled_ ? num_sampled_ : num_groups_;
       const int64_t count = std::min(kCollectGroups, end - first);
-      ASSIGN_OR_RETURN(const std::vector<ScoredGroup> groups, feed.Next(count, [&] { return Poll(); }));
+      ASSIGN_OR_RETURN(const std::vector<ScoredGroup> groups,
+                       feed.Next(count, [&] { return PollBeforeStage(context_); }));
       for (const ScoredGroup& group : groups) Count(group);
       first += count;
       context_.completions->Append(stage_.name, first, groups);
@@ -64,11 +62,6 @@ class EvaluateStage {
                         .sampling = ToProto(options_.sampling, greedy ? 1 : options_.samples_per_problem)};
     if (greedy) group.sampling.set_temperature(0);
     return MakeLease(group, context_.config.run.seed, i, data_->At(greedy ? i - num_sampled_ : i).prompt);
-  }
-
-  // Nothing of an unfinished evaluation is kept: a checkpoint made now goes on before this stage.
-  absl::Status Poll() {
-    return context_.control->Checkpoint([&] { return context_.save(StageCursor{}); });
   }
 
   void Count(const ScoredGroup& group) {

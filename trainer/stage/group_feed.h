@@ -12,6 +12,9 @@
 
 namespace grpo {
 
+// How many groups a stage without steps collects at a time: how often its status moves.
+inline constexpr int64_t kCollectGroups = 32;
+
 // One thread.
 class GroupFeed {
  public:

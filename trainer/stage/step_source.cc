@@ -15,43 +15,31 @@ namespace {
 class GroupSource : public StepSource {
  public:
   GroupSource(RunContext& context, const Policy& policy, GroupTemplate group, std::unique_ptr<DataSource> data,
-              int64_t prompts_per_step, int64_t data_position)
-      : context_(context),
+              uint64_t seed, int64_t prompts_per_step, int64_t data_position)
+      : StepSource(std::move(data), seed, data_position),
+        context_(context),
         policy_(policy),
         group_(std::move(group)),
-        data_(std::move(data)),
-        reader_(data_.get(), DataSeed(context.config.run.seed, group_.stage)),
-        prompts_per_step_(prompts_per_step),
-        data_position_(data_position) {}
-
-  static uint64_t DataSeed(uint64_t run_seed, const std::string& stage) {
-    return CombineSeeds(run_seed, HashName("data of " + stage));
-  }
+        prompts_per_step_(prompts_per_step) {}
 
   absl::StatusOr<StepInput> Next(int64_t step, const std::function<absl::Status()>& poll) override {
     context_.board->SetPhase("publish");
     RETURN_IF_ERROR(PublishPolicy(context_, policy_));
     group_.policy = policy_.ref();
     const int64_t first = step * prompts_per_step_;
-    GroupFeed feed(&context_, group_.stage, first, first + prompts_per_step_, [&](int64_t i) {
-      return MakeLease(group_, context_.config.run.seed, i, reader_.At(data_position_ + i - first).prompt);
-    });
+    // The feed asks for each group once, in order.
+    GroupFeed feed(&context_, group_.stage, first, first + prompts_per_step_,
+                   [&](int64_t i) { return MakeLease(group_, context_.config.run.seed, i, NextItem().prompt); });
     StepInput input;
     ASSIGN_OR_RETURN(input.groups, feed.Next(prompts_per_step_, poll));
-    data_position_ += prompts_per_step_;
     return input;
   }
-
-  int64_t data_position() const override { return data_position_; }
 
  private:
   RunContext& context_;
   const Policy& policy_;
   GroupTemplate group_;
-  const std::unique_ptr<DataSource> data_;
-  ShuffledReader reader_;
   const int64_t prompts_per_step_;
-  int64_t data_position_;
 };
 
 // Rows filled with documents, each followed by the end-of-sequence token; the end of the last one is cut off.
@@ -59,11 +47,7 @@ class RowSource : public StepSource {
  public:
   RowSource(const Policy& policy, std::unique_ptr<DataSource> data, uint64_t seed, CorpusPlan plan,
             int64_t data_position)
-      : policy_(policy),
-        data_(std::move(data)),
-        reader_(data_.get(), seed),
-        plan_(plan),
-        data_position_(data_position) {}
+      : StepSource(std::move(data), seed, data_position), policy_(policy), plan_(plan) {}
 
   absl::StatusOr<StepInput> Next(int64_t step, const std::function<absl::Status()>& poll) override {
     StepInput input;
@@ -71,9 +55,8 @@ class RowSource : public StepSource {
     for (int64_t i = 0; i < plan_.rows_per_step; ++i) {
       std::vector<uint32_t>& row = input.rows.emplace_back();
       while (static_cast<int64_t>(row.size()) <= plan_.row_tokens) {
-        const DataItem item = reader_.At(data_position_++);
-        absl::StatusOr<std::vector<uint32_t>> ids = policy_.tokenizer->Encode(item.document);
-        if (!ids.ok()) return Annotate(ids.status(), absl::StrCat("document ", data_position_ - 1));
+        absl::StatusOr<std::vector<uint32_t>> ids = policy_.tokenizer->Encode(NextItem().document);
+        if (!ids.ok()) return Annotate(ids.status(), absl::StrCat("document ", data_position() - 1));
         row.insert(row.end(), ids->begin(), ids->end());
         row.push_back(eos);
       }
@@ -82,14 +65,9 @@ class RowSource : public StepSource {
     return input;
   }
 
-  int64_t data_position() const override { return data_position_; }
-
  private:
   const Policy& policy_;
-  const std::unique_ptr<DataSource> data_;
-  ShuffledReader reader_;
   const CorpusPlan plan_;
-  int64_t data_position_;
 };
 
 // Traces that others wrote, read by this policy's tokenizer: another policy may have another.
@@ -97,17 +75,13 @@ class TraceSource : public StepSource {
  public:
   TraceSource(const Policy& policy, std::unique_ptr<DataSource> data, uint64_t seed, TracesPlan plan,
               int64_t data_position)
-      : policy_(policy),
-        data_(std::move(data)),
-        reader_(data_.get(), seed),
-        plan_(plan),
-        data_position_(data_position) {}
+      : StepSource(std::move(data), seed, data_position), policy_(policy), plan_(plan) {}
 
   // Every trace can be learned from: it has a completion, both parts can be tokenized and fit the policy.
   absl::Status Check(const std::string& name) const {
     const int64_t max_positions = policy_.model->config().max_positions;
-    for (int64_t i = 0; i < data_->size(); ++i) {
-      const DataItem item = data_->At(i);
+    for (int64_t i = 0; i < data().size(); ++i) {
+      const DataItem item = data().At(i);
       absl::StatusOr<TokenizedTrace> trace = Tokenize(item);
       if (!trace.ok()) return Annotate(trace.status(), absl::StrCat("data.", name));
       const size_t num_tokens = trace->prompt_ids.size() + trace->completion_ids.size();
@@ -123,12 +97,10 @@ class TraceSource : public StepSource {
   absl::StatusOr<StepInput> Next(int64_t step, const std::function<absl::Status()>& poll) override {
     StepInput input;
     for (int64_t i = 0; i < plan_.traces_per_step; ++i) {
-      ASSIGN_OR_RETURN(input.traces.emplace_back(), Tokenize(reader_.At(data_position_++)));
+      ASSIGN_OR_RETURN(input.traces.emplace_back(), Tokenize(NextItem()));
     }
     return input;
   }
-
-  int64_t data_position() const override { return data_position_; }
 
  private:
   absl::StatusOr<TokenizedTrace> Tokenize(const DataItem& item) const {
@@ -148,10 +120,7 @@ class TraceSource : public StepSource {
   }
 
   const Policy& policy_;
-  const std::unique_ptr<DataSource> data_;
-  ShuffledReader reader_;
   const TracesPlan plan_;
-  int64_t data_position_;
 };
 
 }  // namespace
@@ -160,17 +129,16 @@ absl::StatusOr<std::unique_ptr<StepSource>> MakeStepSource(RunContext& context, 
                                                            const TrainStageOptions& options, const Algorithm& algorithm,
                                                            const Policy& policy, int64_t data_position) {
   ASSIGN_OR_RETURN(std::unique_ptr<DataSource> data, OpenData(context, options.data));
+  const uint64_t seed = CombineSeeds(context.config.run.seed, HashName("data of " + stage.name));
   if (const auto corpus = algorithm.corpus()) {
     if (data->size() != 0 && data->At(0).document.empty()) {
       return absl::InvalidArgumentError(absl::StrCat("data.", options.data, " holds problems, and algorithm ",
                                                      options.algorithm, " reads documents"));
     }
-    return std::make_unique<RowSource>(
-        policy, std::move(data), GroupSource::DataSeed(context.config.run.seed, stage.name), *corpus, data_position);
+    return std::make_unique<RowSource>(policy, std::move(data), seed, *corpus, data_position);
   }
   if (const auto traces = algorithm.traces()) {
-    auto source = std::make_unique<TraceSource>(
-        policy, std::move(data), GroupSource::DataSeed(context.config.run.seed, stage.name), *traces, data_position);
+    auto source = std::make_unique<TraceSource>(policy, std::move(data), seed, *traces, data_position);
     RETURN_IF_ERROR(source->Check(options.data));
     return source;
   }
@@ -182,7 +150,7 @@ absl::StatusOr<std::unique_ptr<StepSource>> MakeStepSource(RunContext& context, 
                       .policy = policy.ref(),
                       .reward = reward,
                       .sampling = ToProto(plan.sampling, plan.group_size)};
-  return std::make_unique<GroupSource>(context, policy, std::move(group), std::move(data), plan.prompts_per_step,
+  return std::make_unique<GroupSource>(context, policy, std::move(group), std::move(data), seed, plan.prompts_per_step,
                                        data_position);
 }
 

@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <memory>
+#include <utility>
 
 #include "absl/status/statusor.h"
 #include "trainer/algorithm/algorithm.h"
@@ -11,14 +12,26 @@
 
 namespace grpo {
 
-// One thread.
+// Reads the stage's data in an order of the stage's own. One thread.
 class StepSource {
  public:
   virtual ~StepSource() = default;
   // Input of step `step`. `poll` is called while waiting; its error is returned.
   virtual absl::StatusOr<StepInput> Next(int64_t step, const std::function<absl::Status()>& poll) = 0;
   // Items read so far: StageCursor.data_position.
-  virtual int64_t data_position() const = 0;
+  int64_t data_position() const { return data_position_; }
+
+ protected:
+  StepSource(std::unique_ptr<DataSource> data, uint64_t seed, int64_t data_position)
+      : data_(std::move(data)), reader_(data_.get(), seed), data_position_(data_position) {}
+
+  const DataSource& data() const { return *data_; }
+  DataItem NextItem() { return reader_.At(data_position_++); }
+
+ private:
+  const std::unique_ptr<DataSource> data_;
+  ShuffledReader reader_;
+  int64_t data_position_;
 };
 
 // The source that the algorithm's plan asks for, at `data_position`. Checks problems as CheckProblems does.

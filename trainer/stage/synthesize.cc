@@ -20,9 +20,6 @@ namespace {
 
 using nlohmann::json;
 
-// Groups collected at a time: how often the log grows and the status moves.
-constexpr int64_t kCollectGroups = 32;
-
 class SynthesizeStage {
  public:
   SynthesizeStage(RunContext& context, const StageOptions& stage) : context_(context), stage_(stage) {}
@@ -33,7 +30,8 @@ class SynthesizeStage {
                    [this](int64_t i) { return MakeLease(group_, context_.config.run.seed, i, data_->At(i).prompt); });
     while (log_->num_groups() < num_groups_) {
       const int64_t count = std::min(kCollectGroups, num_groups_ - log_->num_groups());
-      ASSIGN_OR_RETURN(const std::vector<ScoredGroup> groups, feed.Next(count, [&] { return Poll(); }));
+      ASSIGN_OR_RETURN(const std::vector<ScoredGroup> groups,
+                       feed.Next(count, [&] { return PollBeforeStage(context_); }));
       RETURN_IF_ERROR(Keep(groups, log_->num_groups() + count));
       ShowStep();
     }
@@ -79,11 +77,6 @@ class SynthesizeStage {
     if (log_->num_groups() > 0)
       spdlog::info("stage {} goes on after {} problems of {}", stage_.name, log_->num_groups(), num_groups_);
     return absl::OkStatus();
-  }
-
-  // The log is what an interrupted synthesis goes on from: a checkpoint made now goes on before this stage.
-  absl::Status Poll() {
-    return context_.control->Checkpoint([&] { return context_.save(StageCursor{}); });
   }
 
   // The groups up to `end`; of those that were quarantined nothing is kept.

@@ -105,11 +105,12 @@ RunConfig ReadConfig(const std::string& run_dir) {
   return config;
 }
 
-std::string AlgorithmOf(const RunConfig& config, const std::string& stage) {
+// What the stage itself declares; empty for a stage that the configuration does not name.
+Section StageSection(const RunConfig& config, const std::string& stage) {
   for (const StageOptions& candidate : config.stages) {
-    if (candidate.name == stage) return SectionText(candidate.options, "algorithm").value_or("");
+    if (candidate.name == stage) return candidate.options;
   }
-  return "";
+  return {};
 }
 
 // Stages that sample are compared with each other, and so are those that read the same kind of thing: other losses have
@@ -120,7 +121,8 @@ std::vector<Chart> MakeCharts(const Curves& curves, const RunConfig& config) {
   std::set<std::string> rules;
   for (const auto& curve : curves) {
     const bool samples = curve.second.count("completions/mean_length") > 0;
-    (samples ? sampled : others[AlgorithmOf(config, curve.first)]).push_back(curve);
+    (samples ? sampled : others[SectionText(StageSection(config, curve.first), "algorithm").value_or("")])
+        .push_back(curve);
     for (const auto& [metric, points] : curve.second) {
       if (absl::StartsWith(metric, kRulePrefix)) rules.insert(metric);
     }
@@ -145,9 +147,7 @@ std::vector<Chart> MakeCharts(const Curves& curves, const RunConfig& config) {
 // The rule whose value 1 means right, of an evaluate stage.
 std::string AccuracyRule(const RunConfig& config, const std::string& stage) {
   EvaluateStageOptions options;
-  for (const StageOptions& candidate : config.stages) {
-    if (candidate.name == stage) LoadOptions(candidate.options, &options).IgnoreError();
-  }
+  LoadOptions(StageSection(config, stage), &options).IgnoreError();
   return options.accuracy_rule;
 }
 
