@@ -156,7 +156,9 @@ int Failpoints::Act(const Point& point) {
       ::kill(::getpid(), SIGKILL);
       break;
     case Action::kStop:
-      ::kill(::getpid(), SIGSTOP);
+      // To this thread: one that is sent to the process may be taken by another, and until all have stopped this one
+      // would go on, past what it should not have done.
+      ::raise(SIGSTOP);
       break;
     case Action::kExit:
       ::_exit(kExitInternal);
