@@ -1,4 +1,4 @@
-// Files that survive kill -9 (DESIGN.md law 7). Messages name the path and errno's text. Thread-safe.
+// Files that survive kill -9 (docs/design.md law 7). Messages name the path and errno's text. Thread-safe.
 //
 // Before each system call that changes anything lies a failpoint (common/failpoint.h) with the path as its detail:
 // files.open, files.write, files.fsync, files.rename, files.sync_folder, files.remove.

@@ -1,5 +1,5 @@
 // Where randomness comes from: every draw is a pure function of what it is for, so results do not depend on who did the
-// work (DESIGN.md law 5). Counter-based: draw k of a seed needs no draw before it.
+// work (docs/design.md law 5). Counter-based: draw k of a seed needs no draw before it.
 #ifndef GRPO_COMMON_SEEDS_H_
 #define GRPO_COMMON_SEEDS_H_
 

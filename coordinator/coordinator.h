@@ -4,12 +4,11 @@
 // A group is pending, leased (attempt, expiry), ready or quarantined, and at last collected. Invariants:
 //   1. a group is collected once, whole, with the completions of exactly one attempt;
 //   2. attempts of a group only grow; a result is taken only from the worker that holds the current attempt in this
-//   epoch (a lease that
-//      ran out is still held until somebody else takes the group);
+//      epoch (a lease that ran out is still held until somebody else takes the group);
 //   3. what is collected depends on which groups were offered, never on which worker was first: Collect answers in
-//   group order;
+//      group order;
 //   4. a group is quarantined when its holder died twice, the second time holding nothing else; a worker that is alive,
-//   or that said what else blocks it (a reward server that is away), blames nothing.
+//      or that said what else blocks it (a reward server that is away), blames nothing.
 // Leases run out by the Clock, which is read on every call and when a wait ends. Thread-safe. Nothing here does I/O.
 #ifndef GRPO_COORDINATOR_COORDINATOR_H_
 #define GRPO_COORDINATOR_COORDINATOR_H_

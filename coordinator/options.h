@@ -1,4 +1,4 @@
-// What the configuration says about data and leases.
+// What the configuration says about leases.
 #ifndef GRPO_COORDINATOR_OPTIONS_H_
 #define GRPO_COORDINATOR_OPTIONS_H_
 
@@ -7,22 +7,6 @@
 #include "configs/visit.h"
 
 namespace grpo {
-
-// `data.<name>`: a source of problems or documents, and the keys that the source itself declares.
-struct DataOptions {
-  std::string source = "jsonl";
-  std::string artifact = "";
-  Section options;
-
-  template <class V>
-  void Visit(V& v) {
-    v("source", source, {.help = "Which source reads or makes the data (coordinator/sources.inc lists them)."});
-    v("artifact", artifact,
-      {.help = "Key under `artifacts`: the source's file is what an earlier `synthesize` stage of this run wrote; in "
-               "place of the source's `path`."});
-    v.Rest(options);
-  }
-};
 
 // `coordinator`: leases, liveness, and what it holds at most.
 struct CoordinatorOptions {

@@ -68,7 +68,7 @@ absl::Status CheckCompletion(const v1::Lease& lease, const v1::ScoredCompletion&
   if (completion.finish_reason() == v1::FINISH_REASON_UNSPECIFIED) {
     return absl::InvalidArgumentError("finish_reason is absent");
   }
-  // A completion that nobody judged must not look like one that earned 0 (DESIGN.md law 1).
+  // A completion that nobody judged must not look like one that earned 0 (docs/design.md law 1).
   if (scored.score().outcome() == v1::OUTCOME_UNSPECIFIED) {
     return absl::InvalidArgumentError("its score has no outcome");
   }

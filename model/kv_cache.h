@@ -52,7 +52,7 @@ class PrefillAttention : public Attention {
 // One decode step: row s is the next token of slot s, for every slot of the cache (N = S). lengths[s] is the number of
 // tokens already in slot s; the new one is stored at that position and attends to 0 .. lengths[s]. A slot with
 // lengths[s] < 0 is idle: its output is zero. A row's result depends on the row's own keys and values and its own
-// length only, bit for bit (DESIGN.md law 5). Not differentiable.
+// length only, bit for bit (docs/design.md law 5). Not differentiable.
 class DecodeAttention : public Attention {
  public:
   DecodeAttention(KvCache* cache, const std::vector<int64_t>* lengths) : cache_(cache), lengths_(lengths) {}

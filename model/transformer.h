@@ -1,5 +1,5 @@
-// The decoder, once, for the trainer and for the sampler (DESIGN.md law 3): every layer computes on packed tokens [N,
-// D] and leaves only "what does a token attend to" to an Attention, of which there is one for whole sequences and one
+// The decoder, once, for the trainer and for the sampler (docs/design.md law 3): every layer computes on packed tokens
+// [N, D] and leaves only "what does a token attend to" to an Attention, of which there is one for whole sequences and one
 // for cached decoding.
 //
 // What an optimizer updates are fused matrices (one for q, k and v, one for gate and up), because small models are

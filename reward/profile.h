@@ -1,4 +1,4 @@
-// A reward profile: rules with weights, mixed into one Score per completion (DESIGN.md law 1: never a silent zero).
+// A reward profile: rules with weights, mixed into one Score per completion (docs/design.md law 1: never a silent zero).
 //
 //   value = clip(sum over the rules whose gate is open of weight(source of the prompt) * clip(raw value))
 //

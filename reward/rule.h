@@ -77,7 +77,7 @@ class Rule {
   virtual RuleNeeds Needs() const { return {}; }
   // Absent: RuleInfo's.
   virtual std::optional<ValueRange> Range() const { return std::nullopt; }
-  // Whether the rule can read this reference answer; run on every answer before step 0 (DESIGN.md law 1). OK for rules
+  // Whether the rule can read this reference answer; run on every answer before step 0 (docs/design.md law 1). OK for rules
   // without one.
   virtual absl::Status CheckReference(const v1::Prompt& prompt) const { return absl::OkStatus(); }
   // Called by a server before it serves the rule, so that what cannot work is refused at once: starts what there is to

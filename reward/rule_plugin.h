@@ -1,7 +1,8 @@
 // What a file in rules/ defines. rules/x.cc with the line REWARD_RULE(x) in rules.inc holds
 //
-//   RewardRulePlugin RewardRule_x() { return MakeRewardRulePlugin<XOptions, XRule>("One sentence.", /*min=*/0,
-//   /*max=*/1); }
+//   RewardRulePlugin RewardRule_x() {
+//     return MakeRewardRulePlugin<XOptions, XRule>("One sentence.", /*min=*/0, /*max=*/1);
+//   }
 //
 // where XOptions declares the rule's keys (configs/visit.h) and XRule is a Rule that is constructed from them; or,
 // where not every value of the keys makes a rule, that has

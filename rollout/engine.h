@@ -1,10 +1,11 @@
 // Continuous batching over a fixed number of slots: groups come in, their prompt is computed once, completions leave as
 // they end, and the next group takes the free slots while others go on.
 //
-//   Add --> waiting groups --first come first served, by the free slots--> prefill --> slots --decode step--> Step
-//   returns whole groups
+//   Add --> waiting groups --first come, first served, by the free slots--> prefill --> slots
+//                                                                                        |
+//                              Step returns whole groups <--------decode step------------+
 //
-// What a completion holds does not depend on its neighbours (DESIGN.md law 5): a prompt is computed in a forward pass
+// What a completion holds does not depend on its neighbours (docs/design.md law 5): a prompt is computed in a forward pass
 // of its own, since what it is packed with would change its bits; a decode step always computes every slot; token t
 // draws UniformAt(SampleSeed(seed, i), t).
 #ifndef GRPO_ROLLOUT_ENGINE_H_

@@ -3,16 +3,18 @@
 //
 //   coordinator --Lease--> pending_ --tokenize--> Engine --whole group--> Submitter --score--> reward server
 //        ^                                          ^                        |
-//        |                                          +-- PullPolicy when the lease names another version
-//        +----------- SubmitCompletion --------------------------------------+          Session: heartbeats, lost
-//        leases, end of run
+//        |                                          +-- PullPolicy,          |
+//        |                                              when the lease names |
+//        |                                              another version      |
+//        +-------------------- SubmitCompletion -----------------------------+     Session: heartbeats, lost leases,
+//                                                                                  the end of the run
 //
-// | thread               | does                                    | waits for | | Run's caller         | lease, pull,
-// load, decode               | leases (long poll); the engine to run dry before new weights  | | Submitter's threads  |
-// score, submit                           | finished groups, the servers' answers                         | | Session's
-// thread     | register, heartbeats                    | the heartbeat interval, or something to tell |
+//   thread               does                         waits for
+//   Run's caller         lease, pull, load, decode    leases (long poll); the engine to run dry before new weights
+//   Submitter's threads  score, submit                finished groups, the servers' answers
+//   Session's thread     register, heartbeats         the heartbeat interval, or something to tell
 //
-// Stateless: whatever it loses is leased again elsewhere, and comes out the same (DESIGN.md law 5).
+// Stateless: whatever it loses is leased again elsewhere, and comes out the same (docs/design.md law 5).
 #ifndef GRPO_ROLLOUT_WORKER_H_
 #define GRPO_ROLLOUT_WORKER_H_
 

@@ -1,13 +1,15 @@
 // START HERE: one optimization step, on each rank.
 //
 //   rank 0's StepBatch --ShareOut--> this rank's StepBatch, and of each of its minibatches, an update:
-//     --Pack--> Microbatch --Forward--> policy_logprob --losses--> backward --AllReduceSum--> agree, clip --AdamW-->
-//     v+1
+//
+//     --Pack--> Microbatch --Forward--> policy_logprob --losses--> backward --AllReduceSum--> agree, clip --AdamW--> v+1
 //               (bounded by             [M] targets      weighted  sums       over ranks      or skip
-//           micro_batch_tokens)                          sums
+//                micro_batch_tokens)                     sums
+//
+// The stage that calls it step after step is trainer/stage/train.cc.
 //
 // The streams' weights hold every denominator, counted over the whole step before it is cut up; so the sum over
-// micro-batches and ranks is the loss, however it was cut (DESIGN.md law 4). Whatever decides what happens to the
+// micro-batches and ranks is the loss, however it was cut (docs/design.md law 4). Whatever decides what happens to the
 // weights (is the update finite, by how much is it clipped) is agreed on before it happens, and the weights are
 // compared after.
 #ifndef GRPO_TRAINER_LOOP_H_

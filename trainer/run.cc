@@ -16,12 +16,12 @@
 #include "coordinator/service.h"
 #include "trainer/checkpoint/snapshot.h"
 #include "trainer/checkpoint/store.h"
-#include "trainer/completions_format.h"
 #include "trainer/ranks.h"
+#include "trainer/records/completions_format.h"
 #include "trainer/resume.h"
-#include "trainer/service.h"
 #include "trainer/stage/context.h"
-#include "trainer/watchdog.h"
+#include "trainer/status/service.h"
+#include "trainer/status/watchdog.h"
 
 namespace grpo {
 namespace {

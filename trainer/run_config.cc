@@ -10,7 +10,7 @@
 #include "common/sha256.h"
 #include "common/status_macros.h"
 #include "configs/load.h"
-#include "coordinator/source.h"
+#include "data/source.h"
 #include "reward/profile.h"
 #include "trainer/algorithm/grpo_options.h"
 #include "trainer/algorithm/pretrain_options.h"

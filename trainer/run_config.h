@@ -11,6 +11,7 @@
 #include "configs/network_options.h"
 #include "configs/visit.h"
 #include "coordinator/options.h"
+#include "data/options.h"
 #include "model/options.h"
 #include "reward/options.h"
 #include "rollout/options.h"

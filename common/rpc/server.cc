@@ -70,7 +70,7 @@ class ProcessToken {
   int num_servers_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
-// What makes the address safe to listen on (DESIGN.md law 9).
+// What makes the address safe to listen on (docs/design.md law 9).
 absl::Status CheckExposure(const ServerOptions& options) {
   if (options.tls_cert.empty() != options.tls_key.empty()) {
     return absl::InvalidArgumentError("tls_cert and tls_key belong together: give both or neither");

@@ -16,7 +16,7 @@
 namespace grpo::rpc {
 
 struct ServerOptions {
-  // Anything but loopback needs TLS, and a token or client certificates: refused otherwise (DESIGN.md law 9).
+  // Anything but loopback needs TLS, and a token or client certificates: refused otherwise (docs/design.md law 9).
   std::string host = "127.0.0.1";
   // 0 lets the system choose.
   int port = 0;

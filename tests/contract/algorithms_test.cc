@@ -1,4 +1,4 @@
-// The contract of every algorithm in trainer/algorithms.inc (DESIGN.md section 3).
+// The contract of every algorithm in trainer/algorithms.inc (docs/design.md section 3).
 #include <algorithm>
 #include <cmath>
 

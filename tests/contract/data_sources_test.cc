@@ -1,4 +1,4 @@
-// The contract of every data source in coordinator/sources.inc: seeded, resumable, answers that the rules can read and
+// The contract of every data source in data/sources.inc: seeded, resumable, answers that the rules can read and
 // accept.
 //
 // A source that needs options or a file to exist gets them in KeysFor; everything else is checked of all alike.
@@ -12,7 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/status_testing.h"
 #include "configs/load.h"
-#include "coordinator/source.h"
+#include "data/source.h"
 #include "reward/rule.h"
 
 namespace grpo {

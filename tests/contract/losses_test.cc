@@ -1,4 +1,4 @@
-// The contract of every loss in trainer/losses.inc (DESIGN.md section 3).
+// The contract of every loss in trainer/losses.inc (docs/design.md section 3).
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>

@@ -1,4 +1,4 @@
-// The contract of every family in model/families.inc (DESIGN.md section 3), in float32 and in bfloat16. Parity with
+// The contract of every family in model/families.inc (docs/design.md section 3), in float32 and in bfloat16. Parity with
 // transformers is tests/parity/models_test.cc's.
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
@@ -107,7 +107,7 @@ TEST_P(ModelFamilyContractTest, CachedDecodingEqualsTheFullForward) {
   const double difference = MaxDifference(cached, Logits({ids})[36]);
   std::cout << "cached decoding against the full forward: largest difference of a logit " << difference << "\n";
   EXPECT_LT(difference, GetParam().tolerance());
-  // DESIGN.md law 5.
+  // docs/design.md law 5.
   EXPECT_TRUE(cached.equal(CachedLogits(ids, 3))) << "not even equal to itself";
 }
 

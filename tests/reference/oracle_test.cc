@@ -285,7 +285,7 @@ TEST_P(OracleTest, WeightsAfterThreeStepsAreEqual) {
 INSTANTIATE_TEST_SUITE_P(EachSwitch, OracleTest, ::testing::ValuesIn(Cases()),
                          [](const auto& param_info) { return param_info.param.name; });
 
-// DESIGN.md law 4: the oracle knows nothing of micro-batches and takes the groups as they came.
+// docs/design.md law 4: the oracle knows nothing of micro-batches and takes the groups as they came.
 TEST(OracleOrderTest, AnyOrderOfGroupsAndAnyMicroBatchesAreEqual) {
   const Case c = {"Kl", "kl_coefficient: 0.5, reference_policy: base", {.kl_coefficient = 0.5}};
   const std::vector<OracleGroup> groups = RandomGroups(7);

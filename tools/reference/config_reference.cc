@@ -6,7 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "configs/load.h"
-#include "coordinator/source.h"
+#include "data/source.h"
 #include "reward/rule.h"
 #include "trainer/algorithm/grpo_options.h"
 #include "trainer/algorithm/pretrain_options.h"

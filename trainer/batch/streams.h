@@ -17,7 +17,7 @@ inline constexpr char kSampleLogprob[] = "sample_logprob";
 inline constexpr char kRefLogprob[] = "ref_logprob";
 inline constexpr char kAdvantage[] = "advantage";
 // Factors of the token's policy-gradient, cross-entropy and KL terms in the step's loss. They hold the reduction: a
-// token mean over n tokens is a weight of 1/n each, whatever micro-batch or rank the token ends up in (DESIGN.md law
+// token mean over n tokens is a weight of 1/n each, whatever micro-batch or rank the token ends up in (docs/design.md law
 // 4).
 inline constexpr char kRlWeight[] = "rl_weight";
 inline constexpr char kCeWeight[] = "ce_weight";

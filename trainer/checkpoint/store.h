@@ -1,4 +1,4 @@
-// Folders of files that are there whole or not at all (DESIGN.md law 7). Links no torch.
+// Folders of files that are there whole or not at all (docs/design.md law 7). Links no torch.
 //
 // Layout: <folder>/step-000000012345/{files..., manifest.json}, <folder>/LATEST. Commit: write step-N.tmp, fsync every
 // file, manifest.json (name, size, SHA-256 of each) last, fsync the folder, rename, fsync the parent, then LATEST the

@@ -16,7 +16,7 @@ namespace grpo {
 // The store of these ranks (more than one); rank 0 serves it unless torchrun does. Returns when every rank has arrived;
 // Unavailable, naming those that have not, after `timeout`. c10d has no authentication, so its ports must be private:
 // rank 0 binds to the address that MASTER_ADDR names and to no other, and an address off loopback is refused unless
-// `private_interface` is not empty (DESIGN.md law 9).
+// `private_interface` is not empty (docs/design.md law 9).
 absl::StatusOr<c10::intrusive_ptr<c10d::Store>> OpenStore(const RankEnvironment& environment,
                                                           const std::string& private_interface, absl::Duration timeout);
 

@@ -2,7 +2,7 @@
 //   ratio_t = exp(policy_logprob_t - sample_logprob_t)
 //   loss    = - sum_t rl_weight_t * min(ratio_t A_t, clip(ratio_t, 1 - clip_low, 1 + clip_high) A_t)
 // Departure: the old policy's log-probability is the one recorded when the token was sampled. Trainer and sampler run
-// one forward (DESIGN.md law 3), so on the first update of a fresh batch the ratio is 1 to rounding, and no second
+// one forward (docs/design.md law 3), so on the first update of a fresh batch the ratio is 1 to rounding, and no second
 // forward is needed for it.
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/clamp.h>

@@ -42,7 +42,7 @@ absl::Status SaveAsConfigured(RunContext& context, const std::string& when, RunC
     context.control->Pause();
     context.board->SetPauseReason(
         absl::StrCat(what, ". Make room or mend the disk, then `grpoctl resume` tries again and goes on"));
-    RETURN_IF_ERROR(context.control->Checkpoint(save));
+    RETURN_IF_ERROR(context.control->Poll(save));
     context.board->SetPauseReason("");
   }
 }
@@ -66,7 +66,7 @@ absl::StatusOr<std::unique_ptr<DataSource>> OpenData(const RunContext& context, 
 }
 
 absl::Status PollBeforeStage(RunContext& context) {
-  return context.control->Checkpoint([&] { return context.save(StageCursor{}); });
+  return context.control->Poll([&] { return context.save(StageCursor{}); });
 }
 
 absl::StatusOr<int64_t> CountProblems(const DataSource& source, const std::string& name, int64_t problems) {

@@ -12,16 +12,16 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "coordinator/coordinator.h"
-#include "coordinator/source.h"
+#include "data/source.h"
 #include "trainer/checkpoint/snapshot.h"
-#include "trainer/completions_log.h"
-#include "trainer/control.h"
 #include "trainer/dist/collectives.h"
-#include "trainer/metrics_log.h"
 #include "trainer/policies.h"
-#include "trainer/quarantine_log.h"
+#include "trainer/records/completions_log.h"
+#include "trainer/records/metrics_log.h"
+#include "trainer/records/quarantine_log.h"
 #include "trainer/run_config.h"
-#include "trainer/status_board.h"
+#include "trainer/status/control.h"
+#include "trainer/status/status_board.h"
 
 namespace grpo {
 
@@ -90,7 +90,7 @@ struct GroupTemplate {
 
 v1::Lease MakeLease(const GroupTemplate& group, uint64_t run_seed, int64_t group_index, v1::Prompt prompt);
 
-// Before step 0 (DESIGN.md law 1): every problem's prompt fits the context and can be tokenized (InvalidArgument
+// Before step 0 (docs/design.md law 1): every problem's prompt fits the context and can be tokenized (InvalidArgument
 // otherwise, naming the problem), and the rules can read its reference answer: those that cannot are counted in a loud
 // line, and when none can it is an error. Endless sources are checked by their first thousand problems.
 // Returns what the rules are called on the wire.

@@ -61,7 +61,7 @@ class GroupFeedTest : public ::testing::Test {
   }
 
   absl::Status Poll() {
-    return control_.Checkpoint([] { return v1::CheckpointStatus(); });
+    return control_.Poll([] { return v1::CheckpointStatus(); });
   }
 
   static std::vector<int64_t> IndicesOf(const std::vector<ScoredGroup>& groups) {

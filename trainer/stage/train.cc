@@ -57,7 +57,7 @@ class TrainStage {
 
   // Between steps: the requests from outside.
   absl::Status Poll() {
-    return context_.control->Checkpoint([&] { return Save(); });
+    return context_.control->Poll([&] { return Save(); });
   }
 
   absl::Status Step() {

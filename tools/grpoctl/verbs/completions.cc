@@ -1,11 +1,11 @@
 // grpoctl completions: what a run sampled, with its scores, read from its folder.
-#include "tools/grpoctl/completions.h"
+#include "tools/grpoctl/records/completions.h"
 
 #include <iostream>
 #include <memory>
 
 #include "common/exit_codes.h"
-#include "tools/grpoctl/connection.h"
+#include "tools/grpoctl/client/connection.h"
 #include "tools/grpoctl/verb.h"
 
 namespace grpo {

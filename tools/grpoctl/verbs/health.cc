@@ -4,7 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/exit_codes.h"
-#include "tools/grpoctl/connection.h"
+#include "tools/grpoctl/client/connection.h"
 #include "tools/grpoctl/text.h"
 #include "tools/grpoctl/verb.h"
 

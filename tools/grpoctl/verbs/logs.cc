@@ -4,8 +4,8 @@
 
 #include "absl/time/clock.h"
 #include "common/exit_codes.h"
-#include "tools/grpoctl/connection.h"
-#include "tools/grpoctl/log_follower.h"
+#include "tools/grpoctl/client/connection.h"
+#include "tools/grpoctl/client/log_follower.h"
 #include "tools/grpoctl/verb.h"
 
 namespace grpo {

@@ -1,7 +1,7 @@
 // grpoctl pause: no further step until `grpoctl resume`.
 #include <memory>
 
-#include "tools/grpoctl/control.h"
+#include "tools/grpoctl/client/control.h"
 
 namespace grpo {
 

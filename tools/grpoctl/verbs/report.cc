@@ -6,9 +6,9 @@
 #include "common/exit_codes.h"
 #include "common/files.h"
 #include "common/status_macros.h"
-#include "tools/grpoctl/connection.h"
-#include "tools/grpoctl/report/render.h"
+#include "tools/grpoctl/client/connection.h"
 #include "tools/grpoctl/verb.h"
+#include "tools/page/render.h"
 
 namespace grpo {
 namespace {

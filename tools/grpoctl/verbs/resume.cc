@@ -1,7 +1,7 @@
 // grpoctl resume: lifts a pause.
 #include <memory>
 
-#include "tools/grpoctl/control.h"
+#include "tools/grpoctl/client/control.h"
 
 namespace grpo {
 

@@ -12,11 +12,11 @@
 #include "common/exit_codes.h"
 #include "common/status_macros.h"
 #include "configs/load.h"
-#include "coordinator/source.h"
+#include "data/source.h"
 #include "reward/profile.h"
-#include "tools/grpoctl/rule_check.h"
-#include "tools/grpoctl/rule_skeleton.h"
-#include "tools/grpoctl/score_lines.h"
+#include "tools/grpoctl/rewards/rule_check.h"
+#include "tools/grpoctl/rewards/rule_skeleton.h"
+#include "tools/grpoctl/rewards/score_lines.h"
 #include "tools/grpoctl/verb.h"
 
 namespace grpo {

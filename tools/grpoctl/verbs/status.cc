@@ -3,8 +3,8 @@
 #include <memory>
 
 #include "common/exit_codes.h"
-#include "tools/grpoctl/connection.h"
-#include "tools/grpoctl/status_text.h"
+#include "tools/grpoctl/client/connection.h"
+#include "tools/grpoctl/client/status_text.h"
 #include "tools/grpoctl/verb.h"
 
 namespace grpo {

@@ -1,7 +1,7 @@
 // grpoctl stop: ends a run after its current step; it can be resumed.
 #include <memory>
 
-#include "tools/grpoctl/control.h"
+#include "tools/grpoctl/client/control.h"
 
 namespace grpo {
 

@@ -5,10 +5,10 @@
 #include <memory>
 
 #include "common/exit_codes.h"
-#include "tools/grpoctl/connection.h"
-#include "tools/grpoctl/progress.h"
-#include "tools/grpoctl/status_stream.h"
-#include "tools/grpoctl/status_text.h"
+#include "tools/grpoctl/client/connection.h"
+#include "tools/grpoctl/client/status_stream.h"
+#include "tools/grpoctl/client/status_text.h"
+#include "tools/grpoctl/local/progress.h"
 #include "tools/grpoctl/verb.h"
 
 namespace grpo {

@@ -1,0 +1,74 @@
+#include "data/source.h"
+
+#include <numeric>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/seeds.h"
+#include "common/status_macros.h"
+#include "configs/load.h"
+#include "data/source_plugin.h"
+
+namespace grpo {
+
+#define DATA_SOURCE(name) DataSourcePlugin DataSource_##name();
+#include "data/sources.inc"
+#undef DATA_SOURCE
+
+namespace {
+
+// In the order of sources.inc.
+const std::vector<std::pair<std::string, DataSourcePlugin>>& Plugins() {
+  static const auto* const plugins = new std::vector<std::pair<std::string, DataSourcePlugin>>{
+#define DATA_SOURCE(name) {#name, DataSource_##name()},
+#include "data/sources.inc"
+#undef DATA_SOURCE
+  };
+  return *plugins;
+}
+
+absl::StatusOr<const DataSourcePlugin*> FindPlugin(const DataOptions& options) {
+  std::vector<std::string> known;
+  for (const auto& [name, plugin] : Plugins()) {
+    if (name == options.source) return &plugin;
+    known.push_back(name);
+  }
+  return SectionError(
+      options.options, "source",
+      absl::StrCat("there is no data source \"", options.source, "\": ", SuggestName(options.source, known)));
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<DataSource>> MakeDataSource(const DataOptions& options, const std::string& base_folder) {
+  ASSIGN_OR_RETURN(const DataSourcePlugin* const plugin, FindPlugin(options));
+  return plugin->make({.section = options.options, .base_folder = base_folder});
+}
+
+absl::Status CheckDataOptions(const DataOptions& options) {
+  ASSIGN_OR_RETURN(const DataSourcePlugin* const plugin, FindPlugin(options));
+  return plugin->check(options.options);
+}
+
+std::vector<DataSourceInfo> ListDataSources() {
+  std::vector<DataSourceInfo> infos;
+  for (const auto& [name, plugin] : Plugins()) {
+    infos.push_back({.name = name, .summary = plugin.summary, .reference_table = plugin.reference_table});
+  }
+  return infos;
+}
+
+DataItem ShuffledReader::At(int64_t position) {
+  const int64_t size = source_->size();
+  if (size < 0) return source_->At(position);
+  const int64_t epoch = position / size;
+  if (epoch != epoch_) {
+    order_.resize(static_cast<size_t>(size));
+    std::iota(order_.begin(), order_.end(), int64_t{0});
+    Shuffle(order_, CombineSeeds(seed_, static_cast<uint64_t>(epoch)));
+    epoch_ = epoch;
+  }
+  return source_->At(order_[static_cast<size_t>(position % size)]);
+}
+
+}  // namespace grpo

@@ -1,0 +1,134 @@
+// What the base model of the quickstart reads: arithmetic drill lines, and problems of the training split that are
+// answered in many forms and often wrongly. The form that the rules later pay, thinking and then a tagged answer,
+// occurs, but rarely: pure RL elicits what the base can do and does not invent it.
+//
+// The mixture is that of the prototype whose learning was measured (class Corpus of r1zero_prototype.py): changing a
+// share or a slip changes what the base learns, and so where RL starts.
+#include <algorithm>
+#include <array>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "common/seeds.h"
+#include "data/source_plugin.h"
+#include "data/sources/chickens_rabbits_problems.h"
+
+namespace grpo {
+namespace {
+
+struct Options : ChickensRabbitsOptions {
+  int64_t seed = 0;
+  double drill_frac = 0.2, step_error = 0.08, guess_error = 0.4, good_frac = 0.05;
+
+  template <class V>
+  void Visit(V& v) {
+    v("seed", seed, {.help = "Which endless corpus of this mixture.", .min = 0, .max = 9e15});
+    v("drill_frac", drill_frac,
+      {.help = "Share of documents that are one or two correct steps of arithmetic without a problem.",
+       .min = 0,
+       .max = 1});
+    v("step_error", step_error,
+      {.help = "Probability that a written step slips; what follows goes on with the slip.", .min = 0, .max = 1});
+    v("guess_error", guess_error,
+      {.help = "Probability that an answer without work is a random number.", .min = 0, .max = 1});
+    v("good_frac", good_frac,
+      {.help = "Weight of the rewarded form beside the 0.95 of all others, drill lines not counted. At 0 RL finds "
+               "nothing to reinforce.",
+       .min = 0,
+       .max = 1});
+    ChickensRabbitsOptions::Visit(v);
+  }
+};
+
+// The work from heads and legs to the number of rabbits, written out.
+struct Work {
+  std::array<std::string, 3> steps;
+  int64_t rabbits = 0;
+
+  std::string Joined() const { return absl::StrJoin(steps, ";"); }
+};
+
+Work WorkOut(const ChickensRabbitsProblem& problem, double step_error, Rng& rng) {
+  const auto slip = [&](int64_t value) -> int64_t {
+    static constexpr std::array<int64_t, 6> kSlips = {-10, -2, -1, 1, 2, 10};
+    if (rng.Uniform() >= step_error) return value;
+    return std::max<int64_t>(0, value + kSlips[static_cast<size_t>(rng.Below(kSlips.size()))]);
+  };
+  const int64_t legs = problem.legs();
+  const int64_t chicken_legs = slip(2 * problem.heads);
+  const int64_t extra_legs = slip(std::max<int64_t>(0, legs - chicken_legs));
+  const int64_t rabbits = slip(extra_legs / 2);
+  return {.steps = {absl::StrCat(problem.heads, "*2=", chicken_legs),
+                    absl::StrCat(legs, "-", chicken_legs, "=", extra_legs), absl::StrCat(extra_legs, "/2=", rabbits)},
+          .rabbits = rabbits};
+}
+
+class ChickensRabbitsCorpus : public DataSource {
+ public:
+  explicit ChickensRabbitsCorpus(const Options& options)
+      : options_(options), train_(SplitChickensRabbits(options).train) {}
+
+  int64_t size() const override { return -1; }
+
+  DataItem At(int64_t index) const override {
+    Rng rng(CombineSeeds(static_cast<uint64_t>(options_.seed), static_cast<uint64_t>(index)));
+    DataItem item;
+    item.prompt.set_id(absl::StrCat("corpus/", index));
+    if (rng.Uniform() < options_.drill_frac) {
+      item.document = Drill(rng);
+    } else {
+      const ChickensRabbitsProblem& problem = rng.Choice(train_);
+      item.document = absl::StrCat(problem.prompt(), Solution(problem, rng));
+    }
+    return item;
+  }
+
+ private:
+  // One step, or with probability 1/3 two different ones, in any order.
+  std::string Drill(Rng& rng) const {
+    const Work work = WorkOut(rng.Choice(train_), 0, rng);
+    const int64_t first = rng.Below(3);
+    if (rng.Below(3) < 2) return work.steps[first];
+    const int64_t second = (first + 1 + rng.Below(2)) % 3;
+    return absl::StrCat(work.steps[first], ";", work.steps[second]);
+  }
+
+  std::string Solution(const ChickensRabbitsProblem& problem, Rng& rng) const {
+    const Work work = WorkOut(problem, options_.step_error, rng);
+    const double style = rng.Uniform() * (0.95 + options_.good_frac);
+    // An answer without work: the worked one, or a random number from 1 to max_heads.
+    const int64_t guess = rng.Uniform() >= options_.guess_error ? work.rabbits : 1 + rng.Below(options_.max_heads);
+    if (style < 0.35) return absl::StrCat(guess);
+    if (style < 0.50) return absl::StrCat(work.Joined(), " so ", work.rabbits);
+    if (style < 0.65) return absl::StrCat("<answer>", guess, "</answer>");
+    if (style < 0.75) {
+      const std::array<std::string, 3> thoughts = {"", work.steps[0], "ok"};
+      return absl::StrCat("<think>", thoughts[static_cast<size_t>(rng.Below(3))], "</think><answer>", guess,
+                          "</answer>");
+    }
+    if (style < 0.85) return absl::StrCat("<think>", work.Joined(), "</think>", work.rabbits);
+    if (style < 0.95) return absl::StrCat("<answer>", work.Joined(), "</answer>");
+    return absl::StrCat("<think>", work.Joined(), "</think><answer>", work.rabbits, "</answer>");
+  }
+
+  const Options options_;
+  const std::vector<ChickensRabbitsProblem> train_;
+};
+
+absl::StatusOr<std::unique_ptr<DataSource>> Make(const Options& options, const DataSourceContext&) {
+  return std::make_unique<ChickensRabbitsCorpus>(options);
+}
+
+}  // namespace
+
+DataSourcePlugin DataSource_chickens_rabbits_corpus() {
+  return MakeDataSourcePlugin<Options>(
+      "Endless messy text for a base model: arithmetic, and chickens-and-rabbits problems of the training split in "
+      "mixed, often wrong form.",
+      Make);
+}
+
+}  // namespace grpo

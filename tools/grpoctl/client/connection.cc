@@ -1,0 +1,82 @@
+#include "tools/grpoctl/client/connection.h"
+
+#include "absl/strings/str_cat.h"
+#include "common/rpc/status.h"
+#include "common/status_macros.h"
+#include "tools/grpoctl/local/run_folder.h"
+#include "tools/grpoctl/text.h"
+
+namespace grpo {
+namespace {
+
+// What a caller wrote on the command line goes before what the run folder says.
+rpc::ClientOptions Merge(const rpc::ClientOptions& flags, rpc::ClientOptions options) {
+  if (!flags.token_file.empty()) options.token_file = flags.token_file;
+  if (!flags.tls_ca.empty()) options.tls_ca = flags.tls_ca;
+  if (!flags.tls_cert.empty()) options.tls_cert = flags.tls_cert;
+  if (!flags.tls_key.empty()) options.tls_key = flags.tls_key;
+  return options;
+}
+
+}  // namespace
+
+void AddRunDirFlag(CLI::App& verb, std::string* run_dir) {
+  verb.add_option("--run-dir", *run_dir, "Folder of the run (default: the run under runs/ that was started last)")
+      ->option_text("DIR");
+}
+
+void AddConnectionFlags(CLI::App& verb, ConnectionFlags* flags) {
+  CLI::Option* address = verb.add_option("--address", flags->address, "Where the trainer serves, instead of --run-dir");
+  address->option_text("HOST:PORT");
+  AddRunDirFlag(verb, &flags->run_dir);
+  address->excludes("--run-dir");
+  verb.add_option("--token-file", flags->client.token_file, "File with the bearer token (default: the run's)")
+      ->option_text("FILE");
+  verb.add_option("--tls-ca", flags->client.tls_ca, "PEM authority that signed the server's certificate")
+      ->option_text("FILE");
+  verb.add_option("--tls-cert", flags->client.tls_cert, "PEM certificate to present")->option_text("FILE");
+  verb.add_option("--tls-key", flags->client.tls_key, "PEM key of --tls-cert")->option_text("FILE");
+  verb.add_option("--deadline", flags->deadline_s, "Seconds to wait for an answer")
+      ->capture_default_str()
+      ->check(CLI::Range(0.01, 86400.0))
+      ->option_text("SECONDS");
+}
+
+absl::StatusOr<std::string> ResolveRunDir(const std::string& run_dir) {
+  if (!run_dir.empty()) return run_dir;
+  return NewestRun("runs");
+}
+
+absl::StatusOr<TrainerConnection> TrainerConnection::Open(const ConnectionFlags& flags) {
+  Endpoint endpoint{.trainer = flags.address, .reward_servers = {}, .client = {}};
+  if (flags.address.empty()) {
+    ASSIGN_OR_RETURN(const std::string run_dir, ResolveRunDir(flags.run_dir));
+    ASSIGN_OR_RETURN(endpoint, ReadEndpoint(run_dir));
+  }
+  TrainerConnection connection;
+  ASSIGN_OR_RETURN(connection.client, rpc::Client::Create(endpoint.trainer, Merge(flags.client, endpoint.client)));
+  connection.stub = v1::TrainerService::NewStub(connection.client->channel());
+  connection.deadline = absl::Seconds(flags.deadline_s);
+  return connection;
+}
+
+absl::Status TrainerConnection::Explain(const grpc::Status& status) const {
+  const absl::Status error = rpc::FromGrpc(status);
+  const std::string message = Printable(error.message());
+  switch (error.code()) {
+    case absl::StatusCode::kUnavailable:
+    case absl::StatusCode::kDeadlineExceeded:
+      return absl::UnavailableError(
+          absl::StrCat("no trainer answers at ", client->address(), " (", message,
+                       "): it may have ended; see `grpoctl logs`, or go on with `grpoctl run --resume "
+                       "--run-dir DIR`"));
+    case absl::StatusCode::kUnauthenticated:
+    case absl::StatusCode::kPermissionDenied:
+      return absl::Status(error.code(), absl::StrCat("the trainer at ", client->address(), " refused this caller (",
+                                                     message, "): name the run's token with --token-file FILE"));
+    default:
+      return absl::Status(error.code(), absl::StrCat("the trainer at ", client->address(), " says: ", message));
+  }
+}
+
+}  // namespace grpo

@@ -1,0 +1,58 @@
+// How client verbs find and call a run's trainer.
+#ifndef GRPO_TOOLS_GRPOCTL_CLIENT_CONNECTION_H_
+#define GRPO_TOOLS_GRPOCTL_CLIENT_CONNECTION_H_
+
+#include <memory>
+#include <string>
+
+#include "CLI/CLI.hpp"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "common/rpc/client.h"
+#include "proto/trainer.grpc.pb.h"
+
+namespace grpo {
+
+// Where a run is: --address wins, then --run-dir, then the newest run under runs/.
+struct ConnectionFlags {
+  std::string address;
+  std::string run_dir;
+  rpc::ClientOptions client;
+  double deadline_s = 10;
+};
+
+void AddConnectionFlags(CLI::App& verb, ConnectionFlags* flags);
+// Only --run-dir, for verbs that read files.
+void AddRunDirFlag(CLI::App& verb, std::string* run_dir);
+
+// The folder that --run-dir named, or that of the newest run under runs/.
+absl::StatusOr<std::string> ResolveRunDir(const std::string& run_dir);
+
+// A stub, and the client that prepares its calls. Thread-safe.
+struct TrainerConnection {
+  std::shared_ptr<rpc::Client> client;
+  std::unique_ptr<v1::TrainerService::Stub> stub;
+  absl::Duration deadline;
+
+  static absl::StatusOr<TrainerConnection> Open(const ConnectionFlags& flags);
+
+  // One unary call with deadline and token: Call(&Stub::Pause, request). Errors say what to do about them.
+  template <typename Request, typename Response>
+  absl::StatusOr<Response> Call(grpc::Status (v1::TrainerService::Stub::*method)(grpc::ClientContext*, const Request&,
+                                                                                 Response*),
+                                const Request& request) const {
+    grpc::ClientContext context;
+    client->Prepare(context, deadline);
+    Response response;
+    const grpc::Status status = ((*stub).*method)(&context, request, &response);
+    if (!status.ok()) return Explain(status);
+    return response;
+  }
+
+  // The error of a call, with the address and what to do.
+  absl::Status Explain(const grpc::Status& status) const;
+};
+
+}  // namespace grpo
+
+#endif  // GRPO_TOOLS_GRPOCTL_CLIENT_CONNECTION_H_

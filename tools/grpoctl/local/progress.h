@@ -1,0 +1,71 @@
+// A run's progress as text: a live line per stage on a terminal, plain lines elsewhere.
+#ifndef GRPO_TOOLS_GRPOCTL_LOCAL_PROGRESS_H_
+#define GRPO_TOOLS_GRPOCTL_LOCAL_PROGRESS_H_
+
+#include <ostream>
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "common/clock.h"
+#include "proto/trainer.pb.h"
+
+namespace grpo {
+
+struct ProgressStyle {
+  // Rewrite one line in place instead of adding lines.
+  bool live = false;
+  // Escape sequences for colour (only when live).
+  bool color = false;
+  // Columns of the terminal.
+  int width = 80;
+  // Plain: time between two lines of a running stage.
+  absl::Duration plain_interval = absl::Seconds(10);
+};
+
+// How to write to this file descriptor: live when it is a terminal, coloured unless NO_COLOR is set.
+ProgressStyle StyleFor(int fd);
+
+// "reward 1.02", one column per reward rule ("math_answer 0.937"), "length 30.2", "1,234 tok/s" and so on: what the
+// stage has of them, most important first.
+std::vector<std::string> MetricFields(const v1::StageStatus& stage);
+
+// One line for a stage: bar (live only), step, fields, time left or taken; as many fields as fit. While the run is
+// paused the reason stands in place of the fields.
+std::string StageLine(const v1::RunStatus& status, int stage_index, const ProgressStyle& style);
+
+// Writes what changed between snapshots. One thread.
+class ProgressPrinter {
+ public:
+  ProgressPrinter(std::ostream& out, const ProgressStyle& style, const Clock& clock)
+      : out_(out), style_(style), clock_(clock) {}
+  // Leaves the cursor on a line of its own.
+  ~ProgressPrinter();
+
+  void Show(const v1::RunStatus& status);
+  // A line of other talk, above the live line.
+  void Note(const std::string& message);
+
+ private:
+  void Line(const std::string& text);
+  void ShowStateChange(const v1::RunStatus& status);
+  void ShowSaveError(const v1::RunStatus& status);
+
+  std::ostream& out_;
+  const ProgressStyle style_;
+  const Clock& clock_;
+  int num_done_ = 0;
+  int running_stage_ = -1;
+  absl::Duration last_plain_;
+  v1::RunState state_ = v1::RUN_STATE_UNSPECIFIED;
+  std::string state_reason_;
+  std::string save_error_;
+  std::string live_line_;
+};
+
+// "RUNNING" for RUN_STATE_RUNNING.
+std::string StateName(v1::RunState state);
+
+}  // namespace grpo
+
+#endif  // GRPO_TOOLS_GRPOCTL_LOCAL_PROGRESS_H_

@@ -1,0 +1,67 @@
+// The folder of one run: who may use it, what it holds, and where its processes serve.
+//
+//   config.yaml              resolved configuration
+//   lock                     flock, the holder's pid
+//   run_id                   names the run
+//   endpoint.json            addresses for client verbs, while it runs
+//   endpoints/<child>.json   where each child serves
+//   logs/<child>.log         stdout and stderr of each child, appended
+//   summary.json, metrics.jsonl, completions.sqlite, checkpoints/    written by the trainer
+#ifndef GRPO_TOOLS_GRPOCTL_LOCAL_RUN_FOLDER_H_
+#define GRPO_TOOLS_GRPOCTL_LOCAL_RUN_FOLDER_H_
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "common/rpc/client.h"
+
+namespace grpo {
+
+// What client verbs need to reach a run: endpoint.json.
+struct Endpoint {
+  std::string trainer;
+  std::vector<std::string> reward_servers;
+  // Files only; the secrets themselves are never written down.
+  rpc::ClientOptions client;
+};
+
+absl::Status WriteEndpoint(const std::string& run_dir, const Endpoint& endpoint);
+void RemoveEndpoint(const std::string& run_dir);
+// NotFound when there is no such folder, Unavailable when no process serves the run, DataLoss when the file is broken.
+absl::StatusOr<Endpoint> ReadEndpoint(const std::string& run_dir);
+
+// The run under `runs_folder` that was started last; NotFound when there is none.
+absl::StatusOr<std::string> NewestRun(const std::string& runs_folder);
+
+// The right to write into a run folder, held until destruction or death. One thread.
+class RunFolder {
+ public:
+  // Creates the folder if need be. AlreadyExists when another process runs in it (named by pid), or when it holds files
+  // that no run wrote; then nothing is touched.
+  static absl::StatusOr<std::unique_ptr<RunFolder>> Lock(const std::string& path);
+  ~RunFolder();
+  RunFolder(const RunFolder&) = delete;
+  RunFolder& operator=(const RunFolder&) = delete;
+
+  // Absolute.
+  const std::string& path() const { return path_; }
+  std::string config_path() const { return path_ + "/config.yaml"; }
+  // Whether a run was started here before.
+  bool HasRun() const;
+
+  // Makes the subfolders and writes config.yaml.
+  absl::Status Begin(const std::string& resolved_yaml);
+  // The run's id: made at the first call, "<run_name>-<8 hex digits>", the same ever after.
+  absl::StatusOr<std::string> RunId(const std::string& run_name);
+
+ private:
+  RunFolder(std::string path, int lock_fd) : path_(std::move(path)), lock_fd_(lock_fd) {}
+  const std::string path_;
+  const int lock_fd_;
+};
+
+}  // namespace grpo
+
+#endif  // GRPO_TOOLS_GRPOCTL_LOCAL_RUN_FOLDER_H_

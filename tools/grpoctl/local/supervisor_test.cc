@@ -1,0 +1,287 @@
+#include "tools/grpoctl/local/supervisor.h"
+
+#include <signal.h>
+#include <unistd.h>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "common/exit_codes.h"
+#include "common/files.h"
+#include "common/status_testing.h"
+
+namespace grpo {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+// Children are shell scripts; delays before restarts run on a fake clock.
+class SupervisorTest : public ::testing::Test {
+ protected:
+  SupervisorTest() { EXPECT_OK(MakeFolders(dir_)); }
+
+  ChildSpec Script(const std::string& name, const std::string& script) {
+    ChildSpec spec;
+    spec.name = name;
+    spec.role = name;
+    spec.log_path = absl::StrCat(dir_, "/", name, ".log");
+    ::unlink(spec.log_path.c_str());
+    // $1 is the attempt, $2 the address of the attempt before.
+    spec.argv = [script](int attempt, const std::string& address) {
+      return std::vector<std::string>{"/bin/sh", "-c", script, "sh", absl::StrCat(attempt), address};
+    };
+    return spec;
+  }
+
+  // A child that exits with 75 on SIGTERM, serves at 127.0.0.1:77 and goes on with `script`.
+  ChildSpec Server(const std::string& name, const std::string& script) {
+    const std::string endpoint = absl::StrCat(dir_, "/", name, ".json");
+    ChildSpec spec = Script(name, absl::StrCat("trap 'exit 75' TERM; echo '{\"address\":\"127.0.0.1:77\"}' > ",
+                                               endpoint, ".tmp; mv ", endpoint, ".tmp ", endpoint, "; ", script));
+    spec.endpoint_file = endpoint;
+    return spec;
+  }
+
+  Supervisor& Make(const Supervisor::Options& options) {
+    supervisor_.emplace(options, clock_, [this](const std::string& note) { notes_.push_back(note); });
+    return *supervisor_;
+  }
+
+  // Polls until the run ends or `done`; the fake clock runs ahead, so that no restart has to be waited for.
+  template <typename Done>
+  std::optional<RunEnd> PollUntil(Done done) {
+    for (int i = 0; i < 4000; ++i) {
+      const std::optional<RunEnd> end = supervisor_->Poll();
+      if (end.has_value() || done()) return end;
+      clock_.Advance(absl::Seconds(1));
+      absl::SleepFor(absl::Milliseconds(5));
+    }
+    ADD_FAILURE() << "nothing happened";
+    return std::nullopt;
+  }
+  std::optional<RunEnd> PollToEnd() {
+    return PollUntil([] { return false; });
+  }
+
+  const std::string dir_ =
+      absl::StrCat(::testing::TempDir(), "/", ::testing::UnitTest::GetInstance()->current_test_info()->name());
+  FakeClock clock_;
+  std::vector<std::string> notes_;
+  std::optional<Supervisor> supervisor_;
+};
+
+TEST_F(SupervisorTest, TrainersEndIsTheRunsEndWithItsCode) {
+  for (const int code : {0, 1, 75}) {
+    Supervisor& supervisor = Make({});
+    ChildSpec trainer = Server("trainer", absl::StrCat("echo said; exit ", code));
+    trainer.is_trainer = true;
+    ASSERT_OK(supervisor.Start(trainer));
+    const std::optional<RunEnd> end = PollToEnd();
+    ASSERT_TRUE(end.has_value());
+    EXPECT_EQ(end->exit_code, code);
+    if (code == 0) {
+      EXPECT_EQ(end->message, "");
+    } else {
+      EXPECT_THAT(end->message, HasSubstr(absl::StrCat("trainer ended with exit code ", code)));
+      EXPECT_THAT(end->message, HasSubstr("| said"));
+    }
+  }
+}
+
+TEST_F(SupervisorTest, RestartsAKilledTrainerUntilTheRunIsEnding) {
+  Supervisor& supervisor = Make({});
+  ChildSpec trainer = Script("trainer", "echo attempt $1; if [ $1 = 2 ]; then exec sleep 1000; fi; kill -9 $$");
+  trainer.is_trainer = true;
+  ASSERT_OK(supervisor.Start(trainer));
+  const std::string log = dir_ + "/trainer.log";
+  EXPECT_EQ(PollUntil([&] { return LastLines(log, 9).size() == 2; }), std::nullopt);
+  EXPECT_THAT(LastLines(log, 9), ElementsAre("attempt 1", "attempt 2"));
+  supervisor.StopRestarting();
+  supervisor.SignalTrainer(SIGKILL);
+  const std::optional<RunEnd> end = PollToEnd();
+  ASSERT_TRUE(end.has_value());
+  EXPECT_EQ(end->exit_code, kExitSignalBase + SIGKILL);
+}
+
+TEST_F(SupervisorTest, RestartsADeadWorkerWithTheNextAttempt) {
+  Supervisor& supervisor = Make({});
+  ASSERT_OK(supervisor.Start(Script("worker", "echo attempt $1; if [ $1 = 3 ]; then exec sleep 1000; fi; kill -9 $$")));
+  const std::string log = dir_ + "/worker.log";
+  EXPECT_EQ(PollUntil([&] { return LastLines(log, 9).size() == 3; }), std::nullopt);
+  EXPECT_THAT(LastLines(log, 9), ElementsAre("attempt 1", "attempt 2", "attempt 3"));
+  ASSERT_GE(notes_.size(), 2u);
+  EXPECT_THAT(notes_[0], HasSubstr("worker ended with signal 9 (Killed)"));
+  EXPECT_THAT(notes_[1], HasSubstr("starting worker again (restart 1 of 10)"));
+}
+
+TEST_F(SupervisorTest, WaitsBeforeARestart) {
+  Supervisor& supervisor = Make({});
+  ASSERT_OK(supervisor.Start(Script("worker", "echo attempt $1; exit 1")));
+  const std::string log = dir_ + "/worker.log";
+  for (int i = 0; i < 4000 && notes_.empty(); ++i) {
+    ASSERT_EQ(supervisor.Poll(), std::nullopt);
+    absl::SleepFor(absl::Milliseconds(5));
+  }
+  // The clock stands still.
+  for (int i = 0; i < 20; ++i) ASSERT_EQ(supervisor.Poll(), std::nullopt);
+  EXPECT_THAT(LastLines(log, 9), ElementsAre("attempt 1"));
+}
+
+TEST_F(SupervisorTest, GivesUpWhenARolesRestartsAreUsedUp) {
+  Supervisor& supervisor = Make({.max_restarts_per_role = 2});
+  ASSERT_OK(supervisor.Start(Script("worker", "echo attempt $1; exit 9")));
+  const std::optional<RunEnd> end = PollToEnd();
+  ASSERT_TRUE(end.has_value());
+  EXPECT_EQ(end->exit_code, kExitRunFailed);
+  EXPECT_THAT(end->message, HasSubstr("worker ended with exit code 9, and the 2 restarts of role worker are used up"));
+  EXPECT_THAT(end->message, HasSubstr("| attempt 3"));
+}
+
+TEST_F(SupervisorTest, DoesNotRestartWhatARestartCannotMend) {
+  for (const int code : {kExitUsage, kExitData, kExitNoInput, kExitNotAllowed, kExitConfig}) {
+    Supervisor& supervisor = Make({});
+    ASSERT_OK(supervisor.Start(Script("worker", absl::StrCat("echo unknown key; exit ", code))));
+    const std::optional<RunEnd> end = PollToEnd();
+    ASSERT_TRUE(end.has_value());
+    EXPECT_EQ(end->exit_code, code);
+    EXPECT_THAT(end->message, HasSubstr("| unknown key"));
+  }
+}
+
+TEST_F(SupervisorTest, ServerThatNeverServedEndsTheRunWithItsCode) {
+  Supervisor& supervisor = Make({});
+  ChildSpec server = Script("reward-0", "echo port 5005 is taken; exit 73");
+  server.endpoint_file = dir_ + "/reward-0.json";
+  ASSERT_OK(supervisor.Start(server));
+  const std::optional<RunEnd> end = PollToEnd();
+  ASSERT_TRUE(end.has_value());
+  EXPECT_EQ(end->exit_code, kExitCannotCreate);
+  EXPECT_THAT(end->message, HasSubstr("| port 5005 is taken"));
+}
+
+TEST_F(SupervisorTest, ServerIsRestartedWhereItServed) {
+  Supervisor& supervisor = Make({});
+  // The first attempt ends once its address was noticed.
+  const std::string go = dir_ + "/go";
+  ::unlink(go.c_str());
+  ASSERT_OK(
+      supervisor.Start(Server("reward-0", absl::StrCat("echo \"was at $2\"; if [ $1 = 2 ]; then exec sleep 1000; fi; ",
+                                                       "while [ ! -e ", go, " ]; do sleep 0.01; done; kill -9 $$"))));
+  EXPECT_FALSE(supervisor.AllServe());
+  ASSERT_EQ(PollUntil([&] { return supervisor.AllServe(); }), std::nullopt);
+  EXPECT_EQ(supervisor.Address("reward-0"), "127.0.0.1:77");
+  ASSERT_OK(WriteFileSynced(go, ""));
+  const std::string log = dir_ + "/reward-0.log";
+  ASSERT_EQ(PollUntil([&] { return LastLines(log, 9).size() == 2; }), std::nullopt);
+  EXPECT_THAT(LastLines(log, 9), ElementsAre("was at ", "was at 127.0.0.1:77"));
+}
+
+TEST_F(SupervisorTest, IgnoresAnEndpointThatAnEarlierRunLeft) {
+  Supervisor& supervisor = Make({});
+  ChildSpec server = Script("trainer", "exec sleep 1000");
+  server.endpoint_file = dir_ + "/trainer.json";
+  ASSERT_OK(WriteFileAtomically(server.endpoint_file, "{\"address\":\"127.0.0.1:1\"}"));
+  ASSERT_OK(supervisor.Start(server));
+  ASSERT_EQ(supervisor.Poll(), std::nullopt);
+  EXPECT_EQ(supervisor.Address("trainer"), std::nullopt);
+}
+
+TEST_F(SupervisorTest, StopAllEndsChildrenThatIgnoreSigterm) {
+  Supervisor supervisor({}, Clock::Real(), [](const std::string&) {});
+  ASSERT_OK(supervisor.Start(Script("worker", "trap '' TERM; echo ready; while :; do sleep 0.05; done")));
+  while (LastLines(dir_ + "/worker.log", 1).empty()) absl::SleepFor(absl::Milliseconds(5));
+  const absl::Duration start = Clock::Real().Now();
+  supervisor.StopAll(absl::Milliseconds(100));
+  EXPECT_LT(Clock::Real().Now() - start, absl::Seconds(10));
+  EXPECT_EQ(supervisor.Poll(), std::nullopt);
+}
+
+// A trainer of two ranks that both run `script`; rank 1 knows itself by $RANK.
+std::vector<ChildSpec> Ranks(ChildSpec rank_0, ChildSpec rank_1) {
+  rank_0.is_trainer = true;
+  for (ChildSpec* spec : {&rank_0, &rank_1}) {
+    spec->group = spec->role = "trainer";
+    spec->environment = [spec_name = spec->name](int attempt) {
+      return std::vector<std::string>{absl::StrCat("START=", spec_name, " ", attempt)};
+    };
+  }
+  return {rank_0, rank_1};
+}
+
+// Shell: waits until the other has said something.
+std::string Await(const std::string& log_path) {
+  return absl::StrCat("while [ ! -s ", log_path, " ]; do sleep 0.01; done; ");
+}
+
+TEST_F(SupervisorTest, AGroupIsRestartedTogetherWhenOneIsKilledAndCountsOnce) {
+  Supervisor& supervisor = Make({.max_restarts_per_role = 1});
+  const std::string log_0 = dir_ + "/trainer.log", log_1 = dir_ + "/trainer-1.log";
+  const auto specs = Ranks(Script("trainer", "echo $START; exec sleep 1000"),
+                           Script("trainer-1", absl::StrCat("echo $START; if [ $1 = 2 ]; then exec sleep 1000; fi; ",
+                                                            Await(log_0), "kill -9 $$")));
+  for (const ChildSpec& spec : specs) ASSERT_OK(supervisor.Start(spec));
+  const auto both = [&] { return LastLines(log_0, 9).size() == 2 && LastLines(log_1, 9).size() == 2; };
+  EXPECT_EQ(PollUntil(both), std::nullopt);
+  EXPECT_THAT(LastLines(log_0, 9), ElementsAre("trainer 1", "trainer 2"));
+  EXPECT_THAT(LastLines(log_1, 9), ElementsAre("trainer-1 1", "trainer-1 2"));
+}
+
+TEST_F(SupervisorTest, ARankThatLostAnotherStartsAgainWithIt) {
+  Supervisor& supervisor = Make({});
+  const std::string log_1 = dir_ + "/trainer-1.log";
+  const auto specs = Ranks(Script("trainer", absl::StrCat("if [ $1 = 2 ]; then exec sleep 1000; fi; ", Await(log_1),
+                                                          "exit ", kExitUnavailable)),
+                           Script("trainer-1", "echo $START; exec sleep 1000"));
+  for (const ChildSpec& spec : specs) ASSERT_OK(supervisor.Start(spec));
+  EXPECT_EQ(PollUntil([&] { return LastLines(log_1, 9).size() == 2; }), std::nullopt);
+}
+
+TEST_F(SupervisorTest, ARankThatEndsByItselfEndsTheRunWithItsCode) {
+  Supervisor& supervisor = Make({});
+  const auto specs = Ranks(Script("trainer", "exec sleep 1000"), Script("trainer-1", "echo out of luck; exit 70"));
+  for (const ChildSpec& spec : specs) ASSERT_OK(supervisor.Start(spec));
+  const std::optional<RunEnd> end = PollToEnd();
+  ASSERT_TRUE(end.has_value());
+  EXPECT_EQ(end->exit_code, kExitInternal);
+  EXPECT_THAT(end->message, HasSubstr("trainer-1 ended with exit code 70"));
+  EXPECT_THAT(end->message, HasSubstr("| out of luck"));
+}
+
+TEST_F(SupervisorTest, ARankThatIsLetGoIsNotStartedAgain) {
+  Supervisor& supervisor = Make({});
+  const std::string go = dir_ + "/go";
+  ::unlink(go.c_str());
+  const auto specs = Ranks(Script("trainer", absl::StrCat("while [ ! -e ", go, " ]; do sleep 0.01; done; exit 0")),
+                           Script("trainer-1", "echo $START; exit 0"));
+  for (const ChildSpec& spec : specs) ASSERT_OK(supervisor.Start(spec));
+  for (int i = 0; i < 40; ++i) {
+    ASSERT_EQ(supervisor.Poll(), std::nullopt);
+    clock_.Advance(absl::Seconds(1));
+    absl::SleepFor(absl::Milliseconds(5));
+  }
+  ASSERT_OK(WriteFileSynced(go, ""));
+  const std::optional<RunEnd> end = PollToEnd();
+  ASSERT_TRUE(end.has_value());
+  EXPECT_EQ(end->exit_code, 0);
+  EXPECT_THAT(LastLines(dir_ + "/trainer-1.log", 9), ElementsAre("trainer-1 1"));
+}
+
+TEST_F(SupervisorTest, TrainerGetsTheSignal) {
+  Supervisor& supervisor = Make({});
+  ChildSpec trainer = Server("trainer", "while :; do sleep 0.02; done");
+  trainer.is_trainer = true;
+  ASSERT_OK(supervisor.Start(trainer));
+  ASSERT_EQ(PollUntil([&] { return supervisor.AllServe(); }), std::nullopt);
+  supervisor.SignalTrainer(SIGTERM);
+  const std::optional<RunEnd> end = PollToEnd();
+  ASSERT_TRUE(end.has_value());
+  EXPECT_EQ(end->exit_code, kExitRetry);
+}
+
+TEST(DescribeExitTest, NamesSignals) {
+  EXPECT_EQ(DescribeExit(78), "exit code 78");
+  EXPECT_EQ(DescribeExit(137), "signal 9 (Killed)");
+}
+
+}  // namespace
+}  // namespace grpo

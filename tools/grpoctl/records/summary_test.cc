@@ -1,0 +1,60 @@
+#include "tools/grpoctl/records/summary.h"
+
+#include "common/status_testing.h"
+#include "tools/grpoctl/text.h"
+
+namespace grpo {
+namespace {
+
+using ::testing::HasSubstr;
+
+constexpr char kSummary[] = R"({"run": {"name": "quickstart", "id": "q-1", "seed": 7}, "stages": [
+  {"name": "pretrain", "type": "train", "policy": "base", "seconds": 133.25, "metrics": {"loss": 1.5}},
+  {"name": "evaluate_base", "type": "evaluate", "policy": "base", "seconds": 3,
+   "metrics": {"pass_at_1": 0.038, "pass_at_1_ci_low": 0.02, "pass_at_1_ci_high": 0.056, "mean_completion_tokens": 14.12,
+               "outcomes/scored": 1, "reward": 0.1}},
+  {"name": "evaluate_rl", "type": "evaluate", "policy": "r1_zero", "seconds": 4,
+   "metrics": {"pass_at_1": 0.937, "format_rate": 0.99, "mean_completion_tokens": 30.4, "reward": 1.03}}]})";
+
+TEST(ParseSummaryTest, ReadsStages) {
+  ASSERT_OK_AND_ASSIGN(const RunSummary summary, ParseSummary(kSummary));
+  EXPECT_EQ(summary.name, "quickstart");
+  EXPECT_EQ(summary.id, "q-1");
+  EXPECT_EQ(summary.seed, 7);
+  const std::vector<StageSummary>& stages = summary.stages;
+  ASSERT_EQ(stages.size(), 3u);
+  EXPECT_EQ(stages[0].seconds, 133.25);
+  EXPECT_EQ(stages[1].policy, "base");
+  EXPECT_EQ(stages[2].metrics.at("pass_at_1"), 0.937);
+}
+
+TEST(ParseSummaryTest, RefusesWhatIsNoSummary) {
+  EXPECT_STATUS(ParseSummary("{"), absl::StatusCode::kDataLoss, "stages");
+  EXPECT_STATUS(ParseSummary("{\"stages\": {}}"), absl::StatusCode::kDataLoss, "stages");
+  EXPECT_STATUS(ParseSummary("{\"stages\": [1]}"), absl::StatusCode::kDataLoss, "no object");
+}
+
+TEST(EvaluationRowsTest, PutsPoliciesSideBySideWithTheLeadingMetricsFirst) {
+  ASSERT_OK_AND_ASSIGN(const RunSummary summary, ParseSummary(kSummary));
+  EXPECT_EQ(FormatTable(EvaluationRows(summary.stages)),
+            "metric                  base                r1_zero\n"
+            "pass@1                  3.8 % (2.0 to 5.6)   93.7 %\n"
+            "format rate                                  99.0 %\n"
+            "mean completion tokens               14.12     30.4\n"
+            "reward                                 0.1     1.03\n"
+            "training seconds                     133.2\n");
+}
+
+TEST(EvaluationRowsTest, NamesTheStageWhereAPolicyWasMeasuredTwice) {
+  ASSERT_OK_AND_ASSIGN(RunSummary summary, ParseSummary(kSummary));
+  summary.stages[2].policy = "base";
+  EXPECT_THAT(FormatTable(EvaluationRows(summary.stages)), HasSubstr("evaluate_base"));
+  EXPECT_THAT(FormatTable(EvaluationRows(summary.stages)), HasSubstr("evaluate_rl"));
+}
+
+TEST(EvaluationRowsTest, IsEmptyWithoutEvaluations) {
+  EXPECT_EQ(EvaluationRows({StageSummary()}), TableRows());
+}
+
+}  // namespace
+}  // namespace grpo

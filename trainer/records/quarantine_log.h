@@ -1,0 +1,46 @@
+// quarantine.jsonl: the groups that a run goes on without because their prompts killed their workers, one JSON line
+// each: stage, group_index, the problem's id, prompt and answer, workers (ids of those that died). A resumed run leaves
+// the same groups out from the start. Links no torch.
+#ifndef GRPO_TRAINER_RECORDS_QUARANTINE_LOG_H_
+#define GRPO_TRAINER_RECORDS_QUARANTINE_LOG_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "coordinator/scored_group.h"
+
+namespace grpo {
+
+// One thread.
+class QuarantineLog {
+ public:
+  struct Entry {
+    std::string stage;
+    int64_t group_index = 0;
+  };
+
+  // `resume`: goes on with what earlier starts of the run wrote; otherwise the first Append begins the file anew.
+  // DataLoss with the line's number for a line that is no entry.
+  static absl::StatusOr<std::unique_ptr<QuarantineLog>> Open(const std::string& path, bool resume);
+
+  // Adds the groups; they are durable when this returns OK. After an error they are written again with the next.
+  absl::Status Append(const std::vector<QuarantinedGroup>& groups);
+
+  const std::vector<Entry>& entries() const { return entries_; }
+
+ private:
+  explicit QuarantineLog(std::string path) : path_(std::move(path)) {}
+
+  const std::string path_;
+  std::vector<Entry> entries_;
+  // What the file holds, or should.
+  std::string lines_;
+};
+
+}  // namespace grpo
+
+#endif  // GRPO_TRAINER_RECORDS_QUARANTINE_LOG_H_

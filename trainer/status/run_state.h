@@ -1,0 +1,16 @@
+// What a run's state means. Links no torch.
+#ifndef GRPO_TRAINER_STATUS_RUN_STATE_H_
+#define GRPO_TRAINER_STATUS_RUN_STATE_H_
+
+#include "proto/trainer.pb.h"
+
+namespace grpo {
+
+// Finished, stopped or failed: no later status follows.
+inline bool IsTerminal(v1::RunState state) {
+  return state == v1::RUN_STATE_FINISHED || state == v1::RUN_STATE_STOPPED || state == v1::RUN_STATE_FAILED;
+}
+
+}  // namespace grpo
+
+#endif  // GRPO_TRAINER_STATUS_RUN_STATE_H_

@@ -1,0 +1,59 @@
+// Tells a run that does not move from one that is slow, and says who holds it up. Pure data: no lock, no clock, no I/O;
+// `now` is an argument that never goes back. Thread-compatible. Links no torch.
+#ifndef GRPO_TRAINER_STATUS_STALL_DETECTOR_H_
+#define GRPO_TRAINER_STATUS_STALL_DETECTOR_H_
+
+#include <cstdint>
+#include <deque>
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+
+namespace grpo {
+
+class StallDetector {
+ public:
+  // Nothing is called stalled before `stall_after`, nor before ten times the median of the newest steps.
+  explicit StallDetector(absl::Duration stall_after) : stall_after_(stall_after) {}
+
+  // What one look at the run sees.
+  struct Observation {
+    // By rank: what it is doing, and a number that changes whenever it says so again.
+    struct Rank {
+      std::string phase;
+      int64_t sequence = 0;
+    };
+    std::vector<Rank> ranks;
+    // Grows with each step, of whatever stage.
+    int64_t num_steps = 0;
+    // Changes with anything else that moves: tokens sampled, groups scored.
+    int64_t progress = 0;
+    // A run that says itself why it waits (paused, ending) is not stalled.
+    bool excused = false;
+  };
+  void Look(const Observation& observation, absl::Duration now);
+
+  // How long each rank has been in its phase.
+  const std::vector<absl::Duration>& phase_ages() const { return phase_ages_; }
+  // Empty while something moves. Otherwise for how long nothing has at least, and what each rank is doing or waits for;
+  // the text stays the same until something moves.
+  const std::string& reason() const { return reason_; }
+
+ private:
+  absl::Duration Threshold() const;
+  std::string Describe() const;
+
+  const absl::Duration stall_after_;
+  Observation last_;
+  bool looked_ = false;
+  absl::Duration moved_at_, step_at_;
+  std::vector<absl::Duration> phase_since_, phase_ages_;
+  // The newest, in order.
+  std::deque<absl::Duration> step_durations_;
+  std::string reason_;
+};
+
+}  // namespace grpo
+
+#endif  // GRPO_TRAINER_STATUS_STALL_DETECTOR_H_

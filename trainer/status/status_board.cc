@@ -1,0 +1,87 @@
+#include "trainer/status/status_board.h"
+
+#include <utility>
+
+namespace grpo {
+namespace {
+
+// A cause of waiting that is younger than this is no pause: workers start, groups are scored.
+constexpr absl::Duration kBlockedTolerance = absl::Seconds(3);
+
+}  // namespace
+
+StatusBoard::StatusBoard(v1::RunStatus initial, const Coordinator* coordinator, const Clock& clock)
+    : coordinator_(coordinator), clock_(clock), start_(clock.Now()), status_(std::move(initial)) {}
+
+void StatusBoard::Update(absl::FunctionRef<void(v1::RunStatus&)> change) {
+  const absl::MutexLock lock(&mutex_);
+  change(status_);
+  status_.set_sequence(status_.sequence() + 1);
+}
+
+void StatusBoard::SetPhase(const std::string& phase) {
+  Update([&](v1::RunStatus& status) { status.set_phase(phase); });
+}
+
+void StatusBoard::SetPauseReason(const std::string& reason) {
+  const absl::MutexLock lock(&mutex_);
+  pause_reason_ = reason;
+  status_.set_sequence(status_.sequence() + 1);
+}
+
+void StatusBoard::SetRanks(std::vector<v1::RankStatus> ranks, const std::string& stall_reason) {
+  const absl::MutexLock lock(&mutex_);
+  status_.clear_ranks();
+  for (v1::RankStatus& rank : ranks) *status_.add_ranks() = std::move(rank);
+  // Watchers hear of ages with their next snapshot anyway.
+  if (stall_reason_.empty() != stall_reason.empty()) status_.set_sequence(status_.sequence() + 1);
+  stall_reason_ = stall_reason;
+}
+
+void StatusBoard::SetCheckpoint(const v1::CheckpointStatus& checkpoint) {
+  const absl::MutexLock lock(&mutex_);
+  *status_.mutable_last_checkpoint() = checkpoint;
+  checkpoint_at_ = clock_.Now();
+  status_.set_sequence(status_.sequence() + 1);
+}
+
+void StatusBoard::SetCheckpointError(const std::string& error) {
+  Update([&](v1::RunStatus& status) { status.mutable_last_checkpoint()->set_error(error); });
+}
+
+v1::RunStatus StatusBoard::Snapshot() const {
+  const absl::ReaderMutexLock lock(&mutex_);
+  return SnapshotLocked();
+}
+
+v1::RunStatus StatusBoard::SnapshotLocked() const {
+  v1::RunStatus status = status_;
+  const absl::Duration now = clock_.Now();
+  status.set_elapsed_seconds(absl::ToDoubleSeconds(now - start_));
+  if (!status.last_checkpoint().path().empty()) {
+    status.mutable_last_checkpoint()->set_age_ms(absl::ToInt64Milliseconds(now - checkpoint_at_));
+  }
+  for (const v1::WorkerStatus& worker : coordinator_->Workers()) *status.add_workers() = worker;
+  *status.mutable_leases() = coordinator_->Counters();
+  if (status.state() == v1::RUN_STATE_RUNNING) {
+    std::string reason = pause_reason_;
+    if (reason.empty() && status.phase() == "wait_rollouts") reason = coordinator_->BlockedReason(kBlockedTolerance);
+    if (!reason.empty()) {
+      status.set_state(v1::RUN_STATE_PAUSED);
+      status.set_state_reason(reason);
+    } else if (!stall_reason_.empty()) {
+      status.set_state(v1::RUN_STATE_STALLED);
+      status.set_state_reason(stall_reason_);
+    }
+  }
+  return status;
+}
+
+v1::RunStatus StatusBoard::WaitForChange(int64_t sequence, absl::Duration timeout) const {
+  const absl::ReaderMutexLock lock(&mutex_);
+  const auto changed = [&]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return status_.sequence() > sequence; };
+  mutex_.AwaitWithTimeout(absl::Condition(&changed), timeout);
+  return SnapshotLocked();
+}
+
+}  // namespace grpo

@@ -1,0 +1,55 @@
+// What the run is doing, for whoever asks: stages write it, TrainerService reads it.
+#ifndef GRPO_TRAINER_STATUS_STATUS_BOARD_H_
+#define GRPO_TRAINER_STATUS_STATUS_BOARD_H_
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/functional/function_ref.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "common/clock.h"
+#include "coordinator/coordinator.h"
+#include "proto/trainer.pb.h"
+
+namespace grpo {
+
+// Thread-safe; a snapshot never waits for a step.
+class StatusBoard {
+ public:
+  // `coordinator` outlives the board; its workers and leases are read at each snapshot.
+  StatusBoard(v1::RunStatus initial, const Coordinator* coordinator, const Clock& clock = Clock::Real());
+
+  // Changes the status and wakes watchers. `change` must not block.
+  void Update(absl::FunctionRef<void(v1::RunStatus&)> change);
+  void SetPhase(const std::string& phase);
+  // A user's pause, shown until lifted with an empty reason.
+  void SetPauseReason(const std::string& reason);
+  // What each rank is doing; a reason that is not empty makes a running run STALLED.
+  void SetRanks(std::vector<v1::RankStatus> ranks, const std::string& stall_reason);
+  void SetCheckpoint(const v1::CheckpointStatus& checkpoint);
+  // Why the newest save failed; shown until one succeeds.
+  void SetCheckpointError(const std::string& error);
+
+  v1::RunStatus Snapshot() const;
+  // Waits at most `timeout` for a change after `sequence`, then returns the newest snapshot.
+  v1::RunStatus WaitForChange(int64_t sequence, absl::Duration timeout) const;
+
+ private:
+  v1::RunStatus SnapshotLocked() const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
+
+  const Coordinator* const coordinator_;
+  const Clock& clock_;
+  const absl::Duration start_;
+  mutable absl::Mutex mutex_;
+  v1::RunStatus status_ ABSL_GUARDED_BY(mutex_);
+  std::string pause_reason_ ABSL_GUARDED_BY(mutex_);
+  std::string stall_reason_ ABSL_GUARDED_BY(mutex_);
+  absl::Duration checkpoint_at_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace grpo
+
+#endif  // GRPO_TRAINER_STATUS_STATUS_BOARD_H_

@@ -1,0 +1,34 @@
+// Watches the ranks from beside the training thread, and puts what it sees on the status board.
+#ifndef GRPO_TRAINER_STATUS_WATCHDOG_H_
+#define GRPO_TRAINER_STATUS_WATCHDOG_H_
+
+#include <thread>
+
+#include "absl/synchronization/notification.h"
+#include "absl/time/time.h"
+#include "trainer/dist/collectives.h"
+#include "trainer/status/stall_detector.h"
+#include "trainer/status/status_board.h"
+
+namespace grpo {
+
+// Has a thread of its own from construction to destruction. What it is given outlives it.
+class Watchdog {
+ public:
+  Watchdog(Collectives* collectives, StatusBoard* board, absl::Duration stall_after);
+  ~Watchdog();
+
+ private:
+  void Loop();
+  void Look();
+
+  Collectives* const collectives_;
+  StatusBoard* const board_;
+  StallDetector detector_;
+  absl::Notification stop_;
+  std::thread thread_;
+};
+
+}  // namespace grpo
+
+#endif  // GRPO_TRAINER_STATUS_WATCHDOG_H_
