@@ -1,5 +1,5 @@
 // Prints configs/REFERENCE.md: every key of the configuration, from the options structs themselves.
-// tests/config_reference fails when the committed file differs.
+// tests/generated_docs fails when the committed file differs.
 #include <iostream>
 #include <string>
 
