@@ -3,6 +3,8 @@
 #define GRPO_TRAINER_LEARNER_H_
 
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "trainer/algorithm/algorithm.h"
@@ -14,11 +16,14 @@
 
 namespace grpo {
 
+// The names of the policies that the algorithm only reads, each once, in the order in which it names them.
+std::vector<std::string> FrozenPolicies(const Algorithm& algorithm);
+
 // One thread.
 class Learner {
  public:
-  // For the stage's policy and the algorithm's reference policy, as they are in `policies`. `collectives` and
-  // `policies` outlive the learner.
+  // For the stage's policy and those that the algorithm only reads, as they are in `policies`. InvalidArgument for
+  // losses that are unknown or whose options do not fit. `collectives` and `policies` outlive the learner.
   static absl::StatusOr<std::unique_ptr<Learner>> Create(const RunConfig& config, const TrainStageOptions& stage,
                                                          const Algorithm& algorithm, PolicyStore* policies,
                                                          Collectives* collectives);
@@ -27,15 +32,15 @@ class Learner {
   absl::StatusOr<StepResult> Step(const StepBatch& part, double learning_rate);
 
   Policy& policy() { return *policy_; }
-  // Null when the losses read none.
-  const Policy* reference() const { return reference_; }
+  // FrozenPolicies of the algorithm.
+  const std::vector<const Policy*>& frozen() const { return frozen_; }
   AdamW& optimizer() { return optimizer_; }
 
  private:
-  Learner(Policy* policy, const Policy* reference, const OptimizerOptions& optimizer);
+  Learner(Policy* policy, std::vector<const Policy*> frozen, const OptimizerOptions& optimizer);
 
   Policy* const policy_;
-  const Policy* const reference_;
+  const std::vector<const Policy*> frozen_;
   AdamW optimizer_;
   std::unique_ptr<Loop> loop_;
 };

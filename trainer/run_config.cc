@@ -12,9 +12,7 @@
 #include "configs/load.h"
 #include "data/source.h"
 #include "reward/profile.h"
-#include "trainer/algorithm/grpo_options.h"
-#include "trainer/algorithm/pretrain_options.h"
-#include "trainer/algorithm/sft_options.h"
+#include "trainer/algorithm/algorithm.h"
 
 namespace grpo {
 namespace {
@@ -95,12 +93,6 @@ class Checker {
   absl::Status status() const { return JoinErrors(errors_); }
 
  private:
-  // The value of `key` must be one of `known`, which are the keys of `section`.
-  struct Reference {
-    std::string key, value, section;
-    std::vector<std::string> known;
-  };
-
   // A stage at `key` that asks the rules of a profile whether a completion is right, and well-formed.
   struct Judge {
     std::string key, rewards, accuracy_rule, format_rule;
@@ -153,7 +145,7 @@ class Checker {
   // The file is not there yet.
   void CheckArtifactData(const std::string& name, const DataOptions& data) {
     const std::string key = absl::StrCat("data.", name, ".artifact");
-    Refer(key, data.artifact, "artifacts", config_.artifacts);
+    Refer(key, data.artifact, "artifacts");
     if (SectionText(data.options, "path")) Add(key, "stands in place of `path`; remove one of the two");
     DataOptions with_path = data;
     with_path.options = WithText(data.options, "path", data.artifact);
@@ -183,7 +175,7 @@ class Checker {
       judged_.push_back({key, options.rewards, options.accuracy_rule, ""});
     } else if (stage->type == "synthesize") {
       const auto options = LoadJudgedStage<SynthesizeStageOptions>(stage, key);
-      Refer(key + ".export_to", options.export_to, "artifacts", config_.artifacts);
+      Refer(key + ".export_to", options.export_to, "artifacts");
       judged_.push_back({key, options.rewards, options.accuracy_rule, options.format_rule});
     }
   }
@@ -193,9 +185,9 @@ class Checker {
   Options LoadJudgedStage(StageOptions* stage, const std::string& key) {
     Options options;
     Add(LoadOptions(stage->options, &options));
-    Refer(key + ".policy", options.policy, "policies", config_.policies);
-    Refer(key + ".data", options.data, "data", config_.data);
-    Refer(key + ".rewards", options.rewards, "rewards", config_.rewards);
+    Refer(key + ".policy", options.policy, "policies");
+    Refer(key + ".data", options.data, "data");
+    Refer(key + ".rewards", options.rewards, "rewards");
     stage->options = ToSection(options, stage->options);
     return options;
   }
@@ -203,54 +195,50 @@ class Checker {
   void LoadTrainStage(StageOptions* stage, const std::string& key) {
     TrainStageOptions options;
     Add(LoadOptions(stage->options, &options));
-    Refer(key + ".policy", options.policy, "policies", config_.policies);
-    Refer(key + ".data", options.data, "data", config_.data);
-    if (!options.export_to.empty()) Refer(key + ".export_to", options.export_to, "artifacts", config_.artifacts);
-    std::vector<std::string> algorithms;
-#define ALGORITHM(name, Options) \
-  algorithms.push_back(#name);   \
-  if (options.algorithm == #name) LoadAlgorithm<Options>(key, &options);
-#include "trainer/algorithms.inc"
-#undef ALGORITHM
-    if (!options.algorithm.empty() && std::count(algorithms.begin(), algorithms.end(), options.algorithm) == 0) {
-      Add(key + ".algorithm",
-          absl::StrCat("there is no algorithm ", options.algorithm, "; ", SuggestName(options.algorithm, algorithms)));
-    }
+    Refer(key + ".policy", options.policy, "policies");
+    Refer(key + ".data", options.data, "data");
+    if (!options.export_to.empty()) Refer(key + ".export_to", options.export_to, "artifacts");
+    if (!options.algorithm.empty()) LoadAlgorithm(key, &options);
     stage->options = ToSection(options, stage->options);
   }
 
-  template <class Options>
   void LoadAlgorithm(const std::string& key, TrainStageOptions* stage) {
-    Options options;
-    Add(LoadOptions(stage->algorithm_options, &options));
-    if constexpr (requires { options.rewards; }) Refer(key + ".rewards", options.rewards, "rewards", config_.rewards);
-    if constexpr (requires {
-                    options.reference_policy;
-                    options.kl_coefficient;
-                  }) {
-      if (!options.reference_policy.empty()) {
-        Refer(key + ".reference_policy", options.reference_policy, "policies", config_.policies);
-      }
-      if (options.kl_coefficient > 0 && options.reference_policy == stage->policy) {
-        Add(key + ".reference_policy", "is the policy that is trained; name another, such as the one it starts from");
-      }
+    const absl::StatusOr<const AlgorithmPlugin*> plugin = FindAlgorithm(stage->algorithm);
+    if (!plugin.ok()) {
+      Add(key + ".algorithm", plugin.status().message());
+      return;
     }
-    if constexpr (requires { options.Conflicts(); }) {
-      for (const auto& [name, message] : options.Conflicts()) Add(absl::StrCat(key, ".", name), message);
+    const absl::StatusOr<std::unique_ptr<Algorithm>> algorithm = (*plugin)->make(stage->algorithm_options);
+    Add(algorithm.status());
+    if (!algorithm.ok()) return;
+    for (Reference reference : (*algorithm)->references()) {
+      if (reference.value.empty() && !reference.required) continue;
+      reference.key = absl::StrCat(key, ".", reference.key);
+      references_.push_back(std::move(reference));
     }
-    stage->algorithm_options = ToSection(options, stage->algorithm_options);
+    for (const auto& [name, message] : (*algorithm)->Conflicts(stage->policy))
+      Add(absl::StrCat(key, ".", name), message);
+    absl::StatusOr<Section> resolved = (*plugin)->resolve(stage->algorithm_options);
+    Add(resolved.status());
+    if (resolved.ok()) stage->algorithm_options = *std::move(resolved);
   }
 
-  template <class T>
-  void Refer(const std::string& key, const std::string& value, const std::string& section,
-             const std::map<std::string, T>& known) {
-    references_.push_back({.key = key, .value = value, .section = section, .known = KeysOf(known)});
+  void Refer(const std::string& key, const std::string& value, const std::string& section) {
+    references_.push_back({.key = key, .section = section, .value = value});
+  }
+
+  // The names that there are in a section that can be referred to.
+  std::vector<std::string> NamesIn(const std::string& section) const {
+    if (section == "policies") return KeysOf(config_.policies);
+    if (section == "data") return KeysOf(config_.data);
+    return section == "rewards" ? KeysOf(config_.rewards) : KeysOf(config_.artifacts);
   }
 
   void CheckReference(const Reference& reference) {
-    if (std::count(reference.known.begin(), reference.known.end(), reference.value) > 0) return;
+    const std::vector<std::string> known = NamesIn(reference.section);
+    if (std::count(known.begin(), known.end(), reference.value) > 0) return;
     Add(reference.key, absl::StrCat("there is no ", reference.section, ".", reference.value, "; ",
-                                    SuggestName(reference.value, reference.known)));
+                                    SuggestName(reference.value, known)));
   }
 
   void CheckStageNames() {
@@ -287,7 +275,7 @@ class Checker {
     }
     if (is_random) CheckRandomInit(key + ".random_init", random);
     if (policy.initialize_from.empty()) return;
-    Refer(key + ".initialize_from", policy.initialize_from, "policies", config_.policies);
+    Refer(key + ".initialize_from", policy.initialize_from, "policies");
     const PolicyOptions* origin = &policy;
     for (size_t steps = 0; origin != nullptr && !origin->initialize_from.empty(); ++steps) {
       if (steps > config_.policies.size()) {
@@ -324,6 +312,7 @@ class Checker {
   LoadedConfig& loaded_;
   RunConfig& config_;
   std::vector<absl::Status> errors_;
+  // Each with its whole key.
   std::vector<Reference> references_;
   // Key and path of what must be there.
   std::vector<std::pair<std::string, std::string>> files_;

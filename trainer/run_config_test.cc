@@ -12,7 +12,7 @@
 #include "common/sha256.h"
 #include "common/status_testing.h"
 #include "configs/load.h"
-#include "trainer/algorithm/grpo_options.h"
+#include "trainer/algorithm/algorithm.h"
 
 namespace grpo {
 namespace {
@@ -98,9 +98,8 @@ TEST_F(RunConfigTest, ResolvedYamlLoadsAgainFromAnywhereToTheSameConfiguration) 
   TrainStageOptions stage;
   ASSERT_OK(LoadOptions(again.config.stages[0].options, &stage));
   EXPECT_EQ(stage.optimizer.learning_rate, 3e-7);
-  GrpoOptions algorithm;
-  ASSERT_OK(LoadOptions(stage.algorithm_options, &algorithm));
-  EXPECT_EQ(algorithm.group_size, 4);
+  ASSERT_OK_AND_ASSIGN(const auto algorithm, MakeAlgorithm(stage.algorithm, stage.algorithm_options));
+  EXPECT_EQ(std::get<RolloutPlan>(algorithm->plan()).group_size, 4);
 }
 
 TEST_F(RunConfigTest, AChangedValueChangesTheHashAndAWrittenDefaultDoesNot) {

@@ -10,9 +10,7 @@
 #include "configs/load.h"
 #include "model/tokenizer/tokenizer.h"
 #include "tools/grpoctl/text.h"
-#include "trainer/algorithm/grpo_options.h"
-#include "trainer/algorithm/pretrain_options.h"
-#include "trainer/algorithm/sft_options.h"
+#include "trainer/algorithm/algorithm.h"
 
 namespace grpo {
 namespace {
@@ -39,42 +37,34 @@ absl::StatusOr<ModelConfig> ShapeOfRandomInit(const PolicyOptions::RandomInit& o
   return model;
 }
 
-std::vector<std::string> GrpoRow(const TrainStageOptions& stage, const GrpoOptions& options) {
-  const int64_t completions = options.prompts_per_step * options.group_size;
-  const int64_t updates = options.iterations_per_step * options.minibatches_per_iteration;
-  return {
-      absl::StrFormat("%s prompts x %s = %s completions a step, %s updates each", FormatCount(options.prompts_per_step),
-                      FormatCount(options.group_size), FormatCount(completions), FormatCount(updates)),
-      FormatCount(stage.steps), FormatCount(completions * stage.steps),
-      FormatCount(completions * stage.steps * options.sampling.max_new_tokens)};
-}
+// What a step's batch is, the stage's steps, and the completions and tokens of all of them.
+struct TrainRow {
+  int64_t steps;
 
-std::vector<std::string> PretrainRow(const TrainStageOptions& stage, const PretrainOptions& options) {
-  return {absl::StrFormat("%s rows x %s tokens = %s tokens a step", FormatCount(options.rows_per_step),
-                          FormatCount(options.row_tokens), FormatCount(options.rows_per_step * options.row_tokens)),
-          FormatCount(stage.steps), "", FormatCount(options.rows_per_step * options.row_tokens * stage.steps)};
-}
+  std::vector<std::string> operator()(const RolloutPlan& plan) const {
+    const int64_t completions = plan.prompts_per_step * plan.group_size;
+    return {
+        absl::StrFormat("%s prompts x %s = %s completions a step, %s updates each", FormatCount(plan.prompts_per_step),
+                        FormatCount(plan.group_size), FormatCount(completions), FormatCount(plan.updates_per_step)),
+        FormatCount(steps), FormatCount(completions * steps),
+        FormatCount(completions * steps * plan.sampling.max_new_tokens)};
+  }
+  std::vector<std::string> operator()(const CorpusPlan& plan) const {
+    const int64_t tokens = plan.rows_per_step * plan.row_tokens;
+    return {absl::StrFormat("%s rows x %s tokens = %s tokens a step", FormatCount(plan.rows_per_step),
+                            FormatCount(plan.row_tokens), FormatCount(tokens)),
+            FormatCount(steps), "", FormatCount(tokens * steps)};
+  }
+  std::vector<std::string> operator()(const TracesPlan& plan) const {
+    return {absl::StrFormat("%s traces a step", FormatCount(plan.traces_per_step)), FormatCount(steps), "", ""};
+  }
+};
 
-absl::StatusOr<std::vector<std::string>> TrainRow(const StageOptions& stage) {
+absl::StatusOr<std::vector<std::string>> TrainStageRow(const StageOptions& stage) {
   TrainStageOptions options;
   RETURN_IF_ERROR(LoadOptions(stage.options, &options));
-  if (options.algorithm == "grpo") {
-    GrpoOptions grpo;
-    RETURN_IF_ERROR(LoadOptions(options.algorithm_options, &grpo));
-    return GrpoRow(options, grpo);
-  }
-  if (options.algorithm == "pretrain") {
-    PretrainOptions pretrain;
-    RETURN_IF_ERROR(LoadOptions(options.algorithm_options, &pretrain));
-    return PretrainRow(options, pretrain);
-  }
-  if (options.algorithm == "sft") {
-    SftOptions sft;
-    RETURN_IF_ERROR(LoadOptions(options.algorithm_options, &sft));
-    return std::vector<std::string>{absl::StrFormat("%s traces a step", FormatCount(sft.traces_per_step)),
-                                    FormatCount(options.steps), "", ""};
-  }
-  return std::vector<std::string>{options.algorithm, FormatCount(options.steps), "", ""};
+  ASSIGN_OR_RETURN(const auto algorithm, MakeAlgorithm(options.algorithm, options.algorithm_options));
+  return std::visit(TrainRow{options.steps}, algorithm->plan());
 }
 
 std::vector<std::string> SampleRow(int64_t problems, int64_t samples_per_problem, const SamplingOptions& sampling,
@@ -99,7 +89,7 @@ absl::StatusOr<std::vector<std::string>> SynthesizeRow(const StageOptions& stage
 }
 
 absl::StatusOr<std::vector<std::string>> StageRow(const StageOptions& stage) {
-  if (stage.type == "train") return TrainRow(stage);
+  if (stage.type == "train") return TrainStageRow(stage);
   return stage.type == "synthesize" ? SynthesizeRow(stage) : EvaluateRow(stage);
 }
 

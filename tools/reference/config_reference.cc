@@ -8,9 +8,7 @@
 #include "configs/load.h"
 #include "data/source.h"
 #include "reward/rule.h"
-#include "trainer/algorithm/grpo_options.h"
-#include "trainer/algorithm/pretrain_options.h"
-#include "trainer/algorithm/sft_options.h"
+#include "trainer/algorithm/algorithm.h"
 #include "trainer/run_config.h"
 
 namespace grpo {
@@ -36,9 +34,8 @@ std::string PlugIn(const std::string& name, const std::string& text, const std::
 
 std::string Algorithms() {
   std::string markdown;
-#define ALGORITHM(name, Options) markdown += PlugIn("algorithm: " #name, "", ReferenceTable<Options>("stages[]."));
-#include "trainer/algorithms.inc"
-#undef ALGORITHM
+  for (const AlgorithmInfo& algorithm : ListAlgorithms())
+    markdown += PlugIn("algorithm: " + algorithm.name, algorithm.summary, algorithm.reference_table);
   return markdown;
 }
 
@@ -60,7 +57,7 @@ std::string DataSources() {
   return markdown;
 }
 
-std::string Reference() {
+std::string ReferenceText() {
   return absl::StrCat(
       kIntroduction, "## The file\n\n", ReferenceTable<RunConfig>(), "\n## Stages\n\nBeside `name` and `type`:\n\n",
       PlugIn("type: train", "", ReferenceTable<TrainStageOptions>("stages[].")),
@@ -75,7 +72,7 @@ std::string Reference() {
 }  // namespace grpo
 
 int main() {
-  std::string text = grpo::Reference();
+  std::string text = grpo::ReferenceText();
   // One line end at the end.
   text.pop_back();
   std::cout << text << std::flush;

@@ -30,7 +30,7 @@ class GroupSource : public StepSource {
     // The feed asks for each group once, in order.
     GroupFeed feed(&context_, group_.stage, first, first + prompts_per_step_,
                    [&](int64_t i) { return MakeLease(group_, context_.config.run.seed, i, NextItem().prompt); });
-    StepInput input;
+    RolloutInput input;
     ASSIGN_OR_RETURN(input.groups, feed.Next(prompts_per_step_, poll));
     return input;
   }
@@ -50,7 +50,7 @@ class RowSource : public StepSource {
       : StepSource(std::move(data), seed, data_position), policy_(policy), plan_(plan) {}
 
   absl::StatusOr<StepInput> Next(int64_t step, const std::function<absl::Status()>& poll) override {
-    StepInput input;
+    CorpusInput input;
     const uint32_t eos = static_cast<uint32_t>(policy_.model->config().eos_token_ids[0]);
     for (int64_t i = 0; i < plan_.rows_per_step; ++i) {
       std::vector<uint32_t>& row = input.rows.emplace_back();
@@ -95,7 +95,7 @@ class TraceSource : public StepSource {
   }
 
   absl::StatusOr<StepInput> Next(int64_t step, const std::function<absl::Status()>& poll) override {
-    StepInput input;
+    TracesInput input;
     for (int64_t i = 0; i < plan_.traces_per_step; ++i) {
       ASSIGN_OR_RETURN(input.traces.emplace_back(), Tokenize(NextItem()));
     }
@@ -130,19 +130,20 @@ absl::StatusOr<std::unique_ptr<StepSource>> MakeStepSource(RunContext& context, 
                                                            const Policy& policy, int64_t data_position) {
   ASSIGN_OR_RETURN(std::unique_ptr<DataSource> data, OpenData(context, options.data));
   const uint64_t seed = CombineSeeds(context.config.run.seed, HashName("data of " + stage.name));
-  if (const auto corpus = algorithm.corpus()) {
+  const StepPlan step_plan = algorithm.plan();
+  if (const auto* const corpus = std::get_if<CorpusPlan>(&step_plan)) {
     if (data->size() != 0 && data->At(0).document.empty()) {
       return absl::InvalidArgumentError(absl::StrCat("data.", options.data, " holds problems, and algorithm ",
                                                      options.algorithm, " reads documents"));
     }
     return std::make_unique<RowSource>(policy, std::move(data), seed, *corpus, data_position);
   }
-  if (const auto traces = algorithm.traces()) {
+  if (const auto* const traces = std::get_if<TracesPlan>(&step_plan)) {
     auto source = std::make_unique<TraceSource>(policy, std::move(data), seed, *traces, data_position);
     RETURN_IF_ERROR(source->Check(options.data));
     return source;
   }
-  const RolloutPlan plan = *algorithm.rollouts();
+  const RolloutPlan& plan = std::get<RolloutPlan>(step_plan);
   ASSIGN_OR_RETURN(const v1::RewardProfileRef reward,
                    CheckProblems(context, *data, plan.rewards, policy, plan.sampling));
   GroupTemplate group{.stage = stage.name,

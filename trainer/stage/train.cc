@@ -43,6 +43,7 @@ class TrainStage {
   absl::Status Prepare() {
     RETURN_IF_ERROR(LoadOptions(stage_.options, &options_));
     ASSIGN_OR_RETURN(algorithm_, MakeAlgorithm(options_.algorithm, options_.algorithm_options));
+    plan_ = algorithm_->plan();
     ASSIGN_OR_RETURN(learner_,
                      Learner::Create(context_.config, options_, *algorithm_, context_.policies, context_.collectives));
     if (cursor_.optimizer_steps > 0)
@@ -78,8 +79,10 @@ class TrainStage {
     ++cursor_.step;
     const absl::Duration ended = clock.Now();
     const double seconds = absl::ToDoubleSeconds(ended - started);
-    if (const auto plan = algorithm_->rollouts()) {
-      const int64_t num_quarantined = plan->prompts_per_step - static_cast<int64_t>(input.groups.size());
+    const RolloutInput* const rollouts = std::get_if<RolloutInput>(&input);
+    if (rollouts != nullptr) {
+      const int64_t num_quarantined =
+          std::get<RolloutPlan>(plan_).prompts_per_step - static_cast<int64_t>(rollouts->groups.size());
       if (num_quarantined > 0) metrics_["num_quarantined_groups"] = static_cast<double>(num_quarantined);
     }
     metrics_["wait_seconds"] = absl::ToDoubleSeconds(received - started);
@@ -88,8 +91,8 @@ class TrainStage {
     metrics_["peak_memory_bytes"] = static_cast<double>(PeakMemoryBytes());
     metrics_["tokens_per_second"] = metrics_["num_tokens"] / seconds;
     const int64_t keep_every = context_.config.completions.train_every_steps;
-    if (!input.groups.empty() && keep_every > 0 && cursor_.step % keep_every == 0)
-      context_.completions->Append(stage_.name, cursor_.step, input.groups);
+    if (rollouts != nullptr && !rollouts->groups.empty() && keep_every > 0 && cursor_.step % keep_every == 0)
+      context_.completions->Append(stage_.name, cursor_.step, rollouts->groups);
     Record();
     const int64_t every = context_.config.checkpoint.every_steps;
     if (every > 0 && cursor_.step % every == 0 && cursor_.step < options_.steps) {
@@ -134,7 +137,7 @@ class TrainStage {
     json report = {
         {"policy", learner_->policy().id}, {"policy_number", learner_->policy().number}, {"steps", options_.steps}};
     // What is worth knowing of the whole stage, beside the last step's values.
-    if (algorithm_->rollouts()) metrics_["logprob_abs_diff_max"] = largest_logprob_difference_;
+    if (std::holds_alternative<RolloutPlan>(plan_)) metrics_["logprob_abs_diff_max"] = largest_logprob_difference_;
     report["metrics"] = metrics_;
     // Whose work this stage built on.
     if (const std::string& artifact = context_.config.data.at(options_.data).artifact; !artifact.empty())
@@ -159,6 +162,7 @@ class TrainStage {
   const absl::Duration start_time_;
   const double seconds_before_;
   std::unique_ptr<Algorithm> algorithm_;
+  StepPlan plan_;
   std::unique_ptr<Learner> learner_;
   std::unique_ptr<StepSource> source_;
   // Of the newest step; hashes are equal wherever the step was the same.
