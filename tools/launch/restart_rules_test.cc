@@ -1,8 +1,11 @@
 #include "tools/launch/restart_rules.h"
 
+#include <signal.h>
+
+#include <initializer_list>
 #include <set>
 #include <string>
-#include <tuple>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
@@ -53,9 +56,10 @@ TEST(RestartRules, EveryCell) {
 TEST(RestartRules, ExitCodesFallIntoClasses) {
   for (const int code : {kExitUsage, kExitData, kExitNoInput, kExitNotAllowed, kExitConfig})
     EXPECT_EQ(Name(ClassifyExit(code, /*has_peers=*/true)), "permanent") << code;
-  for (const int code : {1, 9, kExitInternal, kExitCannotCreate, kExitIo, kExitRetry, kExitSignalBase})
+  for (const int code :
+       std::initializer_list<int>{1, 9, kExitInternal, kExitCannotCreate, kExitIo, kExitRetry, kExitSignalBase})
     EXPECT_EQ(Name(ClassifyExit(code, /*has_peers=*/true)), "error") << code;
-  for (const int code : {kExitSignalBase + 9, kExitSignalBase + 15})
+  for (const int code : {kExitSignalBase + SIGKILL, kExitSignalBase + SIGTERM})
     EXPECT_EQ(Name(ClassifyExit(code, /*has_peers=*/false)), "killed") << code;
   EXPECT_EQ(Name(ClassifyExit(kExitOk, /*has_peers=*/false)), "success");
   EXPECT_EQ(Name(ClassifyExit(kExitUnavailable, /*has_peers=*/true)), "peer_lost");

@@ -1,5 +1,6 @@
 #include "tools/launch/run_plan.h"
 
+#include <algorithm>
 #include <set>
 #include <utility>
 
@@ -123,7 +124,8 @@ class Planner {
       process.endpoint_path = RunEndpointPath(request_.run_dir);
       for (const auto& [name, policy] : config_.policies) {
         for (const std::string& path : {policy.path, policy.random_init.tokenizer}) {
-          if (!path.empty()) process.reads.push_back(path);
+          const bool known = std::find(process.reads.begin(), process.reads.end(), path) != process.reads.end();
+          if (!path.empty() && !known) process.reads.push_back(path);
         }
       }
     }
