@@ -12,7 +12,9 @@ namespace grpo {
 
 struct NetworkOptions {
   std::string host = "127.0.0.1";
+  std::string advertise_host;
   int64_t trainer_port = 0;
+  int64_t rendezvous_port = 0;
   bool reflection = false;
   std::string token_file;
   std::string tls_cert, tls_key, tls_ca;
@@ -23,9 +25,18 @@ struct NetworkOptions {
     v("host", host,
       {.help = "Address that every server of the run binds to; anything but loopback needs TLS, and token_file or "
                "tls_ca."});
+    v("advertise_host", advertise_host,
+      {.help = "Name or address under which others reach the servers of this machine, where that is not `host` (which "
+               "may be 0.0.0.0); empty: `host`. Of several machines each is told its own by --advertise-host."});
     v("trainer_port", trainer_port,
       {.help = "Port of the trainer's services (Coordinator, TrainerService, health); 0 lets the system choose, "
                "endpoint.json tells.",
+       .min = 0,
+       .max = 65535});
+    v("rendezvous_port", rendezvous_port,
+      {.help =
+           "Port of rank 0's machine at which the trainer's ranks meet (MASTER_PORT); 0: `grpoctl run` takes a free "
+           "one. Ranks on several machines need one that is known.",
        .min = 0,
        .max = 65535});
     v("reflection", reflection, {.help = "Serve gRPC reflection, for tools such as grpcurl."});

@@ -12,10 +12,21 @@
 namespace grpo {
 namespace {
 
-absl::Status Mismatch(absl::string_view what, absl::string_view theirs, absl::string_view ours) {
-  return absl::FailedPreconditionError(
-      absl::StrCat("the worker's ", what, " is ", theirs, ", this coordinator's is ", ours,
-                   ": start the worker with the binary and the configuration of this run"));
+absl::Status Mismatch(absl::string_view who, absl::string_view what, absl::string_view theirs, absl::string_view ours) {
+  return absl::FailedPreconditionError(absl::StrCat("the ", who, "'s ", what, " is ", theirs,
+                                                    ", this coordinator's is ", ours, ": start the ", who,
+                                                    " with the binary and the configuration of this run"));
+}
+
+// What every process that registers must have in common with this one.
+template <typename Request>
+absl::Status CheckProtocolAndRun(absl::string_view who, const Request& request, const std::string& run_id) {
+  if (request.protocol_version() != kProtocolVersion) {
+    return Mismatch(who, "protocol version", absl::StrCat(request.protocol_version(), " (build ", request.build(), ")"),
+                    absl::StrCat(kProtocolVersion, " (build ", kBuild, ")"));
+  }
+  if (!request.run_id().empty() && request.run_id() != run_id) return Mismatch(who, "run", request.run_id(), run_id);
+  return absl::OkStatus();
 }
 
 std::string VersionName(absl::string_view policy_id, int64_t number) {
@@ -31,7 +42,8 @@ Coordinator::Coordinator(CoordinatorOptions options, Identity identity, const Cl
       leases_(identity_.epoch, {.ttl = absl::Seconds(options.lease_ttl_s),
                                 .max_groups = options.max_buffered_groups,
                                 .max_ready_bytes = options.max_buffered_bytes}),
-      workers_(identity_.epoch, absl::Seconds(options.heartbeat_interval_s), clock.Now()) {}
+      workers_(identity_.epoch, absl::Seconds(options.heartbeat_interval_s), clock.Now()),
+      reward_servers_(absl::Seconds(options.heartbeat_interval_s)) {}
 
 LeaseTable& Coordinator::Leases() const {
   const absl::Duration now = clock_.Now();
@@ -114,6 +126,11 @@ std::vector<v1::WorkerStatus> Coordinator::Workers() const {
   return statuses;
 }
 
+std::vector<v1::RewardServerStatus> Coordinator::RewardServers() const {
+  absl::MutexLock lock(&mutex_);
+  return reward_servers_.Statuses(clock_.Now());
+}
+
 v1::LeaseCounters Coordinator::Counters() const {
   absl::MutexLock lock(&mutex_);
   const LeaseTable& leases = Leases();
@@ -130,16 +147,11 @@ v1::LeaseCounters Coordinator::Counters() const {
 }
 
 absl::Status Coordinator::CheckHandshake(const v1::RegisterRequest& request) const {
-  if (request.protocol_version() != kProtocolVersion) {
-    return Mismatch("protocol version", absl::StrCat(request.protocol_version(), " (build ", request.build(), ")"),
-                    absl::StrCat(kProtocolVersion, " (build ", kBuild, ")"));
-  }
-  if (request.role() != "rollout_worker") return Mismatch("role", request.role(), "for role rollout_worker");
-  if (!request.run_id().empty() && request.run_id() != identity_.run_id) {
-    return Mismatch("run", request.run_id(), identity_.run_id);
-  }
+  constexpr char kWho[] = "worker";
+  RETURN_IF_ERROR(CheckProtocolAndRun(kWho, request, identity_.run_id));
+  if (request.role() != "rollout_worker") return Mismatch(kWho, "role", request.role(), "for role rollout_worker");
   if (!request.config_sha256().empty() && request.config_sha256() != identity_.config_sha256) {
-    return Mismatch("configuration hash", request.config_sha256(), identity_.config_sha256);
+    return Mismatch(kWho, "configuration hash", request.config_sha256(), identity_.config_sha256);
   }
   return absl::OkStatus();
 }
@@ -148,7 +160,8 @@ absl::StatusOr<v1::RegisterResponse> Coordinator::Register(const v1::RegisterReq
   RETURN_IF_ERROR(CheckHandshake(request));
   absl::MutexLock lock(&mutex_);
   LeaseTable& leases = Leases();
-  ASSIGN_OR_RETURN(const WorkerTable::Admission admission, workers_.Register(request, clock_.Now()));
+  const absl::Duration now = clock_.Now();
+  ASSIGN_OR_RETURN(const WorkerTable::Admission admission, workers_.Register(request, now));
   // The process that held them is dead: nobody waits for its leases to run out.
   if (!admission.replaced_id.empty()) leases.Release(admission.replaced_id, admission.replaced_died_working);
   v1::RegisterResponse response;
@@ -156,6 +169,7 @@ absl::StatusOr<v1::RegisterResponse> Coordinator::Register(const v1::RegisterReq
   response.set_epoch(identity_.epoch);
   response.set_run_id(identity_.run_id);
   response.set_heartbeat_interval_ms(absl::ToInt64Milliseconds(absl::Seconds(options_.heartbeat_interval_s)));
+  for (std::string& address : reward_servers_.Addresses(now)) response.add_reward_servers(std::move(address));
   return response;
 }
 
@@ -263,6 +277,26 @@ absl::StatusOr<v1::HeartbeatResponse> Coordinator::Heartbeat(const v1::Heartbeat
   for (const v1::LeaseKey& key : request.active()) {
     if (!leases.Renew(request.worker_id(), key, now)) *response.add_lost() = key;
   }
+  for (std::string& address : reward_servers_.Addresses(now)) response.add_reward_servers(std::move(address));
+  return response;
+}
+
+absl::StatusOr<v1::RegisterRewardServerResponse> Coordinator::RegisterRewardServer(
+    const v1::RegisterRewardServerRequest& request) {
+  RETURN_IF_ERROR(CheckProtocolAndRun("reward server", request, identity_.run_id));
+  v1::RegisterRewardServerResponse response;
+  response.set_run_id(identity_.run_id);
+  response.set_epoch(identity_.epoch);
+  const absl::Duration interval = std::min(absl::Seconds(options_.heartbeat_interval_s), kMaxRewardServerInterval);
+  response.set_heartbeat_interval_ms(absl::ToInt64Milliseconds(interval));
+  absl::MutexLock lock(&mutex_);
+  response.set_run_ended(ended_);
+  if (request.leaving()) {
+    reward_servers_.Remove(request.name(), request.address());
+    return response;
+  }
+  ASSIGN_OR_RETURN(const bool is_new, reward_servers_.Register(request, clock_.Now()));
+  response.set_is_new(is_new);
   return response;
 }
 

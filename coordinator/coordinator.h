@@ -26,6 +26,7 @@
 #include "common/clock.h"
 #include "coordinator/lease_table.h"
 #include "coordinator/options.h"
+#include "coordinator/reward_table.h"
 #include "coordinator/scored_group.h"
 #include "coordinator/worker_table.h"
 #include "proto/coordinator.pb.h"
@@ -89,9 +90,10 @@ class Coordinator {
   void End();
 
   std::vector<v1::WorkerStatus> Workers() const;
+  std::vector<v1::RewardServerStatus> RewardServers() const;
   v1::LeaseCounters Counters() const;
 
-  // --- The workers' side: one method per rpc, with its errors (proto/coordinator.proto) ---
+  // --- The side of workers and reward servers: one method per rpc, with its errors (proto/coordinator.proto) ---
 
   absl::StatusOr<v1::RegisterResponse> Register(const v1::RegisterRequest& request);
   absl::StatusOr<v1::LeaseGroupsResponse> LeaseGroups(const v1::LeaseGroupsRequest& request);
@@ -99,9 +101,13 @@ class Coordinator {
                                                       std::vector<v1::ScoredCompletion> completions);
   absl::StatusOr<v1::HeartbeatResponse> Heartbeat(const v1::HeartbeatRequest& request);
   absl::StatusOr<std::shared_ptr<const PublishedWeights>> Weights(const v1::PolicyRef& policy) const;
+  absl::StatusOr<v1::RegisterRewardServerResponse> RegisterRewardServer(const v1::RegisterRewardServerRequest& request);
 
   // LeaseGroups waits this long at most, whatever the worker asks for.
   static constexpr absl::Duration kMaxLeaseWait = absl::Seconds(10);
+  // Reward servers call at least this often, whatever the heartbeat interval: the answer tells them of the run's end,
+  // after which the trainer stays a second.
+  static constexpr absl::Duration kMaxRewardServerInterval = absl::Milliseconds(500);
 
  private:
   absl::Status CheckHandshake(const v1::RegisterRequest& request) const;
@@ -119,6 +125,7 @@ class Coordinator {
   // Mutable because leases run out between calls, const ones included.
   mutable LeaseTable leases_ ABSL_GUARDED_BY(mutex_);
   WorkerTable workers_ ABSL_GUARDED_BY(mutex_);
+  RewardTable reward_servers_ ABSL_GUARDED_BY(mutex_);
   bool ended_ ABSL_GUARDED_BY(mutex_) = false;
   bool leasing_ ABSL_GUARDED_BY(mutex_) = true;
   // By policy_id: the one version that is kept.

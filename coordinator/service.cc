@@ -60,6 +60,22 @@ grpc::Status CoordinatorService::Heartbeat(grpc::ServerContext* context, const v
   return rpc::Handle(context, [&] { return Answer(coordinator_.Heartbeat(*request), response); });
 }
 
+grpc::Status CoordinatorService::RegisterRewardServer(grpc::ServerContext* context,
+                                                      const v1::RegisterRewardServerRequest* request,
+                                                      v1::RegisterRewardServerResponse* response) {
+  return rpc::Handle(context, [&] {
+    const absl::Status status = Answer(coordinator_.RegisterRewardServer(*request), response);
+    if (!status.ok()) {
+      spdlog::warn("the reward server at {} was not registered: {}", context->peer(), std::string(status.message()));
+    } else if (request->leaving()) {
+      spdlog::info("{} at {} leaves", request->name(), request->address());
+    } else if (response->is_new()) {
+      spdlog::info("{} serves at {}", request->name(), request->address());
+    }
+    return status;
+  });
+}
+
 absl::Status CoordinatorService::Submit(const grpc::ServerContext& context,
                                         grpc::ServerReader<v1::SubmitCompletionRequest>& reader,
                                         v1::SubmitCompletionResponse* response) {

@@ -29,6 +29,8 @@ class CoordinatorService final : public v1::Coordinator::Service {
                            grpc::ServerWriter<v1::PullWeightsResponse>* writer) override;
   grpc::Status Heartbeat(grpc::ServerContext* context, const v1::HeartbeatRequest* request,
                          v1::HeartbeatResponse* response) override;
+  grpc::Status RegisterRewardServer(grpc::ServerContext* context, const v1::RegisterRewardServerRequest* request,
+                                    v1::RegisterRewardServerResponse* response) override;
 
  private:
   absl::Status Submit(const grpc::ServerContext& context, grpc::ServerReader<v1::SubmitCompletionRequest>& reader,

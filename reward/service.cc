@@ -35,7 +35,7 @@ absl::Status RewardServiceImpl::Reload(const ProfileOptions& profiles) {
   for (const auto& profile : made) errors.push_back(profile->Prepare());
   RETURN_IF_ERROR(JoinErrors(errors));
   // What goes, goes without the lock: rules may have processes to end.
-  Profiles next = Served();
+  Versions next = Served();
   std::vector<std::string> names;
   for (const auto& profile : made) {
     auto& versions = next[profile->ref().name()];
@@ -54,7 +54,14 @@ absl::Status RewardServiceImpl::Reload(const ProfileOptions& profiles) {
   return absl::OkStatus();
 }
 
-RewardServiceImpl::Profiles RewardServiceImpl::Served() const {
+std::vector<v1::RewardProfileRef> RewardServiceImpl::Profiles() const {
+  absl::MutexLock lock(&mutex_);
+  std::vector<v1::RewardProfileRef> newest;
+  for (const std::string& name : newest_) newest.push_back(profiles_.at(name).back()->ref());
+  return newest;
+}
+
+RewardServiceImpl::Versions RewardServiceImpl::Served() const {
   absl::MutexLock lock(&mutex_);
   return profiles_;
 }

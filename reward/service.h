@@ -43,6 +43,9 @@ class RewardServiceImpl final : public v1::RewardService::CallbackService {
   grpc::ServerUnaryReactor* ListRules(grpc::CallbackServerContext* context, const v1::ListRulesRequest* request,
                                       v1::ListRulesResponse* response) override;
 
+  // What callers who name no hash get.
+  std::vector<v1::RewardProfileRef> Profiles() const;
+
   // Prometheus' text format: what the rules of every served profile did, and how much waits.
   std::string Metrics() const;
 
@@ -56,15 +59,15 @@ class RewardServiceImpl final : public v1::RewardService::CallbackService {
  private:
   static constexpr size_t kMaxVersions = 8;
   // Versions of each name, the newest last.
-  using Profiles = std::map<std::string, std::vector<std::shared_ptr<const RewardProfile>>>;
+  using Versions = std::map<std::string, std::vector<std::shared_ptr<const RewardProfile>>>;
 
   explicit RewardServiceImpl(const RewardServerOptions& options) : options_(options), pool_(options.threads) {}
   // The profiles served now; a copy, so that nothing is held while rules are asked.
-  Profiles Served() const;
+  Versions Served() const;
 
   const RewardServerOptions options_;
   mutable absl::Mutex mutex_;
-  Profiles profiles_ ABSL_GUARDED_BY(mutex_);
+  Versions profiles_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::string> newest_ ABSL_GUARDED_BY(mutex_);
   ScoringPool pool_;
 };

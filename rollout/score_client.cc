@@ -1,5 +1,6 @@
 #include "rollout/score_client.h"
 
+#include <algorithm>
 #include <cmath>
 #include <thread>
 #include <utility>
@@ -50,26 +51,52 @@ absl::Status TakeAnswer(v1::ScoreResponse& answer, std::vector<v1::Score>& score
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<ScoreClient>> ScoreClient::Create(const std::vector<std::string>& addresses,
-                                                                 const rpc::ClientOptions& options,
-                                                                 absl::Duration deadline, InFlightCalls* calls) {
-  if (addresses.empty()) return absl::InvalidArgumentError("no reward server was given; pass --reward HOST:PORT");
-  std::vector<Server> servers;
+absl::Status ScoreClient::UseServers(const std::vector<std::string>& addresses) {
+  absl::MutexLock lock(&mutex_);
+  if (addresses == addresses_) return unusable_;
+  std::vector<std::shared_ptr<const Server>> servers;
+  unusable_ = absl::OkStatus();
   for (const std::string& address : addresses) {
-    ASSIGN_OR_RETURN(std::shared_ptr<rpc::Client> client, rpc::Client::Create(address, options));
-    std::unique_ptr<v1::RewardService::Stub> stub = v1::RewardService::NewStub(client->channel());
-    servers.push_back({.client = std::move(client), .stub = std::move(stub)});
+    const auto known = std::find_if(servers_.begin(), servers_.end(),
+                                    [&](const auto& server) { return server->client->address() == address; });
+    if (known != servers_.end()) {
+      servers.push_back(*known);
+      continue;
+    }
+    absl::StatusOr<std::shared_ptr<rpc::Client>> client = rpc::Client::Create(address, options_);
+    if (!client.ok()) {
+      unusable_.Update(Annotate(client.status(), absl::StrCat("reward server ", address)));
+      continue;
+    }
+    std::unique_ptr<v1::RewardService::Stub> stub = v1::RewardService::NewStub((*client)->channel());
+    servers.push_back(std::make_shared<Server>(Server{.client = *std::move(client), .stub = std::move(stub)}));
   }
-  return std::unique_ptr<ScoreClient>(new ScoreClient(std::move(servers), deadline, calls));
+  servers_ = std::move(servers);
+  addresses_ = addresses;
+  return unusable_;
+}
+
+int64_t ScoreClient::num_servers() const {
+  absl::MutexLock lock(&mutex_);
+  return static_cast<int64_t>(servers_.size());
+}
+
+std::shared_ptr<const ScoreClient::Server> ScoreClient::NextServer() {
+  absl::MutexLock lock(&mutex_);
+  return servers_.empty() ? nullptr : servers_[turn_++ % servers_.size()];
 }
 
 absl::StatusOr<std::vector<v1::Score>> ScoreClient::Score(const v1::RewardProfileRef& profile, const v1::Prompt& prompt,
                                                           const std::vector<v1::Completion>& completions) {
-  const Server& server = servers_[turn_++ % servers_.size()];
+  const std::shared_ptr<const Server> server = NextServer();
+  if (server == nullptr) {
+    return absl::FailedPreconditionError(
+        "no reward server is registered yet: start one with --coordinator, or read its log");
+  }
   grpc::ClientContext context;
-  server.client->Prepare(context, deadline_);
+  server->client->Prepare(context, deadline_);
   const InFlightCalls::Scope scope(calls_, &context);
-  const std::unique_ptr<ScoreStream> stream = server.stub->Score(&context);
+  const std::unique_ptr<ScoreStream> stream = server->stub->Score(&context);
 
   // Written beside reading: a server may answer while it reads, and with both buffers full each would wait for the
   // other.
@@ -91,7 +118,7 @@ absl::StatusOr<std::vector<v1::Score>> ScoreClient::Score(const v1::RewardProfil
   }
   const bool unreachable = absl::IsUnavailable(status);
   RETURN_IF_ERROR(
-      Annotate(status, absl::StrCat("reward server ", server.client->address(), unreachable ? " unreachable" : "")));
+      Annotate(status, absl::StrCat("reward server ", server->client->address(), unreachable ? " unreachable" : "")));
   return scores;
 }
 

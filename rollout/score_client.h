@@ -2,13 +2,16 @@
 #ifndef GRPO_ROLLOUT_SCORE_CLIENT_H_
 #define GRPO_ROLLOUT_SCORE_CLIENT_H_
 
-#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "common/rpc/client.h"
 #include "proto/reward.grpc.pb.h"
@@ -19,20 +22,23 @@ namespace grpo {
 // Thread-safe.
 class ScoreClient {
  public:
-  // Connects lazily. InvalidArgument without an address or for client options that cannot be used. `calls` must outlive
-  // this.
-  static absl::StatusOr<std::unique_ptr<ScoreClient>> Create(const std::vector<std::string>& addresses,
-                                                             const rpc::ClientOptions& options, absl::Duration deadline,
-                                                             InFlightCalls* calls);
+  // `calls` must outlive this.
+  ScoreClient(rpc::ClientOptions options, absl::Duration deadline, InFlightCalls* calls)
+      : options_(std::move(options)), deadline_(deadline), calls_(calls) {}
+
+  // From now on these servers (HOST:PORT) have their turns; calls under way go on. Connects lazily, and keeps the
+  // connections to those that were known. InvalidArgument, with the first cause, when one or more of them cannot be
+  // used by these client options; the others are used.
+  absl::Status UseServers(const std::vector<std::string>& addresses);
 
   // One attempt, at the server whose turn it is: the score of completion i at position i. All or nothing: an error when
   // the stream broke, or when the server did not answer every completion exactly once with a finite value and an
-  // outcome; never a made-up score. Errors begin with "reward server HOST:PORT".
+  // outcome; never a made-up score. Errors begin with "reward server HOST:PORT"; FailedPrecondition without a server.
   absl::StatusOr<std::vector<v1::Score>> Score(const v1::RewardProfileRef& profile, const v1::Prompt& prompt,
                                                const std::vector<v1::Completion>& completions);
 
   // How many servers there are: after as many failed attempts each had its turn.
-  int64_t num_servers() const { return servers_.size(); }
+  int64_t num_servers() const;
 
  private:
   struct Server {
@@ -40,13 +46,18 @@ class ScoreClient {
     std::unique_ptr<v1::RewardService::Stub> stub;
   };
 
-  ScoreClient(std::vector<Server> servers, absl::Duration deadline, InFlightCalls* calls)
-      : servers_(std::move(servers)), deadline_(deadline), calls_(calls) {}
+  // Null when there is none.
+  std::shared_ptr<const Server> NextServer();
 
-  const std::vector<Server> servers_;
+  const rpc::ClientOptions options_;
   const absl::Duration deadline_;
   InFlightCalls* const calls_;
-  std::atomic<uint64_t> turn_{0};
+  mutable absl::Mutex mutex_;
+  // What UseServers was told last.
+  std::vector<std::string> addresses_ ABSL_GUARDED_BY(mutex_);
+  std::vector<std::shared_ptr<const Server>> servers_ ABSL_GUARDED_BY(mutex_);
+  absl::Status unusable_ ABSL_GUARDED_BY(mutex_);
+  uint64_t turn_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace grpo

@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "common/rpc/server.h"
+#include "common/status_macros.h"
 #include "common/status_testing.h"
 #include "rollout/testing.h"
 
@@ -27,8 +28,9 @@ absl::StatusOr<std::vector<v1::Score>> ScoreOnce(FakeRewardServer::Answer answer
   service.answer = std::move(answer);
   const std::unique_ptr<rpc::Server> server = *rpc::Server::Start({}, {&service});
   InFlightCalls calls;
-  const std::unique_ptr<ScoreClient> client = *ScoreClient::Create({server->address()}, {}, deadline, &calls);
-  return client->Score({}, {}, completions);
+  ScoreClient client({}, deadline, &calls);
+  RETURN_IF_ERROR(client.UseServers({server->address()}));
+  return client.Score({}, {}, completions);
 }
 
 TEST(ScoreClient, PutsAnswersInTheirPlaceInWhateverOrderTheyCome) {
@@ -95,12 +97,40 @@ TEST(ScoreClient, TakesItsServersInTurn) {
   const std::unique_ptr<rpc::Server> first = *rpc::Server::Start({}, {&services[0]});
   const std::unique_ptr<rpc::Server> second = *rpc::Server::Start({}, {&services[1]});
   InFlightCalls calls;
-  ASSERT_OK_AND_ASSIGN(const std::unique_ptr<ScoreClient> client,
-                       ScoreClient::Create({first->address(), second->address()}, {}, absl::Seconds(20), &calls));
-  for (int i = 0; i < 4; ++i) EXPECT_OK(client->Score({}, {}, Completions({"a"})));
+  ScoreClient client({}, absl::Seconds(20), &calls);
+  ASSERT_OK(client.UseServers({first->address(), second->address()}));
+  EXPECT_EQ(client.num_servers(), 2);
+  for (int i = 0; i < 4; ++i) EXPECT_OK(client.Score({}, {}, Completions({"a"})));
   EXPECT_EQ(services[0].headers.size(), 2);
   EXPECT_EQ(services[1].headers.size(), 2);
-  EXPECT_STATUS(ScoreClient::Create({}, {}, absl::Seconds(1), &calls), absl::StatusCode::kInvalidArgument, "--reward");
+}
+
+TEST(ScoreClient, FollowsServersThatComeAndGo) {
+  FakeRewardServer services[2];
+  const std::unique_ptr<rpc::Server> first = *rpc::Server::Start({}, {&services[0]});
+  const std::unique_ptr<rpc::Server> second = *rpc::Server::Start({}, {&services[1]});
+  InFlightCalls calls;
+  ScoreClient client({}, absl::Seconds(20), &calls);
+  EXPECT_STATUS(client.Score({}, {}, Completions({"a"})), absl::StatusCode::kFailedPrecondition,
+                "no reward server is registered yet");
+  ASSERT_OK(client.UseServers({first->address()}));
+  EXPECT_OK(client.Score({}, {}, Completions({"a"})));
+  ASSERT_OK(client.UseServers({second->address()}));
+  for (int i = 0; i < 3; ++i) EXPECT_OK(client.Score({}, {}, Completions({"a"})));
+  EXPECT_EQ(services[0].headers.size(), 1);
+  EXPECT_EQ(services[1].headers.size(), 3);
+}
+
+TEST(ScoreClient, OneThatCannotBeUsedIsNamedAndTheOthersAreUsed) {
+  FakeRewardServer service;
+  const std::unique_ptr<rpc::Server> server = *rpc::Server::Start({}, {&service});
+  InFlightCalls calls;
+  ScoreClient client({}, absl::Seconds(20), &calls);
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_STATUS(client.UseServers({"nowhere", server->address()}), absl::StatusCode::kInvalidArgument,
+                  "reward server nowhere");
+    EXPECT_OK(client.Score({}, {}, Completions({"a"})));
+  }
 }
 
 }  // namespace

@@ -15,6 +15,8 @@ namespace {
 constexpr absl::Duration kCallDeadline = absl::Seconds(5);
 // A worker that is stopped does not wait longer for a coordinator that does not answer.
 constexpr absl::Duration kLeaveDeadline = absl::Seconds(1);
+// Between heartbeats while no reward server is known: at a run's start they come a moment after the workers.
+constexpr absl::Duration kImpatientInterval = absl::Milliseconds(250);
 
 // Refusals that trying again does not cure: another run or configuration, another wire contract, a wrong token.
 bool IsRefusal(const absl::Status& status) {
@@ -124,6 +126,15 @@ void Session::ClearBlocked(int64_t id) {
   if (blocked_.erase(id) > 0 && blocked_.empty()) wake_ = true;
 }
 
+std::vector<std::string> Session::RewardServers() const {
+  absl::MutexLock lock(&mutex_);
+  return reward_servers_;
+}
+
+absl::Duration Session::Interval() const {
+  return reward_servers_.empty() ? std::min(interval_, kImpatientInterval) : interval_;
+}
+
 void Session::SetHeld(const v1::PolicyRef& policy, const std::string& digest) {
   absl::MutexLock lock(&mutex_);
   held_policy_ = policy;
@@ -151,7 +162,7 @@ void Session::Loop() {
       reported = false;
       backoff.Reset();
       absl::MutexLock lock(&mutex_);
-      mutex_.AwaitWithTimeout(absl::Condition(this, &Session::EndedOrWoken), interval_);
+      mutex_.AwaitWithTimeout(absl::Condition(this, &Session::EndedOrWoken), Interval());
       continue;
     }
     if (!registered && IsRefusal(status)) {
@@ -186,6 +197,7 @@ absl::Status Session::Register() {
   absl::MutexLock lock(&mutex_);
   worker_id_ = response.worker_id();
   interval_ = absl::Milliseconds(std::max<int64_t>(1, response.heartbeat_interval_ms()));
+  TakeRewardServers(response);
   return absl::OkStatus();
 }
 
@@ -232,6 +244,7 @@ absl::Status Session::Heartbeat() {
     return absl::OkStatus();
   }
   absl::MutexLock lock(&mutex_);
+  TakeRewardServers(response);
   for (const v1::LeaseKey& key : response.lost()) {
     const auto lost =
         std::find_if(active_.begin(), active_.end(), [&](const auto& entry) { return SameKey(entry.second, key); });

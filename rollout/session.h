@@ -76,6 +76,9 @@ class Session {
   void SetHeld(const v1::PolicyRef& policy, const std::string& digest);
   void AddTokens(int64_t count);
 
+  // The reward servers (HOST:PORT) that the coordinator knew of last; empty while it never knew of any.
+  std::vector<std::string> RewardServers() const;
+
   // Every call on behalf of the worker registers here.
   InFlightCalls& calls() { return calls_; }
 
@@ -91,6 +94,15 @@ class Session {
   // Tells the coordinator that this worker will not finish what it holds.
   void Leave();
   v1::HeartbeatRequest MakeHeartbeat() const;
+  // Of an answer. A coordinator that knows of none was started a moment ago, or nobody answers it: what was known is
+  // tried further.
+  template <typename Response>
+  void TakeRewardServers(const Response& response) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    if (response.reward_servers().empty()) return;
+    reward_servers_.assign(response.reward_servers().begin(), response.reward_servers().end());
+  }
+  // Until the next call.
+  absl::Duration Interval() const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
   bool EndedOrWoken() const ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return ended_ || wake_; }
   bool EndedOrRegistered() const ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return ended_ || !worker_id_.empty(); }
 
@@ -110,6 +122,7 @@ class Session {
   std::map<int64_t, v1::LeaseKey> active_ ABSL_GUARDED_BY(mutex_);
   std::vector<int64_t> lost_ ABSL_GUARDED_BY(mutex_);
   std::map<int64_t, Blocked> blocked_ ABSL_GUARDED_BY(mutex_);
+  std::vector<std::string> reward_servers_ ABSL_GUARDED_BY(mutex_);
   v1::PolicyRef held_policy_ ABSL_GUARDED_BY(mutex_);
   std::string held_digest_ ABSL_GUARDED_BY(mutex_);
   int64_t num_tokens_ ABSL_GUARDED_BY(mutex_) = 0;

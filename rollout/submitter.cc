@@ -1,5 +1,6 @@
 #include "rollout/submitter.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -92,15 +93,19 @@ void Submitter::Process(const FinishedGroup& group) {
 absl::StatusOr<std::vector<v1::Score>> Submitter::ScoreUntilDone(const FinishedGroup& group) {
   rpc::Backoff backoff;
   for (int64_t attempt = 1; !session_->ended() && session_->IsActive(group.lease_id); ++attempt) {
+    // They come and go at any time.
+    const absl::Status usable = scorer_->UseServers(session_->RewardServers());
+    const int64_t num_servers = std::max<int64_t>(1, scorer_->num_servers());
     absl::StatusOr<std::vector<v1::Score>> scores =
         scorer_->Score(group.lease.reward(), group.lease.prompt(), group.completions);
+    if (!scores.ok() && !usable.ok()) scores = usable;
     if (scores.ok()) {
       session_->ClearBlocked(group.lease_id);
       return scores;
     }
     // One server of several being away is no reason to wait.
-    if (attempt % scorer_->num_servers() != 0) continue;
-    if (attempt == scorer_->num_servers() && !session_->ended()) {
+    if (attempt % num_servers != 0) continue;
+    if (attempt == num_servers && !session_->ended()) {
       spdlog::warn("group {} waits: {}", LeaseName(group.lease.key()), scores.status().ToString());
     }
     session_->SetBlocked(group.lease_id, std::string(scores.status().message()));

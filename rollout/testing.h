@@ -55,6 +55,7 @@ class FakeCoordinator : public v1::Coordinator::Service, public Watched {
     response->set_worker_id(worker_id);
     response->set_run_id("run");
     response->set_heartbeat_interval_ms(10);
+    for (const std::string& address : reward_servers) response->add_reward_servers(address);
     return grpc::Status::OK;
   }
 
@@ -127,6 +128,7 @@ class FakeCoordinator : public v1::Coordinator::Service, public Watched {
     heartbeat = *request;
     for (const v1::LeaseKey& key : lost) *response->add_lost() = key;
     response->set_run_ended(run_ended);
+    for (const std::string& address : reward_servers) response->add_reward_servers(address);
     return grpc::Status::OK;
   }
 
@@ -143,6 +145,7 @@ class FakeCoordinator : public v1::Coordinator::Service, public Watched {
   std::map<int64_t, WeightSet> weights;  // by policy number
   std::deque<PullFault> pull_faults;     // of the next streams, in order
   std::vector<v1::LeaseKey> lost;
+  std::vector<std::string> reward_servers;
   bool run_ended = false;
   // Calls of another worker_id are answered NOT_FOUND; a test that changes it restarts the coordinator.
   std::string worker_id;

@@ -32,9 +32,8 @@ absl::StatusOr<std::unique_ptr<Worker>> Worker::Create(const WorkerOptions& opti
   ASSIGN_OR_RETURN(std::shared_ptr<rpc::Client> client, rpc::Client::Create(options.coordinator, options.client));
   ASSIGN_OR_RETURN(std::shared_ptr<rpc::Client> heartbeats, rpc::Client::Create(options.coordinator, options.client));
   std::unique_ptr<Worker> worker(new Worker(options, client, std::move(heartbeats)));
-  ASSIGN_OR_RETURN(std::unique_ptr<ScoreClient> scorer,
-                   ScoreClient::Create(options.rewards, options.client, absl::Seconds(options.rollout.score_deadline_s),
-                                       &worker->session_.calls()));
+  auto scorer = std::make_unique<ScoreClient>(options.client, absl::Seconds(options.rollout.score_deadline_s),
+                                              &worker->session_.calls());
   worker->submitter_ = std::make_unique<Submitter>(&worker->session_, std::move(client), std::move(scorer));
   return worker;
 }

@@ -41,9 +41,8 @@
 namespace grpo {
 
 struct WorkerOptions {
-  // HOST:PORT.
+  // HOST:PORT; reward servers are learned there.
   std::string coordinator;
-  std::vector<std::string> rewards;
   Session::Identity identity;
   RolloutOptions rollout;
   rpc::ClientOptions client;

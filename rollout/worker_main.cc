@@ -44,8 +44,8 @@ struct Flags {
 void Declare(CLI::App& app, Flags& flags) {
   app.add_option("--config", flags.config,
                  "Resolved configuration of the run; the worker reads `rollout_worker` and `network`");
-  app.add_option("--coordinator", flags.worker.coordinator, "HOST:PORT of the trainer")->required();
-  app.add_option("--reward", flags.worker.rewards, "HOST:PORT of a reward server; may be repeated")->required();
+  app.add_option("--coordinator", flags.worker.coordinator, "HOST:PORT of the trainer, which names the reward servers")
+      ->required();
   app.add_option("--run-id", flags.worker.identity.run_id, "Run to join; empty joins the one that is served");
   app.add_option("--name", flags.worker.identity.worker_name, "Name of this worker, stable over restarts")
       ->default_val("rollout-0");

@@ -74,6 +74,8 @@ class WorkerTest : public ::testing::Test {
     if (!address.empty()) options.port = std::stoi(address.substr(address.rfind(':') + 1));
     reward_server_ = *rpc::Server::Start(options, {&reward_});
     reward_address_ = reward_server_->address();
+    absl::MutexLock lock(&coordinator_.mutex);
+    coordinator_.reward_servers = {reward_address_};
   }
 
   void StopReward() { reward_server_.reset(); }
@@ -81,7 +83,6 @@ class WorkerTest : public ::testing::Test {
   void StartWorker() {
     WorkerOptions options = {
         .coordinator = coordinator_server_->address(),
-        .rewards = {reward_address_},
         .identity = {.run_id = "run", .config_sha256 = "abc", .worker_name = "rollout-0", .worker_attempt = 3},
         .rollout = {},
         .client = {}};
@@ -189,6 +190,49 @@ TEST_F(WorkerTest, ARewardServerThatComesLateCostsNoGroupAndNoScore) {
       EXPECT_EQ(scored.score().value(), scored.completion().text().size());
     }
   }
+}
+
+TEST_F(WorkerTest, WithoutAnyRewardServerItIsBlockedUntilOneRegisters) {
+  StopReward();
+  {
+    absl::MutexLock lock(&coordinator_.mutex);
+    coordinator_.reward_servers.clear();
+  }
+  coordinator_.Offer(MakeLease(0));
+  StartWorker();
+  ASSERT_TRUE(coordinator_.Wait([&] { return coordinator_.heartbeat.blocked_for_ms() > 0; }));
+  {
+    absl::MutexLock lock(&coordinator_.mutex);
+    EXPECT_THAT(coordinator_.heartbeat.blocked_reason(), HasSubstr("no reward server is registered yet"));
+  }
+  StartReward({});
+  ASSERT_TRUE(WaitForSubmissions(1));
+  EXPECT_OK(EndRun());
+  EXPECT_EQ(reward_.headers.size(), 1);
+}
+
+TEST_F(WorkerTest, ARewardServerThatMovesIsFollowedAndASilentCoordinatorChangesNothing) {
+  coordinator_.Offer(MakeLease(0));
+  StartWorker();
+  ASSERT_TRUE(WaitForSubmissions(1));
+  StopReward();
+  {
+    // As one that was started anew: it knows of no reward server yet.
+    absl::MutexLock lock(&coordinator_.mutex);
+    coordinator_.reward_servers.clear();
+    coordinator_.worker_id = "of another life";
+  }
+  const std::string before = reward_address_;
+  coordinator_.Offer(MakeLease(1));
+  ASSERT_TRUE(coordinator_.Wait([&] { return !coordinator_.heartbeat.blocked_reason().empty(); }));
+  {
+    absl::MutexLock lock(&coordinator_.mutex);
+    EXPECT_THAT(coordinator_.heartbeat.blocked_reason(), HasSubstr(absl::StrCat("reward server ", before)));
+  }
+  StartReward({});
+  ASSERT_TRUE(WaitForSubmissions(2));
+  EXPECT_OK(EndRun());
+  EXPECT_EQ(reward_.headers.size(), 2);
 }
 
 TEST_F(WorkerTest, ABrokenTransferOfWeightsGoesOnAtTheByteItReached) {

@@ -6,9 +6,11 @@
 #include <optional>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "common/files.h"
 #include "common/log.h"
+#include "common/rpc/endpoint.h"
 #include "common/rpc/server.h"
 #include "common/status_macros.h"
 #include "configs/load.h"
@@ -105,12 +107,12 @@ class Run {
     ASSIGN_OR_RETURN(server_, rpc::Server::Start(
                                   config_.network.ServerOptions(arguments_.port.value_or(config_.network.trainer_port)),
                                   {&coordinator_service_, &trainer_service_}));
-    spdlog::info("run {} serves Coordinator and TrainerService at {}", arguments_.run_id, server_->address());
-    if (!arguments_.endpoint_file.empty()) {
-      const json endpoint = {{"address", server_->address()}, {"pid", ::getpid()}};
-      RETURN_IF_ERROR(WriteFileAtomically(arguments_.endpoint_file, endpoint.dump() + "\n"));
-    }
-    return absl::OkStatus();
+    const std::string& host =
+        arguments_.advertise_host.empty() ? config_.network.advertise_host : arguments_.advertise_host;
+    const std::string address = AdvertisedAddress(server_->address(), host);
+    spdlog::info("run {} serves Coordinator and TrainerService at {}", arguments_.run_id, address);
+    return WriteEndpoint(RunEndpointPath(arguments_.run_dir),
+                         {.address = address, .pid = ::getpid(), .client = config_.network.ClientOptions()});
   }
 
   absl::Status RunStages() {
@@ -290,6 +292,10 @@ class Run {
 }  // namespace
 
 absl::Status ExecuteRun(RunArguments arguments, Collectives* collectives) {
+  const std::string endpoint_path = RunEndpointPath(arguments.run_dir);
+  // Left by a trainer that was killed: nobody is to call a dead address until this one serves.
+  RemoveEndpoint(endpoint_path);
+  const absl::Cleanup withdraw = [&] { RemoveEndpoint(endpoint_path); };
   std::optional<Snapshot> resumed;
   if (arguments.resume) {
     ASSIGN_OR_RETURN(

@@ -20,10 +20,12 @@ struct RunArguments {
   // Port of the services in place of network.trainer_port: a restarted trainer comes back where its workers look for
   // it.
   std::optional<int64_t> port;
-  // JSON {"address", "pid"} is written here once the services answer; empty for nowhere.
-  std::string endpoint_file;
+  // Under which others reach the services, in place of network.advertise_host; empty: that one.
+  std::string advertise_host;
 };
 
+// While the services answer, run_dir holds endpoint.json (common/rpc/endpoint.h).
+//
 // OK when every stage ran or Stop was called; Aborted when a signal stopped it (state saved: exit 75); Unavailable when
 // another rank is gone (all have to start again with `resume`). Other errors end the run as FAILED. Their text, which
 // is logged, says what to do. Blocks; one call per process.

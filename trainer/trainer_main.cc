@@ -36,9 +36,11 @@ int Main(int argc, char** argv) {
   bool with_parent = false;
   RunArguments arguments;
   app.add_option("--config", config_path, "Run configuration (YAML)")->required();
-  app.add_option("--run-dir", arguments.run_dir, "Folder for checkpoints, metrics and results")->required();
+  app.add_option("--run-dir", arguments.run_dir, "Folder for checkpoints, metrics and results, and for endpoint.json")
+      ->required();
   app.add_option("--run-id", arguments.run_id, "Names this run to workers")->required();
-  app.add_option("--endpoint-file", arguments.endpoint_file, "Where to write the address once the services answer");
+  app.add_option("--advertise-host", arguments.advertise_host,
+                 "Host under which others reach this one, in place of network.advertise_host");
   app.add_option("--port", arguments.port, "Port to serve on in place of network.trainer_port");
   app.add_flag("--resume", arguments.resume, "Go on from the newest checkpoint in --run-dir");
   app.add_flag("--with-parent", with_parent, "Die with the parent process");

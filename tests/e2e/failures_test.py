@@ -1,6 +1,5 @@
 """Processes of a run that die, hang or are not there: it waits, says for what, and loses nothing."""
 
-import json
 import os
 import signal
 import unittest
@@ -15,22 +14,22 @@ EARLY = 10
 
 class FailuresTest(harness.AgainstUndisturbedRunTest):
 
-    def assert_paused_by(self, address, get_status):
-        """Waits until the run is paused, and returns its status, which names the reward server at this address."""
+    def assert_paused_by(self, cause, get_status):
+        """Waits until the run is paused, and returns its status, which names the cause."""
 
         def paused():
             status = get_status()
             return status if status.state == trainer_pb2.RUN_STATE_PAUSED else None
 
         status = harness.wait_until(paused, "the run is paused")
-        self.assertIn(f"reward server {address}", status.state_reason)
+        self.assertIn(cause, status.state_reason)
         self.assertEqual(trainer_pb2.WORKER_STATE_BLOCKED, status.workers[0].state)
         return status
 
     def test_a_reward_server_that_is_killed_comes_back_where_it_was(self):
         with harness.Run(self.run_dir, harness.TINY) as run:
             run.wait_for_step("tune", EARLY)
-            address = run.endpoint()["reward_servers"][0]
+            address = run.reward_address()
             os.kill(run.pid_of("reward-0"), signal.SIGKILL)
             self.assertEqual(harness.EXIT_OK, run.wait(), run.stderr)
             self.assertIn("reward-0 ended with signal 9", run.stderr)
@@ -40,10 +39,10 @@ class FailuresTest(harness.AgainstUndisturbedRunTest):
     def test_a_reward_server_that_hangs_pauses_the_run_until_it_answers(self):
         with harness.Run(self.run_dir, harness.TINY, {"rollout_worker.score_deadline_s": 0.5}) as run:
             run.wait_for_step("tune", EARLY)
-            address, pid = run.endpoint()["reward_servers"][0], run.pid_of("reward-0")
+            address, pid = run.reward_address(), run.pid_of("reward-0")
             os.kill(pid, signal.SIGSTOP)
             try:
-                self.assert_paused_by(address, run.status)
+                self.assert_paused_by(f"reward server {address}", run.status)
                 harness.wait_until(lambda: f"reward server {address}" in run.stderr, "the pause is shown")
             finally:
                 os.kill(pid, signal.SIGCONT)
@@ -103,21 +102,17 @@ class FailuresTest(harness.AgainstUndisturbedRunTest):
         self.assert_undisturbed_results()
 
     def test_processes_started_by_hand_wait_for_a_reward_server_that_comes_late(self):
-        endpoint, reward_port = self.folder / "trainer.json", harness.free_port()
-        run = ("--run-dir", self.run_dir, "--run-id", "by-hand")
-        trainer = self.start(harness.TRAINER, *run, "--endpoint-file", endpoint)
-        harness.wait_until(endpoint.exists, "the trainer serves")
-        coordinator = json.loads(endpoint.read_text())["address"]
-        reward_address = f"127.0.0.1:{reward_port}"
-        worker = self.start(harness.ROLLOUT_WORKER, "--coordinator", coordinator, "--reward", reward_address)
+        trainer = self.start(harness.TRAINER, "--run-dir", self.run_dir, "--run-id", "by-hand")
+        coordinator = harness.address_in(self.run_dir / "endpoint.json")
+        worker = self.start(harness.ROLLOUT_WORKER, "--coordinator", coordinator)
         with grpc.insecure_channel(coordinator) as channel:
-            status = self.assert_paused_by(reward_address, lambda: harness.get_status(channel))
+            status = self.assert_paused_by("no reward server is registered yet", lambda: harness.get_status(channel))
             self.assertEqual(0, status.stages[1].step)
-        reward = self.start(harness.REWARD_SERVER, "--port", reward_port)
-        self.assertEqual(harness.EXIT_OK, trainer.wait(60))
-        self.assertEqual(harness.EXIT_OK, worker.wait(10))
-        reward.send_signal(signal.SIGTERM)
-        self.assertEqual(harness.EXIT_OK, reward.wait(10))
+            self.assertEqual(0, status.leases.num_quarantined_total)
+        reward = self.start(harness.REWARD_SERVER, "--coordinator", coordinator)
+        for process in (trainer, worker, reward):
+            self.assertEqual(harness.EXIT_OK, process.wait(60))
+        self.assertFalse((self.run_dir / "endpoint.json").exists())
         self.assert_undisturbed_results()
 
 

@@ -136,6 +136,12 @@ def grpoctl(*arguments, stdin=""):
     return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=60, check=False)
 
 
+def address_in(endpoint):
+    """The address in the file that a process writes once it serves."""
+    wait_until(endpoint.exists, f"{endpoint.name} is there")
+    return json.loads(endpoint.read_text())["address"]
+
+
 def get_status(channel):
     return trainer_pb2_grpc.TrainerServiceStub(channel).GetStatus(trainer_pb2.GetStatusRequest(), timeout=5)
 
@@ -256,7 +262,7 @@ class Run:
 
     def channel(self):
         if self._channel is None:
-            self._channel = grpc.insecure_channel(self.endpoint()["trainer"])
+            self._channel = grpc.insecure_channel(self.endpoint()["address"])
         return self._channel
 
     def client(self):
@@ -280,13 +286,17 @@ class Run:
 
         return wait_until(reached, f"{stage} is at step {step}")
 
+    def reward_address(self):
+        """Where the reward server serves that the coordinator names first."""
+        servers = wait_until(lambda: self.status().reward_servers, "a reward server is registered")
+        return servers[0].address
+
     def pid_of(self, child):
-        """The process that endpoints/CHILD.json or the command line names ("reward-0", "trainer", "rollout-0"), or a rank of
-        the trainer ("trainer-1")."""
+        """A process by its name in the plan: "reward-0", "rollout-0", or a rank of the trainer ("trainer", "trainer-1")."""
         role, _, number = child.partition("-")
-        if role == "trainer" and number:
-            return next(pid for pid in processes_of(self.run_dir) if _environment(pid).get("RANK") == number)
-        mark = f"--name {child} " if role == "rollout" else f"endpoints/{child}.json"
+        if role == "trainer":
+            return next(pid for pid in processes_of(self.run_dir) if _environment(pid).get("RANK") == (number or "0"))
+        mark = f"--name {child} "
         return next(pid for pid, command in processes_of(self.run_dir).items() if mark in command and pid != self.pid)
 
 

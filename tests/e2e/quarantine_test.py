@@ -91,15 +91,16 @@ class QuarantineTest(harness.EndToEndTest):
 
     def start_trainer(self, run_dir, resume=False):
         """A trainer on this folder and its address."""
-        endpoint = self.folder / f"{run_dir.name}.{'resumed' if resume else 'first'}.json"
-        log = (self.folder / f"{endpoint.name}.log").open("w+")
+        endpoint = run_dir / "endpoint.json"
+        # Of a trainer that was killed.
+        endpoint.unlink(missing_ok=True)
+        log = (self.folder / f"{run_dir.name}.{'resumed' if resume else 'first'}.log").open("w+")
         command = [harness.TRAINER, "--config", harness.ROOT / "tests/e2e/quarantine.yaml", "--run-dir", run_dir]
-        command += ["--run-id", "by-hand", "--endpoint-file", endpoint] + (["--resume"] if resume else [])
+        command += ["--run-id", "by-hand"] + (["--resume"] if resume else [])
         trainer = subprocess.Popen([str(word) for word in command], stdout=log, stderr=log)
         for clean_up in (log.close, trainer.wait, trainer.kill):
             self.addCleanup(clean_up)
-        harness.wait_until(endpoint.exists, "the trainer serves")
-        return trainer, json.loads(endpoint.read_text())["address"]
+        return trainer, harness.address_in(endpoint)
 
     def worker(self, address, **script):
         worker = MortalWorker(address, **script)

@@ -103,18 +103,17 @@ class RanksTest(harness.AgainstUndisturbedRunTest):
         return self.start(f"rank-{rank}", command, {name: str(value) for name, value in place.items()})
 
     def start_worker_and_reward_server(self, config, trainer_port):
-        reward_port = harness.free_port()
-        reward = self.start("reward", [harness.REWARD_SERVER, "--config", config, "--port", reward_port])
-        command = [harness.ROLLOUT_WORKER, "--config", config, "--coordinator", f"127.0.0.1:{trainer_port}"]
-        worker = self.start("worker", [*command, "--reward", f"127.0.0.1:{reward_port}"])
+        flags = ["--config", config, "--coordinator", f"127.0.0.1:{trainer_port}"]
+        reward = self.start("reward", [harness.REWARD_SERVER, *flags])
+        worker = self.start("worker", [harness.ROLLOUT_WORKER, *flags])
         return worker, reward
 
     def test_ranks_started_by_hand(self):
         config, trainer_port = self.undisturbed / "config.yaml", harness.free_port()
-        worker, _ = self.start_worker_and_reward_server(config, trainer_port)
+        worker, reward = self.start_worker_and_reward_server(config, trainer_port)
         master_port = harness.free_port()
         ranks = [self.start_rank(rank, master_port, config, "--port", trainer_port) for rank in (1, 0)]
-        for process in (*ranks, worker):
+        for process in (*ranks, worker, reward):
             self.assertEqual(harness.EXIT_OK, process.wait(90))
         self.assert_undisturbed_results()
 
@@ -130,6 +129,8 @@ class RanksTest(harness.AgainstUndisturbedRunTest):
         harness.wait_until(
             lambda: metrics.exists() and '"tune"' in metrics.read_text(), "the second stage runs", timeout_s=60
         )
+        found = harness.grpoctl("status", "--run-dir", self.run_dir)
+        self.assertEqual(harness.EXIT_OK, found.returncode, found.stderr)
         victims = [pid for pid, command in harness.processes_of(self.run_dir).items() if command.startswith(str(harness.TRAINER))]
         self.assertEqual(2, len(victims))
         os.kill(max(victims), signal.SIGKILL)

@@ -40,16 +40,14 @@ class ServersTest(harness.AgainstUndisturbedRunTest):
             # Digit for digit what one server that nobody touched makes of it.
             self.assert_same_results(self.undisturbed, run_dir)
 
-    def test_the_only_one_that_is_killed_pauses_the_run_with_the_reason_until_it_is_back(self):
-        endpoint, port = self.folder / "trainer.json", harness.free_port()
+    def kill_the_only_one_and_start_it_again_at(self, second_port):
+        port = harness.free_port()
+        trainer = self.start(harness.TRAINER, "--run-dir", self.run_dir, "--run-id", "by-hand")
+        coordinator = harness.address_in(self.run_dir / "endpoint.json")
+        member = ("--coordinator", coordinator, "--name", "reward-0")
         reward_address = f"127.0.0.1:{port}"
-        reward = self.start(harness.REWARD_SERVER, "--port", port)
-        trainer = self.start(
-            harness.TRAINER, "--run-dir", self.run_dir, "--run-id", "by-hand", "--endpoint-file", endpoint
-        )
-        harness.wait_until(endpoint.exists, "the trainer serves")
-        coordinator = json.loads(endpoint.read_text())["address"]
-        worker = self.start(harness.ROLLOUT_WORKER, "--coordinator", coordinator, "--reward", reward_address)
+        reward = self.start(harness.REWARD_SERVER, "--port", port, *member)
+        worker = self.start(harness.ROLLOUT_WORKER, "--coordinator", coordinator)
         with grpc.insecure_channel(coordinator) as channel:
 
             def status():
@@ -63,12 +61,24 @@ class ServersTest(harness.AgainstUndisturbedRunTest):
             reward.wait()
             harness.wait_until(lambda: status().state == trainer_pb2.RUN_STATE_PAUSED, "the run is paused")
             self.assertIn(f"reward server {reward_address}", status().state_reason)
-        reward = self.start(harness.REWARD_SERVER, "--port", port)
-        self.assertEqual(harness.EXIT_OK, trainer.wait(60))
-        self.assertEqual(harness.EXIT_OK, worker.wait(10))
-        reward.send_signal(signal.SIGTERM)
-        self.assertEqual(harness.EXIT_OK, reward.wait(10))
+        reward = self.start(harness.REWARD_SERVER, "--port", port if second_port is None else second_port, *member)
+        for process in (trainer, worker, reward):
+            self.assertEqual(harness.EXIT_OK, process.wait(60))
         self.assert_undisturbed_results()
+
+    def test_the_only_one_that_is_killed_pauses_the_run_with_the_reason_until_it_is_back(self):
+        self.kill_the_only_one_and_start_it_again_at(None)
+
+    def test_one_that_comes_back_elsewhere_is_found_there(self):
+        self.kill_the_only_one_and_start_it_again_at(0)
+
+    def test_one_that_belongs_to_another_run_is_refused_with_both_names(self):
+        self.start(harness.TRAINER, "--run-dir", self.run_dir, "--run-id", "by-hand")
+        coordinator = harness.address_in(self.run_dir / "endpoint.json")
+        stranger = self.start(harness.REWARD_SERVER, "--coordinator", coordinator, "--run-id", "another")
+        self.assertEqual(harness.EXIT_CONFIG, stranger.wait(20))
+        log = (self.folder / "reward_server.log").read_text()
+        self.assertIn("run is another, this coordinator's is by-hand", log)
 
 
 class ServerProcessTest(harness.EndToEndTest):

@@ -198,7 +198,7 @@ absl::StatusOr<std::vector<Trace>> ReadTraces(const CompletionsReader& reader, c
 std::string State(const std::string& run_dir, size_t num_done, const RunConfig& config) {
   if (!config.stages.empty() && num_done >= config.stages.size()) return "finished";
   const std::string done = absl::StrCat(num_done, " of ", config.stages.size(), " stages done");
-  return absl::StrCat(ReadEndpoint(run_dir).ok() ? "running, " : "stopped, ", done);
+  return absl::StrCat(FindEndpoint(run_dir).ok() ? "running, " : "stopped, ", done);
 }
 
 }  // namespace

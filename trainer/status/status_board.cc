@@ -62,6 +62,7 @@ v1::RunStatus StatusBoard::SnapshotLocked() const {
     status.mutable_last_checkpoint()->set_age_ms(absl::ToInt64Milliseconds(now - checkpoint_at_));
   }
   for (const v1::WorkerStatus& worker : coordinator_->Workers()) *status.add_workers() = worker;
+  for (const v1::RewardServerStatus& server : coordinator_->RewardServers()) *status.add_reward_servers() = server;
   *status.mutable_leases() = coordinator_->Counters();
   if (status.state() == v1::RUN_STATE_RUNNING) {
     std::string reason = pause_reason_;

@@ -48,13 +48,13 @@ absl::StatusOr<std::string> ResolveRunDir(const std::string& run_dir) {
 }
 
 absl::StatusOr<TrainerConnection> TrainerConnection::Open(const ConnectionFlags& flags) {
-  Endpoint endpoint{.trainer = flags.address, .reward_servers = {}, .client = {}};
+  Endpoint endpoint{.address = flags.address};
   if (flags.address.empty()) {
     ASSIGN_OR_RETURN(const std::string run_dir, ResolveRunDir(flags.run_dir));
-    ASSIGN_OR_RETURN(endpoint, ReadEndpoint(run_dir));
+    ASSIGN_OR_RETURN(endpoint, FindEndpoint(run_dir));
   }
   TrainerConnection connection;
-  ASSIGN_OR_RETURN(connection.client, rpc::Client::Create(endpoint.trainer, Merge(flags.client, endpoint.client)));
+  ASSIGN_OR_RETURN(connection.client, rpc::Client::Create(endpoint.address, Merge(flags.client, endpoint.client)));
   connection.stub = v1::TrainerService::NewStub(connection.client->channel());
   connection.deadline = absl::Seconds(flags.deadline_s);
   return connection;

@@ -86,6 +86,19 @@ TEST_F(StatusStreamTest, BackgroundStatusKeepsTheNewestAndEndsWhenAsked) {
   EXPECT_EQ(background.Take(), std::nullopt);
 }
 
+TEST(StatusText, NamesTheRewardServers) {
+  v1::RunStatus status;
+  v1::RewardServerStatus& server = *status.add_reward_servers();
+  server.set_name("reward-0\x1b[2J");
+  server.set_address("node-a:7100");
+  server.set_state(v1::WORKER_STATE_LOST);
+  server.set_last_seen_ms(4200);
+  for (const char* name : {"r1_zero", "rules_only"}) server.add_profiles()->set_name(name);
+  const std::string table = StatusTable(status);
+  for (const char* part : {"reward-0\\x1b[2J", "lost", "4.2 s", "node-a:7100", "r1_zero, rules_only"})
+    EXPECT_THAT(table, HasSubstr(part));
+}
+
 TEST_F(StatusStreamTest, CallsGoThroughAndErrorsAreExplained) {
   ASSERT_OK_AND_ASSIGN(const TrainerConnection connection, TrainerConnection::Open(flags_));
   const auto status = connection.Call(&v1::TrainerService::Stub::GetStatus, v1::GetStatusRequest());

@@ -81,6 +81,17 @@ std::string Workers(const v1::RunStatus& status) {
   return FormatTable(rows);
 }
 
+std::string RewardServers(const v1::RunStatus& status) {
+  Rows rows = {{"reward server", "state", "last seen", "address", "profiles"}};
+  for (const v1::RewardServerStatus& server : status.reward_servers()) {
+    std::vector<std::string> profiles;
+    for (const v1::RewardProfileRef& profile : server.profiles()) profiles.push_back(Printable(profile.name()));
+    rows.push_back({Printable(server.name()), EnumName(v1::WorkerState_Name(server.state()), "WORKER_STATE_"),
+                    Seconds(server.last_seen_ms()), Printable(server.address()), absl::StrJoin(profiles, ", ")});
+  }
+  return FormatTable(rows);
+}
+
 std::string Ranks(const v1::RunStatus& status) {
   Rows rows = {{"rank", "phase", "for"}};
   for (const v1::RankStatus& rank : status.ranks())
@@ -94,6 +105,7 @@ std::string StatusTable(const v1::RunStatus& status) {
   std::string text = absl::StrCat(Overview(status), "\n", Stages(status));
   if (status.ranks_size() > 1) absl::StrAppend(&text, "\n", Ranks(status));
   if (status.workers_size() > 0) absl::StrAppend(&text, "\n", Workers(status));
+  if (status.reward_servers_size() > 0) absl::StrAppend(&text, "\n", RewardServers(status));
   return text;
 }
 

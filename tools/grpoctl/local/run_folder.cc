@@ -13,24 +13,13 @@
 #include "absl/strings/str_format.h"
 #include "common/files.h"
 #include "common/status_macros.h"
-#include "nlohmann/json.hpp"
 
 namespace grpo {
 namespace {
 
 namespace fs = std::filesystem;
-using nlohmann::json;
 
 constexpr char kLockName[] = "lock";
-
-std::string EndpointPath(const std::string& run_dir) {
-  return run_dir + "/endpoint.json";
-}
-
-std::string TextOf(const json& object, const char* key) {
-  const auto found = object.find(key);
-  return found != object.end() && found->is_string() ? found->get<std::string>() : "";
-}
 
 bool Exists(const std::string& path) {
   std::error_code error;
@@ -39,43 +28,13 @@ bool Exists(const std::string& path) {
 
 }  // namespace
 
-absl::Status WriteEndpoint(const std::string& run_dir, const Endpoint& endpoint) {
-  const json document = {{"trainer", endpoint.trainer},
-                         {"reward_servers", endpoint.reward_servers},
-                         {"token_file", endpoint.client.token_file},
-                         {"tls_ca", endpoint.client.tls_ca},
-                         {"tls_cert", endpoint.client.tls_cert},
-                         {"tls_key", endpoint.client.tls_key}};
-  return WriteFileAtomically(EndpointPath(run_dir), document.dump(2) + "\n");
-}
-
-void RemoveEndpoint(const std::string& run_dir) {
-  ::unlink(EndpointPath(run_dir).c_str());
-}
-
-absl::StatusOr<Endpoint> ReadEndpoint(const std::string& run_dir) {
-  const std::string path = EndpointPath(run_dir);
+absl::StatusOr<Endpoint> FindEndpoint(const std::string& run_dir) {
   if (!Exists(run_dir)) return absl::NotFoundError(absl::StrCat("there is no run folder ", run_dir));
-  if (!Exists(path)) {
-    return absl::UnavailableError(absl::StrCat("nothing serves the run in ", run_dir,
-                                               ": it has ended or is still starting; see `grpoctl logs --run-dir ",
-                                               run_dir, "`"));
-  }
-  ASSIGN_OR_RETURN(const std::string content, ReadFile(path, /*max_bytes=*/1 << 20));
-  const json document = json::parse(content, nullptr, /*allow_exceptions=*/false);
-  if (!document.is_object() || TextOf(document, "trainer").empty()) {
-    return absl::DataLossError(absl::StrCat(path, " holds no \"trainer\" address; name it with --address HOST:PORT"));
-  }
-  Endpoint endpoint{.trainer = TextOf(document, "trainer"),
-                    .reward_servers = {},
-                    .client = {.token_file = TextOf(document, "token_file"),
-                               .tls_ca = TextOf(document, "tls_ca"),
-                               .tls_cert = TextOf(document, "tls_cert"),
-                               .tls_key = TextOf(document, "tls_key")}};
-  for (const json& server : document.value("reward_servers", json::array())) {
-    if (server.is_string()) endpoint.reward_servers.push_back(server.get<std::string>());
-  }
-  return endpoint;
+  absl::StatusOr<Endpoint> endpoint = ReadEndpoint(RunEndpointPath(run_dir));
+  if (!absl::IsNotFound(endpoint.status())) return endpoint;
+  return absl::UnavailableError(absl::StrCat("nothing serves the run in ", run_dir,
+                                             ": it has ended or is still starting; see `grpoctl logs --run-dir ",
+                                             run_dir, "`"));
 }
 
 absl::StatusOr<std::string> NewestRun(const std::string& runs_folder) {

@@ -1,36 +1,26 @@
-// The folder of one run: who may use it, what it holds, and where its processes serve.
+// The folder of one run: who may use it, what it holds, and where the run is served.
 //
 //   config.yaml              resolved configuration
 //   lock                     flock, the holder's pid
 //   run_id                   names the run
-//   endpoint.json            addresses for client verbs, while it runs
-//   endpoints/<child>.json   where each child serves
-//   logs/<child>.log         stdout and stderr of each child, appended
+//   endpoint.json            where the trainer serves, while it does (common/rpc/endpoint.h)
+//   endpoints/<name>.json    where each reward server does
+//   logs/<name>.log          stdout and stderr of each process, appended
 //   summary.json, metrics.jsonl, completions.sqlite, checkpoints/    written by the trainer
 #ifndef GRPO_TOOLS_GRPOCTL_LOCAL_RUN_FOLDER_H_
 #define GRPO_TOOLS_GRPOCTL_LOCAL_RUN_FOLDER_H_
 
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "absl/status/statusor.h"
-#include "common/rpc/client.h"
+#include "common/rpc/endpoint.h"
 
 namespace grpo {
 
-// What client verbs need to reach a run: endpoint.json.
-struct Endpoint {
-  std::string trainer;
-  std::vector<std::string> reward_servers;
-  // Files only; the secrets themselves are never written down.
-  rpc::ClientOptions client;
-};
-
-absl::Status WriteEndpoint(const std::string& run_dir, const Endpoint& endpoint);
-void RemoveEndpoint(const std::string& run_dir);
-// NotFound when there is no such folder, Unavailable when no process serves the run, DataLoss when the file is broken.
-absl::StatusOr<Endpoint> ReadEndpoint(const std::string& run_dir);
+// Where the run's trainer serves. NotFound when there is no such folder, Unavailable when no process serves the run,
+// DataLoss when the file is broken.
+absl::StatusOr<Endpoint> FindEndpoint(const std::string& run_dir);
 
 // The run under `runs_folder` that was started last; NotFound when there is none.
 absl::StatusOr<std::string> NewestRun(const std::string& runs_folder);
@@ -51,7 +41,7 @@ class RunFolder {
   // Whether a run was started here before.
   bool HasRun() const;
 
-  // Makes the subfolders and writes config.yaml.
+  // Makes the subfolders and writes config.yaml, whose hash the run's processes compare.
   absl::Status Begin(const std::string& resolved_yaml);
   // The run's id: made at the first call, "<run_name>-<8 hex digits>", the same ever after.
   absl::StatusOr<std::string> RunId(const std::string& run_name);

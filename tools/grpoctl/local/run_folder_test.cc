@@ -12,8 +12,6 @@
 namespace grpo {
 namespace {
 
-using ::testing::ElementsAre;
-
 namespace fs = std::filesystem;
 
 class RunFolderTest : public ::testing::Test {
@@ -60,28 +58,20 @@ TEST_F(RunFolderTest, RunIdStaysTheSame) {
   EXPECT_EQ(*folder->RunId("renamed"), first);
 }
 
-TEST_F(RunFolderTest, EndpointRoundTrips) {
+TEST_F(RunFolderTest, EndpointIsTheTrainersOwn) {
   ASSERT_OK(MakeFolders(dir_));
-  const Endpoint written{.trainer = "127.0.0.1:41327",
-                         .reward_servers = {"127.0.0.1:1", "127.0.0.1:2"},
-                         .client = {.token_file = "t", .tls_ca = "a", .tls_cert = "c", .tls_key = "k"}};
-  ASSERT_OK(WriteEndpoint(dir_, written));
-  ASSERT_OK_AND_ASSIGN(const Endpoint read, ReadEndpoint(dir_));
-  EXPECT_EQ(read.trainer, "127.0.0.1:41327");
-  EXPECT_THAT(read.reward_servers, ElementsAre("127.0.0.1:1", "127.0.0.1:2"));
-  EXPECT_EQ(read.client.token_file, "t");
-  EXPECT_EQ(read.client.tls_ca, "a");
-  EXPECT_EQ(read.client.tls_cert, "c");
-  EXPECT_EQ(read.client.tls_key, "k");
+  ASSERT_OK(WriteEndpoint(RunEndpointPath(dir_), {.address = "127.0.0.1:41327"}));
+  ASSERT_OK_AND_ASSIGN(const Endpoint found, FindEndpoint(dir_));
+  EXPECT_EQ(found.address, "127.0.0.1:41327");
 }
 
 TEST_F(RunFolderTest, EndpointErrorsSayWhatIsTheMatter) {
-  EXPECT_STATUS(ReadEndpoint(dir_), absl::StatusCode::kNotFound, dir_);
+  EXPECT_STATUS(FindEndpoint(dir_), absl::StatusCode::kNotFound, dir_);
   ASSERT_OK(MakeFolders(dir_));
-  EXPECT_STATUS(ReadEndpoint(dir_), absl::StatusCode::kUnavailable, "grpoctl logs --run-dir");
-  for (const char* broken : {"", "[]", "{\"trainer\": 5}"}) {
+  EXPECT_STATUS(FindEndpoint(dir_), absl::StatusCode::kUnavailable, "grpoctl logs --run-dir");
+  for (const char* broken : {"", "[]", "{\"address\": 5}"}) {
     ASSERT_OK(WriteFileSynced(dir_ + "/endpoint.json", broken));
-    EXPECT_STATUS(ReadEndpoint(dir_), absl::StatusCode::kDataLoss, "--address");
+    EXPECT_STATUS(FindEndpoint(dir_), absl::StatusCode::kDataLoss, "--address");
   }
 }
 

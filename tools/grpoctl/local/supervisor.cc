@@ -5,12 +5,13 @@
 
 #include <cstring>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "common/exit_codes.h"
-#include "common/files.h"
+#include "common/free_port.h"
+#include "common/rpc/endpoint.h"
 #include "common/status_macros.h"
-#include "nlohmann/json.hpp"
 #include "tools/grpoctl/text.h"
 
 namespace grpo {
@@ -19,18 +20,14 @@ namespace {
 // Of each log line that is shown; gRPC's own run to thousands.
 constexpr int kMaxLogLineBytes = 300;
 
-// Another start would end in the same way.
-bool IsPermanent(int exit_code) {
-  switch (exit_code) {
-    case kExitUsage:
-    case kExitData:
-    case kExitNoInput:
-    case kExitNotAllowed:
-    case kExitConfig:
-      return true;
-    default:
-      return false;
-  }
+bool IsRank(const PlannedProcess& process) {
+  return process.role == Role::kTrainer || process.role == Role::kTrainerRank;
+}
+
+// The port of "127.0.0.1:41327"; `otherwise` of an empty address.
+int64_t PortOf(const std::string& address, int64_t otherwise) {
+  int64_t port = 0;
+  return absl::SimpleAtoi(address.substr(address.rfind(':') + 1), &port) ? port : otherwise;
 }
 
 }  // namespace
@@ -41,9 +38,9 @@ std::string DescribeExit(int exit_code) {
   return absl::StrCat("signal ", signal_number, " (", ::strsignal(signal_number), ")");
 }
 
-absl::Status Supervisor::Start(ChildSpec spec) {
+absl::Status Supervisor::Start(const PlannedProcess& process) {
   children_.push_back(std::make_unique<Child>());
-  children_.back()->spec = std::move(spec);
+  children_.back()->plan = process;
   return StartAttempt(*children_.back());
 }
 
@@ -52,21 +49,31 @@ absl::Status Supervisor::StartAttempt(Child& child) {
   child.serves = false;
   child.started_at = clock_.Now();
   // What an earlier process wrote would pass for this one's.
-  if (!child.spec.endpoint_file.empty()) ::unlink(child.spec.endpoint_file.c_str());
-  const std::vector<std::string> environment =
-      child.spec.environment ? child.spec.environment(child.attempt) : std::vector<std::string>();
-  ASSIGN_OR_RETURN(child.process,
-                   Process::Start(child.spec.argv(child.attempt, child.address), child.spec.log_path, environment));
+  if (!child.plan.endpoint_path.empty()) RemoveEndpoint(child.plan.endpoint_path);
+  LateValues late = {.attempt = child.attempt, .port = PortOf(child.address, child.plan.port)};
+  for (const std::unique_ptr<Child>& other : children_) {
+    // Also of a trainer that is being restarted: it comes back there.
+    if (other->plan.role == Role::kTrainer) late.trainer_address = other->address;
+  }
+  if (IsRank(child.plan)) late.rendezvous_port = RendezvousPort(child.attempt);
+  ASSIGN_OR_RETURN(child.process, Process::Start(Fill(child.plan.argv, late), child.plan.log_path,
+                                                 Fill(child.plan.environment, late)));
   return absl::OkStatus();
 }
 
+int Supervisor::RendezvousPort(int attempt) {
+  // All ranks of one start meet at one port. Should somebody else take it in between, rank 0 says so, and the next
+  // start finds another.
+  if (attempt != rendezvous_attempt_) rendezvous_port_ = FreePort().value_or(0);
+  rendezvous_attempt_ = attempt;
+  return rendezvous_port_;
+}
+
 void Supervisor::NoticeEndpoint(Child& child) {
-  if (child.serves || child.spec.endpoint_file.empty()) return;
-  const absl::StatusOr<std::string> content = ReadFile(child.spec.endpoint_file, /*max_bytes=*/1 << 16);
-  if (!content.ok()) return;
-  const nlohmann::json endpoint = nlohmann::json::parse(*content, nullptr, /*allow_exceptions=*/false);
-  if (!endpoint.is_object() || !endpoint.contains("address") || !endpoint["address"].is_string()) return;
-  child.address = endpoint["address"].get<std::string>();
+  if (child.serves || child.plan.endpoint_path.empty()) return;
+  const absl::StatusOr<Endpoint> endpoint = ReadEndpoint(child.plan.endpoint_path);
+  if (!endpoint.ok()) return;
+  child.address = endpoint->address;
   child.serves = true;
 }
 
@@ -74,8 +81,9 @@ std::optional<RunEnd> Supervisor::Poll() {
   for (const std::unique_ptr<Child>& child : children_) {
     if (child->process == nullptr) {
       if (!restarting_ || child->done || clock_.Now() < child->restart_at) continue;
-      note_(absl::StrFormat("starting %s again (restart %d of %d)", child->spec.name,
-                            restarts_by_role_[child->spec.role], options_.max_restarts_per_role));
+      note_(absl::StrFormat("starting %s again (restart %d of %d)", child->plan.name,
+                            restarts_by_role_[std::string(RoleName(child->plan.role))],
+                            options_.max_restarts_per_role));
       const absl::Status started = StartAttempt(*child);
       if (!started.ok()) return End(*child, ExitCodeFor(started), std::string(started.message()));
     }
@@ -88,62 +96,75 @@ std::optional<RunEnd> Supervisor::Poll() {
   return std::nullopt;
 }
 
+Phase Supervisor::PhaseOf(const Child& child) const {
+  if (!restarting_) return Phase::kEnding;
+  const bool never_served = child.attempt == 1 && !child.plan.endpoint_path.empty() && !child.serves;
+  return never_served ? Phase::kStarting : Phase::kRunning;
+}
+
 std::optional<RunEnd> Supervisor::OnExit(Child& child, int exit_code) {
-  const ChildSpec& spec = child.spec;
+  const Role role = child.plan.role;
+  const Exit exit = ClassifyExit(exit_code, HasPeers(child));
+  const Reaction reaction = ReactionTo(PhaseOf(child), exit, role);
+  const std::string ended = absl::StrCat(child.plan.name, " ended with ", DescribeExit(exit_code));
   child.process.reset();
-  const bool never_served = child.attempt == 1 && !spec.endpoint_file.empty() && !child.serves;
-  const std::string ended = absl::StrCat(spec.name, " ended with ", DescribeExit(exit_code));
   child.serves = false;
-  // One that was killed goes on from the last commit; one that ended by itself has said its last word.
-  const bool killed = exit_code > kExitSignalBase;
-  const bool lost_another = exit_code == kExitUnavailable && Together(child).size() > 1;
-  const bool last_word = !killed && !lost_another && (spec.is_trainer || !spec.group.empty());
-  child.done = last_word && exit_code == kExitOk;
-  if (spec.is_trainer && (last_word || !restarting_)) {
-    return exit_code == kExitOk ? RunEnd{} : End(child, exit_code, ended);
+  child.done = reaction == Reaction::kNothing;
+  if (child.done) return std::nullopt;
+  if (reaction == Reaction::kEndRun) {
+    if (exit != Exit::kSuccess) return End(child, exit_code, ended);
+    return role == Role::kTrainer ? RunEnd{} : End(child, kExitInternal, ended);
   }
-  if (!restarting_ || child.done) return std::nullopt;
-  if (last_word || IsPermanent(exit_code) || (never_served && !lost_another))
-    return End(child, exit_code == kExitOk ? kExitInternal : exit_code, ended);
-  if (++restarts_by_role_[spec.role] > options_.max_restarts_per_role) {
+  const std::string role_name(RoleName(role));
+  if (++restarts_by_role_[role_name] > options_.max_restarts_per_role) {
     return End(child, kExitRunFailed,
                absl::StrFormat("%s, and the %d restarts of role %s are used up", ended, options_.max_restarts_per_role,
-                               spec.role));
+                               role_name));
   }
   if (clock_.Now() - child.started_at >= options_.stable_after) child.backoff.Reset();
   const absl::Duration delay = child.backoff.Next();
-  // A worker that the coordinator sent home exits with 0: the trainer's end follows, and there is nothing to tell.
-  if (exit_code != kExitOk) note_(absl::StrFormat("%s; starts again in %.1f s", ended, absl::ToDoubleSeconds(delay)));
-  return RestartTogether(child, delay);
+  // One that the coordinator sent home exits with 0: the trainer's end follows, and there is nothing to tell.
+  if (exit != Exit::kSuccess) note_(absl::StrFormat("%s; starts again in %.1f s", ended, absl::ToDoubleSeconds(delay)));
+  if (reaction == Reaction::kRestartAllRanks) return RestartAllRanks(delay);
+  RestartLater(child, delay);
+  return std::nullopt;
 }
 
-std::vector<Supervisor::Child*> Supervisor::Together(Child& child) {
-  if (child.spec.group.empty()) return {&child};
-  std::vector<Child*> members;
-  for (const std::unique_ptr<Child>& other : children_) {
-    if (other->spec.group == child.spec.group) members.push_back(other.get());
+std::vector<Supervisor::Child*> Supervisor::Ranks() const {
+  std::vector<Child*> ranks;
+  for (const std::unique_ptr<Child>& child : children_) {
+    if (IsRank(child->plan)) ranks.push_back(child.get());
   }
-  return members;
+  return ranks;
 }
 
-std::optional<RunEnd> Supervisor::RestartTogether(Child& child, absl::Duration delay) {
-  for (Child* member : Together(child)) {
+bool Supervisor::HasPeers(const Child& child) const {
+  return IsRank(child.plan) && Ranks().size() > 1;
+}
+
+void Supervisor::RestartLater(Child& child, absl::Duration delay) {
+  child.process.reset();
+  child.serves = child.done = false;
+  child.restart_at = clock_.Now() + delay;
+}
+
+std::optional<RunEnd> Supervisor::RestartAllRanks(absl::Duration delay) {
+  for (Child* rank : Ranks()) {
     // Why the others are gone, if it was this one's own doing.
-    const std::optional<int> exit_code = member->process != nullptr ? member->process->Poll() : std::nullopt;
-    if (exit_code.has_value() && *exit_code < kExitSignalBase && *exit_code != kExitUnavailable &&
-        *exit_code != kExitOk)
-      return End(*member, *exit_code, absl::StrCat(member->spec.name, " ended with ", DescribeExit(*exit_code)));
-    member->process.reset();
-    member->serves = member->done = false;
-    member->restart_at = clock_.Now() + delay;
+    const std::optional<int> exit_code = rank->process != nullptr ? rank->process->Poll() : std::nullopt;
+    const Exit exit = exit_code.has_value() ? ClassifyExit(*exit_code, HasPeers(*rank)) : Exit::kSuccess;
+    if (exit != Exit::kSuccess && ReactionTo(Phase::kRunning, exit, rank->plan.role) == Reaction::kEndRun)
+      return End(*rank, *exit_code, absl::StrCat(rank->plan.name, " ended with ", DescribeExit(*exit_code)));
+    RestartLater(*rank, delay);
   }
   return std::nullopt;
 }
 
 RunEnd Supervisor::End(const Child& child, int exit_code, const std::string& message) const {
   RunEnd end{exit_code, message};
-  const std::vector<std::string> lines = LastLines(child.spec.log_path, options_.num_log_lines);
-  if (!lines.empty()) absl::StrAppend(&end.message, "; the last lines of ", child.spec.log_path, ":");
+  const std::string& log_path = child.plan.log_path;
+  const std::vector<std::string> lines = LastLines(log_path, options_.num_log_lines);
+  if (!lines.empty()) absl::StrAppend(&end.message, "; the last lines of ", log_path, ":");
   for (const std::string& line : lines)
     absl::StrAppend(&end.message, "\n  | ", Truncated(Printable(line), kMaxLogLineBytes));
   return end;
@@ -151,21 +172,14 @@ RunEnd Supervisor::End(const Child& child, int exit_code, const std::string& mes
 
 std::optional<std::string> Supervisor::Address(const std::string& name) const {
   for (const std::unique_ptr<Child>& child : children_) {
-    if (child->spec.name == name && child->serves) return child->address;
+    if (child->plan.name == name && child->serves) return child->address;
   }
   return std::nullopt;
 }
 
-bool Supervisor::AllServe() const {
-  for (const std::unique_ptr<Child>& child : children_) {
-    if (!child->spec.endpoint_file.empty() && !child->serves) return false;
-  }
-  return true;
-}
-
 void Supervisor::SignalTrainer(int signal_number) {
   for (const std::unique_ptr<Child>& child : children_) {
-    if (child->spec.is_trainer && child->process != nullptr) child->process->Signal(signal_number);
+    if (child->plan.role == Role::kTrainer && child->process != nullptr) child->process->Signal(signal_number);
   }
 }
 

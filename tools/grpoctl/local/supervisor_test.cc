@@ -20,26 +20,26 @@ class SupervisorTest : public ::testing::Test {
  protected:
   SupervisorTest() { EXPECT_OK(MakeFolders(dir_)); }
 
-  ChildSpec Script(const std::string& name, const std::string& script) {
-    ChildSpec spec;
-    spec.name = name;
-    spec.role = name;
-    spec.log_path = absl::StrCat(dir_, "/", name, ".log");
-    ::unlink(spec.log_path.c_str());
-    // $1 is the attempt, $2 the address of the attempt before.
-    spec.argv = [script](int attempt, const std::string& address) {
-      return std::vector<std::string>{"/bin/sh", "-c", script, "sh", absl::StrCat(attempt), address};
-    };
-    return spec;
+  PlannedProcess Script(Role role, const std::string& name, const std::string& script) {
+    PlannedProcess process;
+    process.name = name;
+    process.role = role;
+    process.log_path = absl::StrCat(dir_, "/", name, ".log");
+    ::unlink(process.log_path.c_str());
+    // $1 is the attempt, $2 the port of the attempt before.
+    process.argv = {{"/bin/sh"}, {"-c"}, {script}, {"sh"}, {"", Late::kAttempt}, {"", Late::kPort}};
+    return process;
   }
+  PlannedProcess Worker(const std::string& script) { return Script(Role::kRolloutWorker, "worker", script); }
 
   // A child that exits with 75 on SIGTERM, serves at 127.0.0.1:77 and goes on with `script`.
-  ChildSpec Server(const std::string& name, const std::string& script) {
+  PlannedProcess Server(Role role, const std::string& name, const std::string& script) {
     const std::string endpoint = absl::StrCat(dir_, "/", name, ".json");
-    ChildSpec spec = Script(name, absl::StrCat("trap 'exit 75' TERM; echo '{\"address\":\"127.0.0.1:77\"}' > ",
-                                               endpoint, ".tmp; mv ", endpoint, ".tmp ", endpoint, "; ", script));
-    spec.endpoint_file = endpoint;
-    return spec;
+    PlannedProcess process = Script(role, name,
+                                    absl::StrCat("trap 'exit 75' TERM; echo '{\"address\":\"127.0.0.1:77\"}' > ",
+                                                 endpoint, ".tmp; mv ", endpoint, ".tmp ", endpoint, "; ", script));
+    process.endpoint_path = endpoint;
+    return process;
   }
 
   Supervisor& Make(const Supervisor::Options& options) {
@@ -73,9 +73,7 @@ class SupervisorTest : public ::testing::Test {
 TEST_F(SupervisorTest, TrainersEndIsTheRunsEndWithItsCode) {
   for (const int code : {0, 1, 75}) {
     Supervisor& supervisor = Make({});
-    ChildSpec trainer = Server("trainer", absl::StrCat("echo said; exit ", code));
-    trainer.is_trainer = true;
-    ASSERT_OK(supervisor.Start(trainer));
+    ASSERT_OK(supervisor.Start(Server(Role::kTrainer, "trainer", absl::StrCat("echo said; exit ", code))));
     const std::optional<RunEnd> end = PollToEnd();
     ASSERT_TRUE(end.has_value());
     EXPECT_EQ(end->exit_code, code);
@@ -90,9 +88,8 @@ TEST_F(SupervisorTest, TrainersEndIsTheRunsEndWithItsCode) {
 
 TEST_F(SupervisorTest, RestartsAKilledTrainerUntilTheRunIsEnding) {
   Supervisor& supervisor = Make({});
-  ChildSpec trainer = Script("trainer", "echo attempt $1; if [ $1 = 2 ]; then exec sleep 1000; fi; kill -9 $$");
-  trainer.is_trainer = true;
-  ASSERT_OK(supervisor.Start(trainer));
+  ASSERT_OK(supervisor.Start(
+      Script(Role::kTrainer, "trainer", "echo attempt $1; if [ $1 = 2 ]; then exec sleep 1000; fi; kill -9 $$")));
   const std::string log = dir_ + "/trainer.log";
   EXPECT_EQ(PollUntil([&] { return LastLines(log, 9).size() == 2; }), std::nullopt);
   EXPECT_THAT(LastLines(log, 9), ElementsAre("attempt 1", "attempt 2"));
@@ -105,7 +102,7 @@ TEST_F(SupervisorTest, RestartsAKilledTrainerUntilTheRunIsEnding) {
 
 TEST_F(SupervisorTest, RestartsADeadWorkerWithTheNextAttempt) {
   Supervisor& supervisor = Make({});
-  ASSERT_OK(supervisor.Start(Script("worker", "echo attempt $1; if [ $1 = 3 ]; then exec sleep 1000; fi; kill -9 $$")));
+  ASSERT_OK(supervisor.Start(Worker("echo attempt $1; if [ $1 = 3 ]; then exec sleep 1000; fi; kill -9 $$")));
   const std::string log = dir_ + "/worker.log";
   EXPECT_EQ(PollUntil([&] { return LastLines(log, 9).size() == 3; }), std::nullopt);
   EXPECT_THAT(LastLines(log, 9), ElementsAre("attempt 1", "attempt 2", "attempt 3"));
@@ -116,7 +113,7 @@ TEST_F(SupervisorTest, RestartsADeadWorkerWithTheNextAttempt) {
 
 TEST_F(SupervisorTest, WaitsBeforeARestart) {
   Supervisor& supervisor = Make({});
-  ASSERT_OK(supervisor.Start(Script("worker", "echo attempt $1; exit 1")));
+  ASSERT_OK(supervisor.Start(Worker("echo attempt $1; exit 1")));
   const std::string log = dir_ + "/worker.log";
   for (int i = 0; i < 4000 && notes_.empty(); ++i) {
     ASSERT_EQ(supervisor.Poll(), std::nullopt);
@@ -129,18 +126,19 @@ TEST_F(SupervisorTest, WaitsBeforeARestart) {
 
 TEST_F(SupervisorTest, GivesUpWhenARolesRestartsAreUsedUp) {
   Supervisor& supervisor = Make({.max_restarts_per_role = 2});
-  ASSERT_OK(supervisor.Start(Script("worker", "echo attempt $1; exit 9")));
+  ASSERT_OK(supervisor.Start(Worker("echo attempt $1; exit 9")));
   const std::optional<RunEnd> end = PollToEnd();
   ASSERT_TRUE(end.has_value());
   EXPECT_EQ(end->exit_code, kExitRunFailed);
-  EXPECT_THAT(end->message, HasSubstr("worker ended with exit code 9, and the 2 restarts of role worker are used up"));
+  EXPECT_THAT(end->message,
+              HasSubstr("worker ended with exit code 9, and the 2 restarts of role rollout_worker are used up"));
   EXPECT_THAT(end->message, HasSubstr("| attempt 3"));
 }
 
 TEST_F(SupervisorTest, DoesNotRestartWhatARestartCannotMend) {
   for (const int code : {kExitUsage, kExitData, kExitNoInput, kExitNotAllowed, kExitConfig}) {
     Supervisor& supervisor = Make({});
-    ASSERT_OK(supervisor.Start(Script("worker", absl::StrCat("echo unknown key; exit ", code))));
+    ASSERT_OK(supervisor.Start(Worker(absl::StrCat("echo unknown key; exit ", code))));
     const std::optional<RunEnd> end = PollToEnd();
     ASSERT_TRUE(end.has_value());
     EXPECT_EQ(end->exit_code, code);
@@ -150,8 +148,8 @@ TEST_F(SupervisorTest, DoesNotRestartWhatARestartCannotMend) {
 
 TEST_F(SupervisorTest, ServerThatNeverServedEndsTheRunWithItsCode) {
   Supervisor& supervisor = Make({});
-  ChildSpec server = Script("reward-0", "echo port 5005 is taken; exit 73");
-  server.endpoint_file = dir_ + "/reward-0.json";
+  PlannedProcess server = Script(Role::kRewardServer, "reward-0", "echo port 5005 is taken; exit 73");
+  server.endpoint_path = dir_ + "/reward-0.json";
   ASSERT_OK(supervisor.Start(server));
   const std::optional<RunEnd> end = PollToEnd();
   ASSERT_TRUE(end.has_value());
@@ -164,23 +162,37 @@ TEST_F(SupervisorTest, ServerIsRestartedWhereItServed) {
   // The first attempt ends once its address was noticed.
   const std::string go = dir_ + "/go";
   ::unlink(go.c_str());
-  ASSERT_OK(
-      supervisor.Start(Server("reward-0", absl::StrCat("echo \"was at $2\"; if [ $1 = 2 ]; then exec sleep 1000; fi; ",
-                                                       "while [ ! -e ", go, " ]; do sleep 0.01; done; kill -9 $$"))));
-  EXPECT_FALSE(supervisor.AllServe());
-  ASSERT_EQ(PollUntil([&] { return supervisor.AllServe(); }), std::nullopt);
+  PlannedProcess server = Server(Role::kRewardServer, "reward-0",
+                                 absl::StrCat("echo \"to serve at $2\"; if [ $1 = 2 ]; then exec sleep 1000; fi; ",
+                                              "while [ ! -e ", go, " ]; do sleep 0.01; done; kill -9 $$"));
+  server.port = 5;
+  ASSERT_OK(supervisor.Start(server));
+  EXPECT_EQ(supervisor.Address("reward-0"), std::nullopt);
+  ASSERT_EQ(PollUntil([&] { return supervisor.Address("reward-0").has_value(); }), std::nullopt);
   EXPECT_EQ(supervisor.Address("reward-0"), "127.0.0.1:77");
   ASSERT_OK(WriteFileSynced(go, ""));
   const std::string log = dir_ + "/reward-0.log";
   ASSERT_EQ(PollUntil([&] { return LastLines(log, 9).size() == 2; }), std::nullopt);
-  EXPECT_THAT(LastLines(log, 9), ElementsAre("was at ", "was at 127.0.0.1:77"));
+  EXPECT_THAT(LastLines(log, 9), ElementsAre("to serve at 5", "to serve at 77"));
+}
+
+TEST_F(SupervisorTest, OthersAreToldWhereTheTrainerServes) {
+  Supervisor& supervisor = Make({});
+  ASSERT_OK(supervisor.Start(Server(Role::kTrainer, "trainer", "while :; do sleep 0.02; done")));
+  ASSERT_EQ(PollUntil([&] { return supervisor.Address("trainer").has_value(); }), std::nullopt);
+  PlannedProcess worker = Worker("echo told $3; exec sleep 1000");
+  worker.argv.push_back({"", Late::kTrainerAddress});
+  ASSERT_OK(supervisor.Start(worker));
+  const std::string log = dir_ + "/worker.log";
+  ASSERT_EQ(PollUntil([&] { return !LastLines(log, 9).empty(); }), std::nullopt);
+  EXPECT_THAT(LastLines(log, 9), ElementsAre("told 127.0.0.1:77"));
 }
 
 TEST_F(SupervisorTest, IgnoresAnEndpointThatAnEarlierRunLeft) {
   Supervisor& supervisor = Make({});
-  ChildSpec server = Script("trainer", "exec sleep 1000");
-  server.endpoint_file = dir_ + "/trainer.json";
-  ASSERT_OK(WriteFileAtomically(server.endpoint_file, "{\"address\":\"127.0.0.1:1\"}"));
+  PlannedProcess server = Script(Role::kTrainer, "trainer", "exec sleep 1000");
+  server.endpoint_path = dir_ + "/trainer.json";
+  ASSERT_OK(WriteFileAtomically(server.endpoint_path, "{\"address\":\"127.0.0.1:1\"}"));
   ASSERT_OK(supervisor.Start(server));
   ASSERT_EQ(supervisor.Poll(), std::nullopt);
   EXPECT_EQ(supervisor.Address("trainer"), std::nullopt);
@@ -188,7 +200,7 @@ TEST_F(SupervisorTest, IgnoresAnEndpointThatAnEarlierRunLeft) {
 
 TEST_F(SupervisorTest, StopAllEndsChildrenThatIgnoreSigterm) {
   Supervisor supervisor({}, Clock::Real(), [](const std::string&) {});
-  ASSERT_OK(supervisor.Start(Script("worker", "trap '' TERM; echo ready; while :; do sleep 0.05; done")));
+  ASSERT_OK(supervisor.Start(Worker("trap '' TERM; echo ready; while :; do sleep 0.05; done")));
   while (LastLines(dir_ + "/worker.log", 1).empty()) absl::SleepFor(absl::Milliseconds(5));
   const absl::Duration start = Clock::Real().Now();
   supervisor.StopAll(absl::Milliseconds(100));
@@ -196,15 +208,10 @@ TEST_F(SupervisorTest, StopAllEndsChildrenThatIgnoreSigterm) {
   EXPECT_EQ(supervisor.Poll(), std::nullopt);
 }
 
-// A trainer of two ranks that both run `script`; rank 1 knows itself by $RANK.
-std::vector<ChildSpec> Ranks(ChildSpec rank_0, ChildSpec rank_1) {
-  rank_0.is_trainer = true;
-  for (ChildSpec* spec : {&rank_0, &rank_1}) {
-    spec->group = spec->role = "trainer";
-    spec->environment = [spec_name = spec->name](int attempt) {
-      return std::vector<std::string>{absl::StrCat("START=", spec_name, " ", attempt)};
-    };
-  }
+// A trainer of two ranks; $START names rank and start.
+std::vector<PlannedProcess> Ranks(PlannedProcess rank_0, PlannedProcess rank_1) {
+  for (PlannedProcess* rank : {&rank_0, &rank_1})
+    rank->environment = {{absl::StrCat("START=", rank->name, " "), Late::kAttempt}};
   return {rank_0, rank_1};
 }
 
@@ -216,30 +223,47 @@ std::string Await(const std::string& log_path) {
 TEST_F(SupervisorTest, AGroupIsRestartedTogetherWhenOneIsKilledAndCountsOnce) {
   Supervisor& supervisor = Make({.max_restarts_per_role = 1});
   const std::string log_0 = dir_ + "/trainer.log", log_1 = dir_ + "/trainer-1.log";
-  const auto specs = Ranks(Script("trainer", "echo $START; exec sleep 1000"),
-                           Script("trainer-1", absl::StrCat("echo $START; if [ $1 = 2 ]; then exec sleep 1000; fi; ",
-                                                            Await(log_0), "kill -9 $$")));
-  for (const ChildSpec& spec : specs) ASSERT_OK(supervisor.Start(spec));
+  const auto ranks =
+      Ranks(Script(Role::kTrainer, "trainer", "echo $START; exec sleep 1000"),
+            Script(Role::kTrainerRank, "trainer-1",
+                   absl::StrCat("echo $START; if [ $1 = 2 ]; then exec sleep 1000; fi; ", Await(log_0), "kill -9 $$")));
+  for (const PlannedProcess& rank : ranks) ASSERT_OK(supervisor.Start(rank));
   const auto both = [&] { return LastLines(log_0, 9).size() == 2 && LastLines(log_1, 9).size() == 2; };
   EXPECT_EQ(PollUntil(both), std::nullopt);
   EXPECT_THAT(LastLines(log_0, 9), ElementsAre("trainer 1", "trainer 2"));
   EXPECT_THAT(LastLines(log_1, 9), ElementsAre("trainer-1 1", "trainer-1 2"));
 }
 
+TEST_F(SupervisorTest, TheRanksOfOneStartMeetAtOnePortWhichNobodyElseIsTold) {
+  Supervisor& supervisor = Make({});
+  const std::string log_0 = dir_ + "/trainer.log", log_1 = dir_ + "/trainer-1.log";
+  auto ranks = Ranks(Script(Role::kTrainer, "trainer", "echo $MASTER_PORT; exec sleep 1000"),
+                     Script(Role::kTrainerRank, "trainer-1", "echo $MASTER_PORT; exec sleep 1000"));
+  for (PlannedProcess& rank : ranks) {
+    rank.environment.push_back({"MASTER_PORT=", Late::kRendezvousPort});
+    ASSERT_OK(supervisor.Start(rank));
+  }
+  ASSERT_EQ(PollUntil([&] { return !LastLines(log_0, 9).empty() && !LastLines(log_1, 9).empty(); }), std::nullopt);
+  EXPECT_EQ(LastLines(log_0, 9), LastLines(log_1, 9));
+  EXPECT_GT(std::stoi(LastLines(log_0, 1).at(0)), 0);
+}
+
 TEST_F(SupervisorTest, ARankThatLostAnotherStartsAgainWithIt) {
   Supervisor& supervisor = Make({});
   const std::string log_1 = dir_ + "/trainer-1.log";
-  const auto specs = Ranks(Script("trainer", absl::StrCat("if [ $1 = 2 ]; then exec sleep 1000; fi; ", Await(log_1),
-                                                          "exit ", kExitUnavailable)),
-                           Script("trainer-1", "echo $START; exec sleep 1000"));
-  for (const ChildSpec& spec : specs) ASSERT_OK(supervisor.Start(spec));
+  const auto ranks =
+      Ranks(Script(Role::kTrainer, "trainer",
+                   absl::StrCat("if [ $1 = 2 ]; then exec sleep 1000; fi; ", Await(log_1), "exit ", kExitUnavailable)),
+            Script(Role::kTrainerRank, "trainer-1", "echo $START; exec sleep 1000"));
+  for (const PlannedProcess& rank : ranks) ASSERT_OK(supervisor.Start(rank));
   EXPECT_EQ(PollUntil([&] { return LastLines(log_1, 9).size() == 2; }), std::nullopt);
 }
 
 TEST_F(SupervisorTest, ARankThatEndsByItselfEndsTheRunWithItsCode) {
   Supervisor& supervisor = Make({});
-  const auto specs = Ranks(Script("trainer", "exec sleep 1000"), Script("trainer-1", "echo out of luck; exit 70"));
-  for (const ChildSpec& spec : specs) ASSERT_OK(supervisor.Start(spec));
+  const auto ranks = Ranks(Script(Role::kTrainer, "trainer", "exec sleep 1000"),
+                           Script(Role::kTrainerRank, "trainer-1", "echo out of luck; exit 70"));
+  for (const PlannedProcess& rank : ranks) ASSERT_OK(supervisor.Start(rank));
   const std::optional<RunEnd> end = PollToEnd();
   ASSERT_TRUE(end.has_value());
   EXPECT_EQ(end->exit_code, kExitInternal);
@@ -251,9 +275,10 @@ TEST_F(SupervisorTest, ARankThatIsLetGoIsNotStartedAgain) {
   Supervisor& supervisor = Make({});
   const std::string go = dir_ + "/go";
   ::unlink(go.c_str());
-  const auto specs = Ranks(Script("trainer", absl::StrCat("while [ ! -e ", go, " ]; do sleep 0.01; done; exit 0")),
-                           Script("trainer-1", "echo $START; exit 0"));
-  for (const ChildSpec& spec : specs) ASSERT_OK(supervisor.Start(spec));
+  const auto ranks =
+      Ranks(Script(Role::kTrainer, "trainer", absl::StrCat("while [ ! -e ", go, " ]; do sleep 0.01; done; exit 0")),
+            Script(Role::kTrainerRank, "trainer-1", "echo $START; exit 0"));
+  for (const PlannedProcess& rank : ranks) ASSERT_OK(supervisor.Start(rank));
   for (int i = 0; i < 40; ++i) {
     ASSERT_EQ(supervisor.Poll(), std::nullopt);
     clock_.Advance(absl::Seconds(1));
@@ -268,10 +293,8 @@ TEST_F(SupervisorTest, ARankThatIsLetGoIsNotStartedAgain) {
 
 TEST_F(SupervisorTest, TrainerGetsTheSignal) {
   Supervisor& supervisor = Make({});
-  ChildSpec trainer = Server("trainer", "while :; do sleep 0.02; done");
-  trainer.is_trainer = true;
-  ASSERT_OK(supervisor.Start(trainer));
-  ASSERT_EQ(PollUntil([&] { return supervisor.AllServe(); }), std::nullopt);
+  ASSERT_OK(supervisor.Start(Server(Role::kTrainer, "trainer", "while :; do sleep 0.02; done")));
+  ASSERT_EQ(PollUntil([&] { return supervisor.Address("trainer").has_value(); }), std::nullopt);
   supervisor.SignalTrainer(SIGTERM);
   const std::optional<RunEnd> end = PollToEnd();
   ASSERT_TRUE(end.has_value());

@@ -17,6 +17,7 @@
 #include "tools/grpoctl/records/closing.h"
 #include "tools/grpoctl/records/summary.h"
 #include "tools/grpoctl/verb.h"
+#include "tools/launch/run_plan.h"
 #include "trainer/run_config.h"
 
 namespace grpo {
@@ -107,13 +108,19 @@ int ShowReport(const std::string& run_dir, const RunConfig& config) {
 }
 
 absl::StatusOr<int> Execute(const Prepared& prepared, int max_restarts) {
-  ASSIGN_OR_RETURN(const Programs programs, Programs::Find());
-  ASSIGN_OR_RETURN(const std::string run_id, prepared.folder->RunId(prepared.config.config.run.name));
+  const RunConfig& config = prepared.config.config;
+  const std::string& run_dir = prepared.folder->path();
+  ASSIGN_OR_RETURN(const Programs programs, FindPrograms());
+  ASSIGN_OR_RETURN(const std::string run_id, prepared.folder->RunId(config.run.name));
+  ASSIGN_OR_RETURN(
+      const RunPlan plan,
+      MakeRunPlan(config, {.run_dir = run_dir, .run_id = run_id, .programs = programs, .resume = prepared.resume}));
+  // A newer build resolves more keys than the one that began, and the run's processes compare the file's hash.
+  if (prepared.resume) RETURN_IF_ERROR(prepared.folder->Begin(prepared.config.resolved_yaml));
   ProgressPrinter printer(std::cerr, StyleFor(STDERR_FILENO), Clock::Real());
-  printer.Note(absl::StrCat("run ", run_id, " in ", prepared.folder->path()));
-  LocalRun run(*prepared.folder, prepared.config.config, programs, run_id,
-               {.resume = prepared.resume, .max_restarts_per_role = max_restarts}, &printer);
-  return run.Run();
+  printer.Note(absl::StrCat("run ", run_id, " in ", run_dir));
+  return LocalRun(plan, {.max_restarts_per_role = max_restarts, .client = config.network.ClientOptions()}, &printer)
+      .Run();
 }
 
 int Run(const RunFlags& flags) {

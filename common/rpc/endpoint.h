@@ -1,0 +1,45 @@
+// Where a process serves, as a file that it writes once calls are answered. Thread-safe.
+//
+//   RUN/endpoint.json           of the trainer's rank 0: client verbs and launchers find the run by it; removed at the
+//                               trainer's end
+//   RUN/endpoints/<name>.json   of a reward server (--endpoint-file), for whoever watches it
+#ifndef GRPO_COMMON_RPC_ENDPOINT_H_
+#define GRPO_COMMON_RPC_ENDPOINT_H_
+
+#include <cstdint>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "common/rpc/client.h"
+
+namespace grpo {
+
+struct Endpoint {
+  // HOST:PORT, as others reach it.
+  std::string address;
+  // HOST:PORT of the page for Prometheus; empty when there is none.
+  std::string metrics = {};
+  // On the machine that serves; 0 when the file does not say.
+  int64_t pid = 0;
+  // How callers prove themselves. Files only; the secrets themselves are never written down.
+  rpc::ClientOptions client = {};
+};
+
+// RUN/endpoint.json.
+std::string RunEndpointPath(absl::string_view run_dir);
+
+// Atomic: a reader sees no half a file.
+absl::Status WriteEndpoint(const std::string& path, const Endpoint& endpoint);
+// Nothing happens when it is not there.
+void RemoveEndpoint(const std::string& path);
+// NotFound when the file is not there, DataLoss when it holds no address.
+absl::StatusOr<Endpoint> ReadEndpoint(const std::string& path);
+
+// What others call a server that is bound to `address` (HOST:PORT): `host`, if not empty, with its port.
+std::string AdvertisedAddress(const std::string& address, const std::string& host);
+
+}  // namespace grpo
+
+#endif  // GRPO_COMMON_RPC_ENDPOINT_H_

@@ -1,0 +1,117 @@
+#include "reward/registration.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/log.h"
+#include "common/rpc/status.h"
+#include "common/status_macros.h"
+#include "common/version.h"
+
+namespace grpo {
+namespace {
+
+constexpr absl::Duration kCallDeadline = absl::Seconds(5);
+// A server that is stopped does not wait longer for a coordinator that does not answer.
+constexpr absl::Duration kLeaveDeadline = absl::Seconds(1);
+
+// Answers that trying again does not change: another run, another wire contract, a wrong token.
+bool IsRefusal(const absl::Status& status) {
+  return absl::IsFailedPrecondition(status) || absl::IsInvalidArgument(status) || absl::IsUnauthenticated(status) ||
+         absl::IsPermissionDenied(status) || absl::IsUnimplemented(status);
+}
+
+}  // namespace
+
+Registration::Registration(std::shared_ptr<rpc::Client> coordinator, Announcement announcement)
+    : coordinator_(std::move(coordinator)),
+      stub_(v1::Coordinator::NewStub(coordinator_->channel())),
+      announcement_(std::move(announcement)) {
+  thread_ = std::thread([this] { Loop(); });
+}
+
+Registration::~Registration() {
+  {
+    absl::MutexLock lock(&mutex_);
+    leaving_ = true;
+    if (context_ != nullptr) context_->TryCancel();
+  }
+  thread_.join();
+  if (ended()) return;
+  const auto left = Announce(kLeaveDeadline, /*leaving=*/true);
+  if (!left.ok()) spdlog::warn("the coordinator was not told that this server leaves: {}", left.status().ToString());
+}
+
+bool Registration::ended() const {
+  absl::MutexLock lock(&mutex_);
+  return ended_;
+}
+
+absl::Status Registration::status() const {
+  absl::MutexLock lock(&mutex_);
+  return status_;
+}
+
+void Registration::End(absl::Status why) {
+  absl::MutexLock lock(&mutex_);
+  ended_ = true;
+  status_ = std::move(why);
+}
+
+absl::StatusOr<v1::RegisterRewardServerResponse> Registration::Announce(absl::Duration deadline, bool leaving) {
+  v1::RegisterRewardServerRequest request = announcement_();
+  request.set_protocol_version(kProtocolVersion);
+  request.set_build(kBuild);
+  request.set_leaving(leaving);
+  grpc::ClientContext context;
+  coordinator_->Prepare(context, deadline);
+  {
+    absl::MutexLock lock(&mutex_);
+    if (leaving_ && !leaving) return absl::CancelledError("this server is being stopped");
+    context_ = &context;
+  }
+  v1::RegisterRewardServerResponse response;
+  const grpc::Status status = stub_->RegisterRewardServer(&context, request, &response);
+  absl::MutexLock lock(&mutex_);
+  context_ = nullptr;
+  RETURN_IF_ERROR(rpc::FromGrpc(status));
+  return response;
+}
+
+void Registration::Loop() {
+  rpc::Backoff backoff;
+  bool reported = false;
+  while (true) {
+    const auto response = Announce(kCallDeadline, /*leaving=*/false);
+    absl::Duration pause;
+    if (response.ok()) {
+      if (response->run_ended()) {
+        spdlog::info("the run has ended");
+        return End(absl::OkStatus());
+      }
+      if (response->is_new() || reported)
+        spdlog::info("registered with the coordinator at {}, run {} (epoch {})", coordinator_->address(),
+                     response->run_id(), response->epoch());
+      reported = false;
+      backoff.Reset();
+      pause = absl::Milliseconds(std::max<int64_t>(1, response->heartbeat_interval_ms()));
+    } else {
+      if (IsRefusal(response.status())) {
+        return End(Annotate(response.status(),
+                            absl::StrCat("the coordinator at ", coordinator_->address(), " refused this server")));
+      }
+      const bool stopped = absl::IsCancelled(response.status());
+      if (!reported && !stopped)
+        spdlog::warn("the coordinator at {} does not answer, trying again: {}", coordinator_->address(),
+                     response.status().ToString());
+      reported = true;
+      pause = backoff.Next();
+    }
+    absl::MutexLock lock(&mutex_);
+    if (mutex_.AwaitWithTimeout(absl::Condition(&leaving_), pause)) return;
+  }
+}
+
+}  // namespace grpo

@@ -1,0 +1,135 @@
+#include "reward/server.h"
+
+#include <unistd.h>
+
+#include <atomic>
+#include <filesystem>
+#include <map>
+#include <memory>
+
+#include "common/files.h"
+#include "common/log.h"
+#include "common/rpc/endpoint.h"
+#include "common/rpc/server.h"
+#include "common/status_macros.h"
+#include "common/stop_signal.h"
+#include "common/text_page.h"
+#include "configs/load.h"
+#include "configs/network_options.h"
+#include "reward/options.h"
+#include "reward/profile.h"
+#include "reward/registration.h"
+#include "reward/service.h"
+
+namespace grpo {
+namespace {
+
+// The part of a run's configuration that this process reads.
+struct RewardServerConfig {
+  NetworkOptions network;
+  RewardServerOptions reward_server;
+  std::map<std::string, RewardProfileOptions> rewards;
+  // The other processes' keys; they check them.
+  Section others;
+
+  template <class V>
+  void Visit(V& v) {
+    v("network", network, {.help = "Addresses, tokens, TLS."});
+    v("reward_server", reward_server, {.help = "The processes that score."});
+    v("rewards", rewards, {.help = "Named reward profiles.", .required = true});
+    v.Rest(others);
+  }
+};
+
+std::atomic<bool> reload_requested{false};
+
+// How often the configuration's file is looked at, and whether the run has ended.
+constexpr absl::Duration kWatchInterval = absl::Seconds(1);
+// Calls in flight when the server stops get so long to end; grpoctl run waits a little longer.
+constexpr absl::Duration kDrain = absl::Seconds(4);
+
+absl::StatusOr<RewardServerConfig> Load(const std::string& path) {
+  ASSIGN_OR_RETURN(const Section section, ParseConfigFile(path));
+  RewardServerConfig config;
+  RETURN_IF_ERROR(LoadOptions(section, &config));
+  ResolveRewardPaths(std::filesystem::path(path).parent_path().string(), &config.rewards);
+  return config;
+}
+
+void Reload(const std::string& path, RewardServiceImpl& service) {
+  const absl::StatusOr<RewardServerConfig> config = Load(path);
+  const absl::Status loaded = config.ok() ? service.Reload(config->rewards) : config.status();
+  if (loaded.ok()) {
+    spdlog::info("loaded the reward profiles of {} anew", path);
+  } else {
+    spdlog::error("the reward profiles stay as they are, the new ones do not load: {}", std::string(loaded.message()));
+  }
+}
+
+// Null when the server belongs to no run.
+absl::StatusOr<std::unique_ptr<Registration>> Join(const RewardServerArguments& arguments,
+                                                   const NetworkOptions& network, const std::string& address,
+                                                   const RewardServiceImpl& service) {
+  if (arguments.coordinator.empty()) return nullptr;
+  ASSIGN_OR_RETURN(std::shared_ptr<rpc::Client> client,
+                   rpc::Client::Create(arguments.coordinator, network.ClientOptions()));
+  v1::RegisterRewardServerRequest request;
+  request.set_run_id(arguments.run_id);
+  request.set_name(arguments.name.empty() ? address : arguments.name);
+  request.set_address(address);
+  return std::make_unique<Registration>(std::move(client), [request, &service] {
+    v1::RegisterRewardServerRequest now = request;
+    for (v1::RewardProfileRef& profile : service.Profiles()) *now.add_profiles() = std::move(profile);
+    return now;
+  });
+}
+
+absl::Status ServeUntilStopped(const std::string& path, RewardServiceImpl& service, const Registration* registration) {
+  // A file that cannot be read for a moment has not changed.
+  std::string loaded = ReadFile(path).value_or("");
+  while (!WaitForStop(kWatchInterval)) {
+    if (registration != nullptr && registration->ended()) return registration->status();
+    const std::string now = ReadFile(path).value_or(loaded);
+    if (!reload_requested.exchange(false) && now == loaded) continue;
+    loaded = now;
+    Reload(path, service);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+void RequestReload() {
+  reload_requested = true;
+}
+
+absl::Status ServeRewards(const RewardServerArguments& arguments) {
+  ASSIGN_OR_RETURN(const RewardServerConfig config, Load(arguments.config));
+  ASSIGN_OR_RETURN(const std::unique_ptr<RewardServiceImpl> service,
+                   RewardServiceImpl::Make(config.rewards, config.reward_server));
+  const int64_t port = arguments.port >= 0 ? arguments.port : config.reward_server.port;
+  ASSIGN_OR_RETURN(const std::unique_ptr<rpc::Server> server,
+                   rpc::Server::Start(config.network.ServerOptions(port), {service.get()}));
+  const std::string& host = arguments.advertise_host.empty() ? config.network.advertise_host : arguments.advertise_host;
+  Endpoint endpoint = {.address = AdvertisedAddress(server->address(), host), .pid = ::getpid()};
+  const int64_t metrics_port = arguments.metrics_port >= 0 ? arguments.metrics_port : config.reward_server.metrics_port;
+  std::unique_ptr<TextPage> metrics;
+  if (metrics_port >= 0) {
+    ASSIGN_OR_RETURN(metrics, TextPage::Start(static_cast<int>(metrics_port), "/metrics",
+                                              [&service] { return service->Metrics(); }));
+    endpoint.metrics = metrics->address();
+    spdlog::info("metrics at http://{}/metrics", metrics->address());
+  }
+  if (!arguments.endpoint_file.empty()) RETURN_IF_ERROR(WriteEndpoint(arguments.endpoint_file, endpoint));
+  spdlog::info("scoring on {} with {} threads", endpoint.address, config.reward_server.threads);
+  ASSIGN_OR_RETURN(std::unique_ptr<Registration> registration,
+                   Join(arguments, config.network, endpoint.address, *service));
+  const absl::Status status = ServeUntilStopped(arguments.config, *service, registration.get());
+  spdlog::info("stopping");
+  // Workers go elsewhere before the server is gone.
+  registration.reset();
+  server->Shutdown(kDrain);
+  return status;
+}
+
+}  // namespace grpo

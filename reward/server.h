@@ -1,0 +1,39 @@
+// The reward server's process from its configuration to its end.
+#ifndef GRPO_REWARD_SERVER_H_
+#define GRPO_REWARD_SERVER_H_
+
+#include <cstdint>
+#include <string>
+
+#include "absl/status/status.h"
+
+namespace grpo {
+
+struct RewardServerArguments {
+  // The run's configuration (YAML), of which `rewards`, `reward_server` and `network` are read.
+  std::string config;
+  // -1: the configuration's.
+  int64_t port = -1, metrics_port = -1;
+  // Under which others reach this machine; empty: network.advertise_host.
+  std::string advertise_host;
+  // Where to write the address (common/rpc/endpoint.h); empty for nowhere.
+  std::string endpoint_file;
+  // HOST:PORT of the run's trainer, with which to register; empty: this server belongs to no run.
+  std::string coordinator;
+  // Empty joins the run that is served.
+  std::string run_id;
+  // Stable over restarts; empty: the address.
+  std::string name;
+};
+
+// Scores until a stop signal (common/stop_signal.h, to be installed before) or the run's end. Loads the profiles anew
+// when the configuration's file has changed, and after RequestReload. FailedPrecondition when the coordinator refuses
+// this server; otherwise errors are those of a start. Blocks; one call per process.
+absl::Status ServeRewards(const RewardServerArguments& arguments);
+
+// For signal handlers; one installed without SA_RESTART also ends the wait for the next look at the file.
+void RequestReload();
+
+}  // namespace grpo
+
+#endif  // GRPO_REWARD_SERVER_H_

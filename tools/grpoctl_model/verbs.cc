@@ -1,0 +1,158 @@
+#include "tools/grpoctl_model/verbs.h"
+
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <iostream>
+#include <map>
+#include <memory>
+#include <string>
+#include <thread>
+
+#include "common/exit_codes.h"
+#include "model/weights/folder.h"
+#include "tools/grpoctl/verb.h"
+#include "tools/grpoctl_model/model_folder.h"
+#include "tools/grpoctl_model/model_lines.h"
+
+namespace grpo {
+namespace {
+
+struct Flags {
+  std::string model, policy, out;
+  at::ScalarType dtype = at::kFloat;
+  int threads = static_cast<int>(std::thread::hardware_concurrency());
+  OutputFormat format = OutputFormat::kTable;
+  GenerateOptions generate;
+};
+
+// Loads the model and hands it on; the exit code.
+template <typename Body>
+int WithModel(const Flags& flags, Precision precision, const Body& body) {
+  at::set_num_threads(std::max(1, flags.threads));
+  absl::StatusOr<LoadedModel> loaded = LoadModel(flags.model, flags.policy, precision);
+  if (!loaded.ok()) return Fail(loaded.status());
+  return body(*std::move(loaded));
+}
+
+int Inspect(const Flags& flags) {
+  return WithModel(flags, {}, [&](LoadedModel loaded) {
+    std::cout << (flags.format == OutputFormat::kJson ? ModelJson(loaded) : ModelTable(loaded)) << std::flush;
+    return kExitOk;
+  });
+}
+
+int Tokenize(const Flags& flags) {
+  const absl::StatusOr<std::unique_ptr<Tokenizer>> tokenizer = LoadTokenizer(flags.model, flags.policy);
+  if (!tokenizer.ok()) return Fail(tokenizer.status());
+  return ExitCodeForLines(TokenizeLines(std::cin, std::cout, **tokenizer));
+}
+
+int Logprobs(const Flags& flags) {
+  return WithModel(flags, {.compute = flags.dtype, .storage = flags.dtype}, [&](LoadedModel loaded) {
+    return ExitCodeForLines(LogprobLines(std::cin, std::cout, *loaded.model));
+  });
+}
+
+int Generate(const Flags& flags) {
+  return WithModel(flags, {.compute = flags.dtype, .storage = flags.dtype}, [&](LoadedModel loaded) {
+    return ExitCodeForLines(
+        GenerateLines(std::cin, std::cout, std::move(loaded.model), *loaded.tokenizer, flags.generate));
+  });
+}
+
+int Export(const Flags& flags) {
+  return WithModel(flags, {}, [&](LoadedModel loaded) {
+    const ExportOptions options = {.dtype = flags.dtype == at::kBFloat16 ? v1::DTYPE_BFLOAT16 : v1::DTYPE_FLOAT32};
+    const absl::Status exported =
+        ExportFolder(*loaded.model, loaded.tokenizer_json, loaded.companions, flags.out, options);
+    if (!exported.ok()) return Fail(exported);
+    std::cout << flags.out << "\n";
+    return static_cast<int>(kExitOk);
+  });
+}
+
+void AddModelOptions(CLI::App& verb, Flags& flags) {
+  verb.add_option("--model", flags.model, "A Hugging Face folder, or a run's checkpoint (RUN/checkpoints/step-...)")
+      ->required()
+      ->option_text("DIR");
+  verb.add_option("--policy", flags.policy, "Which policy of a checkpoint; needed when it holds several")
+      ->option_text("NAME");
+}
+
+void AddDtypeOption(CLI::App& verb, Flags& flags, const char* help) {
+  static const std::map<std::string, at::ScalarType> kDtypes = {{"float32", at::kFloat}, {"bfloat16", at::kBFloat16}};
+  verb.add_option("--dtype", flags.dtype, help)
+      ->transform(CLI::CheckedTransformer(kDtypes, CLI::ignore_case).description("float32|bfloat16"))
+      ->option_text("float32|bfloat16");
+}
+
+void AddComputeOptions(CLI::App& verb, Flags& flags) {
+  AddDtypeOption(verb, flags, "What the layers compute in (default: float32)");
+  verb.add_option("--threads", flags.threads, "Threads (default: one for each core)")
+      ->check(CLI::Range(1, 1024))
+      ->option_text("N");
+}
+
+void AddGenerateOptions(CLI::App& verb, GenerateOptions& generate) {
+  verb.add_option("--max-new-tokens", generate.max_new_tokens, "Longest completion (default: 128)")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 24))
+      ->option_text("N");
+  verb.add_option("--temperature", generate.temperature, "0 takes the most likely token (default: 1)")
+      ->check(CLI::Range(0.0, 100.0))
+      ->option_text("T");
+  verb.add_option("--top-p", generate.top_p, "Draw from the most likely tokens that sum to this (default: 1)")
+      ->check(CLI::Range(0.001, 1.0))
+      ->option_text("P");
+  verb.add_option("--seed", generate.seed, "Same seed and line, same completion (default: 0)")->option_text("S");
+  verb.add_option("-n", generate.num_completions, "Completions for each line (default: 1)")
+      ->check(CLI::Range(int64_t{1}, int64_t{4096}))
+      ->option_text("N");
+  verb.add_option("--slots", generate.slots, "Completions decoded at the same time (default: 16)")
+      ->check(CLI::Range(int64_t{1}, int64_t{65536}))
+      ->option_text("N");
+}
+
+}  // namespace
+
+void AddModelVerbs(CLI::App& app, int* exit_code) {
+  CLI::App* model = app.add_subcommand("model", "A model's folder: inspect, tokenize, logprobs, generate, export");
+  model->footer(
+      "  grpoctl model inspect --model models/smollm2-135m\n"
+      "  echo '{\"prompt\":\"1, 2, 3,\"}' | grpoctl model generate --model models/smollm2-135m --temperature 0");
+  model->require_subcommand(1);
+  const auto flags = std::make_shared<Flags>();
+  CLI::App* inspect = AddSubcommand(
+      *model, "inspect", "Read all of it and say its shape",
+      "  grpoctl model inspect --model models/smollm2-135m\n"
+      "  grpoctl model inspect --model runs/quickstart/checkpoints/step-000000000120 --policy r1_zero --output json",
+      [flags] { return Inspect(*flags); }, exit_code);
+  AddOutputOption(*inspect, &flags->format);
+  CLI::App* tokenize = AddSubcommand(
+      *model, "tokenize", "Text to token ids: {\"text\"} in, {\"ids\",\"decoded\"} out",
+      "  echo '{\"id\":1,\"text\":\"What is 12 + 30?\"}' | grpoctl model tokenize --model models/smollm2-135m",
+      [flags] { return Tokenize(*flags); }, exit_code);
+  CLI::App* logprobs = AddSubcommand(
+      *model, "logprobs", "Log-probability of each token after the first: {\"ids\"} in, {\"logprobs\"} out",
+      "  echo '{\"ids\":[40,1079,264]}' | grpoctl model logprobs --model models/smollm2-135m --dtype bfloat16",
+      [flags] { return Logprobs(*flags); }, exit_code);
+  AddComputeOptions(*logprobs, *flags);
+  CLI::App* generate = AddSubcommand(
+      *model, "generate",
+      "Sample: {\"prompt\"} or {\"ids\"} in, {\"completions\":[{\"text\",\"ids\",\"logprobs\",...}]} out",
+      "  echo '{\"prompt\":\"1, 2, 3,\"}' | grpoctl model generate --model models/smollm2-135m --temperature 0\n"
+      "  grpoctl model generate --model models/smollm2-135m -n 8 --temperature 0.6 --top-p 0.95 < prompts.jsonl",
+      [flags] { return Generate(*flags); }, exit_code);
+  AddComputeOptions(*generate, *flags);
+  AddGenerateOptions(*generate, flags->generate);
+  CLI::App* exporting = AddSubcommand(
+      *model, "export", "Write a folder that transformers loads; an export that is there already is replaced",
+      "  grpoctl model export --model runs/quickstart/checkpoints/step-000000000120 --policy r1_zero --out exported\n"
+      "  grpoctl model export --model models/smollm2-135m --dtype bfloat16 --out models/small",
+      [flags] { return Export(*flags); }, exit_code);
+  exporting->add_option("--out", flags->out, "The folder to write")->required()->option_text("DIR");
+  AddDtypeOption(*exporting, *flags, "What the file holds (default: float32)");
+  for (CLI::App* verb : {inspect, tokenize, logprobs, generate, exporting}) AddModelOptions(*verb, *flags);
+}
+
+}  // namespace grpo

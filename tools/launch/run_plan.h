@@ -1,0 +1,113 @@
+// What a run consists of: which processes, on which machine, with which command and environment, what each needs, and
+// what becomes of the run when one ends (restart_rules.h). Nothing else knows: `grpoctl run` executes a plan on this
+// machine, launchers render it for theirs. Pure: reads nothing, starts nothing; any thread. No torch.
+//
+//   role             how many                 on which of the hosts       serves             after
+//   trainer          trainer.ranks            in blocks; rank 0 on the    rank 0, the        -
+//                                             first host                  coordinator
+//   reward_server    reward_server.servers    in turn                     scores; registers  rank 0 serves
+//   rollout_worker   rollout_worker.workers   in turn                     nothing            rank 0 serves
+//
+// Rank 0's address is all that the others must know: reward servers register there, and workers learn of them there.
+#ifndef GRPO_TOOLS_LAUNCH_RUN_PLAN_H_
+#define GRPO_TOOLS_LAUNCH_RUN_PLAN_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "tools/launch/restart_rules.h"
+#include "trainer/run_config.h"
+
+namespace grpo {
+
+// What is known only when a process starts.
+enum class Late {
+  kNone,
+  // Number of this start, from 1.
+  kAttempt,
+  // Starts before this one, from 0.
+  kRestarts,
+  // PlannedProcess::port, or where it served before: a server comes back where others look for it.
+  kPort,
+  // HOST:PORT of rank 0.
+  kTrainerAddress,
+  // A free port, the same for all ranks of one start.
+  kRendezvousPort,
+};
+
+// `text`, and behind it what is known late.
+struct Word {
+  std::string text;
+  Late late = Late::kNone;
+};
+
+struct LateValues {
+  int attempt = 1;
+  int64_t port = 0;
+  std::string trainer_address;
+  int rendezvous_port = 0;
+};
+std::vector<std::string> Fill(const std::vector<Word>& words, const LateValues& values);
+
+struct PlannedProcess {
+  // "trainer", "trainer-1", "reward-0", "rollout-0": unique.
+  std::string name;
+  Role role = Role::kRolloutWorker;
+  // One of RunPlan::hosts.
+  std::string host;
+  // argv[0] is the program's path.
+  std::vector<Word> argv;
+  // "NAME=value", beside what the launcher's own environment holds.
+  std::vector<Word> environment;
+  // At its first start; 0 lets the system choose, or it serves nothing.
+  int64_t port = 0;
+  // Where its stdout and stderr go.
+  std::string log_path;
+  // Where it writes its address once it serves (common/rpc/endpoint.h); empty when it serves nothing.
+  std::string endpoint_path;
+  // Processes that must serve before it starts.
+  std::vector<std::string> after;
+  // Files and folders that only this process reads; it must see them under these paths.
+  std::vector<std::string> reads;
+};
+
+struct RunPlan {
+  std::string run_id, run_dir;
+  // The first is rank 0's.
+  std::vector<std::string> hosts;
+  // In the order in which they start.
+  std::vector<PlannedProcess> processes;
+  // Files and folders that every process must see under these paths: the run folder (config.yaml, logs, endpoints; the
+  // trainer writes its results there), programs, tokens and certificates.
+  std::vector<std::string> shared;
+};
+
+// Paths of the processes' programs, the same on every host.
+struct Programs {
+  std::string reward_server, trainer, rollout_worker;
+};
+
+struct PlanRequest {
+  // Absolute; holds config.yaml.
+  std::string run_dir;
+  std::string run_id;
+  Programs programs;
+  // Names or addresses under which the machines reach each other. None: this machine alone, its processes children of
+  // whoever executes the plan, ports found as they start.
+  std::vector<std::string> hosts = {};
+  // Go on from the newest checkpoint.
+  bool resume = false;
+};
+
+// InvalidArgument names each key that a run on these hosts needs otherwise: a port that all must know, an address that
+// the others reach, a network for the ranks.
+absl::StatusOr<RunPlan> MakeRunPlan(const RunConfig& config, const PlanRequest& request);
+
+// All of it, restart rules included, for people, tests and programs. Late words end in their name: "<attempt>".
+std::string PlanJson(const RunPlan& plan);
+
+}  // namespace grpo
+
+#endif  // GRPO_TOOLS_LAUNCH_RUN_PLAN_H_

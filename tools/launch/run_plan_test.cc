@@ -1,0 +1,170 @@
+#include "tools/launch/run_plan.h"
+
+#include <cstdlib>
+#include <filesystem>
+#include <map>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
+#include "common/files.h"
+#include "common/status_testing.h"
+
+namespace grpo {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::Contains;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+
+PlanRequest Request(std::vector<std::string> hosts = {}) {
+  return {.run_dir = "/runs/quickstart",
+          .run_id = "quickstart-01234567",
+          .programs = {.reward_server = "/bin/reward_server",
+                       .trainer = "/bin/trainer",
+                       .rollout_worker = "/bin/rollout_worker"},
+          .hosts = std::move(hosts)};
+}
+
+// Four ranks, three workers and two reward servers that two machines can share.
+RunConfig TwoHostConfig() {
+  RunConfig config;
+  config.trainer.ranks = 4;
+  config.rollout_worker.workers = 3;
+  config.reward_server.servers = 2;
+  config.reward_server.port = 7100;
+  config.reward_server.metrics_port = 9100;
+  config.network.host = "0.0.0.0";
+  config.network.trainer_port = 7000;
+  config.network.rendezvous_port = 7001;
+  config.network.private_interface = "eth1";
+  config.network.token_file = "/secrets/token";
+  config.network.tls_cert = "/secrets/cert.pem";
+  config.network.tls_key = "/secrets/key.pem";
+  return config;
+}
+
+std::vector<std::string> NamesOn(const RunPlan& plan, const std::string& host) {
+  std::vector<std::string> names;
+  for (const PlannedProcess& process : plan.processes) {
+    if (process.host == host) names.push_back(process.name);
+  }
+  return names;
+}
+
+const PlannedProcess& Find(const RunPlan& plan, const std::string& name) {
+  for (const PlannedProcess& process : plan.processes) {
+    if (process.name == name) return process;
+  }
+  ADD_FAILURE() << "there is no " << name;
+  static const PlannedProcess nothing;
+  return nothing;
+}
+
+// Compares with testdata/NAME, or writes it: GRPO_WRITE_PLANS=$PWD/tools/launch/testdata
+// bazel-bin/tools/launch/run_plan_test.
+void ExpectGolden(const RunPlan& plan, const std::string& name) {
+  // Where this test finds the ready configurations is no part of a plan.
+  const std::string text =
+      absl::StrReplaceAll(PlanJson(plan), {{std::filesystem::absolute("configs").string(), "CONFIGS"}});
+  if (const char* folder = ::getenv("GRPO_WRITE_PLANS"); folder != nullptr)
+    ASSERT_OK(WriteFileSynced(absl::StrCat(folder, "/", name), text));
+  ASSERT_OK_AND_ASSIGN(const std::string golden, ReadFile("tools/launch/testdata/" + name));
+  EXPECT_EQ(text, golden) << "if this is as it should be, write it anew: GRPO_WRITE_PLANS=$PWD/tools/launch/testdata "
+                             "bazel-bin/tools/launch/run_plan_test";
+}
+
+TEST(RunPlan, OfTheQuickstartOnThisMachine) {
+  ASSERT_OK_AND_ASSIGN(const LoadedConfig config, LoadRunConfig("configs/quickstart.yaml"));
+  ASSERT_OK_AND_ASSIGN(const RunPlan plan, MakeRunPlan(config.config, Request()));
+  ExpectGolden(plan, "quickstart.json");
+}
+
+TEST(RunPlan, OfTwoHosts) {
+  ASSERT_OK_AND_ASSIGN(const RunPlan plan, MakeRunPlan(TwoHostConfig(), Request({"node-a", "node-b"})));
+  EXPECT_THAT(NamesOn(plan, "node-a"), ElementsAre("trainer", "trainer-1", "reward-0", "rollout-0", "rollout-2"));
+  EXPECT_THAT(NamesOn(plan, "node-b"), ElementsAre("trainer-2", "trainer-3", "reward-1", "rollout-1"));
+  ExpectGolden(plan, "two_hosts.json");
+}
+
+TEST(RunPlan, RewardServersAndWorkersNeedRankZeroAndKnowNobodyElse) {
+  ASSERT_OK_AND_ASSIGN(const RunPlan plan, MakeRunPlan(TwoHostConfig(), Request({"node-a", "node-b"})));
+  for (const PlannedProcess& process : plan.processes) {
+    const std::string command = absl::StrJoin(Fill(process.argv, {.trainer_address = "?"}), " ");
+    const bool is_rank = process.role == Role::kTrainer || process.role == Role::kTrainerRank;
+    if (is_rank) {
+      EXPECT_THAT(process.after, IsEmpty()) << process.name;
+    } else {
+      EXPECT_THAT(process.after, ElementsAre("trainer")) << process.name;
+      EXPECT_THAT(command, HasSubstr("--coordinator node-a:7000")) << process.name;
+    }
+    EXPECT_THAT(command, AllOf(Not(HasSubstr("--reward")), Not(HasSubstr("--with-parent")), Not(HasSubstr("?"))))
+        << "nothing is known late but attempts: " << process.name;
+  }
+  EXPECT_THAT(Fill(Find(plan, "reward-1").argv, {.port = 7101}),
+              AllOf(Contains("node-b"), Contains("7101"), Contains("9101")));
+}
+
+TEST(RunPlan, RanksOfOneHostCountTheirDevicesFromZero) {
+  RunConfig config = TwoHostConfig();
+  config.trainer.ranks = 3;
+  ASSERT_OK_AND_ASSIGN(const RunPlan plan, MakeRunPlan(config, Request({"node-a", "node-b"})));
+  const std::map<std::string, std::vector<std::string>> expected = {
+      {"trainer", {"RANK=0", "LOCAL_RANK=0", "node-a"}},
+      {"trainer-1", {"RANK=1", "LOCAL_RANK=1", "node-a"}},
+      {"trainer-2", {"RANK=2", "LOCAL_RANK=0", "node-b"}}};
+  for (const auto& [name, place] : expected) {
+    const PlannedProcess& process = Find(plan, name);
+    const std::vector<std::string> environment = Fill(process.environment, {.attempt = 3});
+    EXPECT_THAT(environment,
+                AllOf(Contains(place[0]), Contains(place[1]), Contains("WORLD_SIZE=3"), Contains("MASTER_ADDR=node-a"),
+                      Contains("MASTER_PORT=7001"), Contains("TORCHELASTIC_RESTART_COUNT=2")));
+    EXPECT_EQ(process.host, place[2]);
+  }
+  EXPECT_THAT(plan.shared, AllOf(Contains("/runs/quickstart"), Contains("/secrets/token"), Contains("/secrets/key.pem"),
+                                 Contains("/bin/trainer")));
+}
+
+TEST(RunPlan, MoreHostsThanRanksLeaveTheLastOnesToWorkers) {
+  RunConfig config = TwoHostConfig();
+  config.trainer.ranks = 1;
+  ASSERT_OK_AND_ASSIGN(const RunPlan plan, MakeRunPlan(config, Request({"a", "b", "c"})));
+  EXPECT_THAT(NamesOn(plan, "a"), ElementsAre("trainer", "reward-0", "rollout-0"));
+  EXPECT_THAT(NamesOn(plan, "c"), ElementsAre("rollout-2"));
+}
+
+TEST(RunPlan, OnThisMachineAddressesAreFoundLate) {
+  RunConfig config;
+  config.trainer.ranks = 2;
+  PlanRequest request = Request();
+  request.resume = true;
+  ASSERT_OK_AND_ASSIGN(const RunPlan plan, MakeRunPlan(config, request));
+  const LateValues late = {.attempt = 2, .port = 41, .trainer_address = "127.0.0.1:99", .rendezvous_port = 55};
+  EXPECT_THAT(Fill(Find(plan, "trainer").argv, late), AllOf(Contains("41"), Contains("--resume")));
+  EXPECT_THAT(Fill(Find(plan, "trainer-1").environment, late),
+              AllOf(Contains("MASTER_PORT=55"), Contains("TORCHELASTIC_RESTART_COUNT=1")));
+  EXPECT_THAT(Fill(Find(plan, "rollout-0").argv, late), AllOf(Contains("127.0.0.1:99"), Contains("2")));
+  for (const PlannedProcess& process : plan.processes) {
+    EXPECT_EQ(process.host, "127.0.0.1");
+    EXPECT_THAT(Fill(process.argv, late), Contains("--with-parent"));
+  }
+}
+
+TEST(RunPlan, SaysWhatSeveralHostsNeed) {
+  RunConfig config;
+  config.trainer.ranks = 2;
+  const auto plan = MakeRunPlan(config, Request({"node-a", "node-a"}));
+  for (const char* key : {"network.trainer_port", "network.rendezvous_port", "network.host",
+                          "network.private_interface", "not all different"})
+    EXPECT_STATUS(plan, absl::StatusCode::kInvalidArgument, key);
+  // A machine of a launcher's, alone.
+  config.trainer.ranks = 1;
+  config.network.trainer_port = 7000;
+  EXPECT_OK(MakeRunPlan(config, Request({"node-a"})));
+}
+
+}  // namespace
+}  // namespace grpo
