@@ -94,10 +94,10 @@ absl::StatusOr<std::vector<ScoredGroup>> Coordinator::Collect(const std::string&
   return Leases().Collect(stage, first, count);
 }
 
-void Coordinator::Publish(std::shared_ptr<const PublishedWeights> weights) {
-  const v1::PolicyRef& policy = weights->manifest.policy();
+void Coordinator::Publish(std::shared_ptr<const WeightSource> weights) {
+  const v1::PolicyRef& policy = weights->manifest().policy();
   absl::MutexLock lock(&mutex_);
-  digests_[policy.policy_id()][policy.number()] = weights->manifest.digest();
+  digests_[policy.policy_id()][policy.number()] = weights->manifest().digest();
   // The version before is freed after the lock is released.
   weights_[policy.policy_id()].swap(weights);
 }
@@ -300,14 +300,14 @@ absl::StatusOr<v1::RegisterRewardServerResponse> Coordinator::RegisterRewardServ
   return response;
 }
 
-absl::StatusOr<std::shared_ptr<const PublishedWeights>> Coordinator::Weights(const v1::PolicyRef& policy) const {
+absl::StatusOr<std::shared_ptr<const WeightSource>> Coordinator::Weights(const v1::PolicyRef& policy) const {
   absl::MutexLock lock(&mutex_);
   const auto kept = weights_.find(policy.policy_id());
   if (kept == weights_.end()) {
     return absl::NotFoundError(
         absl::StrCat(VersionName(policy.policy_id(), policy.number()), " was never published: lease again"));
   }
-  const int64_t number = kept->second->manifest.policy().number();
+  const int64_t number = kept->second->manifest().policy().number();
   if (number != policy.number()) {
     return absl::NotFoundError(absl::StrCat(VersionName(policy.policy_id(), policy.number()),
                                             " is not kept, only version ", number,

@@ -28,19 +28,13 @@
 #include "coordinator/options.h"
 #include "coordinator/reward_table.h"
 #include "coordinator/scored_group.h"
+#include "coordinator/weight_source.h"
 #include "coordinator/worker_table.h"
 #include "proto/coordinator.pb.h"
 #include "proto/trainer.pb.h"
 #include "proto/types.pb.h"
 
 namespace grpo {
-
-// One version of a policy, ready to be sent.
-struct PublishedWeights {
-  v1::WeightsManifest manifest;
-  // The tensors of the manifest, back to back.
-  std::string payload;
-};
 
 class Coordinator {
  public:
@@ -77,7 +71,7 @@ class Coordinator {
                                                    absl::Duration timeout);
 
   // Keeps `weights` for workers to pull and forgets every other version of the same policy.
-  void Publish(std::shared_ptr<const PublishedWeights> weights);
+  void Publish(std::shared_ptr<const WeightSource> weights);
 
   // How many of these groups are ready now.
   int64_t NumReady(const std::string& stage, int64_t first, int64_t count) const;
@@ -100,7 +94,7 @@ class Coordinator {
   absl::StatusOr<v1::SubmitCompletionResponse> Submit(const v1::SubmitHeader& header,
                                                       std::vector<v1::ScoredCompletion> completions);
   absl::StatusOr<v1::HeartbeatResponse> Heartbeat(const v1::HeartbeatRequest& request);
-  absl::StatusOr<std::shared_ptr<const PublishedWeights>> Weights(const v1::PolicyRef& policy) const;
+  absl::StatusOr<std::shared_ptr<const WeightSource>> Weights(const v1::PolicyRef& policy) const;
   absl::StatusOr<v1::RegisterRewardServerResponse> RegisterRewardServer(const v1::RegisterRewardServerRequest& request);
 
   // LeaseGroups waits this long at most, whatever the worker asks for.
@@ -129,7 +123,7 @@ class Coordinator {
   bool ended_ ABSL_GUARDED_BY(mutex_) = false;
   bool leasing_ ABSL_GUARDED_BY(mutex_) = true;
   // By policy_id: the one version that is kept.
-  std::map<std::string, std::shared_ptr<const PublishedWeights>> weights_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, std::shared_ptr<const WeightSource>> weights_ ABSL_GUARDED_BY(mutex_);
   // policy_id -> number -> digest, of every version ever published: a group is checked against the version of its
   // lease.
   std::map<std::string, std::map<int64_t, std::string>> digests_ ABSL_GUARDED_BY(mutex_);

@@ -111,21 +111,22 @@ absl::Status CoordinatorService::Submit(const grpc::ServerContext& context,
 
 absl::Status CoordinatorService::SendWeights(const v1::PullWeightsRequest& request,
                                              grpc::ServerWriter<v1::PullWeightsResponse>& writer) {
-  ASSIGN_OR_RETURN(const std::shared_ptr<const PublishedWeights> weights, coordinator_.Weights(request.policy()));
-  const absl::string_view payload = weights->payload;
-  const int64_t end = static_cast<int64_t>(payload.size());
+  ASSIGN_OR_RETURN(const std::shared_ptr<const WeightSource> weights, coordinator_.Weights(request.policy()));
+  const int64_t end = weights->manifest().payload_bytes();
   if (request.offset_bytes() < 0 || request.offset_bytes() > end) {
     return absl::InvalidArgumentError(
         absl::StrCat("offset_bytes is ", request.offset_bytes(), ", the payload has ", end, " bytes: start at 0"));
   }
+  ASSIGN_OR_RETURN(const WeightSource::Reader reader, weights->Open());
   const absl::Status gone = absl::CancelledError("the worker left during the transfer");
   v1::PullWeightsResponse message;
-  *message.mutable_manifest() = weights->manifest;
+  *message.mutable_manifest() = weights->manifest();
   if (!writer.Write(message)) return gone;
   for (int64_t offset = request.offset_bytes(); offset < end; offset += kChunkBytes) {
     message.mutable_chunk()->set_offset_bytes(offset);
-    const absl::string_view data = payload.substr(offset, kChunkBytes);
-    message.mutable_chunk()->set_data(data.data(), data.size());
+    std::string& data = *message.mutable_chunk()->mutable_data();
+    data.resize(static_cast<size_t>(std::min(kChunkBytes, end - offset)));
+    RETURN_IF_ERROR(reader.Read(offset, absl::MakeSpan(data)));
     if (!writer.Write(message)) return gone;
   }
   return absl::OkStatus();

@@ -143,6 +143,32 @@ TEST_F(ServiceTest, RefusesWeightsThatAreNotKeptAndOffsetsOutsideThePayload) {
   EXPECT_EQ(Pull(7, -1).status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
 }
 
+TEST_F(ServiceTest, ATransferThatIsTooSlowIsCutOffWhenTheWeightsAreToChange) {
+  // More than the sockets and gRPC hold on the way.
+  const auto weights = TestWeights(8, std::string(static_cast<size_t>(64 * kMiB), 'x'));
+  coordinator_.Publish(weights);
+  v1::PullWeightsRequest request;
+  request.mutable_policy()->set_policy_id("model");
+  request.mutable_policy()->set_number(8);
+  grpc::ClientContext context;
+  client_->Prepare(context, absl::Seconds(60));
+  const auto reader = stub_->PullWeights(&context, request);
+  v1::PullWeightsResponse message;
+  ASSERT_TRUE(reader->Read(&message));
+  ASSERT_TRUE(reader->Read(&message));
+  EXPECT_GE(weights->Retire(absl::Milliseconds(20)), absl::Milliseconds(20));
+  int64_t num_bytes = 0;
+  while (reader->Read(&message)) num_bytes += static_cast<int64_t>(message.chunk().data().size());
+  EXPECT_LT(num_bytes, 63 * kMiB);
+  const grpc::Status status = reader->Finish();
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::UNAVAILABLE);
+  EXPECT_THAT(status.error_message(), HasSubstr("version 8 of policy model is being trained on"));
+  EXPECT_EQ(Pull(8, 0).status.error_code(), grpc::StatusCode::UNAVAILABLE);
+  coordinator_.Publish(TestWeights(9));
+  EXPECT_EQ(Pull(8, 0).status.error_code(), grpc::StatusCode::NOT_FOUND);
+  EXPECT_TRUE(Pull(9, 0).status.ok());
+}
+
 TEST_F(ServiceTest, TakesAGroupOnceAndAnswersDuplicateAfter) {
   const v1::Lease lease = RegisterAndLease(3);
   v1::SubmitCompletionResponse response;

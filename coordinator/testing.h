@@ -14,6 +14,7 @@
 #include "common/status_testing.h"
 #include "common/version.h"
 #include "coordinator/coordinator.h"
+#include "coordinator/weight_source.h"
 #include "proto/coordinator.pb.h"
 
 namespace grpo {
@@ -40,14 +41,27 @@ inline std::vector<v1::Lease> TestGroups(const std::string& stage, int64_t first
   return groups;
 }
 
-inline std::shared_ptr<const PublishedWeights> TestWeights(int64_t number, std::string payload = "payload") {
-  auto weights = std::make_shared<PublishedWeights>();
-  weights->manifest.mutable_policy()->set_policy_id("model");
-  weights->manifest.mutable_policy()->set_number(number);
-  weights->manifest.set_digest(absl::StrCat("digest-", number));
-  weights->manifest.set_payload_bytes(static_cast<int64_t>(payload.size()));
-  weights->payload = std::move(payload);
-  return weights;
+// Any bytes under a manifest that says little of them.
+class TestWeightSource : public WeightSource {
+ public:
+  TestWeightSource(v1::WeightsManifest manifest, std::string payload)
+      : WeightSource(std::move(manifest)), payload_(std::move(payload)) {}
+
+ private:
+  absl::Status Copy(int64_t offset, absl::Span<char> out) const override {
+    payload_.copy(out.data(), out.size(), static_cast<size_t>(offset));
+    return absl::OkStatus();
+  }
+  const std::string payload_;
+};
+
+inline std::shared_ptr<WeightSource> TestWeights(int64_t number, std::string payload = "payload") {
+  v1::WeightsManifest manifest;
+  manifest.mutable_policy()->set_policy_id("model");
+  manifest.mutable_policy()->set_number(number);
+  manifest.set_digest(absl::StrCat("digest-", number));
+  manifest.set_payload_bytes(static_cast<int64_t>(payload.size()));
+  return std::make_shared<TestWeightSource>(std::move(manifest), std::move(payload));
 }
 
 inline v1::RegisterRequest TestWorker(const std::string& name, int32_t attempt = 1) {

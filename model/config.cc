@@ -1,38 +1,12 @@
 #include "model/config.h"
 
-#include <algorithm>
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "common/status_macros.h"
-#include "model/family.h"
-#include "model/strict_json.h"
 
 namespace grpo {
-
-#define MODEL_FAMILY(name) extern const ModelFamily kModelFamily_##name;
-#include "model/families.inc"
-#undef MODEL_FAMILY
-
-const std::vector<const ModelFamily*>& ModelFamilies() {
-  static const auto* const families = new std::vector<const ModelFamily*>{
-#define MODEL_FAMILY(name) &kModelFamily_##name,
-#include "model/families.inc"
-#undef MODEL_FAMILY
-  };
-  return *families;
-}
-
 namespace {
-
-absl::StatusOr<const ModelFamily*> FindFamily(absl::string_view name) {
-  for (const ModelFamily* family : ModelFamilies()) {
-    if (name == family->name) return family;
-  }
-  return absl::InvalidArgumentError(absl::StrCat(
-      "model_type is \"", name, "\", which is not supported; supported: ", absl::StrJoin(ModelFamilyNames(), ", ")));
-}
 
 absl::Status ExpectRange(const char* field, int64_t value, int64_t min, int64_t max) {
   if (value >= min && value <= max) return absl::OkStatus();
@@ -56,12 +30,6 @@ absl::Status ValidateRopeScaling(const RopeScaling& scaling) {
 
 }  // namespace
 
-std::vector<std::string> ModelFamilyNames() {
-  std::vector<std::string> names;
-  for (const ModelFamily* family : ModelFamilies()) names.push_back(family->name);
-  return names;
-}
-
 int64_t ModelConfig::NumParameters() const {
   const int64_t qkv_rows = (num_heads + 2 * num_kv_heads) * head_dim;
   const int64_t attention = qkv_rows * (hidden_size + (attention_bias ? 1 : 0)) + hidden_size * num_heads * head_dim +
@@ -71,7 +39,6 @@ int64_t ModelConfig::NumParameters() const {
 }
 
 absl::Status ModelConfig::Validate() const {
-  RETURN_IF_ERROR(FindFamily(family).status());
   // Bounds far above every real model keep products of sizes within int64.
   RETURN_IF_ERROR(ExpectRange("vocab_size", vocab_size, 1, int64_t{1} << 24));
   RETURN_IF_ERROR(ExpectRange("hidden_size", hidden_size, 1, 1 << 17));
@@ -107,31 +74,6 @@ absl::Status ModelConfig::Validate() const {
     return absl::InvalidArgumentError("model eos_token_id is missing: no completion could end");
   for (const int64_t id : eos_token_ids) RETURN_IF_ERROR(ExpectRange("eos_token_id", id, 0, vocab_size - 1));
   return absl::OkStatus();
-}
-
-absl::StatusOr<ModelConfig> ParseModelConfig(absl::string_view config_json) {
-  ASSIGN_OR_RETURN(const nlohmann::json object, ParseJsonObject(config_json, "config.json"));
-  const auto type = object.find("model_type");
-  if (type == object.end() || !type->is_string()) {
-    return absl::InvalidArgumentError("config.json: model_type is missing or not a text");
-  }
-  ModelConfig config;
-  config.family = type->get<std::string>();
-  ASSIGN_OR_RETURN(const ModelFamily* family, FindFamily(config.family));
-  ConfigReader reader(object, "config.json");
-  family->read(reader, config);
-  reader.RefuseUnknown();
-  RETURN_IF_ERROR(reader.status());
-  RETURN_IF_ERROR(config.Validate());
-  return config;
-}
-
-std::string ModelConfigJson(const ModelConfig& config) {
-  const auto family = FindFamily(config.family);
-  if (!family.ok()) return std::string();
-  nlohmann::json object = (*family)->write(config);
-  object["model_type"] = (*family)->name;
-  return object.dump(2) + "\n";
 }
 
 }  // namespace grpo

@@ -1,4 +1,4 @@
-// The shape of a policy, as read from and written to Hugging Face's config.json. Links no torch.
+// The shape of a policy; model/families.h reads it from Hugging Face's config.json and writes it back. Links no torch.
 #ifndef GRPO_MODEL_CONFIG_H_
 #define GRPO_MODEL_CONFIG_H_
 
@@ -6,8 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "absl/status/statusor.h"
-#include "absl/strings/string_view.h"
+#include "absl/status/status.h"
 
 namespace grpo {
 
@@ -49,16 +48,6 @@ struct ModelConfig {
   // InvalidArgument names the field, its value and what it must be.
   absl::Status Validate() const;
 };
-
-// The families of families.inc, in its order.
-std::vector<std::string> ModelFamilyNames();
-
-// InvalidArgument for JSON that is not an object, a family that is not in families.inc, a field that asks for what is
-// not supported (named, with its value), and a field that is not known: it might change the forward pass. Reads what
-// transformers 4 and 5 write.
-absl::StatusOr<ModelConfig> ParseModelConfig(absl::string_view config_json);
-// What transformers loads; of a configuration that passes Validate.
-std::string ModelConfigJson(const ModelConfig& config);
 
 }  // namespace grpo
 

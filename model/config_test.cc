@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "common/status_testing.h"
+#include "model/families.h"
 
 namespace grpo {
 namespace {

@@ -71,9 +71,6 @@ struct ModelFamily {
   nlohmann::json (*write)(const ModelConfig& config);
 };
 
-// The families of families.inc, in its order.
-const std::vector<const ModelFamily*>& ModelFamilies();
-
 }  // namespace grpo
 
 #endif  // GRPO_MODEL_FAMILY_H_

@@ -11,7 +11,7 @@
 namespace grpo {
 namespace {
 
-absl::StatusOr<InitializedModel> RandomModel(const PolicyOptions::RandomInit& options, Precision precision,
+absl::StatusOr<InitializedModel> RandomModel(const PolicyOptions::RandomInit& options, Placement placement,
                                              uint64_t seed) {
   InitializedModel result;
   ASSIGN_OR_RETURN(result.tokenizer_json, ReadFile(options.tokenizer));
@@ -35,13 +35,13 @@ absl::StatusOr<InitializedModel> RandomModel(const PolicyOptions::RandomInit& op
   config.rope_theta = options.rope_theta;
   config.rms_norm_eps = options.rms_norm_eps;
   config.eos_token_ids = {*eos};
-  ASSIGN_OR_RETURN(result.model, Transformer::Create(config, precision));
+  ASSIGN_OR_RETURN(result.model, Transformer::Create(config, placement));
   result.model->InitializeRandom(seed);
   return result;
 }
 
-absl::StatusOr<InitializedModel> FolderModel(const std::string& folder, Precision precision) {
-  ASSIGN_OR_RETURN(LoadedFolder loaded, LoadFolder(folder, precision));
+absl::StatusOr<InitializedModel> FolderModel(const std::string& folder, Placement placement) {
+  ASSIGN_OR_RETURN(LoadedFolder loaded, LoadFolder(folder, placement));
   InitializedModel result = {.model = std::move(loaded.model),
                              .tokenizer_json = std::move(loaded.tokenizer_json),
                              .companions = std::move(loaded.companions)};
@@ -67,8 +67,8 @@ absl::StatusOr<InitializedModel> MakePolicy(const PolicyOptions& options, uint64
   if (random == !options.path.empty()) {
     return absl::InvalidArgumentError("give exactly one of path and random_init");
   }
-  const Precision precision = {.compute = ComputeDtype(options)};
-  return random ? RandomModel(options.random_init, precision, seed) : FolderModel(options.path, precision);
+  const Placement placement = {.compute = ComputeDtype(options)};
+  return random ? RandomModel(options.random_init, placement, seed) : FolderModel(options.path, placement);
 }
 
 }  // namespace grpo

@@ -69,11 +69,12 @@ GRPO_SIMD_CLONES void AttendHead(const float* query, const float* keys, const fl
 
 }  // namespace
 
-KvCache::KvCache(const ModelConfig& config, int64_t num_slots, int64_t max_tokens)
-    : num_slots_(num_slots),
-      max_tokens_(max_tokens),
-      keys_(at::zeros({config.num_layers, num_slots, config.num_kv_heads, config.head_dim, RoundUp(max_tokens)})),
-      values_(at::zeros({config.num_layers, num_slots, config.num_kv_heads, RoundUp(max_tokens), config.head_dim})) {}
+KvCache::KvCache(const ModelConfig& config, const Placement& placement, int64_t num_slots, int64_t max_tokens)
+    : num_slots_(num_slots), max_tokens_(max_tokens) {
+  const int64_t capacity = RoundUp(max_tokens);
+  keys_ = at::zeros({config.num_layers, num_slots, config.num_kv_heads, config.head_dim, capacity}, placement.device);
+  values_ = at::zeros({config.num_layers, num_slots, config.num_kv_heads, capacity, config.head_dim}, placement.device);
+}
 
 int64_t KvCache::size_bytes() const {
   return static_cast<int64_t>(keys_.nbytes() + values_.nbytes());

@@ -1,4 +1,4 @@
-// Cached decoding: keys and values of the tokens seen so far, one slot of the cache per completion. float32 on the CPU.
+// Cached decoding: keys and values of the tokens seen so far, one slot of the cache per completion. float32.
 #ifndef GRPO_MODEL_KV_CACHE_H_
 #define GRPO_MODEL_KV_CACHE_H_
 
@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "model/config.h"
+#include "model/placement.h"
 #include "model/transformer.h"
 
 namespace grpo {
@@ -15,7 +16,8 @@ namespace grpo {
 // cache are a bug of the caller and end in an exception of torch (TorchGuard).
 class KvCache {
  public:
-  KvCache(const ModelConfig& config, int64_t num_slots, int64_t max_tokens);
+  // On the device of the model that fills it.
+  KvCache(const ModelConfig& config, const Placement& placement, int64_t num_slots, int64_t max_tokens);
 
   // Copies the first num_tokens of one slot to others: a prompt is computed once for its whole group.
   void CopyPrefix(int64_t from_slot, const std::vector<int64_t>& to_slots, int64_t num_tokens);

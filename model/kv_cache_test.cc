@@ -53,7 +53,7 @@ TEST(DecodeAttentionTest, EqualsTheNaiveReferenceForEveryShapeAndLength) {
        {std::tuple<int64_t, int64_t, int64_t>{4, 4, 16}, {4, 2, 10}, {6, 1, 64}, {2, 2, 2}}) {
     const ModelConfig config = ConfigWithHeads(num_heads, num_kv_heads, head_dim);
     for (const int64_t length : {0, 1, 15, 16, 31, 49}) {
-      KvCache cache(config, kSlots, kMaxTokens);
+      KvCache cache(config, Placement{}, kSlots, kMaxTokens);
       std::vector<int64_t> lengths(kSlots, -1);
       lengths[3] = length;
       if (length > 0) FillSlot(cache, config, 3, length, 7);
@@ -78,7 +78,7 @@ TEST(DecodeAttentionTest, BitsDependOnNeitherSlotNorNeighboursNorThreads) {
   for (const int threads : {1, 2}) {
     at::set_num_threads(threads);
     for (int64_t slot = 0; slot < kSlots; ++slot) {
-      KvCache cache(config, kSlots, kMaxTokens);
+      KvCache cache(config, Placement{}, kSlots, kMaxTokens);
       std::vector<int64_t> lengths(kSlots);
       at::Tensor all_q = Random({kSlots, 4, 16}, 50 + slot), all_k = Random({kSlots, 2, 16}, 60 + slot),
                  all_v = all_k * 2;
@@ -101,7 +101,7 @@ TEST(DecodeAttentionTest, ReadsStridedRowsAndLeavesIdleSlotsAlone) {
   const at::Tensor fused = Random({kSlots, 6, 16}, 4);
   const at::Tensor q = fused.narrow(1, 0, 2), k = fused.narrow(1, 2, 2), v = fused.narrow(1, 4, 2);
   const std::vector<int64_t> lengths = {0, -1, 0, 0, -1, 0};
-  KvCache strided(config, kSlots, kMaxTokens), dense(config, kSlots, kMaxTokens);
+  KvCache strided(config, Placement{}, kSlots, kMaxTokens), dense(config, Placement{}, kSlots, kMaxTokens);
   const at::Tensor got = DecodeAttention(&strided, &lengths).Attend(0, q, k, v);
   EXPECT_TRUE(got.equal(DecodeAttention(&dense, &lengths).Attend(0, q.contiguous(), k.contiguous(), v.contiguous())));
   // The first token of a slot sees itself only.
@@ -112,7 +112,7 @@ TEST(DecodeAttentionTest, ReadsStridedRowsAndLeavesIdleSlotsAlone) {
 
 TEST(DecodeAttentionTest, SurvivesScoresThatOverflowTheExponential) {
   const ModelConfig config = ConfigWithHeads(1, 1, 16);
-  KvCache cache(config, 1, kMaxTokens);
+  KvCache cache(config, Placement{}, 1, kMaxTokens);
   std::vector<int64_t> lengths = {0};
   const at::Tensor big = at::full({1, 1, 16}, 1e3);
   DecodeAttention decode(&cache, &lengths);
@@ -124,7 +124,7 @@ TEST(DecodeAttentionTest, SurvivesScoresThatOverflowTheExponential) {
 
 TEST(KvCacheTest, CopiedPrefixContinuesLikeTheOriginal) {
   const ModelConfig config = ConfigWithHeads(4, 2, 16);
-  KvCache cache(config, kSlots, kMaxTokens);
+  KvCache cache(config, Placement{}, kSlots, kMaxTokens);
   FillSlot(cache, config, 1, 18, 7);
   FillSlot(cache, config, 5, 40, 8);  // an older completion, longer than the prefix that replaces it
   cache.CopyPrefix(1, {0, 1, 5}, 18);
@@ -138,7 +138,7 @@ TEST(KvCacheTest, CopiedPrefixContinuesLikeTheOriginal) {
 
 TEST(KvCacheTest, RefusesATokenBeyondItsEnd) {
   const ModelConfig config = ConfigWithHeads(1, 1, 16);
-  KvCache cache(config, 1, /*max_tokens=*/3);
+  KvCache cache(config, Placement{}, 1, /*max_tokens=*/3);
   const std::vector<int64_t> lengths = {3};
   const at::Tensor row = at::ones({1, 1, 16});
   EXPECT_THROW(DecodeAttention(&cache, &lengths).Attend(0, row, row, row), c10::Error);
@@ -146,7 +146,8 @@ TEST(KvCacheTest, RefusesATokenBeyondItsEnd) {
 
 TEST(KvCacheTest, CountsItsBytes) {
   // 2 layers, 6 slots, 2 heads of 16, 64 tokens of capacity for 50, keys and values, 4 bytes.
-  EXPECT_EQ(KvCache(ConfigWithHeads(4, 2, 16), kSlots, kMaxTokens).size_bytes(), 2 * 6 * 2 * 16 * 64 * 2 * 4);
+  EXPECT_EQ(KvCache(ConfigWithHeads(4, 2, 16), Placement{}, kSlots, kMaxTokens).size_bytes(),
+            2 * 6 * 2 * 16 * 64 * 2 * 4);
 }
 
 }  // namespace

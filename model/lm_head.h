@@ -7,10 +7,9 @@
 
 #include <cstdint>
 
-namespace grpo {
+#include "model/options.h"
 
-// What TargetLogprobs holds of the logits at a time, unless told otherwise. Larger chunks read the head less often.
-inline constexpr int64_t kDefaultHeadChunkBytes = int64_t{64} << 20;
+namespace grpo {
 
 // logprob_m = log_softmax(hidden_m head^T / temperature)[target_ids_m], natural logarithm, in float32.
 //   hidden [M, D], head [V, D], float32; target_ids [M] int64, below V; temperature > 0. Returns [M], differentiable

@@ -2,11 +2,16 @@
 #ifndef GRPO_MODEL_OPTIONS_H_
 #define GRPO_MODEL_OPTIONS_H_
 
+#include <cstdint>
 #include <string>
 
 #include "configs/visit.h"
 
 namespace grpo {
+
+// What the output head holds of the logits at a time (model/lm_head.h), unless told otherwise. Larger chunks read the
+// head less often.
+inline constexpr int64_t kDefaultHeadChunkBytes = int64_t{64} << 20;
 
 // `policies.<name>`: where a policy's weights come from. Exactly one of initialize_from, path and random_init.
 struct PolicyOptions {

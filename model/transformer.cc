@@ -40,31 +40,35 @@ void FillUniform(const at::Tensor& tensor, double bound, Rng& rng) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Transformer>> Transformer::Create(const ModelConfig& config, Precision precision) {
+absl::StatusOr<std::unique_ptr<Transformer>> Transformer::Create(const ModelConfig& config, Placement placement) {
   RETURN_IF_ERROR(config.Validate());
+  RETURN_IF_ERROR(CheckPlacement(placement));
   return TorchGuard([&]() -> absl::StatusOr<std::unique_ptr<Transformer>> {
-    return std::unique_ptr<Transformer>(new Transformer(config, precision));
+    return std::unique_ptr<Transformer>(new Transformer(config, placement));
   });
 }
 
-Transformer::Transformer(const ModelConfig& config, Precision precision) : config_(config), precision_(precision) {
+Transformer::Transformer(const ModelConfig& config, Placement placement) : config_(config), placement_(placement) {
   const int64_t hidden = config.hidden_size, qkv_rows = (config.num_heads + 2 * config.num_kv_heads) * config.head_dim;
-  const auto matrix = [&](int64_t rows, int64_t columns) { return at::zeros({rows, columns}, precision.storage); };
-  embedding_ = at::zeros({config.vocab_size, hidden});
+  const auto zeros = [&](at::IntArrayRef shape, at::ScalarType dtype = at::kFloat) {
+    return at::zeros(shape, at::TensorOptions(dtype).device(placement.device));
+  };
+  const auto matrix = [&](int64_t rows, int64_t columns) { return zeros({rows, columns}, placement.storage); };
+  embedding_ = zeros({config.vocab_size, hidden});
   for (int64_t i = 0; i < config.num_layers; ++i) {
-    layers_.push_back({.input_norm = at::zeros({hidden}),
+    layers_.push_back({.input_norm = zeros({hidden}),
                        .qkv_weight = matrix(qkv_rows, hidden),
-                       .qkv_bias = config.attention_bias ? at::zeros({qkv_rows}) : at::Tensor(),
-                       .q_norm = config.qk_norm ? at::zeros({config.head_dim}) : at::Tensor(),
-                       .k_norm = config.qk_norm ? at::zeros({config.head_dim}) : at::Tensor(),
+                       .qkv_bias = config.attention_bias ? zeros({qkv_rows}) : at::Tensor(),
+                       .q_norm = config.qk_norm ? zeros({config.head_dim}) : at::Tensor(),
+                       .k_norm = config.qk_norm ? zeros({config.head_dim}) : at::Tensor(),
                        .o_weight = matrix(hidden, config.num_heads * config.head_dim),
-                       .post_norm = at::zeros({hidden}),
+                       .post_norm = zeros({hidden}),
                        .gate_up_weight = matrix(2 * config.intermediate_size, hidden),
                        .down_weight = matrix(hidden, config.intermediate_size)});
   }
-  final_norm_ = at::zeros({hidden});
-  head_ = config.tie_word_embeddings ? embedding_ : at::zeros({config.vocab_size, hidden});
-  rope_ = RopeTable(config);
+  final_norm_ = zeros({hidden});
+  head_ = config.tie_word_embeddings ? embedding_ : zeros({config.vocab_size, hidden});
+  rope_ = RopeTable(config).to(placement.device);
 }
 
 void Transformer::InitializeRandom(uint64_t seed) {
@@ -115,11 +119,11 @@ at::Tensor Transformer::ForwardLayer(int64_t index, const at::Tensor& x, const a
 }
 
 at::Tensor Transformer::ToCompute(const at::Tensor& tensor) const {
-  return tensor.defined() ? tensor.to(precision_.compute) : tensor;
+  return tensor.defined() ? tensor.to(placement_.compute) : tensor;
 }
 
 at::Tensor Transformer::AddProduct(const at::Tensor& x, const at::Tensor& y, const at::Tensor& weight) const {
-  if (precision_.compute == at::kFloat) return at::addmm(x, y, weight.t());
+  if (placement_.compute == at::kFloat) return at::addmm(x, y, weight.t());
   return x + at::linear(y, ToCompute(weight));
 }
 
@@ -127,7 +131,7 @@ at::Tensor Transformer::NormalizeHeads(const Layer& layer, const at::Tensor& qkv
   const auto normalize = [&](int64_t first_head, int64_t num_heads, const at::Tensor& weight) {
     const at::Tensor heads = qkv.narrow(1, first_head * config_.head_dim, num_heads * config_.head_dim);
     const at::Tensor rows = heads.to(at::kFloat).reshape({-1, config_.head_dim});  // [N heads, K]
-    return RmsNorm(rows, weight, config_.rms_norm_eps, precision_.compute).view(heads.sizes());
+    return RmsNorm(rows, weight, config_.rms_norm_eps, placement_.compute).view(heads.sizes());
   };
   const int64_t kv_width = config_.num_kv_heads * config_.head_dim;
   return at::cat(
@@ -139,7 +143,7 @@ at::Tensor Transformer::NormalizeHeads(const Layer& layer, const at::Tensor& qkv
 at::Tensor Transformer::AttentionBlock(int64_t index, const at::Tensor& x, const at::Tensor& rope,
                                        Attention& attention) const {
   const Layer& layer = layers_[index];
-  const at::Tensor normed = RmsNorm(x, layer.input_norm, config_.rms_norm_eps, precision_.compute);
+  const at::Tensor normed = RmsNorm(x, layer.input_norm, config_.rms_norm_eps, placement_.compute);
   at::Tensor qkv = at::linear(normed, ToCompute(layer.qkv_weight), ToCompute(layer.qkv_bias));  // [N, (H + 2 Hkv) K]
   if (config_.qk_norm) qkv = NormalizeHeads(layer, qkv);
   const auto [q, k, v] = SplitAndRotate(qkv, rope, config_.num_heads, config_.num_kv_heads);
@@ -149,7 +153,7 @@ at::Tensor Transformer::AttentionBlock(int64_t index, const at::Tensor& x, const
 }
 
 at::Tensor Transformer::MlpBlock(const Layer& layer, const at::Tensor& x) const {
-  const at::Tensor normed = RmsNorm(x, layer.post_norm, config_.rms_norm_eps, precision_.compute);
+  const at::Tensor normed = RmsNorm(x, layer.post_norm, config_.rms_norm_eps, placement_.compute);
   const at::Tensor gate_up = at::linear(normed, ToCompute(layer.gate_up_weight));  // [N, 2 F]
   return AddProduct(x, SwiGlu(gate_up), layer.down_weight);
 }

@@ -21,6 +21,7 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "model/config.h"
+#include "model/placement.h"
 
 namespace grpo {
 
@@ -49,24 +50,15 @@ class PackedAttention : public Attention {
   at::Tensor packed_rows_;  // [B * max_length] int64, values below N
 };
 
-// What a model computes in. The embedding, the output head, all vectors (norms, biases), the residual stream and every
-// sum over a row stay float32: what bfloat16 would lose there shows in the log-probabilities (arXiv:2506.13585).
-struct Precision {
-  // Of the products in the layers: kFloat or kBFloat16.
-  at::ScalarType compute = at::kFloat;
-  // What the layers' matrices are kept in. kBFloat16 for a model that only samples; a trained one keeps float32, which
-  // small updates need, and rounds in each forward pass, to the same numbers.
-  at::ScalarType storage = at::kFloat;
-};
-
 using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
 
-// A policy's weights (CPU) and its forward pass. Thread-compatible: Forward may run concurrently with Forward,
+// A policy's weights and its forward pass. Thread-compatible: Forward may run concurrently with Forward,
 // not with a change of weights.
 class Transformer {
  public:
-  // Weights are zero until InitializeRandom or a load. Errors of ModelConfig::Validate; Internal when memory is short.
-  static absl::StatusOr<std::unique_ptr<Transformer>> Create(const ModelConfig& config, Precision precision = {});
+  // Weights are zero until InitializeRandom or a load. Errors of ModelConfig::Validate and CheckPlacement; Internal when
+  // memory is short.
+  static absl::StatusOr<std::unique_ptr<Transformer>> Create(const ModelConfig& config, Placement placement = {});
 
   // Matrices normal with deviation 1/sqrt(fan-in), half of that for the two projections back into the residual stream,
   // 0.02 for the embedding; norms 1; biases uniform within 1/sqrt(fan-in). Same seed, same weights.
@@ -94,7 +86,7 @@ class Transformer {
   NamedTensors HuggingFaceTensors() const;
 
   const ModelConfig& config() const { return config_; }
-  const Precision& precision() const { return precision_; }
+  const Placement& placement() const { return placement_; }
 
  private:
   struct Layer {
@@ -108,7 +100,7 @@ class Transformer {
     at::Tensor down_weight;     // [D, F]
   };
 
-  Transformer(const ModelConfig& config, Precision precision);
+  Transformer(const ModelConfig& config, Placement placement);
   // The forward pass, with `layer(index, x, rope)` as what takes x [N, D] through each layer.
   at::Tensor ForwardThrough(
       const at::Tensor& ids, const at::Tensor& positions,
@@ -124,7 +116,7 @@ class Transformer {
   at::Tensor ToCompute(const at::Tensor& tensor) const;
 
   const ModelConfig config_;
-  const Precision precision_;
+  const Placement placement_;
   at::Tensor embedding_;  // [V, D]
   std::vector<Layer> layers_;
   at::Tensor final_norm_;  // [D]

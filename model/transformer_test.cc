@@ -178,8 +178,8 @@ TEST_F(TransformerTest, Bfloat16IsNearFloat32AndTheSameFromEitherStorage) {
   ModelConfig config = SmallConfig();
   config.qk_norm = true;
   const auto model = MakeModel(config);
-  const auto with = [&](Precision precision) {
-    auto other = Transformer::Create(config, precision);
+  const auto with = [&](Placement placement) {
+    auto other = Transformer::Create(config, placement);
     EXPECT_OK(other);
     const NamedTensors from = model->NamedParameters(), to = (*other)->NamedParameters();
     for (size_t i = 0; i < from.size(); ++i) to[i].second.copy_(from[i].second);
@@ -194,6 +194,11 @@ TEST_F(TransformerTest, Bfloat16IsNearFloat32AndTheSameFromEitherStorage) {
   const double difference = MaxDifference(exact.log_softmax(-1), rounded.log_softmax(-1));
   EXPECT_GT(difference, 1e-4) << "nothing was rounded";
   EXPECT_LT(difference, 0.05);
+}
+
+TEST_F(TransformerTest, ADeviceThatThisBuildCannotComputeOnIsNamed) {
+  EXPECT_STATUS(Transformer::Create(SmallConfig(), {.device = at::Device("cuda:1")}), absl::StatusCode::kUnimplemented,
+                "cuda:1: this build computes on the CPU alone");
 }
 
 TEST_F(TransformerTest, LaterTokensDoNotChangeEarlierLogits) {
@@ -223,7 +228,7 @@ TEST_F(TransformerTest, PackedSequencesEqualEachAlone) {
 // sequence idle.
 at::Tensor CachedLogits(const Transformer& model, const std::vector<std::vector<int64_t>>& sequences,
                         const std::vector<int64_t>& slots, int64_t num_slots, int64_t prefix) {
-  KvCache cache(model.config(), num_slots, 40);
+  KvCache cache(model.config(), model.placement(), num_slots, 40);
   const int64_t count = static_cast<int64_t>(sequences.size()), length = static_cast<int64_t>(sequences[0].size());
   std::vector<int64_t> ids;
   for (const auto& sequence : sequences) ids.insert(ids.end(), sequence.begin(), sequence.begin() + prefix);

@@ -55,7 +55,7 @@ Engine::Engine(std::shared_ptr<const Transformer> model, int64_t number, Options
       number_(number),
       options_(options),
       clock_(clock),
-      cache_(model_->config(), options.num_slots, options.max_tokens),
+      cache_(model_->config(), model_->placement(), options.num_slots, options.max_tokens),
       slots_(options.num_slots),
       lengths_(options.num_slots, -1),
       next_ids_(options.num_slots, 0) {}

@@ -1,5 +1,7 @@
 #include "rollout/pull_policy.h"
 
+#include <cstdint>
+#include <new>
 #include <string>
 #include <utility>
 
@@ -7,6 +9,7 @@
 #include "common/log.h"
 #include "common/rpc/status.h"
 #include "common/status_macros.h"
+#include "model/weights/manifest.h"
 #include "model/weights/weight_set.h"
 
 namespace grpo {
@@ -15,37 +18,55 @@ namespace {
 // Of one stream; a transfer that takes longer goes on in the next.
 constexpr absl::Duration kStreamDeadline = absl::Minutes(2);
 
-// Takes one message of the stream into `received`, which holds the manifest and the bytes so far.
-absl::Status Take(v1::PullWeightsResponse& response, const v1::PolicyRef& policy, WeightSet& received) {
-  if (response.has_manifest()) {
-    v1::WeightsManifest& manifest = *response.mutable_manifest();
-    if (manifest.policy().policy_id() != policy.policy_id() || manifest.policy().number() != policy.number()) {
-      return absl::DataLossError(
-          absl::StrCat("the manifest is of ", manifest.policy().policy_id(), " version ", manifest.policy().number()));
-    }
-    const bool resumed = !received.payload.empty();
-    if (resumed && manifest.digest() != received.manifest.digest()) {
-      return absl::DataLossError("the version's content changed between two streams");
-    }
-    received.manifest = std::move(manifest);
-    return absl::OkStatus();
+// What has come so far.
+struct Received {
+  v1::WeightsManifest manifest;
+  // Of manifest.payload_bytes(), the first `size` filled. Not zeroed: the kernel gives its pages as they are written to.
+  std::unique_ptr<char[]> payload;
+  int64_t size = 0;
+  // This machine has not the memory for it.
+  bool too_large = false;
+};
+
+absl::Status TakeManifest(v1::WeightsManifest& manifest, const v1::PolicyRef& policy, Received& received) {
+  if (manifest.policy().policy_id() != policy.policy_id() || manifest.policy().number() != policy.number()) {
+    return absl::DataLossError(
+        absl::StrCat("the manifest is of ", manifest.policy().policy_id(), " version ", manifest.policy().number()));
   }
+  RETURN_IF_ERROR(CheckManifest(manifest));
+  const bool resumed = received.size > 0;
+  if (resumed && manifest.digest() != received.manifest.digest()) {
+    return absl::DataLossError("the version's content changed between two streams");
+  }
+  received.manifest = std::move(manifest);
+  if (resumed) return absl::OkStatus();
+  const int64_t num_bytes = received.manifest.payload_bytes();
+  received.payload.reset(new (std::nothrow) char[static_cast<size_t>(num_bytes)]);
+  received.too_large = received.payload == nullptr;
+  if (!received.too_large) return absl::OkStatus();
+  return absl::InternalError(absl::StrCat("there is no memory for the ", num_bytes, " bytes of the weights"));
+}
+
+// Takes one message of the stream.
+absl::Status Take(v1::PullWeightsResponse& response, const v1::PolicyRef& policy, Received& received) {
+  if (response.has_manifest()) return TakeManifest(*response.mutable_manifest(), policy, received);
   const v1::WeightsChunk& chunk = response.chunk();
-  const int64_t expected = received.payload.size(), size = chunk.data().size();
-  if (chunk.offset_bytes() != expected || size > received.manifest.payload_bytes() - expected) {
+  const int64_t size = chunk.data().size();
+  if (chunk.offset_bytes() != received.size || size > received.manifest.payload_bytes() - received.size) {
     return absl::DataLossError(absl::StrCat("a chunk of ", size, " bytes at ", chunk.offset_bytes(), " where byte ",
-                                            expected, " of ", received.manifest.payload_bytes(), " was next"));
+                                            received.size, " of ", received.manifest.payload_bytes(), " was next"));
   }
-  received.payload.append(chunk.data());
+  chunk.data().copy(received.payload.get() + received.size, chunk.data().size());
+  received.size += size;
   return absl::OkStatus();
 }
 
 // One stream, from the byte that `received` has reached.
 absl::Status PullOnce(const rpc::Client& client, v1::Coordinator::Stub& stub, const v1::PolicyRef& policy,
-                      Session& session, WeightSet& received) {
+                      Session& session, Received& received) {
   v1::PullWeightsRequest request;
   *request.mutable_policy() = policy;
-  request.set_offset_bytes(received.payload.size());
+  request.set_offset_bytes(received.size);
   grpc::ClientContext context;
   client.Prepare(context, kStreamDeadline);
   const InFlightCalls::Scope scope(&session.calls(), &context);
@@ -57,12 +78,26 @@ absl::Status PullOnce(const rpc::Client& client, v1::Coordinator::Stub& stub, co
   const absl::Status finished = rpc::FromGrpc(stream->Finish());
   RETURN_IF_ERROR(taken);
   RETURN_IF_ERROR(finished);
-  const int64_t num_bytes = received.payload.size();
-  if (received.manifest.digest().empty() || num_bytes != received.manifest.payload_bytes()) {
+  if (received.payload == nullptr || received.size != received.manifest.payload_bytes()) {
     return absl::UnavailableError(
-        absl::StrCat("the stream ended at byte ", num_bytes, " of ", received.manifest.payload_bytes()));
+        absl::StrCat("the stream ended at byte ", received.size, " of ", received.manifest.payload_bytes()));
   }
   return absl::OkStatus();
+}
+
+// The policy that was received whole; each byte is verified as it is loaded. `previous` may be null.
+absl::StatusOr<HeldPolicy> Load(Received& received, const HeldPolicy* previous) {
+  const absl::string_view payload(received.payload.get(), static_cast<size_t>(received.size));
+  const at::ScalarType dtype = ComputeDtype(received.manifest);
+  HeldPolicy held;
+  ASSIGN_OR_RETURN(held.model, MakeModel(received.manifest, payload, {.compute = dtype, .storage = dtype}));
+  if (previous != nullptr && previous->manifest.tokenizer().sha256() == received.manifest.tokenizer().sha256()) {
+    held.tokenizer = previous->tokenizer;
+  } else {
+    ASSIGN_OR_RETURN(held.tokenizer, Tokenizer::FromJson(TokenizerJson(received.manifest, payload)));
+  }
+  held.manifest = std::move(received.manifest);
+  return held;
 }
 
 // Asking again would be answered the same.
@@ -74,30 +109,27 @@ bool IsFinal(const absl::Status& status) {
 }  // namespace
 
 absl::StatusOr<HeldPolicy> PullPolicy(const rpc::Client& client, const v1::PolicyRef& policy, int64_t lease_id,
-                                      Session& session) {
+                                      Session& session, const HeldPolicy* previous) {
   const std::string name = absl::StrCat("version ", policy.number(), " of policy ", policy.policy_id());
   const auto stub = v1::Coordinator::NewStub(client.channel());
   rpc::Backoff backoff;
-  WeightSet received;
+  Received received;
   while (!session.ended() && session.IsActive(lease_id)) {
-    const size_t before = received.payload.size();
+    const int64_t before = received.size;
     absl::Status status = PullOnce(client, *stub, policy, session, received);
-    if (status.ok()) status = VerifyWeights(received.manifest, received.payload);
     if (status.ok()) {
-      session.ClearBlocked(lease_id);
-      HeldPolicy held;
-      const at::ScalarType dtype = ComputeDtype(received.manifest);
-      ASSIGN_OR_RETURN(held.model,
-                       MakeModel(received.manifest, received.payload, {.compute = dtype, .storage = dtype}));
-      ASSIGN_OR_RETURN(held.tokenizer, Tokenizer::FromJson(TokenizerJson(received.manifest, received.payload)));
-      held.manifest = std::move(received.manifest);
-      return held;
+      absl::StatusOr<HeldPolicy> held = Load(received, previous);
+      if (!absl::IsDataLoss(held.status())) {
+        session.ClearBlocked(lease_id);
+        return held;
+      }
+      status = held.status();
     }
-    if (IsFinal(status)) return Annotate(status, name);
+    if (IsFinal(status) || received.too_large) return Annotate(status, name);
     if (absl::IsDataLoss(status)) received = {};
-    if (received.payload.size() > before) backoff.Reset();
+    if (received.size > before) backoff.Reset();
     const std::string reason = absl::StrCat("pulling ", name, " from ", client.address(), ": ", status.message());
-    if (!session.ended()) spdlog::warn("{}; trying again from byte {}", reason, received.payload.size());
+    if (!session.ended()) spdlog::warn("{}; trying again from byte {}", reason, received.size);
     session.SetBlocked(lease_id, reason);
     session.WaitForEnd(backoff.Next());
   }

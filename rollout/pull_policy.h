@@ -20,14 +20,14 @@ struct HeldPolicy {
   std::shared_ptr<const Tokenizer> tokenizer;
 };
 
-// Pulls, verifies and loads. A stream that breaks is resumed at the byte it reached; bytes that do not verify are
+// Pulls, loads and verifies. A stream that breaks is resumed at the byte it reached; bytes that do not verify are
 // fetched again; both for as long as lease `lease_id`, which needs the policy, is active, while the session tells why
-// it is blocked.
+// it is blocked. `previous`, what the worker held before, or null: a tokenizer that is the same is not parsed again.
 //
 // Errors: NotFound when the version is no longer kept, Cancelled when the lease was lost or the session has ended,
-// InvalidArgument when this build cannot run the policy.
+// InvalidArgument when this build cannot run the policy, Internal when memory is short.
 absl::StatusOr<HeldPolicy> PullPolicy(const rpc::Client& client, const v1::PolicyRef& policy, int64_t lease_id,
-                                      Session& session);
+                                      Session& session, const HeldPolicy* previous = nullptr);
 
 }  // namespace grpo
 

@@ -151,7 +151,8 @@ bool Worker::Holds(const v1::PolicyRef& policy) const {
 }
 
 absl::Status Worker::Hold(const Job& job) {
-  ASSIGN_OR_RETURN(HeldPolicy pulled, PullPolicy(*client_, job.lease.policy(), job.id, session_));
+  ASSIGN_OR_RETURN(HeldPolicy pulled,
+                   PullPolicy(*client_, job.lease.policy(), job.id, session_, held_ ? &*held_ : nullptr));
   const bool same_architecture =
       held_.has_value() && held_->manifest.config_json() == pulled.manifest.config_json() && engine_ != nullptr;
   held_ = std::move(pulled);

@@ -6,6 +6,13 @@
 #include "common/status_macros.h"
 
 namespace grpo {
+namespace {
+
+// How long an update waits for a transfer of the weights that it changes. A worker on a slow network gets its version
+// whole; one that is dead, or means harm, costs each version this much and no more.
+constexpr absl::Duration kReaderPatience = absl::Seconds(10);
+
+}  // namespace
 
 std::vector<std::string> FrozenPolicies(const Algorithm& algorithm) {
   std::vector<std::string> names;
@@ -42,12 +49,16 @@ absl::StatusOr<std::unique_ptr<Learner>> Learner::Create(const RunConfig& config
 }
 
 Learner::Learner(Policy* policy, std::vector<const Policy*> frozen, const OptimizerOptions& optimizer)
-    : policy_(policy), frozen_(std::move(frozen)), optimizer_(policy->model->NamedParameters(), optimizer) {}
+    : policy_(policy), frozen_(std::move(frozen)), optimizer_(policy->model->NamedParameters(), optimizer) {
+  optimizer_.SetBeforeUpdate([this] { weights_wait_ += policy_->BeginUpdate(kReaderPatience); });
+}
 
 absl::StatusOr<StepResult> Learner::Step(const StepBatch& part, double learning_rate) {
   const int64_t updates_before = optimizer_.num_steps();
+  weights_wait_ = absl::ZeroDuration();
   ASSIGN_OR_RETURN(StepResult result, loop_->Step(part, learning_rate));
   policy_->number += optimizer_.num_steps() - updates_before;
+  result.metrics["weights_wait_seconds"] = absl::ToDoubleSeconds(weights_wait_);
   return result;
 }
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "trainer/algorithm/algorithm.h"
 #include "trainer/dist/collectives.h"
 #include "trainer/loop.h"
@@ -28,7 +29,9 @@ class Learner {
                                                          const Algorithm& algorithm, PolicyStore* policies,
                                                          Collectives* collectives);
 
-  // Loop::Step; the policy's number grows by the updates that were taken.
+  // Loop::Step; the policy's number grows by the updates that were taken. No update changes weights that others read:
+  // it waits for them first, 10 s at most, then they are cut off. The metric weights_wait_seconds says how long that
+  // took, over the step's updates.
   absl::StatusOr<StepResult> Step(const StepBatch& part, double learning_rate);
 
   Policy& policy() { return *policy_; }
@@ -43,6 +46,8 @@ class Learner {
   const std::vector<const Policy*> frozen_;
   AdamW optimizer_;
   std::unique_ptr<Loop> loop_;
+  // Of the running step.
+  absl::Duration weights_wait_;
 };
 
 }  // namespace grpo

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "configs/visit.h"
+#include "model/options.h"
 
 namespace grpo {
 
@@ -14,7 +15,7 @@ struct TrainerOptions {
   int64_t threads = 1;
   int64_t micro_batch_tokens = 16384;
   bool activation_checkpointing = false;
-  int64_t head_chunk_bytes = int64_t{64} << 20;
+  int64_t head_chunk_bytes = kDefaultHeadChunkBytes;
   double collective_timeout_s = 300;
   double stall_after_s = 120;
 

@@ -7,26 +7,44 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "model/options.h"
 #include "model/tokenizer/tokenizer.h"
 #include "model/transformer.h"
+#include "model/weights/live_weights.h"
 #include "model/weights/weight_set.h"
+#include "trainer/checkpoint/state.h"
 
 namespace grpo {
 
+// A policy: what it is called, and what it weighs. Where it is, is model->placement(). One thread, but for who reads
+// Weights().
 struct Policy {
+  // --- Identity, with the digest of Weights() ---
   std::string id;
+  // PolicyRef.number; 0 as long as nobody has trained it or what it was initialised from.
+  int64_t number = 0;
+
+  // --- Weights ---
   std::unique_ptr<Transformer> model;
   std::string tokenizer_json;
   Companions companions;
   std::unique_ptr<Tokenizer> tokenizer;
-  // PolicyRef.number.
-  int64_t number = 0;
 
   v1::PolicyRef ref() const;
-  // A copy of the weights as they are now.
+  // The weights as they are now, without a copy: for workers, checkpoints and the digest. The same source until the
+  // weights change, so that they are hashed once.
+  absl::StatusOr<std::shared_ptr<const WeightSource>> Weights() const;
+  // A copy of them.
   absl::StatusOr<WeightSet> Pack() const;
+  // Before the weights change: waits for whoever reads them, `patience` at most (WeightSource::Retire). Returns how long
+  // that took.
+  absl::Duration BeginUpdate(absl::Duration patience);
+
+ private:
+  mutable std::shared_ptr<LiveWeights> live_;
 };
 
 // One thread. Pointers to policies stay valid.
@@ -37,13 +55,26 @@ class PolicyStore {
 
   // NotFound for a name that is not configured; errors of loading or initialising.
   absl::StatusOr<Policy*> Get(const std::string& id);
-  // Takes weights from a checkpoint in place of making the policy.
+  // Takes weights from a checkpoint, or from another rank, in place of making the policy.
+  absl::Status Restore(const WeightSource& weights);
   absl::Status Restore(const WeightSet& weights);
+  // Makes a policy that a checkpoint only names, from where its weights came first, and checks that it is still the
+  // same: DataLoss with both digests when it is not.
+  absl::Status Remake(const UntrainedPolicy& frozen);
   // The policies that were made, by name.
   const std::map<std::string, std::unique_ptr<Policy>>& made() const { return made_; }
 
+  // Those of them that a checkpoint has to hold, since their weights do not follow from the configuration.
+  absl::StatusOr<std::vector<std::shared_ptr<const WeightSource>>> Trained() const;
+  // The others.
+  absl::StatusOr<std::vector<UntrainedPolicy>> Frozen() const;
+
  private:
   absl::StatusOr<std::unique_ptr<Policy>> Make(const std::string& id, const PolicyOptions& options);
+  // By path or random_init, under another name and with what that says of the placement.
+  absl::StatusOr<std::unique_ptr<Policy>> MakeFromSource(const std::string& id, const std::string& source_id) const;
+  // The policy at the beginning of the chain of initialize_from that ends at `id`. NotFound for a broken chain.
+  absl::StatusOr<std::string> FirstOf(const std::string& id) const;
 
   const std::map<std::string, PolicyOptions> options_;
   const uint64_t run_seed_;

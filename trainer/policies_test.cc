@@ -63,6 +63,71 @@ TEST(PolicyStoreTest, RestoredWeightsTakeThePlaceOfInitialOnes) {
   EXPECT_EQ(restored->companions, saved->companions);
 }
 
+TEST(PolicyStoreTest, WeightsAreTheSameSourceUntilAnUpdateBegins) {
+  PolicyStore store({{"base", Random(8)}}, 1);
+  ASSERT_OK_AND_ASSIGN(Policy * base, store.Get("base"));
+  EXPECT_EQ(base->BeginUpdate(absl::InfiniteDuration()), absl::ZeroDuration()) << "nobody had asked for them";
+  ASSERT_OK_AND_ASSIGN(const auto before, base->Weights());
+  ASSERT_OK_AND_ASSIGN(const auto again, base->Weights());
+  EXPECT_EQ(again, before);
+  base->BeginUpdate(absl::ZeroDuration());
+  base->model->NamedParameters().front().second.fill_(0.25);
+  EXPECT_STATUS(before->Open(), absl::StatusCode::kUnavailable, "version 0 of policy base is being trained on");
+  ASSERT_OK_AND_ASSIGN(const auto after, base->Weights());
+  EXPECT_NE(after->manifest().digest(), before->manifest().digest());
+  EXPECT_OK(VerifyWeights(*after));
+}
+
+// base is trained, copies of it were made before and after, and one policy is away from it all.
+TEST(PolicyStoreTest, ACheckpointHoldsWhatWasTrainedAndNamesTheRest) {
+  const std::map<std::string, PolicyOptions> options = {{"base", Random(8)},
+                                                        {"before", From("base")},
+                                                        {"after", From("base")},
+                                                        {"other", Random(12)},
+                                                        {"unused", Random(12)}};
+  PolicyStore store(options, 1);
+  ASSERT_OK_AND_ASSIGN(Policy * base, store.Get("base"));
+  for (const char* id : {"before", "other"}) ASSERT_OK(store.Get(id));
+  base->BeginUpdate(absl::ZeroDuration());
+  base->model->NamedParameters().front().second.fill_(0.25);
+  base->number = 3;
+  ASSERT_OK(store.Get("after"));
+  ASSERT_OK_AND_ASSIGN(const auto trained, store.Trained());
+  ASSERT_OK_AND_ASSIGN(const auto frozen, store.Frozen());
+  ASSERT_EQ(trained.size(), 2);
+  EXPECT_EQ(trained[0]->manifest().policy().policy_id(), "after");
+  EXPECT_EQ(trained[1]->manifest().policy().policy_id(), "base");
+  ASSERT_EQ(frozen.size(), 2);
+  EXPECT_EQ(frozen[0].id, "before");
+  EXPECT_EQ(frozen[0].source,
+            "initialised from base: random_init with run.seed 1 and configs/tokenizers/chickens_rabbits.json");
+  EXPECT_EQ(frozen[1].id, "other");
+
+  PolicyStore resumed(options, 1);
+  for (const auto& weights : trained) ASSERT_OK(resumed.Restore(*weights));
+  for (const UntrainedPolicy& policy : frozen) ASSERT_OK(resumed.Remake(policy));
+  EXPECT_EQ(resumed.made().size(), 4);
+  for (const auto& [id, policy] : store.made()) {
+    ASSERT_OK_AND_ASSIGN(const Policy* same, resumed.Get(id));
+    EXPECT_EQ(Digest(*same), Digest(*policy)) << id;
+    EXPECT_EQ(same->number, policy->number) << id;
+  }
+}
+
+TEST(PolicyStoreTest, AFrozenPolicyThatIsNotWhatItWasIsNamedWithBothDigests) {
+  PolicyStore before({{"base", Random(8)}}, 1), after({{"base", Random(8)}}, 2);
+  ASSERT_OK(before.Get("base"));
+  ASSERT_OK_AND_ASSIGN(const auto frozen, before.Frozen());
+  const std::string now = Digest(**PolicyStore({{"base", Random(8)}}, 2).Get("base"));
+  EXPECT_STATUS(after.Remake(frozen[0]), absl::StatusCode::kDataLoss,
+                "policies.base has changed: its digest was " + frozen[0].digest + ", now it is " + now);
+  EXPECT_TRUE(after.made().empty());
+  PolicyOptions gone;
+  gone.path = "/nowhere";
+  EXPECT_STATUS(PolicyStore({{"base", gone}}, 1).Remake(frozen[0]), absl::StatusCode::kNotFound,
+                "of which the checkpoint has only the name and the digest");
+}
+
 TEST(PolicyStoreTest, ErrorsNameThePolicy) {
   PolicyStore store({{"bad", Random(7)}}, 1);
   EXPECT_STATUS(store.Get("nobody"), absl::StatusCode::kNotFound, "nobody");

@@ -4,6 +4,7 @@
 #include <ATen/Version.h>
 #include <torch/headeronly/version.h>
 
+#include <memory>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -57,9 +58,10 @@ absl::StatusOr<std::optional<Snapshot>> LoadCheckpoint(const std::string& run_di
                                                        const Environment& now) {
   const std::string folder = absl::StrCat(run_dir, "/checkpoints");
   const CheckpointStore store(folder, config.config.checkpoint.keep);
-  ASSIGN_OR_RETURN(const std::optional<CheckpointStore::Loaded> loaded, store.LoadNewest());
-  if (!loaded) return std::nullopt;
-  absl::StatusOr<Snapshot> snapshot = SnapshotFromFiles(loaded->files);
+  ASSIGN_OR_RETURN(std::optional<CheckpointStore::Loaded> newest, store.LoadNewest());
+  if (!newest) return std::nullopt;
+  const auto loaded = std::make_shared<const CheckpointStore::Loaded>(*std::move(newest));
+  absl::StatusOr<Snapshot> snapshot = SnapshotFromFiles(loaded);
   if (!snapshot.ok()) return Annotate(snapshot.status(), absl::StrCat(folder, "/", loaded->name));
   RETURN_IF_ERROR(CheckConfig(absl::StrCat(folder, "/", loaded->name), *snapshot, config));
   RETURN_IF_ERROR(CheckData(snapshot->state, config));

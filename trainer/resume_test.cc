@@ -54,7 +54,7 @@ class LoadCheckpointTest : public ::testing::Test {
     snapshot.resolved_yaml = resolved_yaml;
     snapshot.state.data_sha256 = Config().data_sha256;
     snapshot.state.environment = CurrentEnvironment(/*world_size=*/1);
-    ASSERT_OK_AND_ASSIGN(const auto files, SnapshotToFiles(snapshot));
+    ASSERT_OK_AND_ASSIGN(const CheckpointFiles files, SnapshotToFiles(snapshot));
     ASSERT_OK(CheckpointStore(run_dir_ + "/checkpoints", 2).Save(snapshot.state.sequence, files));
   }
   absl::StatusOr<std::optional<Snapshot>> Load(int64_t world_size = 1) const {

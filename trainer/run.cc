@@ -86,7 +86,8 @@ class Run {
     RETURN_IF_ERROR(MakeFolders(arguments_.run_dir));
     int64_t step = 0;
     if (resumed_) {
-      for (const WeightSet& weights : resumed_->policies) RETURN_IF_ERROR(policies_.Restore(weights));
+      for (const auto& weights : resumed_->policies) RETURN_IF_ERROR(policies_.Restore(*weights));
+      for (const UntrainedPolicy& frozen : resumed_->state.frozen_policies) RETURN_IF_ERROR(policies_.Remake(frozen));
       reports_ = resumed_->state.stage_reports;
       stage_index_ = resumed_->state.stage_index;
       step = resumed_->state.progress.step;
@@ -233,9 +234,8 @@ class Run {
     state.config_sha256 = arguments_.config.sha256;
     state.data_sha256 = arguments_.config.data_sha256;
     state.environment = CurrentEnvironment(collectives_->world_size());
-    for (const auto& [id, policy] : policies_.made()) {
-      ASSIGN_OR_RETURN(snapshot.policies.emplace_back(), policy->Pack());
-    }
+    ASSIGN_OR_RETURN(snapshot.policies, policies_.Trained());
+    ASSIGN_OR_RETURN(state.frozen_policies, policies_.Frozen());
     ASSIGN_OR_RETURN(const auto files, SnapshotToFiles(snapshot));
     ASSIGN_OR_RETURN(const std::string name, checkpoints_.Save(state.sequence, files));
     v1::CheckpointStatus status;

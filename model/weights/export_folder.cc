@@ -15,6 +15,7 @@
 #include "absl/strings/str_format.h"
 #include "common/files.h"
 #include "common/status_macros.h"
+#include "model/families.h"
 #include "model/tensor.h"
 #include "model/tokenizer/tokenizer.h"
 #include "model/weights/folder.h"

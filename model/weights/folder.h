@@ -28,10 +28,7 @@ struct LoadedFolder {
 // float16 are converted to what the model keeps. Everything is checked before the model is made, and none is made that
 // is much larger than the files warrant. NotFound for a missing file; InvalidArgument for one that does not fit, and
 // for a tensor that is missing, unexpected or of another shape; DataLoss when a file changed meanwhile.
-absl::StatusOr<LoadedFolder> LoadFolder(const std::string& folder, Precision precision = {});
-
-// The weights alone, into a model of the same architecture. On an error but DataLoss the model is as it was.
-absl::Status LoadFolderTensors(const std::string& folder, Transformer& model);
+absl::StatusOr<LoadedFolder> LoadFolder(const std::string& folder, Placement placement = {});
 
 struct ExportOptions {
   // DTYPE_FLOAT32 or DTYPE_BFLOAT16; of every tensor.

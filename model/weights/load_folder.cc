@@ -9,6 +9,7 @@
 #include "absl/strings/str_join.h"
 #include "common/files.h"
 #include "common/status_macros.h"
+#include "model/families.h"
 #include "model/tensor.h"
 #include "model/weights/folder.h"
 #include "model/weights/tensor_bytes.h"
@@ -114,7 +115,7 @@ absl::StatusOr<std::string> ReadTokenizerJson(const std::string& folder) {
   return ReadFile((fs::path(folder) / "tokenizer.json").string(), kMaxTokenizerBytes);
 }
 
-absl::StatusOr<LoadedFolder> LoadFolder(const std::string& folder, Precision precision) {
+absl::StatusOr<LoadedFolder> LoadFolder(const std::string& folder, Placement placement) {
   const fs::path place(folder);
   LoadedFolder loaded;
   ASSIGN_OR_RETURN(const std::string config_json, ReadFile((place / "config.json").string(), kMaxConfigBytes));
@@ -125,14 +126,9 @@ absl::StatusOr<LoadedFolder> LoadFolder(const std::string& folder, Precision pre
   RETURN_IF_ERROR(Annotate(AddEndTokens(loaded.companions, *config), folder));
   ASSIGN_OR_RETURN(const std::vector<WeightFile> files, OpenWeightFiles(folder));
   RETURN_IF_ERROR(Annotate(CheckSize(*config, files), folder));
-  ASSIGN_OR_RETURN(loaded.model, Transformer::Create(*config, precision));
+  ASSIGN_OR_RETURN(loaded.model, Transformer::Create(*config, placement));
   RETURN_IF_ERROR(Annotate(CopyTensors(files, *loaded.model), folder));
   return loaded;
-}
-
-absl::Status LoadFolderTensors(const std::string& folder, Transformer& model) {
-  ASSIGN_OR_RETURN(const std::vector<WeightFile> files, OpenWeightFiles(folder));
-  return Annotate(CopyTensors(files, model), folder);
 }
 
 }  // namespace grpo

@@ -1,95 +1,72 @@
 #include "model/weights/weight_set.h"
 
+#include <ATen/ops/from_blob.h>
+
+#include <algorithm>
 #include <map>
-#include <optional>
-#include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
+#include "absl/strings/string_view.h"
 #include "common/sha256.h"
 #include "common/status_macros.h"
+#include "model/families.h"
 #include "model/tensor.h"
-#include "model/weights/safetensors.h"
-#include "model/weights/tensor_bytes.h"
+#include "model/weights/live_weights.h"
+#include "model/weights/manifest.h"
 
 namespace grpo {
 namespace {
 
-// Length before content, so that no two sequences of texts hash alike.
-void HashText(Sha256& hash, absl::string_view text) {
-  hash.Update(absl::StrCat(text.size(), ":"));
-  hash.Update(text);
+constexpr int64_t kFloatBytes = sizeof(float);
+// Read and hashed at a time: small enough to stay in the processor's cache between the two.
+constexpr int64_t kChunkValues = int64_t{1} << 18;
+
+// What there is in place of bytes that another SHA-256 was expected of.
+absl::Status Damaged(const v1::WeightsManifest& manifest, absl::string_view what) {
+  return WeightsLost(manifest, absl::StrCat("the bytes of ", what, " have another SHA-256 than the manifest says"));
 }
 
-std::string Digest(const v1::WeightsManifest& manifest) {
+absl::StatusOr<std::string> ReadBlob(const WeightSource::Reader& reader, const v1::BlobEntry& blob,
+                                     const v1::WeightsManifest& manifest, absl::string_view what) {
+  std::string content(static_cast<size_t>(blob.num_bytes()), '\0');
+  RETURN_IF_ERROR(reader.Read(blob.offset_bytes(), absl::MakeSpan(content)));
+  if (Sha256Hex(content) != blob.sha256()) return Damaged(manifest, what);
+  return content;
+}
+
+// Copies a tensor of the payload into `target`, of as many values; an undefined target takes nothing. Verifies it.
+absl::Status ReadTensor(const WeightSource::Reader& reader, const v1::TensorEntry& entry,
+                        const v1::WeightsManifest& manifest, const at::Tensor& target) {
+  const bool straight = target.defined() && target.is_cpu() && target.scalar_type() == at::kFloat;
+  const int64_t num_values = entry.num_bytes() / kFloatBytes;
+  std::vector<float> buffer(straight ? 0 : std::min(num_values, kChunkValues));
   Sha256 hash;
-  HashText(hash, manifest.config_json());
-  // Manifests of before name none and meant float32.
-  if (manifest.compute_dtype() == v1::DTYPE_BFLOAT16) HashText(hash, v1::DType_Name(manifest.compute_dtype()));
-  HashText(hash, manifest.tokenizer().sha256());
+  for (int64_t first = 0; first < num_values; first += kChunkValues) {
+    const int64_t count = std::min(kChunkValues, num_values - first);
+    const at::Tensor part = target.defined() ? target.view({-1}).narrow(0, first, count) : at::Tensor();
+    float* const values = straight ? part.data_ptr<float>() : buffer.data();
+    const absl::Span<char> bytes(reinterpret_cast<char*>(values), static_cast<size_t>(count * kFloatBytes));
+    RETURN_IF_ERROR(reader.Read(entry.offset_bytes() + first * kFloatBytes, bytes));
+    hash.Update(absl::string_view(bytes.data(), bytes.size()));
+    if (target.defined() && !straight) part.copy_(at::from_blob(values, {count}, at::kFloat));
+  }
+  return hash.Finish() == entry.sha256() ? absl::OkStatus() : Damaged(manifest, entry.name());
+}
+
+// Reads and verifies all of the source; tensors go where `targets` says, by name, or nowhere when it is null.
+absl::StatusOr<MadePolicy> ReadAll(const WeightSource& source, const std::map<std::string, at::Tensor>* targets) {
+  const v1::WeightsManifest& manifest = source.manifest();
+  RETURN_IF_ERROR(CheckManifest(manifest));
+  ASSIGN_OR_RETURN(const WeightSource::Reader reader, source.Open());
+  MadePolicy made;
+  ASSIGN_OR_RETURN(made.tokenizer_json, ReadBlob(reader, manifest.tokenizer(), manifest, "the tokenizer"));
   for (const v1::CompanionFile& companion : manifest.companions()) {
-    HashText(hash, companion.name());
-    HashText(hash, companion.content().sha256());
+    ASSIGN_OR_RETURN(made.companions[companion.name()],
+                     ReadBlob(reader, companion.content(), manifest, companion.name()));
   }
-  for (const v1::TensorEntry& tensor : manifest.tensors()) {
-    HashText(hash, tensor.name());
-    HashText(hash, v1::DType_Name(tensor.dtype()));
-    HashText(hash, absl::StrJoin(tensor.shape(), ","));
-    HashText(hash, tensor.sha256());
-  }
-  return hash.Finish();
-}
-
-// nullopt when the shape has no size in bytes that fits int64.
-std::optional<int64_t> FloatBytes(const v1::TensorEntry& tensor) {
-  int64_t num_bytes = sizeof(float);
-  for (const int64_t extent : tensor.shape()) {
-    if (extent < 0 || __builtin_mul_overflow(num_bytes, extent, &num_bytes)) return std::nullopt;
-  }
-  return num_bytes;
-}
-
-// Appends the bytes to the payload and says where they are.
-void AppendBlob(absl::string_view bytes, std::string& payload, v1::BlobEntry& entry) {
-  entry.set_offset_bytes(static_cast<int64_t>(payload.size()));
-  entry.set_num_bytes(static_cast<int64_t>(bytes.size()));
-  entry.set_sha256(Sha256Hex(bytes));
-  payload.append(bytes.data(), bytes.size());
-}
-
-// Whether the blob begins at `offset` and ends within the payload.
-bool IsAt(const v1::BlobEntry& blob, int64_t offset, absl::string_view payload) {
-  return blob.offset_bytes() == offset && blob.num_bytes() >= 0 &&
-         blob.num_bytes() <= static_cast<int64_t>(payload.size()) - offset;
-}
-
-// Checks the parts that are no tensor. Returns where the tensors begin, or what is wrong as an InvalidArgument.
-absl::StatusOr<int64_t> CheckBlobs(const v1::WeightsManifest& manifest, absl::string_view payload) {
-  if (!IsAt(manifest.tokenizer(), 0, payload)) {
-    return absl::InvalidArgumentError("the tokenizer's place does not fit the payload");
-  }
-  if (Sha256Hex(TokenizerJson(manifest, payload)) != manifest.tokenizer().sha256()) {
-    return absl::InvalidArgumentError("the bytes of the tokenizer have another SHA-256 than the manifest says");
-  }
-  int64_t offset = manifest.tokenizer().num_bytes();
-  absl::string_view previous;
-  for (const v1::CompanionFile& companion : manifest.companions()) {
-    if (!IsCompanionName(companion.name()) || companion.name() <= previous) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("\"", companion.name(), "\" is not a file that travels with a model, or is out of order"));
-    }
-    const v1::BlobEntry& blob = companion.content();
-    if (!IsAt(blob, offset, payload) || blob.num_bytes() > kMaxCompanionBytes) {
-      return absl::InvalidArgumentError(absl::StrCat(companion.name(), "'s size and place do not fit the payload"));
-    }
-    if (Sha256Hex(payload.substr(offset, blob.num_bytes())) != blob.sha256()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("the bytes of ", companion.name(), " have another SHA-256 than the manifest says"));
-    }
-    offset += blob.num_bytes();
-    previous = companion.name();
-  }
-  return offset;
+  for (const v1::TensorEntry& entry : manifest.tensors())
+    RETURN_IF_ERROR(ReadTensor(reader, entry, manifest, targets ? targets->at(entry.name()) : at::Tensor()));
+  return made;
 }
 
 // Every tensor of the model must be in the manifest with its shape, and no other.
@@ -112,6 +89,17 @@ absl::Status CheckTensors(const v1::WeightsManifest& manifest, const NamedTensor
       absl::StrCat("weights hold the tensor ", given.begin()->first, ", which this model has not"));
 }
 
+// A few bytes of config.json can describe any size.
+absl::Status CheckSize(const v1::WeightsManifest& manifest, const ModelConfig& config) {
+  const int64_t expected_bytes = config.NumParameters() * kFloatBytes;
+  int64_t tensor_bytes = manifest.payload_bytes() - manifest.tokenizer().num_bytes();
+  for (const v1::CompanionFile& companion : manifest.companions()) tensor_bytes -= companion.content().num_bytes();
+  if (expected_bytes == tensor_bytes) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("the weights have ", tensor_bytes, " bytes, but config.json describes a model of ",
+                   config.NumParameters(), " float32 parameters, ", expected_bytes, " bytes"));
+}
+
 }  // namespace
 
 absl::string_view TokenizerJson(const v1::WeightsManifest& manifest, absl::string_view payload) {
@@ -127,123 +115,70 @@ Companions CompanionsOf(const v1::WeightsManifest& manifest, absl::string_view p
   return companions;
 }
 
-std::string SafetensorsOf(const WeightSet& weights) {
-  std::vector<SafetensorsEntry> entries;
-  for (const v1::TensorEntry& tensor : weights.manifest.tensors()) {
-    entries.push_back({.name = tensor.name(),
-                       .dtype = "F32",
-                       .shape = {tensor.shape().begin(), tensor.shape().end()},
-                       .bytes = absl::string_view(weights.payload).substr(tensor.offset_bytes(), tensor.num_bytes())});
+absl::Status PayloadWeights::Copy(int64_t offset, absl::Span<char> out) const {
+  size_t begin = static_cast<size_t>(offset);
+  for (const absl::string_view piece : pieces_) {
+    if (out.empty()) break;
+    if (begin >= piece.size()) {
+      begin -= piece.size();
+      continue;
+    }
+    out.remove_prefix(piece.copy(out.data(), out.size(), begin));
+    begin = 0;
   }
-  // transformers asks for this key.
-  return WriteSafetensors(entries, {{"format", "pt"}});
+  if (out.empty()) return absl::OkStatus();
+  return WeightsLost(manifest(), absl::StrCat("the payload ends ", out.size(), " bytes too early"));
 }
 
 absl::StatusOr<WeightSet> PackWeights(const Transformer& model, const std::string& tokenizer_json,
                                       const v1::PolicyRef& policy, const Companions& companions) {
-  for (const auto& [name, content] : companions) RETURN_IF_ERROR(CheckCompanion(name, content));
-  return TorchGuard([&]() -> absl::StatusOr<WeightSet> {
-    WeightSet weights;
-    *weights.manifest.mutable_policy() = policy;
-    weights.manifest.set_kind(v1::WEIGHTS_KIND_FULL);
-    weights.manifest.set_config_json(ModelConfigJson(model.config()));
-    weights.manifest.set_compute_dtype(model.precision().compute == at::kBFloat16 ? v1::DTYPE_BFLOAT16
-                                                                                  : v1::DTYPE_FLOAT32);
-    size_t num_bytes = tokenizer_json.size() + model.config().NumParameters() * sizeof(float);
-    for (const auto& [name, content] : companions) num_bytes += content.size();
-    weights.payload.reserve(num_bytes);
-    AppendBlob(tokenizer_json, weights.payload, *weights.manifest.mutable_tokenizer());
-    for (const auto& [name, content] : companions) {
-      v1::CompanionFile& companion = *weights.manifest.add_companions();
-      companion.set_name(name);
-      AppendBlob(content, weights.payload, *companion.mutable_content());
-    }
-    for (const auto& [name, stored] : model.HuggingFaceTensors()) {
-      const at::Tensor tensor = stored.to(at::kFloat).contiguous();
-      const absl::string_view bytes = BytesOf(tensor);
-      v1::TensorEntry& entry = *weights.manifest.add_tensors();
-      entry.set_name(name);
-      entry.set_dtype(v1::DTYPE_FLOAT32);
-      for (const int64_t extent : tensor.sizes()) entry.add_shape(extent);
-      entry.set_offset_bytes(static_cast<int64_t>(weights.payload.size()));
-      entry.set_num_bytes(static_cast<int64_t>(bytes.size()));
-      entry.set_sha256(Sha256Hex(bytes));
-      weights.payload.append(bytes.data(), bytes.size());
-    }
-    weights.manifest.set_payload_bytes(static_cast<int64_t>(weights.payload.size()));
-    weights.manifest.set_digest(Digest(weights.manifest));
-    return weights;
-  });
+  ASSIGN_OR_RETURN(const auto live, LiveWeights::Of(model, tokenizer_json, policy, companions));
+  ASSIGN_OR_RETURN(const WeightSource::Reader reader, live->Open());
+  WeightSet weights{.manifest = live->manifest(), .payload = {}};
+  weights.payload.resize(static_cast<size_t>(live->manifest().payload_bytes()));
+  RETURN_IF_ERROR(reader.Read(0, absl::MakeSpan(weights.payload)));
+  return weights;
+}
+
+absl::Status VerifyWeights(const WeightSource& source) {
+  return ReadAll(source, nullptr).status();
 }
 
 absl::Status VerifyWeights(const v1::WeightsManifest& manifest, absl::string_view payload) {
-  const auto lost = [&](absl::string_view what) {
-    return absl::DataLossError(absl::StrCat("weights of policy ", manifest.policy().policy_id(), " version ",
-                                            manifest.policy().number(), ": ", what));
-  };
-  if (manifest.kind() != v1::WEIGHTS_KIND_FULL) return lost(absl::StrCat("kind ", manifest.kind(), " is not known"));
-  if (manifest.payload_bytes() != static_cast<int64_t>(payload.size())) {
-    return lost(
-        absl::StrCat("the payload has ", payload.size(), " bytes, the manifest says ", manifest.payload_bytes()));
+  if (manifest.kind() == v1::WEIGHTS_KIND_FULL && manifest.payload_bytes() != static_cast<int64_t>(payload.size())) {
+    return WeightsLost(manifest, absl::StrCat("the payload has ", payload.size(), " bytes, the manifest says ",
+                                              manifest.payload_bytes()));
   }
-  const absl::StatusOr<int64_t> first = CheckBlobs(manifest, payload);
-  if (!first.ok()) return lost(first.status().message());
-  int64_t offset = *first;
-  for (const v1::TensorEntry& tensor : manifest.tensors()) {
-    if (tensor.dtype() != v1::DTYPE_FLOAT32) return lost(absl::StrCat(tensor.name(), " is not float32"));
-    const std::optional<int64_t> num_bytes = FloatBytes(tensor);
-    if (tensor.offset_bytes() != offset || num_bytes != tensor.num_bytes() ||
-        *num_bytes > static_cast<int64_t>(payload.size()) - offset) {
-      return lost(absl::StrCat(tensor.name(), "'s shape and place do not fit the payload"));
-    }
-    if (Sha256Hex(payload.substr(offset, *num_bytes)) != tensor.sha256()) {
-      return lost(absl::StrCat("the bytes of ", tensor.name(), " have another SHA-256 than the manifest says"));
-    }
-    offset += *num_bytes;
-  }
-  if (offset != manifest.payload_bytes()) return lost("tokenizer, companions and tensors do not cover the payload");
-  if (Digest(manifest) != manifest.digest()) return lost("the digest is not that of the content");
-  return absl::OkStatus();
-}
-
-absl::Status LoadWeights(const v1::WeightsManifest& manifest, absl::string_view payload, Transformer& model) {
-  RETURN_IF_ERROR(VerifyWeights(manifest, payload));
-  ASSIGN_OR_RETURN(const ModelConfig config, ParseModelConfig(manifest.config_json()));
-  // Written anew, because differences of spelling mean nothing, while a different rope_theta fits every shape.
-  if (ModelConfigJson(config) != ModelConfigJson(model.config())) {
-    return absl::InvalidArgumentError(
-        "the weights' config.json describes another model than the one they are loaded into");
-  }
-  return TorchGuard([&]() -> absl::Status {
-    const NamedTensors tensors = model.HuggingFaceTensors();
-    RETURN_IF_ERROR(CheckTensors(manifest, tensors));
-    std::map<std::string, int64_t> offsets;
-    for (const v1::TensorEntry& entry : manifest.tensors()) offsets[entry.name()] = entry.offset_bytes();
-    for (const auto& [name, tensor] : tensors) {
-      CopyFromBytes(payload.substr(offsets.at(name), tensor.numel() * sizeof(float)), at::kFloat, tensor);
-    }
-    return absl::OkStatus();
-  });
+  return VerifyWeights(PayloadWeights(manifest, {payload}));
 }
 
 at::ScalarType ComputeDtype(const v1::WeightsManifest& manifest) {
   return manifest.compute_dtype() == v1::DTYPE_BFLOAT16 ? at::kBFloat16 : at::kFloat;
 }
 
-absl::StatusOr<std::unique_ptr<Transformer>> MakeModel(const v1::WeightsManifest& manifest, absl::string_view payload,
-                                                       Precision precision) {
+absl::StatusOr<MadePolicy> ReadPolicy(const WeightSource& source, Placement placement) {
+  const v1::WeightsManifest& manifest = source.manifest();
   ASSIGN_OR_RETURN(const ModelConfig config, ParseModelConfig(manifest.config_json()));
-  const int64_t expected_bytes = config.NumParameters() * static_cast<int64_t>(sizeof(float));
-  int64_t tensor_bytes = static_cast<int64_t>(payload.size()) - manifest.tokenizer().num_bytes();
-  for (const v1::CompanionFile& companion : manifest.companions()) tensor_bytes -= companion.content().num_bytes();
-  if (expected_bytes != tensor_bytes) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("the weights have ", tensor_bytes, " bytes, but config.json describes a model of ",
-                     config.NumParameters(), " float32 parameters, ", expected_bytes, " bytes"));
+  RETURN_IF_ERROR(CheckSize(manifest, config));
+  ASSIGN_OR_RETURN(std::unique_ptr<Transformer> model, Transformer::Create(config, placement));
+  return TorchGuard([&]() -> absl::StatusOr<MadePolicy> {
+    const NamedTensors tensors = model->HuggingFaceTensors();
+    RETURN_IF_ERROR(CheckTensors(manifest, tensors));
+    const std::map<std::string, at::Tensor> targets(tensors.begin(), tensors.end());
+    ASSIGN_OR_RETURN(MadePolicy made, ReadAll(source, &targets));
+    made.model = std::move(model);
+    return made;
+  });
+}
+
+absl::StatusOr<std::unique_ptr<Transformer>> MakeModel(const v1::WeightsManifest& manifest, absl::string_view payload,
+                                                       Placement placement) {
+  if (manifest.payload_bytes() != static_cast<int64_t>(payload.size())) {
+    return WeightsLost(manifest, absl::StrCat("the payload has ", payload.size(), " bytes, the manifest says ",
+                                              manifest.payload_bytes()));
   }
-  ASSIGN_OR_RETURN(std::unique_ptr<Transformer> model, Transformer::Create(config, precision));
-  RETURN_IF_ERROR(LoadWeights(manifest, payload, *model));
-  return model;
+  ASSIGN_OR_RETURN(MadePolicy made, ReadPolicy(PayloadWeights(manifest, {payload}), placement));
+  return std::move(made.model);
 }
 
 }  // namespace grpo

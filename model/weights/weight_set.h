@@ -1,53 +1,74 @@
-// A policy as bytes: what is published to workers and written to checkpoints, with the digest that names its content.
+// Policies read from their bytes: whole in memory, or from wherever a WeightSource has them.
 #ifndef GRPO_MODEL_WEIGHTS_WEIGHT_SET_H_
 #define GRPO_MODEL_WEIGHTS_WEIGHT_SET_H_
 
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "coordinator/weight_source.h"
 #include "model/transformer.h"
 #include "model/weights/companions.h"
 #include "proto/types.pb.h"
 
 namespace grpo {
 
+// A policy whole in memory.
 struct WeightSet {
   v1::WeightsManifest manifest;
   // tokenizer.json, the companions and the tensors of the manifest, back to back.
   std::string payload;
 };
 
-// The policy's tokenizer.json inside a verified payload.
+// The policy's tokenizer.json inside a payload that fits its manifest.
 absl::string_view TokenizerJson(const v1::WeightsManifest& manifest, absl::string_view payload);
-// The other files of its folder, from a verified payload.
+// The other files of its folder, from such a payload.
 Companions CompanionsOf(const v1::WeightsManifest& manifest, absl::string_view payload);
 
-// The tensors as a safetensors file, in the payload's order.
-std::string SafetensorsOf(const WeightSet& weights);
+// A payload that lies in memory, in pieces; nothing of it is verified.
+class PayloadWeights : public WeightSource {
+ public:
+  // The pieces, back to back, are the payload; they outlive this. What lies beyond them is DataLoss.
+  PayloadWeights(v1::WeightsManifest manifest, std::vector<absl::string_view> pieces)
+      : WeightSource(std::move(manifest)), pieces_(std::move(pieces)) {}
 
-// Copies the model's weights out under Hugging Face's names, in float32. tokenizer_json and companions travel with
-// them.
+ protected:
+  absl::Status Copy(int64_t offset, absl::Span<char> out) const override;
+
+ private:
+  const std::vector<absl::string_view> pieces_;
+};
+
+// A copy of the model's weights as they are now (LiveWeights, model/weights/live_weights.h).
 absl::StatusOr<WeightSet> PackWeights(const Transformer& model, const std::string& tokenizer_json,
                                       const v1::PolicyRef& policy, const Companions& companions = {});
 
-// DataLoss unless sizes, hashes of every part and the digest of the manifest fit the payload, and its companions are
-// files that there are.
+// DataLoss unless the manifest passes CheckManifest and all bytes are those that it says. Reads all of them once.
+absl::Status VerifyWeights(const WeightSource& source);
 absl::Status VerifyWeights(const v1::WeightsManifest& manifest, absl::string_view payload);
-
-// Copies verified bytes into a model of the manifest's own configuration; InvalidArgument names the tensor that is
-// missing, unexpected or of another shape. Verifies first; on an error the model is as it was.
-absl::Status LoadWeights(const v1::WeightsManifest& manifest, absl::string_view payload, Transformer& model);
 
 // What the manifest's policy computes in.
 at::ScalarType ComputeDtype(const v1::WeightsManifest& manifest);
 
-// A new model of the manifest's own architecture, with its weights. A payload of another size than that architecture's
-// is refused before anything is allocated. Errors as LoadWeights.
+// What a policy consists of.
+struct MadePolicy {
+  std::unique_ptr<Transformer> model;
+  std::string tokenizer_json;
+  Companions companions;
+};
+
+// A new model of the manifest's own architecture, with its weights, and what travels with them. Each byte is read once,
+// straight into the model where that keeps float32, and verified on the way. A payload of another size than the
+// architecture's is refused before anything is allocated. InvalidArgument names what this build cannot make, DataLoss
+// (as VerifyWeights) what is damaged; errors of the source.
+absl::StatusOr<MadePolicy> ReadPolicy(const WeightSource& source, Placement placement = {});
+// The model alone.
 absl::StatusOr<std::unique_ptr<Transformer>> MakeModel(const v1::WeightsManifest& manifest, absl::string_view payload,
-                                                       Precision precision = {});
+                                                       Placement placement = {});
 
 }  // namespace grpo
 

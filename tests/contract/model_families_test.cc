@@ -10,7 +10,7 @@
 #include "common/files.h"
 #include "common/seeds.h"
 #include "common/status_testing.h"
-#include "model/config.h"
+#include "model/families.h"
 #include "model/kv_cache.h"
 #include "model/transformer.h"
 #include "model/weights/folder.h"
@@ -73,7 +73,7 @@ class ModelFamilyContractTest : public testing::TestWithParam<Case> {
 
   // Logits of the last of `ids`, decoded token by token after a prefill of the first, among other slots' tokens.
   at::Tensor CachedLogits(const std::vector<int64_t>& ids, int64_t slot) const {
-    KvCache cache(model_->config(), kSlots, 64);
+    KvCache cache(model_->config(), model_->placement(), kSlots, 64);
     PrefillAttention prefill(&cache, {1}, {slot});
     model_->Forward(at::tensor({ids[0]}), at::zeros({1}, at::kLong), prefill);
     std::vector<int64_t> lengths(kSlots, 0), next(kSlots, 2);

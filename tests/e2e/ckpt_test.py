@@ -69,6 +69,38 @@ class CkptTest(harness.AgainstUndisturbedRunTest):
         hashes = [hashlib.sha256(content).hexdigest() for content in (before, problems.read_bytes())]
         self.assert_resume_refused("data.problems has changed", *hashes, "put the old content back")
 
+    def test_a_policy_that_is_not_trained_is_only_named_and_must_be_what_it_was(self):
+        tokenizer = self.folder / "tokenizer.json"
+        tokenizer.write_bytes((harness.ROOT / "configs/tokenizers/chickens_rabbits.json").read_bytes())
+        settings = {
+            "data.problems.path": harness.ROOT / "datasets/own_problems_example.jsonl",
+            "policies.small.random_init.tokenizer": tokenizer,
+            "policies.tuned.initialize_from": "small",
+            "stages.tune.policy": "tuned",
+            "stages.tune.steps": 1000,
+        }
+        self.run_until_stopped(harness.ROOT / "tests/e2e/own.yaml", settings, "tune")
+        newest = self.checkpoints()[-1]
+        state = json.loads((newest / "state.json").read_text())
+        self.assertEqual(["tuned"], state["policies"])
+        (frozen,) = state["frozen_policies"]
+        self.assertEqual("small", frozen["policy"])
+        self.assertIn(str(tokenizer), frozen["source"])
+        self.assertEqual([], list(newest.glob("policy.small.*")))
+        self.assertEqual(harness.EXIT_OK, self.ckpt("verify").returncode)
+        before = tokenizer.read_bytes()
+        tokenizer.write_bytes(before + b"\n")
+        self.assert_resume_refused(
+            f"policies.small has changed: its digest was {frozen['digest']}, now it is ", "put the old content back"
+        )
+        tokenizer.write_bytes(before)
+        with harness.Run(self.run_dir, resume=True) as run:
+            run.wait_for_step("tune", int(state["step"]) + 2)
+            harness.grpoctl("stop", "--run-dir", self.run_dir)
+            self.assertEqual(harness.EXIT_OK, run.wait(), run.stderr)
+        for line in harness.json_lines(self.run_dir / "metrics.jsonl"):
+            self.assertLess(float(line["weights_wait_seconds"]), 10, "no worker pulls while its policy is updated")
+
     def test_a_checkpoint_from_other_circumstances_is_taken_with_a_loud_line(self):
         self.run_until_stopped(harness.TINY, EVERY_STEPS, "tune")
         newest = self.checkpoints()[-1]

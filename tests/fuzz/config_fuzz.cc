@@ -5,7 +5,7 @@
 #include <cstdlib>
 #include <string>
 
-#include "model/config.h"
+#include "model/families.h"
 #include "tests/fuzz/allocation_limit.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {

@@ -10,7 +10,7 @@
 #include "common/files.h"
 #include "common/seeds.h"
 #include "common/status_testing.h"
-#include "model/config.h"
+#include "model/families.h"
 #include "model/lm_head.h"
 #include "model/transformer.h"
 #include "model/weights/safetensors.h"

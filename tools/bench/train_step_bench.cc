@@ -84,13 +84,13 @@ ModelConfig SmolLm2Shape() {
 
 absl::StatusOr<std::unique_ptr<Transformer>> LoadOrMake(const Flags& flags) {
   // As the trainer keeps them: the weights stay float32.
-  const Precision precision = {.compute = flags.dtype, .storage = at::kFloat};
+  const Placement placement = {.compute = flags.dtype, .storage = at::kFloat};
   if (flags.model.empty()) {
-    ASSIGN_OR_RETURN(auto model, Transformer::Create(flags.shape, precision));
+    ASSIGN_OR_RETURN(auto model, Transformer::Create(flags.shape, placement));
     model->InitializeRandom(/*seed=*/1);
     return model;
   }
-  ASSIGN_OR_RETURN(LoadedFolder loaded, LoadFolder(flags.model, precision));
+  ASSIGN_OR_RETURN(LoadedFolder loaded, LoadFolder(flags.model, placement));
   return std::move(loaded.model);
 }
 

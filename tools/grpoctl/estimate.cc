@@ -8,6 +8,7 @@
 #include "common/files.h"
 #include "common/status_macros.h"
 #include "configs/load.h"
+#include "model/families.h"
 #include "model/tokenizer/tokenizer.h"
 #include "tools/grpoctl/text.h"
 #include "trainer/algorithm/algorithm.h"

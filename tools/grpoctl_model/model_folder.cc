@@ -13,6 +13,8 @@
 #include "model/weights/weight_set.h"
 #include "trainer/checkpoint/snapshot.h"
 #include "trainer/checkpoint/store.h"
+#include "trainer/policies.h"
+#include "trainer/run_config.h"
 
 namespace grpo {
 namespace {
@@ -39,28 +41,51 @@ absl::StatusOr<Place> FindPlace(const std::string& folder, const std::string& po
   return place;
 }
 
-absl::StatusOr<LoadedModel> FromFolder(const std::string& folder, Precision precision) {
-  ASSIGN_OR_RETURN(LoadedFolder loaded, LoadFolder(folder, precision));
+absl::StatusOr<LoadedModel> FromFolder(const std::string& folder, Placement placement) {
+  ASSIGN_OR_RETURN(LoadedFolder loaded, LoadFolder(folder, placement));
   return LoadedModel{.model = std::move(loaded.model),
                      .tokenizer_json = std::move(loaded.tokenizer_json),
                      .tokenizer = nullptr,
-                     .companions = std::move(loaded.companions)};
+                     .companions = std::move(loaded.companions),
+                     .source = {}};
 }
 
-absl::StatusOr<LoadedModel> FromCheckpoint(const fs::path& place, const std::string& policy, Precision precision) {
+absl::StatusOr<LoadedModel> FromWeights(const WeightSource& weights, Placement placement) {
+  ASSIGN_OR_RETURN(MadePolicy made, ReadPolicy(weights, placement));
+  LoadedModel loaded;
+  loaded.model = std::move(made.model);
+  loaded.tokenizer_json = std::move(made.tokenizer_json);
+  loaded.companions = std::move(made.companions);
+  return loaded;
+}
+
+// A policy that the checkpoint only names.
+absl::StatusOr<LoadedModel> FromFrozen(const fs::path& place, const UntrainedPolicy& frozen, Placement placement) {
+  ASSIGN_OR_RETURN(const LoadedConfig config, LoadRunConfig((place / kConfigFile).string()));
+  PolicyStore policies(config.config.policies, config.config.run.seed);
+  RETURN_IF_ERROR(policies.Remake(frozen));
+  ASSIGN_OR_RETURN(const Policy* policy, policies.Get(frozen.id));
+  ASSIGN_OR_RETURN(const auto weights, policy->Weights());
+  ASSIGN_OR_RETURN(LoadedModel loaded, FromWeights(*weights, placement));
+  loaded.source = frozen.source;
+  return loaded;
+}
+
+absl::StatusOr<LoadedModel> FromCheckpoint(const fs::path& place, const std::string& policy, Placement placement) {
   const CheckpointStore store(place.parent_path().string(), /*keep=*/2);
-  ASSIGN_OR_RETURN(const CheckpointStore::Loaded checkpoint, store.Load(place.filename().string()));
-  ASSIGN_OR_RETURN(const Snapshot snapshot, SnapshotFromFiles(checkpoint.files));
+  ASSIGN_OR_RETURN(CheckpointStore::Loaded checkpoint, store.Load(place.filename().string()));
+  ASSIGN_OR_RETURN(const Snapshot snapshot,
+                   SnapshotFromFiles(std::make_shared<const CheckpointStore::Loaded>(std::move(checkpoint))));
+  const std::vector<UntrainedPolicy>& frozen_policies = snapshot.state.frozen_policies;
+  const bool only_one = policy.empty() && snapshot.policies.size() + frozen_policies.size() == 1;
   std::vector<std::string> names;
-  for (const WeightSet& weights : snapshot.policies) {
-    const std::string& name = weights.manifest.policy().policy_id();
-    names.push_back(name);
-    if (name != policy && !(policy.empty() && snapshot.policies.size() == 1)) continue;
-    LoadedModel loaded;
-    ASSIGN_OR_RETURN(loaded.model, MakeModel(weights.manifest, weights.payload, precision));
-    loaded.tokenizer_json = std::string(TokenizerJson(weights.manifest, weights.payload));
-    loaded.companions = CompanionsOf(weights.manifest, weights.payload);
-    return loaded;
+  for (const auto& weights : snapshot.policies) {
+    names.push_back(weights->manifest().policy().policy_id());
+    if (names.back() == policy || only_one) return FromWeights(*weights, placement);
+  }
+  for (const UntrainedPolicy& frozen : frozen_policies) {
+    names.push_back(frozen.id);
+    if (names.back() == policy || only_one) return FromFrozen(place, frozen, placement);
   }
   return absl::InvalidArgumentError(
       absl::StrCat("the checkpoint holds ", policy.empty() ? "several policies" : "no policy \"", policy,
@@ -123,10 +148,10 @@ std::vector<Row> Describe(const LoadedModel& loaded) {
 
 }  // namespace
 
-absl::StatusOr<LoadedModel> LoadModel(const std::string& folder, const std::string& policy, Precision precision) {
+absl::StatusOr<LoadedModel> LoadModel(const std::string& folder, const std::string& policy, Placement placement) {
   ASSIGN_OR_RETURN(const Place place, FindPlace(folder, policy));
   auto loaded =
-      place.checkpoint ? FromCheckpoint(place.path, policy, precision) : FromFolder(place.path.string(), precision);
+      place.checkpoint ? FromCheckpoint(place.path, policy, placement) : FromFolder(place.path.string(), placement);
   if (!loaded.ok()) return Annotate(loaded.status(), folder);
   ASSIGN_OR_RETURN(loaded->tokenizer, Tokenizer::FromJson(loaded->tokenizer_json));
   return loaded;

@@ -17,11 +17,14 @@ struct LoadedModel {
   std::string tokenizer_json;
   std::unique_ptr<Tokenizer> tokenizer;
   Companions companions;
+  // Where the weights come from when the checkpoint does not hold them itself; empty otherwise.
+  std::string source;
 };
 
-// `policy` names one of a checkpoint's policies; it may be empty where there is one only. NotFound, InvalidArgument or
+// `policy` names one of a checkpoint's policies; it may be empty where there is one only. One that was never trained is
+// made anew from where it comes from, and must have the digest that the checkpoint names. NotFound, InvalidArgument or
 // DataLoss says what is wrong with the folder.
-absl::StatusOr<LoadedModel> LoadModel(const std::string& folder, const std::string& policy, Precision precision);
+absl::StatusOr<LoadedModel> LoadModel(const std::string& folder, const std::string& policy, Placement placement);
 
 // The tokenizer alone; of a Hugging Face folder nothing else is read. Errors as LoadModel.
 absl::StatusOr<std::unique_ptr<Tokenizer>> LoadTokenizer(const std::string& folder, const std::string& policy);

@@ -28,10 +28,15 @@ struct Flags {
 
 // Loads the model and hands it on; the exit code.
 template <typename Body>
-int WithModel(const Flags& flags, Precision precision, const Body& body) {
+int WithModel(const Flags& flags, Placement placement, const Body& body) {
   at::set_num_threads(std::max(1, flags.threads));
-  absl::StatusOr<LoadedModel> loaded = LoadModel(flags.model, flags.policy, precision);
+  absl::StatusOr<LoadedModel> loaded = LoadModel(flags.model, flags.policy, placement);
   if (!loaded.ok()) return Fail(loaded.status());
+  if (!loaded->source.empty()) {
+    std::cerr << flags.model
+              << " holds no weights of this policy, which was never trained; they come from: " << loaded->source
+              << "\n";
+  }
   return body(*std::move(loaded));
 }
 

@@ -18,10 +18,11 @@ enum class Fault { kFlippedBit, kTruncation, kDeletion };
 
 // The whole way from the folder to tensors, as a resuming trainer goes it; then back to bytes, to compare.
 absl::StatusOr<std::map<std::string, std::string>> LoadAll(const CheckpointStore& store) {
-  ASSIGN_OR_RETURN(const auto loaded, store.LoadNewest());
+  ASSIGN_OR_RETURN(std::optional<CheckpointStore::Loaded> loaded, store.LoadNewest());
   if (!loaded) return absl::NotFoundError("no checkpoint");
-  ASSIGN_OR_RETURN(const Snapshot snapshot, SnapshotFromFiles(loaded->files));
-  return SnapshotToFiles(snapshot);
+  ASSIGN_OR_RETURN(const Snapshot snapshot,
+                   SnapshotFromFiles(std::make_shared<const CheckpointStore::Loaded>(*std::move(loaded))));
+  return TextsOf(SnapshotToFiles(snapshot));
 }
 
 // Without fsync, which would take most of the test's time.
@@ -53,12 +54,12 @@ class CorruptionTest : public ::testing::Test {
 
   void SetUp() override {
     Snapshot snapshot = ExampleSnapshot();
-    ASSERT_OK_AND_ASSIGN(before_, SnapshotToFiles(snapshot));
-    ASSERT_OK(store_.Save(40, before_));
+    before_ = TextsOf(SnapshotToFiles(snapshot));
+    ASSERT_OK(store_.Save(40, *SnapshotToFiles(snapshot)));
     snapshot.state.sequence = 50;
     snapshot.state.progress.step = 19;
-    ASSERT_OK_AND_ASSIGN(newest_, SnapshotToFiles(snapshot));
-    ASSERT_OK_AND_ASSIGN(newest_name_, store_.Save(50, newest_));
+    newest_ = TextsOf(SnapshotToFiles(snapshot));
+    ASSERT_OK_AND_ASSIGN(newest_name_, store_.Save(50, *SnapshotToFiles(snapshot)));
     for (const auto& entry : fs::directory_iterator(folder_ + "/" + newest_name_)) files_.push_back(entry.path());
     std::sort(files_.begin(), files_.end());
   }

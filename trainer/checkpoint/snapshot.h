@@ -2,7 +2,8 @@
 //
 // - state.json: checkpoint/state.h
 // - config.yaml: the resolved configuration
-// - policy.<id>.json: the policy's manifest; policy.<id>.tokenizer.json and policy.<id>.safetensors its payload
+// - policy.<id>.json: the manifest of a policy that was trained; policy.<id>.tokenizer.json, policy.<id>.<companion> and
+//   policy.<id>.safetensors its payload. What was never trained is only named, in state.json.
 // - optimizer.safetensors: AdamW's moments, while a train stage runs
 #ifndef GRPO_TRAINER_CHECKPOINT_SNAPSHOT_H_
 #define GRPO_TRAINER_CHECKPOINT_SNAPSHOT_H_
@@ -10,12 +11,14 @@
 #include <ATen/core/Tensor.h>
 
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "model/weights/weight_set.h"
+#include "coordinator/weight_source.h"
 #include "trainer/checkpoint/state.h"
+#include "trainer/checkpoint/store.h"
 
 namespace grpo {
 
@@ -23,23 +26,27 @@ inline constexpr char kConfigFile[] = "config.yaml";
 
 // Where a stage goes on.
 struct StageCursor : StageProgress {
-  // AdamW's state; empty before the first step.
+  // AdamW's state, the tensors themselves; empty before the first step.
   std::map<std::string, at::Tensor> optimizer;
 };
 
 // Everything that a resumed run needs to go on as if it had never stopped. What is not here is a pure function of the
-// configuration: seeds, data order, sampling.
+// configuration: seeds, data order, sampling. Nothing is copied: the weights lie in the policies or in the checkpoint.
 struct Snapshot {
   // policy_ids is filled from `policies` when it is written.
   CheckpointState state;
   std::string resolved_yaml;
+  // float32, contiguous, on the CPU.
   std::map<std::string, at::Tensor> optimizer;
-  std::vector<WeightSet> policies;
+  std::vector<std::shared_ptr<const WeightSource>> policies;
 };
 
-absl::StatusOr<std::map<std::string, std::string>> SnapshotToFiles(const Snapshot& snapshot);
-// DataLoss names the file that does not fit.
-absl::StatusOr<Snapshot> SnapshotFromFiles(const std::map<std::string, std::string>& files);
+// The contents are read when they are written, large ones in parts; until then neither weights nor moments may change.
+// The names and bytes of a snapshot's files depend on its values alone.
+absl::StatusOr<CheckpointFiles> SnapshotToFiles(const Snapshot& snapshot);
+// The moments are copied out; the policies are read from the files when they are used, verified once here and, whoever
+// uses them, again. DataLoss names the file that does not fit.
+absl::StatusOr<Snapshot> SnapshotFromFiles(std::shared_ptr<const CheckpointStore::Loaded> checkpoint);
 
 }  // namespace grpo
 

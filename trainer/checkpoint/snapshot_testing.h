@@ -4,11 +4,48 @@
 
 #include <ATen/ops/tensor.h>
 
+#include <map>
 #include <memory>
+#include <string>
 
+#include "common/status_testing.h"
+#include "model/transformer.h"
+#include "model/weights/live_weights.h"
 #include "trainer/checkpoint/snapshot.h"
 
 namespace grpo {
+
+// The files whole, to look at and to change.
+inline std::map<std::string, std::string> TextsOf(const absl::StatusOr<CheckpointFiles>& files) {
+  std::map<std::string, std::string> texts;
+  EXPECT_OK(files);
+  if (!files.ok()) return texts;
+  for (const auto& [name, content] : *files) {
+    std::string& text = texts[name];
+    EXPECT_OK(content.WriteTo([&](absl::string_view part) {
+      text.append(part.data(), part.size());
+      return absl::OkStatus();
+    }));
+  }
+  return texts;
+}
+
+// What a store would have loaded; `files` outlives it.
+inline std::shared_ptr<const CheckpointStore::Loaded> LoadedFrom(const std::map<std::string, std::string>& files) {
+  auto loaded = std::make_shared<CheckpointStore::Loaded>();
+  for (const auto& [name, text] : files) loaded->files[name] = text;
+  return loaded;
+}
+
+// A policy's weights as a text that can be compared.
+inline std::string PayloadOf(const WeightSource& weights) {
+  std::string payload(static_cast<size_t>(weights.manifest().payload_bytes()), '\0');
+  const auto reader = weights.Open();
+  EXPECT_OK(reader);
+  if (!reader.ok()) return "";
+  EXPECT_OK(reader->Read(0, absl::MakeSpan(payload)));
+  return payload;
+}
 
 // A model of one layer, in the middle of the second stage.
 inline Snapshot ExampleSnapshot() {
@@ -39,7 +76,7 @@ inline Snapshot ExampleSnapshot() {
   snapshot.state.environment = {.build = "0.1.0", .world_size = 1, .threads = 2, .cpu_capability = "AVX2"};
   snapshot.resolved_yaml = "run: {}\n";
   snapshot.optimizer["w.exp_avg"] = at::tensor({1.0f, -2.5f});
-  snapshot.policies.push_back(*PackWeights(*model, "{\"tokenizer\": true}", policy));
+  snapshot.policies.push_back(*LiveWeights::Of(*model, "{\"tokenizer\": true}", policy));
   return snapshot;
 }
 

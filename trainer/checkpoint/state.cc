@@ -8,7 +8,8 @@ namespace {
 
 using nlohmann::json;
 
-constexpr int kFormat = 1;
+// What is written; kOldestFormat and all that follow are read.
+constexpr int kFormat = 2, kOldestFormat = 1;
 
 void AddDifference(std::vector<std::string>& differences, absl::string_view what, const std::string& saved,
                    const std::string& now) {
@@ -37,6 +38,9 @@ std::string Differences(const Environment& saved, const Environment& now) {
 }
 
 std::string StateToJson(const CheckpointState& state) {
+  json frozen = json::array();
+  for (const UntrainedPolicy& policy : state.frozen_policies)
+    frozen.push_back({{"policy", policy.id}, {"digest", policy.digest}, {"source", policy.source}});
   const json text = {{"format", kFormat},
                      {"run_id", state.run_id},
                      {"epoch", state.epoch},
@@ -48,6 +52,7 @@ std::string StateToJson(const CheckpointState& state) {
                      {"stage_seconds", state.progress.seconds},
                      {"optimizer_steps", state.progress.optimizer_steps},
                      {"policies", state.policy_ids},
+                     {"frozen_policies", frozen},
                      {"stage_reports", state.stage_reports},
                      {"config_sha256", state.config_sha256},
                      {"data_sha256", state.data_sha256},
@@ -63,9 +68,10 @@ std::string StateToJson(const CheckpointState& state) {
 absl::StatusOr<CheckpointState> StateFromJson(absl::string_view text) {
   try {
     const json state = json::parse(text.begin(), text.end());
-    if (state.at("format") != kFormat) {
-      return absl::DataLossError(
-          absl::StrCat(kStateFile, " has format ", state.at("format").dump(), "; this build reads format ", kFormat));
+    const json& format = state.at("format");
+    if (!format.is_number_integer() || format < kOldestFormat || format > kFormat) {
+      return absl::DataLossError(absl::StrCat(kStateFile, " has format ", format.dump(), "; this build reads formats ",
+                                              kOldestFormat, " to ", kFormat));
     }
     CheckpointState read;
     read.run_id = state.at("run_id").get<std::string>();
@@ -78,6 +84,11 @@ absl::StatusOr<CheckpointState> StateFromJson(absl::string_view text) {
                      .seconds = state.at("stage_seconds").get<double>(),
                      .optimizer_steps = state.at("optimizer_steps").get<int64_t>()};
     read.policy_ids = state.at("policies").get<std::vector<std::string>>();
+    for (const json& frozen : state.value("frozen_policies", json::array())) {
+      read.frozen_policies.push_back({.id = frozen.at("policy").get<std::string>(),
+                                      .digest = frozen.at("digest").get<std::string>(),
+                                      .source = frozen.at("source").get<std::string>()});
+    }
     read.stage_reports = state.at("stage_reports");
     read.config_sha256 = state.value("config_sha256", "");
     read.data_sha256 = state.value("data_sha256", std::map<std::string, std::string>());

@@ -41,6 +41,15 @@ struct Environment {
 // "threads 2, now 1; ..." for whatever both say differently; empty when a resumed run is bitwise the same.
 std::string Differences(const Environment& saved, const Environment& now);
 
+// A policy whose weights follow from the configuration and from what that names: made anew, it must have this digest.
+struct UntrainedPolicy {
+  std::string id;
+  // WeightsManifest.digest.
+  std::string digest;
+  // Where its weights come from, for people: "path /models/base".
+  std::string source;
+};
+
 struct CheckpointState {
   std::string run_id;
   // Starts of the trainer so far.
@@ -51,7 +60,10 @@ struct CheckpointState {
   int64_t stage_index = 0;
   std::string stage;
   StageProgress progress;
+  // The policies whose weights the checkpoint holds.
   std::vector<std::string> policy_ids;
+  // Those that were made and never trained, which it only names.
+  std::vector<UntrainedPolicy> frozen_policies;
   // One object per finished stage, as in summary.json.
   nlohmann::json stage_reports = nlohmann::json::array();
   // Of the resolved configuration.
@@ -62,7 +74,8 @@ struct CheckpointState {
 };
 
 std::string StateToJson(const CheckpointState& state);
-// DataLoss when the text is no state of format 1. Keys that format 1 had not from the start may be missing.
+// DataLoss when the text is no state of formats 1 to 2. Format 1 names no frozen policies, since it held the weights of
+// all; keys that it had not from the start may be missing.
 absl::StatusOr<CheckpointState> StateFromJson(absl::string_view text);
 
 }  // namespace grpo

@@ -17,6 +17,7 @@ CheckpointState Example() {
   state.stage = "tune";
   state.progress = {.step = 9, .data_position = 144, .seconds = 2.5, .optimizer_steps = 18};
   state.policy_ids = {"base", "tuned"};
+  state.frozen_policies = {{.id = "reference", .digest = "f0", .source = "path /models/base"}};
   state.stage_reports = {{{"name", "pretrain"}, {"seconds", 1.5}}};
   state.config_sha256 = "c0";
   state.data_sha256 = {{"problems", "d0"}};
@@ -32,6 +33,10 @@ TEST(CheckpointStateTest, ComesBackAsItWas) {
   EXPECT_EQ(read.progress.data_position, 144);
   EXPECT_EQ(read.data_sha256, state.data_sha256);
   EXPECT_EQ(read.environment.cpu_capability, "AVX2");
+  ASSERT_EQ(read.frozen_policies.size(), 1);
+  EXPECT_EQ(read.frozen_policies[0].id, "reference");
+  EXPECT_EQ(read.frozen_policies[0].digest, "f0");
+  EXPECT_EQ(read.frozen_policies[0].source, "path /models/base");
 }
 
 // The file was written by the build before `stage`, `config_sha256`, `data_sha256` and `environment` were added.
@@ -43,6 +48,7 @@ TEST(CheckpointStateTest, ReadsAStateFromBeforeLaterKeys) {
   EXPECT_EQ(read.stage, "");
   EXPECT_EQ(read.policy_ids, (std::vector<std::string>{"base", "tuned"}));
   EXPECT_EQ(read.stage_reports.size(), 2);
+  EXPECT_TRUE(read.frozen_policies.empty()) << "it held the weights of all";
   EXPECT_TRUE(read.data_sha256.empty());
   EXPECT_EQ(Differences(read.environment, kHere), "") << "what it does not say does not differ";
 }
@@ -55,7 +61,9 @@ TEST(CheckpointStateTest, NamesWhatMakesAResumedRunNotBitwise) {
 }
 
 TEST(CheckpointStateTest, WhatCannotBeReadIsNamed) {
-  EXPECT_STATUS(StateFromJson("{\"format\": 2}"), absl::StatusCode::kDataLoss, "format 2; this build reads format 1");
+  EXPECT_STATUS(StateFromJson("{\"format\": 3}"), absl::StatusCode::kDataLoss,
+                "format 3; this build reads formats 1 to 2");
+  EXPECT_STATUS(StateFromJson("{\"format\": \"2\"}"), absl::StatusCode::kDataLoss, "format \"2\"; this build reads");
   EXPECT_STATUS(StateFromJson("{\"format\": 1, \"run_id\": 5}"), absl::StatusCode::kDataLoss, "state.json");
   EXPECT_STATUS(StateFromJson("nonsense"), absl::StatusCode::kDataLoss, "state.json");
 }

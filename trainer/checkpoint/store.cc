@@ -1,5 +1,7 @@
 #include "trainer/checkpoint/store.h"
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <filesystem>
 #include <system_error>
@@ -30,6 +32,8 @@ constexpr char kLatest[] = "LATEST";
 constexpr int kFormat = 1;
 // A manifest names tens of files.
 constexpr int64_t kMaxManifestBytes = 1 << 24;
+// Of a file that comes in parts, per write.
+constexpr size_t kGatheredBytes = size_t{1} << 20;
 
 std::optional<int64_t> SequenceOf(const std::string& name) {
   int64_t sequence = 0;
@@ -38,8 +42,54 @@ std::optional<int64_t> SequenceOf(const std::string& name) {
   return sequence;
 }
 
-json ManifestEntry(const std::string& name, const std::string& content) {
-  return {{"name", name}, {"size", content.size()}, {"sha256", Sha256Hex(content)}};
+// The manifest's entry of a file, of which all parts are added in order.
+class EntryMaker {
+ public:
+  void Add(absl::string_view part) {
+    hash_.Update(part);
+    size_ += part.size();
+  }
+  // Once.
+  json Finish(const std::string& name) { return {{"name", name}, {"size", size_}, {"sha256", hash_.Finish()}}; }
+
+ private:
+  Sha256 hash_;
+  size_t size_ = 0;
+};
+
+// Writes and fsyncs a file; its entry.
+absl::StatusOr<json> WriteContent(const std::string& folder, const std::string& name, const FileContent& content) {
+  ASSIGN_OR_RETURN(SyncedFileWriter writer, SyncedFileWriter::Create(absl::StrCat(folder, "/", name)));
+  EntryMaker entry;
+  // Small parts are gathered, large ones written as they are.
+  std::string gathered;
+  const auto flush = [&]() -> absl::Status {
+    RETURN_IF_ERROR(writer.Append(gathered));
+    gathered.clear();
+    return absl::OkStatus();
+  };
+  RETURN_IF_ERROR(content.WriteTo([&](absl::string_view part) -> absl::Status {
+    entry.Add(part);
+    if (gathered.size() + part.size() > kGatheredBytes) RETURN_IF_ERROR(flush());
+    if (part.size() > kGatheredBytes) return writer.Append(part);
+    gathered.append(part.data(), part.size());
+    return absl::OkStatus();
+  }));
+  RETURN_IF_ERROR(flush());
+  RETURN_IF_ERROR(writer.Finish());
+  return entry.Finish(name);
+}
+
+// The entry of a file that is there. Its pages leave memory again as soon as they were read.
+json EntryOf(const std::string& name, absl::string_view mapped) {
+  constexpr size_t kPieceBytes = size_t{4} << 20;  // whole pages
+  EntryMaker entry;
+  for (size_t begin = 0; begin < mapped.size(); begin += kPieceBytes) {
+    const absl::string_view piece = mapped.substr(begin, kPieceBytes);
+    entry.Add(piece);
+    ::madvise(const_cast<char*>(piece.data()), piece.size(), MADV_DONTNEED);
+  }
+  return entry.Finish(name);
 }
 
 // Every byte of a manifest is determined by the entries.
@@ -74,13 +124,13 @@ std::string CheckpointStore::Path(const std::string& name) const {
   return absl::StrCat(folder_, "/", name);
 }
 
-absl::StatusOr<std::string> CheckpointStore::Save(int64_t sequence, const std::map<std::string, std::string>& files) {
+absl::StatusOr<std::string> CheckpointStore::Save(int64_t sequence, const CheckpointFiles& files) {
   RETURN_IF_ERROR(MakeFolders(folder_));
   const std::string name = absl::StrFormat("%s%012d", kPrefix, sequence);
   std::error_code error;
   const bool exists = fs::exists(Path(name), error);
   // The same state is not saved twice: a checkpoint that is in place and whole stays.
-  if (!exists || !Load(name).ok()) {
+  if (!exists || !Problems(name).empty()) {
     if (exists) RETURN_IF_ERROR(Discard(name));
     RETURN_IF_ERROR(Commit(name, files));
   }
@@ -89,7 +139,7 @@ absl::StatusOr<std::string> CheckpointStore::Save(int64_t sequence, const std::m
   return name;
 }
 
-absl::Status CheckpointStore::Commit(const std::string& name, const std::map<std::string, std::string>& files) const {
+absl::Status CheckpointStore::Commit(const std::string& name, const CheckpointFiles& files) const {
   const std::string temporary = Path(name) + kTemporarySuffix;
   absl::Status status = WriteFolder(temporary, files);
   if (status.ok()) status = Rename(temporary, Path(name));
@@ -102,14 +152,12 @@ absl::Status CheckpointStore::Commit(const std::string& name, const std::map<std
   return status;
 }
 
-absl::Status CheckpointStore::WriteFolder(const std::string& temporary,
-                                          const std::map<std::string, std::string>& files) const {
+absl::Status CheckpointStore::WriteFolder(const std::string& temporary, const CheckpointFiles& files) const {
   RETURN_IF_ERROR(RemoveAll(temporary));
   RETURN_IF_ERROR(MakeFolders(temporary));
   json entries = json::array();
   for (const auto& [name, content] : files) {
-    RETURN_IF_ERROR(WriteFileSynced(absl::StrCat(temporary, "/", name), content));
-    entries.push_back(ManifestEntry(name, content));
+    ASSIGN_OR_RETURN(entries.emplace_back(), WriteContent(temporary, name, content));
   }
   RETURN_IF_ERROR(WriteFileSynced(absl::StrCat(temporary, "/", kManifest), ManifestText(entries)));
   return SyncFolder(temporary);
@@ -161,18 +209,22 @@ std::vector<std::string> CheckpointStore::Read(const std::string& name, Loaded* 
   json found = json::array();
   for (const json& entry : *entries) {
     const std::string file = entry["name"].get<std::string>();
-    absl::StatusOr<std::string> content = ReadFile(absl::StrCat(Path(name), "/", file));
-    if (!content.ok()) {
-      problems.push_back(absl::StrCat(file, " cannot be read: ", content.status().message()));
+    absl::StatusOr<std::unique_ptr<MappedFile>> mapped = MappedFile::Open(absl::StrCat(Path(name), "/", file));
+    if (!mapped.ok()) {
+      problems.push_back(absl::StrCat(file, " cannot be read: ", mapped.status().message()));
       continue;
     }
-    found.push_back(ManifestEntry(file, *content));
-    if (found.back() != entry) {
-      problems.push_back(absl::StrCat(file, " has ", content->size(), " bytes of SHA-256 ",
+    const absl::string_view content = (*mapped)->content();
+    found.push_back(EntryOf(file, content));
+    if (const absl::Status unchanged = (*mapped)->Check(); !unchanged.ok()) {
+      problems.push_back(absl::StrCat(file, " cannot be read: ", unchanged.message()));
+    } else if (found.back() != entry) {
+      problems.push_back(absl::StrCat(file, " has ", content.size(), " bytes of SHA-256 ",
                                       found.back()["sha256"].get<std::string>(), ", the manifest says ",
                                       entry["size"].dump(), " of ", entry["sha256"].get<std::string>()));
     }
-    loaded->files[file] = *std::move(content);
+    loaded->files[file] = content;
+    loaded->mapped.push_back(*std::move(mapped));
   }
   if (problems.empty() && ManifestText(found) != *text)
     problems.push_back(absl::StrCat(kManifest, " is not what its files say: it was changed after it was written"));
@@ -183,10 +235,15 @@ absl::StatusOr<CheckpointStore::Loaded> CheckpointStore::Load(const std::string&
   const std::optional<int64_t> sequence = SequenceOf(name);
   if (!sequence)
     return absl::InvalidArgumentError(absl::StrCat(name, " is not the name of a checkpoint (step-<number>)"));
-  Loaded loaded{.sequence = *sequence, .name = name, .files = {}};
+  Loaded loaded{.sequence = *sequence, .name = name, .files = {}, .mapped = {}};
   const std::vector<std::string> problems = Read(name, &loaded);
   if (problems.empty()) return loaded;
   return absl::DataLossError(absl::StrCat(Path(name), ": ", absl::StrJoin(problems, "; ")));
+}
+
+absl::Status CheckpointStore::Loaded::Check() const {
+  for (const std::unique_ptr<MappedFile>& file : mapped) RETURN_IF_ERROR(file->Check());
+  return absl::OkStatus();
 }
 
 std::vector<std::string> CheckpointStore::Problems(const std::string& name) const {

@@ -12,15 +12,44 @@
 #define GRPO_TRAINER_CHECKPOINT_STORE_H_
 
 #include <cstdint>
+#include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "common/mapped_file.h"
 
 namespace grpo {
+
+// What a file is to hold: a text, or what a function appends part by part, so that nobody needs the whole of a large
+// file in memory.
+class FileContent {
+ public:
+  using Append = absl::FunctionRef<absl::Status(absl::string_view part)>;
+  using Write = std::function<absl::Status(Append append)>;
+
+  FileContent() = default;
+  FileContent(std::string text) : text_(std::move(text)) {}  // NOLINT: a text is a content
+  FileContent(const char* text) : text_(text) {}             // NOLINT
+  // Appends the same parts whenever it is called, or says why it cannot.
+  explicit FileContent(Write write) : write_(std::move(write)) {}
+
+  absl::Status WriteTo(Append append) const { return write_ ? write_(append) : append(text_); }
+
+ private:
+  std::string text_;
+  Write write_;
+};
+
+// By name.
+using CheckpointFiles = std::map<std::string, FileContent>;
 
 // One thread, one process per folder.
 class CheckpointStore {
@@ -28,7 +57,12 @@ class CheckpointStore {
   struct Loaded {
     int64_t sequence = 0;
     std::string name;
-    std::map<std::string, std::string> files;
+    // By name; views into `mapped`.
+    std::map<std::string, absl::string_view> files;
+    std::vector<std::unique_ptr<MappedFile>> mapped;
+
+    // DataLoss when a file has changed since it was verified: call it before what was copied from `files` is used.
+    absl::Status Check() const;
   };
 
   // Keeps the `keep` newest checkpoints.
@@ -37,7 +71,7 @@ class CheckpointStore {
   // Commits the files under `sequence`, which grows over a run. Returns the checkpoint's name. On an error (disk full,
   // fsync failed) the checkpoints of before are untouched and nothing half-written of this one is left; the next try
   // writes everything anew, because what a failed fsync was to keep may be gone though a second one succeeds.
-  absl::StatusOr<std::string> Save(int64_t sequence, const std::map<std::string, std::string>& files);
+  absl::StatusOr<std::string> Save(int64_t sequence, const CheckpointFiles& files);
 
   // The newest checkpoint whose manifest and hashes hold; one that does not is skipped with a loud line. nullopt when
   // there is none at all; DataLoss when there are some and none holds.
@@ -53,10 +87,10 @@ class CheckpointStore {
   absl::StatusOr<std::string> Latest() const;
 
  private:
-  absl::Status WriteFolder(const std::string& temporary, const std::map<std::string, std::string>& files) const;
+  absl::Status WriteFolder(const std::string& temporary, const CheckpointFiles& files) const;
   // Writes and renames into place; cleans up after itself.
-  absl::Status Commit(const std::string& name, const std::map<std::string, std::string>& files) const;
-  // Reads what there is, and says of each part what is wrong with it.
+  absl::Status Commit(const std::string& name, const CheckpointFiles& files) const;
+  // Maps what there is, and says of each part what is wrong with it.
   std::vector<std::string> Read(const std::string& name, Loaded* loaded) const;
   // Deletes a checkpoint so that no half of it is ever listed.
   absl::Status Discard(const std::string& name) const;

@@ -8,6 +8,7 @@
 #include "absl/strings/str_format.h"
 #include "common/failpoint_on.h"
 #include "common/files.h"
+#include "common/status_macros.h"
 #include "common/status_testing.h"
 
 namespace grpo {
@@ -43,6 +44,39 @@ TEST_F(CheckpointStoreTest, LoadsWhatWasSaved) {
   EXPECT_EQ(loaded->files.at("b.bin"), std::string("\0\1", 2));
   ASSERT_OK_AND_ASSIGN(const std::string latest, ReadFile(Path("LATEST")));
   EXPECT_EQ(latest, name + "\n");
+}
+
+TEST_F(CheckpointStoreTest, AFileThatComesInPartsIsTheSameAsOneThatIsWhole) {
+  const FileContent parts(FileContent::Write([](FileContent::Append append) -> absl::Status {
+    for (const char* part : {"one", "", "two"}) RETURN_IF_ERROR(append(part));
+    return absl::OkStatus();
+  }));
+  ASSERT_OK(store_.Save(1, {{"x", "onetwo"}}));
+  ASSERT_OK(store_.Save(2, {{"x", parts}}));
+  for (const char* file : {"x", "manifest.json"}) {
+    ASSERT_OK_AND_ASSIGN(const std::string whole, ReadFile(Path(absl::StrCat("step-000000000001/", file))));
+    ASSERT_OK_AND_ASSIGN(const std::string in_parts, ReadFile(Path(absl::StrCat("step-000000000002/", file))));
+    EXPECT_EQ(in_parts, whole);
+  }
+}
+
+TEST_F(CheckpointStoreTest, APartThatCannotBeHadLeavesTheCheckpointsOfBefore) {
+  ASSERT_OK(store_.Save(1, {{"x", "1"}}));
+  const FileContent broken(FileContent::Write([](FileContent::Append append) -> absl::Status {
+    RETURN_IF_ERROR(append("begun"));
+    return absl::UnavailableError("the weights are gone");
+  }));
+  EXPECT_STATUS(store_.Save(2, {{"x", broken}}), absl::StatusCode::kUnavailable, "the weights are gone");
+  EXPECT_THAT(store_.List(), ElementsAre("step-000000000001"));
+  EXPECT_FALSE(fs::exists(Path("step-000000000002.tmp")));
+}
+
+TEST_F(CheckpointStoreTest, AFileThatChangesAfterItWasLoadedIsNoticed) {
+  ASSERT_OK_AND_ASSIGN(const std::string name, store_.Save(1, {{"x", "1"}}));
+  ASSERT_OK_AND_ASSIGN(const CheckpointStore::Loaded loaded, store_.Load(name));
+  EXPECT_OK(loaded.Check());
+  Overwrite(name + "/x", "");
+  EXPECT_STATUS(loaded.Check(), absl::StatusCode::kDataLoss, "/x");
 }
 
 TEST_F(CheckpointStoreTest, AFolderWithoutCheckpointsHoldsNone) {
@@ -123,7 +157,7 @@ TEST_F(CheckpointStoreTest, AManifestCannotNameFilesElsewhere) {
 
 TEST_F(CheckpointStoreTest, WhicheverSystemCallOfASaveFailsTheOneBeforeStaysAndTheNextTrySucceeds) {
   const std::string marks = folder_ + "_marks";
-  const std::map<std::string, std::string> files = {{"a", "1"}, {"b", "2"}};
+  const CheckpointFiles files = {{"a", "1"}, {"b", "2"}};
   for (const int64_t sequence : {1, 2}) ASSERT_OK(store_.Save(sequence, files));
   int64_t num_failed = 0;
   for (int64_t sequence = 3;; ++sequence) {

@@ -38,6 +38,7 @@ std::vector<at::Tensor> AdamW::Gradients() {
 }
 
 void AdamW::Step(double learning_rate) {
+  if (before_update_) before_update_();
   const at::NoGradGuard no_grad;
   ++num_steps_;
   for (at::Tensor& count : step_counts_) count.fill_(static_cast<float>(num_steps_));

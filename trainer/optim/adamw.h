@@ -4,6 +4,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <functional>
 #include <map>
 #include <string>
 #include <utility>
@@ -26,6 +27,8 @@ class AdamW {
   std::vector<at::Tensor> Gradients();
   // Moves the parameters along -gradients.
   void Step(double learning_rate);
+  // What Step calls first, before any parameter changes.
+  void SetBeforeUpdate(std::function<void()> before_update) { before_update_ = std::move(before_update); }
 
   int64_t num_steps() const { return num_steps_; }
 
@@ -41,6 +44,7 @@ class AdamW {
   // Scalar float32 each, as the kernel wants them.
   std::vector<at::Tensor> step_counts_;
   int64_t num_steps_ = 0;
+  std::function<void()> before_update_;
 };
 
 // Learning rate of step `step` (from 0) of a stage of num_steps: linear warm-up, then constant or linear to the stage's

@@ -66,6 +66,18 @@ TEST(AdamWTest, GoesOnFromSavedStateBitForBit) {
   EXPECT_TRUE(at::equal(weight.detach(), copy.detach()));
 }
 
+TEST(AdamWTest, WhoeverReadsTheParametersIsToldBeforeTheyChange) {
+  const at::Tensor weight = Leaf({1.0f, 2.0f});
+  AdamW optimizer({{"w", weight}}, {});
+  std::vector<at::Tensor> seen;
+  optimizer.SetBeforeUpdate([&] { seen.push_back(weight.detach().clone()); });
+  const_cast<at::Tensor&>(weight).mutable_grad() = at::tensor({1.0f, 1.0f});
+  optimizer.Step(0.5);
+  ASSERT_EQ(seen.size(), 1);
+  EXPECT_TRUE(at::equal(seen[0], at::tensor({1.0f, 2.0f})));
+  EXPECT_FALSE(at::equal(weight.detach(), seen[0]));
+}
+
 TEST(AdamWTest, RefusesStateThatDoesNotFit) {
   AdamW optimizer({{"w", Leaf({1.0f})}}, {});
   EXPECT_STATUS(optimizer.SetState({}, 1), absl::StatusCode::kInvalidArgument, "w.exp_avg");

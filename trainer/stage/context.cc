@@ -82,9 +82,8 @@ int64_t ContextTokens(const RunContext& context, const Policy& policy) {
 }
 
 absl::Status PublishPolicy(RunContext& context, const Policy& policy) {
-  ASSIGN_OR_RETURN(WeightSet weights, policy.Pack());
-  context.coordinator->Publish(
-      std::make_shared<PublishedWeights>(PublishedWeights{std::move(weights.manifest), std::move(weights.payload)}));
+  ASSIGN_OR_RETURN(std::shared_ptr<const WeightSource> weights, policy.Weights());
+  context.coordinator->Publish(std::move(weights));
   context.board->Update([&](v1::RunStatus& status) { *status.mutable_policy() = policy.ref(); });
   return absl::OkStatus();
 }

@@ -1,0 +1,67 @@
+#include "model/families.h"
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "common/status_macros.h"
+#include "model/family.h"
+#include "model/strict_json.h"
+
+namespace grpo {
+
+#define MODEL_FAMILY(name) extern const ModelFamily kModelFamily_##name;
+#include "model/families.inc"
+#undef MODEL_FAMILY
+
+namespace {
+
+const std::vector<const ModelFamily*>& ModelFamilies() {
+  static const auto* const families = new std::vector<const ModelFamily*>{
+#define MODEL_FAMILY(name) &kModelFamily_##name,
+#include "model/families.inc"
+#undef MODEL_FAMILY
+  };
+  return *families;
+}
+
+absl::StatusOr<const ModelFamily*> FindFamily(absl::string_view name) {
+  for (const ModelFamily* family : ModelFamilies()) {
+    if (name == family->name) return family;
+  }
+  return absl::InvalidArgumentError(absl::StrCat(
+      "model_type is \"", name, "\", which is not supported; supported: ", absl::StrJoin(ModelFamilyNames(), ", ")));
+}
+
+}  // namespace
+
+std::vector<std::string> ModelFamilyNames() {
+  std::vector<std::string> names;
+  for (const ModelFamily* family : ModelFamilies()) names.push_back(family->name);
+  return names;
+}
+
+absl::StatusOr<ModelConfig> ParseModelConfig(absl::string_view config_json) {
+  ASSIGN_OR_RETURN(const nlohmann::json object, ParseJsonObject(config_json, "config.json"));
+  const auto type = object.find("model_type");
+  if (type == object.end() || !type->is_string()) {
+    return absl::InvalidArgumentError("config.json: model_type is missing or not a text");
+  }
+  ModelConfig config;
+  config.family = type->get<std::string>();
+  ASSIGN_OR_RETURN(const ModelFamily* family, FindFamily(config.family));
+  ConfigReader reader(object, "config.json");
+  family->read(reader, config);
+  reader.RefuseUnknown();
+  RETURN_IF_ERROR(reader.status());
+  RETURN_IF_ERROR(config.Validate());
+  return config;
+}
+
+std::string ModelConfigJson(const ModelConfig& config) {
+  const auto family = FindFamily(config.family);
+  if (!family.ok()) return std::string();
+  nlohmann::json object = (*family)->write(config);
+  object["model_type"] = (*family)->name;
+  return object.dump(2) + "\n";
+}
+
+}  // namespace grpo

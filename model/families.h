@@ -1,0 +1,26 @@
+// The families of families.inc, and config.json by way of them. Links no torch.
+#ifndef GRPO_MODEL_FAMILIES_H_
+#define GRPO_MODEL_FAMILIES_H_
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "model/config.h"
+
+namespace grpo {
+
+// In the list's order.
+std::vector<std::string> ModelFamilyNames();
+
+// InvalidArgument for JSON that is not an object, a family that is not in families.inc, a field that asks for what is
+// not supported (named, with its value), and a field that is not known: it might change the forward pass. Reads what
+// transformers 4 and 5 write.
+absl::StatusOr<ModelConfig> ParseModelConfig(absl::string_view config_json);
+// What transformers loads; of a configuration that passes Validate, of a family that there is.
+std::string ModelConfigJson(const ModelConfig& config);
+
+}  // namespace grpo
+
+#endif  // GRPO_MODEL_FAMILIES_H_

@@ -1,0 +1,44 @@
+// A policy's weights as others read them, straight from the tensors that are trained.
+#ifndef GRPO_MODEL_WEIGHTS_LIVE_WEIGHTS_H_
+#define GRPO_MODEL_WEIGHTS_LIVE_WEIGHTS_H_
+
+#include <ATen/core/Tensor.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "coordinator/weight_source.h"
+#include "model/transformer.h"
+#include "model/weights/companions.h"
+
+namespace grpo {
+
+// Holds the model's tensors, not copies of them: whoever changes the weights calls Retire before. Thread-safe.
+class LiveWeights final : public WeightSource {
+ public:
+  // One version of `policy`: the model's weights as they are now, under Hugging Face's names, in float32; tokenizer_json
+  // and companions travel with them. Reads all of it once, for the digest. InvalidArgument for what is no companion.
+  static absl::StatusOr<std::shared_ptr<LiveWeights>> Of(const Transformer& model, const std::string& tokenizer_json,
+                                                         const v1::PolicyRef& policy,
+                                                         const Companions& companions = {});
+
+ private:
+  // A text, or a tensor's values as float32; where it begins in the payload is in the manifest's order.
+  struct Part {
+    int64_t offset, num_bytes;
+    std::string text;
+    at::Tensor tensor;
+  };
+
+  LiveWeights(v1::WeightsManifest manifest, std::vector<Part> parts)
+      : WeightSource(std::move(manifest)), parts_(std::move(parts)) {}
+  absl::Status Copy(int64_t offset, absl::Span<char> out) const override;
+
+  const std::vector<Part> parts_;
+};
+
+}  // namespace grpo
+
+#endif  // GRPO_MODEL_WEIGHTS_LIVE_WEIGHTS_H_

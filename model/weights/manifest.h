@@ -1,0 +1,25 @@
+// What a weights manifest says, checked before any of the bytes that it describes are read. Links no torch.
+#ifndef GRPO_MODEL_WEIGHTS_MANIFEST_H_
+#define GRPO_MODEL_WEIGHTS_MANIFEST_H_
+
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "proto/types.pb.h"
+
+namespace grpo {
+
+// What WeightsManifest.digest is to be.
+std::string ManifestDigest(const v1::WeightsManifest& manifest);
+
+// DataLoss with the policy's name and version, for what is wrong with the manifest or with its bytes.
+absl::Status WeightsLost(const v1::WeightsManifest& manifest, absl::string_view what);
+
+// WeightsLost unless its parts tile the payload, its companions are files that there are, its tensors are float32 of
+// their shapes, and the digest is that of all this.
+absl::Status CheckManifest(const v1::WeightsManifest& manifest);
+
+}  // namespace grpo
+
+#endif  // GRPO_MODEL_WEIGHTS_MANIFEST_H_
