@@ -10,7 +10,8 @@
 namespace grpo {
 
 int64_t CompletionLength(const v1::Completion& completion) {
-  return completion.ids_size() - (completion.finish_reason() == v1::FINISH_REASON_STOP ? 1 : 0);
+  const bool ended = completion.finish_reason() == v1::FINISH_REASON_STOP && completion.ids_size() > 0;
+  return completion.ids_size() - (ended ? 1 : 0);
 }
 
 const v1::RuleScore* FindRule(const v1::Score& score, absl::string_view name) {
@@ -21,20 +22,24 @@ const v1::RuleScore* FindRule(const v1::Score& score, absl::string_view name) {
 }
 
 std::map<std::string, double> RolloutMetrics(const std::vector<ScoredGroup>& groups) {
-  double num_samples = 0, num_rewards = 0, reward_sum = 0, reward_squares = 0, zero_std = 0, clipped = 0,
-         length_sum = 0, num_tokens = 0;
+  double num_samples = 0, num_lengths = 0, num_rewards = 0, reward_sum = 0, reward_squares = 0, zero_std = 0,
+         clipped = 0, length_sum = 0, num_tokens = 0;
   double min_length = std::numeric_limits<double>::infinity(), max_length = 0, sample_seconds = 0, score_seconds = 0;
   std::map<std::string, double> rule_sums, outcomes;
   for (const ScoredGroup& group : groups) {
     double group_min = std::numeric_limits<double>::infinity(), group_max = -group_min;
     for (const v1::ScoredCompletion& scored : group.completions) {
       const v1::Score& score = scored.score();
-      const double length = static_cast<double>(CompletionLength(scored.completion()));
       ++num_samples;
-      num_tokens += scored.completion().ids_size();
-      length_sum += length;
-      min_length = std::min(min_length, length);
-      max_length = std::max(max_length, length);
+      // What samples it may know no tokens.
+      if (scored.completion().ids_size() > 0) {
+        const double length = static_cast<double>(CompletionLength(scored.completion()));
+        ++num_lengths;
+        num_tokens += scored.completion().ids_size();
+        length_sum += length;
+        min_length = std::min(min_length, length);
+        max_length = std::max(max_length, length);
+      }
       clipped += scored.completion().finish_reason() == v1::FINISH_REASON_LENGTH;
       if (score.outcome() != v1::OUTCOME_SCORED) ++outcomes["outcomes/" + OutcomeName(score.outcome())];
       if (score.excluded()) continue;
@@ -55,10 +60,12 @@ std::map<std::string, double> RolloutMetrics(const std::vector<ScoredGroup>& gro
   metrics["num_tokens"] = num_tokens;
   metrics["sample_seconds"] = sample_seconds;
   metrics["score_seconds"] = score_seconds;
-  if (num_samples > 0) {
-    metrics["completions/mean_length"] = length_sum / num_samples;
+  if (num_lengths > 0) {
+    metrics["completions/mean_length"] = length_sum / num_lengths;
     metrics["completions/min_length"] = min_length;
     metrics["completions/max_length"] = max_length;
+  }
+  if (num_samples > 0) {
     metrics["completions/clipped_ratio"] = clipped / num_samples;
     metrics["frac_reward_zero_std"] = zero_std / static_cast<double>(groups.size());
   }
