@@ -4,7 +4,7 @@
 //     return MakeGeneratorPlugin<XOptions, XGenerator>("One sentence.", {.ids = true, ...});
 //   }
 //
-// where XOptions declares the generator's keys (configs/visit.h), the flags say what its completions carry, and
+// where XOptions declares the generator's keys (configs/visit.h; NoOptions for none), the flags say what its completions carry, and
 // XGenerator is a Generator that has
 //   static absl::StatusOr<std::unique_ptr<Generator>> Create(const XOptions& options, const GeneratorContext& context);
 #ifndef GRPO_ROLLOUT_GENERATOR_PLUGIN_H_
@@ -18,6 +18,7 @@
 #include "absl/status/statusor.h"
 #include "common/status_macros.h"
 #include "configs/load.h"
+#include "configs/registry.h"
 #include "rollout/generator.h"
 
 namespace grpo {

@@ -1,6 +1,3 @@
-#include <utility>
-
-#include "absl/strings/str_cat.h"
 #include "rollout/generator.h"
 #include "rollout/generator_plugin.h"
 
@@ -10,27 +7,20 @@ namespace grpo {
 #include "rollout/generators.inc"
 #undef GENERATOR
 
-using NamedPlugins = std::vector<std::pair<std::string, GeneratorPlugin>>;
-
-// Only tests define it (tests/toy).
-[[gnu::weak]] NamedPlugins ToyGenerators();
+// Only tests define it.
+[[gnu::weak]] Registry<GeneratorPlugin>::Entries ToyGenerators();
 
 namespace {
 
-// In the order of generators.inc.
-const NamedPlugins& Plugins() {
-  static const auto* const plugins = [] {
-    auto* const all = new NamedPlugins{
+const Registry<GeneratorPlugin>& Generators() {
+  static const auto* const registry = new Registry<GeneratorPlugin>("generator",
+                                                                    {
 #define GENERATOR(name) {#name, Generator_##name()},
 #include "rollout/generators.inc"
 #undef GENERATOR
-    };
-    if (ToyGenerators != nullptr) {
-      for (auto& toy : ToyGenerators()) all->push_back(std::move(toy));
-    }
-    return all;
-  }();
-  return *plugins;
+                                                                    },
+                                                                    ToyGenerators);
+  return *registry;
 }
 
 }  // namespace
@@ -38,7 +28,7 @@ const NamedPlugins& Plugins() {
 const std::vector<GeneratorInfo>& ListGenerators() {
   static const auto* const infos = [] {
     auto* const all = new std::vector<GeneratorInfo>();
-    for (const auto& [name, plugin] : Plugins()) {
+    for (const auto& [name, plugin] : Generators().entries()) {
       all->push_back(plugin.info);
       all->back().name = name;
     }
@@ -49,17 +39,13 @@ const std::vector<GeneratorInfo>& ListGenerators() {
 
 absl::StatusOr<std::unique_ptr<Generator>> MakeGenerator(const std::string& name, const Section& options,
                                                          const GeneratorContext& context) {
-  std::vector<std::string> known;
-  for (const auto& [known_name, plugin] : Plugins()) {
-    if (known_name == name) return plugin.make(options, context);
-    known.push_back(known_name);
-  }
-  return absl::InvalidArgumentError(absl::StrCat("there is no generator \"", name, "\": ", SuggestName(name, known)));
+  ASSIGN_OR_RETURN(const GeneratorPlugin* const plugin, Generators().Find(name));
+  return plugin->make(options, context);
 }
 
 absl::StatusOr<std::unique_ptr<Generator>> MakeDefaultGenerator(const GeneratorContext& context) {
-  const NamedPlugins& plugins = Plugins();
-  return (ToyGenerators == nullptr ? plugins.front() : plugins.back()).second.make(Section(), context);
+  const auto& entries = Generators().entries();
+  return (ToyGenerators == nullptr ? entries.front() : entries.back()).plugin.make(Section(), context);
 }
 
 }  // namespace grpo

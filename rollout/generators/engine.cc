@@ -12,16 +12,10 @@
 namespace grpo {
 namespace {
 
-// All that it needs to know, every worker is told (`rollout_worker`).
-struct EngineOptions {
-  template <class V>
-  void Visit(V& v) {}
-};
-
+// All that it needs to know, every worker is told (`rollout_worker`): it has no options of its own.
 class EngineGenerator final : public Generator {
  public:
-  static absl::StatusOr<std::unique_ptr<Generator>> Create(const EngineOptions& options,
-                                                           const GeneratorContext& context) {
+  static absl::StatusOr<std::unique_ptr<Generator>> Create(const NoOptions& options, const GeneratorContext& context) {
     std::unique_ptr<EngineGenerator> generator(new EngineGenerator(context));
     RETURN_IF_ERROR(generator->ResetEngine());
     return generator;
@@ -95,7 +89,7 @@ class EngineGenerator final : public Generator {
 }  // namespace
 
 GeneratorPlugin Generator_engine() {
-  return MakeGeneratorPlugin<EngineOptions, EngineGenerator>(
+  return MakeGeneratorPlugin<NoOptions, EngineGenerator>(
       "This project's own sampler, on the same model as the trainer.",
       {.ids = true, .sample_logprob = true, .spans = true, .digest = true});
 }

@@ -283,7 +283,7 @@ TEST(GeneratorRegistry, RefusesNamesAndKeysThatItDoesNotKnow) {
   const RolloutOptions rollout;
   const GeneratorContext context = {.policy = policy, .rollout = rollout};
   EXPECT_STATUS(MakeGenerator("engin", Section(), context), kInvalid,
-                "there is no generator \"engin\": did you mean engine?");
+                "there is no generator engin; did you mean engine?");
   ASSERT_OK_AND_ASSIGN(const Section unknown, ParseConfigText("{temperature: 1}", "worker.yaml"));
   for (const GeneratorInfo& info : ListGenerators()) {
     EXPECT_STATUS(MakeGenerator(info.name, unknown, context), kInvalid, "temperature");

@@ -7,7 +7,7 @@ namespace grpo {
 #include "tests/toy/generators.inc"
 #undef GENERATOR
 
-std::vector<std::pair<std::string, GeneratorPlugin>> ToyGenerators() {
+Registry<GeneratorPlugin>::Entries ToyGenerators() {
   return {
 #define GENERATOR(name) {#name, Generator_##name()},
 #include "tests/toy/generators.inc"
