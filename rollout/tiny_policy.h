@@ -1,12 +1,15 @@
-// A policy of four tokens for tests: <eos>, a, b and c.
+// A policy of four tokens for tests: <eos>, a, b and c; and leases of it.
 #ifndef GRPO_ROLLOUT_TINY_POLICY_H_
 #define GRPO_ROLLOUT_TINY_POLICY_H_
 
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <string>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
+#include "common/seeds.h"
 #include "model/weights/weight_set.h"
 #include "rollout/held_policy.h"
 
@@ -53,6 +56,27 @@ inline HeldPolicy TinyPolicy(int64_t number, int64_t intermediate_size = 32) {
   policy.model = std::move(model);
   policy.tokenizer = *Tokenizer::FromJson(kTinyTokenizer);
   return policy;
+}
+
+// Of four completions for version `number` of the policy.
+inline v1::Lease TinyLease(int64_t group_index, const std::string& prompt = "abc", int64_t number = 1) {
+  v1::Lease lease;
+  lease.mutable_key()->set_stage("stage");
+  lease.mutable_key()->set_group_index(group_index);
+  lease.mutable_key()->set_attempt(1);
+  lease.mutable_key()->set_epoch(1);
+  lease.set_kind(v1::LEASE_KIND_TRAIN);
+  lease.set_seed(GroupSeed(1, "stage", group_index));
+  lease.mutable_policy()->set_policy_id("tiny");
+  lease.mutable_policy()->set_number(number);
+  lease.mutable_sampling()->set_num_completions(4);
+  lease.mutable_sampling()->set_max_new_tokens(8);
+  lease.mutable_sampling()->set_temperature(1);
+  lease.mutable_prompt()->set_id(absl::StrCat("train/", group_index));
+  lease.mutable_prompt()->set_text(prompt);
+  lease.mutable_reward()->set_name("profile");
+  lease.set_ttl_ms(30000);
+  return lease;
 }
 
 }  // namespace grpo

@@ -1,13 +1,10 @@
 #include "rollout/worker.h"
 
-#include <cmath>
 #include <limits>
 #include <thread>
 
 #include "common/rpc/server.h"
-#include "common/seeds.h"
 #include "common/status_testing.h"
-#include "model/weights/weight_set.h"
 #include "rollout/scripted_generator.h"
 #include "rollout/testing.h"
 #include "rollout/tiny_policy.h"
@@ -18,26 +15,6 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-
-v1::Lease MakeLease(int64_t group_index, const std::string& prompt = "abc", int64_t number = 1) {
-  v1::Lease lease;
-  lease.mutable_key()->set_stage("stage");
-  lease.mutable_key()->set_group_index(group_index);
-  lease.mutable_key()->set_attempt(1);
-  lease.mutable_key()->set_epoch(1);
-  lease.set_kind(v1::LEASE_KIND_TRAIN);
-  lease.set_seed(GroupSeed(1, "stage", group_index));
-  lease.mutable_policy()->set_policy_id("tiny");
-  lease.mutable_policy()->set_number(number);
-  lease.mutable_sampling()->set_num_completions(4);
-  lease.mutable_sampling()->set_max_new_tokens(8);
-  lease.mutable_sampling()->set_temperature(1);
-  lease.mutable_prompt()->set_id(absl::StrCat("train/", group_index));
-  lease.mutable_prompt()->set_text(prompt);
-  lease.mutable_reward()->set_name("profile");
-  lease.set_ttl_ms(30000);
-  return lease;
-}
 
 class WorkerTest : public ::testing::Test {
  protected:
@@ -57,10 +34,8 @@ class WorkerTest : public ::testing::Test {
 
   void StopReward() { reward_server_.reset(); }
 
-  // With our own generator, on the tiny policy.
   void StartWorker() { StartWorker(MakeDefaultGenerator); }
   void StartScriptedWorker() { StartWorker(ScriptedGenerator::Factory(&script_)); }
-
   template <typename Factory>
   void StartWorker(Factory make_generator) {
     WorkerOptions options = {
@@ -127,7 +102,7 @@ class WorkerTest : public ::testing::Test {
 };
 
 TEST_F(WorkerTest, LeasesSamplesScoresAndSubmitsUntilTheRunEnds) {
-  for (int64_t group = 0; group < 5; ++group) coordinator_.Offer(MakeLease(group));
+  for (int64_t group = 0; group < 5; ++group) coordinator_.Offer(TinyLease(group));
   StartWorker();
   ASSERT_TRUE(WaitForSubmissions(5));
   EXPECT_OK(EndRun());
@@ -162,7 +137,7 @@ TEST_F(WorkerTest, LeasesSamplesScoresAndSubmitsUntilTheRunEnds) {
 
 TEST_F(WorkerTest, ARewardServerThatComesLateCostsNoGroupAndNoScore) {
   StopReward();
-  for (int64_t group = 0; group < 3; ++group) coordinator_.Offer(MakeLease(group));
+  for (int64_t group = 0; group < 3; ++group) coordinator_.Offer(TinyLease(group));
   StartScriptedWorker();
   ASSERT_TRUE(coordinator_.Wait([&] { return coordinator_.heartbeat.blocked_for_ms() > 0; }));
   {
@@ -190,7 +165,7 @@ TEST_F(WorkerTest, ABrokenTransferOfWeightsGoesOnAtTheByteItReached) {
   const int64_t size = coordinator_.weights[1].payload.size();
   ASSERT_GT(size, 3 * FakeCoordinator::kChunkBytes);
   coordinator_.pull_faults = {{.break_after_bytes = 1000}, {.break_after_bytes = 0}, {.break_after_bytes = 2000}};
-  coordinator_.Offer(MakeLease(0));
+  coordinator_.Offer(TinyLease(0));
   StartWorker();
   ASSERT_TRUE(WaitForSubmissions(1));
   ASSERT_TRUE(coordinator_.Wait([&] { return !coordinator_.heartbeat.held_digest().empty(); }));
@@ -204,7 +179,7 @@ TEST_F(WorkerTest, ABrokenTransferOfWeightsGoesOnAtTheByteItReached) {
 
 TEST_F(WorkerTest, WeightsThatDoNotVerifyAreNeverUsedAndFetchedAgain) {
   coordinator_.pull_faults = {{.flip_a_bit = true}};
-  coordinator_.Offer(MakeLease(0));
+  coordinator_.Offer(TinyLease(0));
   StartWorker();
   ASSERT_TRUE(WaitForSubmissions(1));
   EXPECT_OK(EndRun());
@@ -215,7 +190,7 @@ TEST_F(WorkerTest, WeightsThatDoNotVerifyAreNeverUsedAndFetchedAgain) {
 
 TEST_F(WorkerTest, TakesTheWeightsThatEachLeaseNames) {
   coordinator_.weights[2] = TinyWeights(2);
-  for (int64_t group = 0; group < 6; ++group) coordinator_.Offer(MakeLease(group, "abc", /*number=*/1 + group / 3));
+  for (int64_t group = 0; group < 6; ++group) coordinator_.Offer(TinyLease(group, "abc", /*number=*/1 + group / 3));
   StartWorker();
   ASSERT_TRUE(WaitForSubmissions(6));
   EXPECT_OK(EndRun());
@@ -230,8 +205,8 @@ TEST_F(WorkerTest, TakesTheWeightsThatEachLeaseNames) {
 }
 
 TEST_F(WorkerTest, ALeaseOfAVersionThatIsGoneIsDroppedAndTheOthersGoOn) {
-  coordinator_.Offer(MakeLease(0, "abc", /*number=*/9));
-  coordinator_.Offer(MakeLease(1));
+  coordinator_.Offer(TinyLease(0, "abc", /*number=*/9));
+  coordinator_.Offer(TinyLease(1));
   StartScriptedWorker();
   ASSERT_TRUE(WaitForSubmissions(1));
   ASSERT_TRUE(coordinator_.Wait([&] { return coordinator_.heartbeat.active_size() == 0; }));
@@ -240,9 +215,9 @@ TEST_F(WorkerTest, ALeaseOfAVersionThatIsGoneIsDroppedAndTheOthersGoOn) {
 }
 
 TEST_F(WorkerTest, PromptsThatCannotBeSampledAreHandedInWithTheReason) {
-  coordinator_.Offer(MakeLease(0, "abXc"));
-  coordinator_.Offer(MakeLease(1, std::string(30, 'a')));
-  coordinator_.Offer(MakeLease(2));
+  coordinator_.Offer(TinyLease(0, "abXc"));
+  coordinator_.Offer(TinyLease(1, std::string(30, 'a')));
+  coordinator_.Offer(TinyLease(2));
   StartWorker();
   ASSERT_TRUE(WaitForSubmissions(3));
   EXPECT_OK(EndRun());
@@ -261,7 +236,7 @@ TEST_F(WorkerTest, APolicyThatDivergedIsReportedAsSuch) {
       if (name == "model.norm.weight") tensor.fill_(std::numeric_limits<float>::quiet_NaN());
     }
   });
-  coordinator_.Offer(MakeLease(0));
+  coordinator_.Offer(TinyLease(0));
   StartWorker();
   ASSERT_TRUE(WaitForSubmissions(1));
   EXPECT_OK(EndRun());
@@ -278,7 +253,7 @@ TEST_F(WorkerTest, ARefusedWorkerEndsWithTheReason) {
 
 TEST_F(WorkerTest, AForgottenWorkerRegistersAgainAndHandsInWhatItHas) {
   StopReward();
-  coordinator_.Offer(MakeLease(0));
+  coordinator_.Offer(TinyLease(0));
   StartScriptedWorker();
   ASSERT_TRUE(coordinator_.Wait([&] { return !coordinator_.heartbeat.blocked_reason().empty(); }));
   {
@@ -294,17 +269,17 @@ TEST_F(WorkerTest, AForgottenWorkerRegistersAgainAndHandsInWhatItHas) {
 
 TEST_F(WorkerTest, ALostLeaseIsDropped) {
   StopReward();
-  coordinator_.Offer(MakeLease(0));
+  coordinator_.Offer(TinyLease(0));
   StartScriptedWorker();
   ASSERT_TRUE(coordinator_.Wait([&] { return !coordinator_.heartbeat.blocked_reason().empty(); }));
   {
     absl::MutexLock lock(&coordinator_.mutex);
-    coordinator_.lost = {MakeLease(0).key()};
+    coordinator_.lost = {TinyLease(0).key()};
   }
   ASSERT_TRUE(coordinator_.Wait(
       [&] { return coordinator_.heartbeat.active_size() == 0 && coordinator_.heartbeat.blocked_reason().empty(); }));
   StartReward(reward_address_);
-  coordinator_.Offer(MakeLease(1));
+  coordinator_.Offer(TinyLease(1));
   ASSERT_TRUE(WaitForSubmissions(1));
   EXPECT_OK(EndRun());
   EXPECT_EQ(coordinator_.submissions.size(), 1);
@@ -317,7 +292,7 @@ TEST_F(WorkerTest, StopDoesNotWaitForAServerThatHangs) {
     while (!context->IsCancelled()) std::this_thread::yield();
     return grpc::Status::CANCELLED;
   };
-  coordinator_.Offer(MakeLease(0));
+  coordinator_.Offer(TinyLease(0));
   StartScriptedWorker();
   ASSERT_TRUE(reward_.Wait([&] { return !reward_.headers.empty(); }));
   worker_->Stop();
@@ -330,9 +305,9 @@ TEST_F(WorkerTest, StopDoesNotWaitForAServerThatHangs) {
 TEST_F(WorkerTest, RunsDryBeforeItTakesOtherWeights) {
   coordinator_.weights[2] = TinyWeights(2);
   SetHold(true);
-  coordinator_.Offer(MakeLease(0, "a", /*number=*/1));
-  coordinator_.Offer(MakeLease(1, "b", /*number=*/2));
-  coordinator_.Offer(MakeLease(2, "c", /*number=*/2));
+  coordinator_.Offer(TinyLease(0, "a", /*number=*/1));
+  coordinator_.Offer(TinyLease(1, "b", /*number=*/2));
+  coordinator_.Offer(TinyLease(2, "c", /*number=*/2));
   StartScriptedWorker();
   ASSERT_TRUE(WaitForEvent("add a"));
   ASSERT_TRUE(coordinator_.Wait([&] { return coordinator_.heartbeat.active_size() == 3; }));
@@ -346,13 +321,13 @@ TEST_F(WorkerTest, RunsDryBeforeItTakesOtherWeights) {
 
 TEST_F(WorkerTest, AGroupWhoseLeaseIsLostIsCancelled) {
   SetHold(true);
-  coordinator_.Offer(MakeLease(0, "a"));
-  coordinator_.Offer(MakeLease(1, "b"));
+  coordinator_.Offer(TinyLease(0, "a"));
+  coordinator_.Offer(TinyLease(1, "b"));
   StartScriptedWorker();
   ASSERT_TRUE(WaitForEvent("add b"));
   {
     absl::MutexLock lock(&coordinator_.mutex);
-    coordinator_.lost = {MakeLease(0).key()};
+    coordinator_.lost = {TinyLease(0).key()};
   }
   ASSERT_TRUE(WaitForEvent("cancel a"));
   SetHold(false);
@@ -364,10 +339,10 @@ TEST_F(WorkerTest, AGroupWhoseLeaseIsLostIsCancelled) {
 
 TEST_F(WorkerTest, AGeneratorThatBlamesTheWeightsIsReplacedAndItsGroupsAreHandedInWithTheReason) {
   script_.step_errors = {absl::InvalidArgumentError("the logits are sour")};
-  coordinator_.Offer(MakeLease(0, "a"));
+  coordinator_.Offer(TinyLease(0, "a"));
   StartScriptedWorker();
   ASSERT_TRUE(WaitForSubmissions(1));
-  coordinator_.Offer(MakeLease(1, "b"));
+  coordinator_.Offer(TinyLease(1, "b"));
   ASSERT_TRUE(WaitForSubmissions(2));
   EXPECT_OK(EndRun());
   EXPECT_THAT(Of(0).header.error(), HasSubstr("policy tiny: the logits are sour; training has diverged"));
@@ -377,7 +352,7 @@ TEST_F(WorkerTest, AGeneratorThatBlamesTheWeightsIsReplacedAndItsGroupsAreHanded
 
 TEST_F(WorkerTest, AGeneratorThatCannotGoOnEndsTheWorker) {
   script_.step_errors = {absl::InternalError("out of memory")};
-  coordinator_.Offer(MakeLease(0, "a"));
+  coordinator_.Offer(TinyLease(0, "a"));
   StartScriptedWorker();
   EXPECT_STATUS(Join(), absl::StatusCode::kInternal, "out of memory");
   EXPECT_THAT(coordinator_.submissions, IsEmpty());
@@ -385,7 +360,7 @@ TEST_F(WorkerTest, AGeneratorThatCannotGoOnEndsTheWorker) {
 
 TEST_F(WorkerTest, HandsInWhatTheGeneratorCarriesAndNoMore) {
   script_.text_alone = true;
-  coordinator_.Offer(MakeLease(0, "a"));
+  coordinator_.Offer(TinyLease(0, "a"));
   StartScriptedWorker();
   ASSERT_TRUE(WaitForSubmissions(1));
   EXPECT_OK(EndRun());
@@ -401,7 +376,7 @@ TEST_F(WorkerTest, HandsInWhatTheGeneratorCarriesAndNoMore) {
 
 TEST_F(WorkerTest, OffersItsWeightChannelsAndUsesTheOneThatIsPicked) {
   coordinator_.weight_channel = "grpc";
-  coordinator_.Offer(MakeLease(0));
+  coordinator_.Offer(TinyLease(0));
   StartScriptedWorker();
   ASSERT_TRUE(WaitForSubmissions(1));
   EXPECT_OK(EndRun());
