@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "common/status_macros.h"
 #include "common/version.h"
@@ -27,6 +28,17 @@ absl::Status CheckProtocolAndRun(absl::string_view who, const Request& request, 
   }
   if (!request.run_id().empty() && request.run_id() != run_id) return Mismatch(who, "run", request.run_id(), run_id);
   return absl::OkStatus();
+}
+
+// The first of `served` that the worker can use, too.
+absl::StatusOr<std::string> PickWeightChannel(const v1::RegisterRequest& request,
+                                              const std::vector<std::string>& served) {
+  std::vector<std::string> offered(request.weight_channels().begin(), request.weight_channels().end());
+  if (offered.empty()) offered.push_back("grpc");
+  for (const std::string& channel : served) {
+    if (std::find(offered.begin(), offered.end(), channel) != offered.end()) return channel;
+  }
+  return Mismatch("worker", "list of weight channels", absl::StrJoin(offered, ", "), absl::StrJoin(served, ", "));
 }
 
 std::string VersionName(absl::string_view policy_id, int64_t number) {
@@ -54,6 +66,8 @@ LeaseTable& Coordinator::Leases() const {
 }
 
 absl::Status Coordinator::Offer(const std::vector<v1::Lease>& groups) {
+  // Before anybody works for it, not when the first result comes.
+  for (const v1::Lease& group : groups) RETURN_IF_ERROR(RequirementsOf(group.kind()).status());
   absl::MutexLock lock(&mutex_);
   return Leases().Offer(groups);
 }
@@ -95,11 +109,35 @@ absl::StatusOr<std::vector<ScoredGroup>> Coordinator::Collect(const std::string&
 }
 
 void Coordinator::Publish(std::shared_ptr<const WeightSource> weights) {
-  const v1::PolicyRef& policy = weights->manifest().policy();
+  const v1::PolicyRef policy = weights->manifest().policy();
+  // Freed after the lock is released.
+  std::vector<std::shared_ptr<const WeightSource>> forgotten;
   absl::MutexLock lock(&mutex_);
   digests_[policy.policy_id()][policy.number()] = weights->manifest().digest();
-  // The version before is freed after the lock is released.
-  weights_[policy.policy_id()].swap(weights);
+  auto& kept = weights_[policy.policy_id()];
+  kept[policy.number()].swap(weights);
+  for (auto version = kept.begin(); version != kept.end();) {
+    if (staleness_.MayHold(version->first, policy.number())) {
+      ++version;
+    } else {
+      forgotten.push_back(std::move(version->second));
+      version = kept.erase(version);
+    }
+  }
+}
+
+bool Coordinator::IsSamplable(const v1::Lease& group) const {
+  const auto kept = weights_.find(group.policy().policy_id());
+  return kept != weights_.end() && std::any_of(kept->second.begin(), kept->second.end(), [&](const auto& version) {
+           return staleness_.MayHold(version.first, group.policy().number());
+         });
+}
+
+std::string Coordinator::DigestOf(const v1::PolicyRef& policy) const {
+  const auto digests = digests_.find(policy.policy_id());
+  if (digests == digests_.end()) return "";
+  const auto digest = digests->second.find(policy.number());
+  return digest == digests->second.end() ? "" : digest->second;
 }
 
 int64_t Coordinator::NumReady(const std::string& stage, int64_t first, int64_t count) const {
@@ -158,6 +196,7 @@ absl::Status Coordinator::CheckHandshake(const v1::RegisterRequest& request) con
 
 absl::StatusOr<v1::RegisterResponse> Coordinator::Register(const v1::RegisterRequest& request) {
   RETURN_IF_ERROR(CheckHandshake(request));
+  ASSIGN_OR_RETURN(const std::string weight_channel, PickWeightChannel(request, identity_.weight_channels));
   absl::MutexLock lock(&mutex_);
   LeaseTable& leases = Leases();
   const absl::Duration now = clock_.Now();
@@ -170,6 +209,7 @@ absl::StatusOr<v1::RegisterResponse> Coordinator::Register(const v1::RegisterReq
   response.set_run_id(identity_.run_id);
   response.set_heartbeat_interval_ms(absl::ToInt64Milliseconds(absl::Seconds(options_.heartbeat_interval_s)));
   for (std::string& address : reward_servers_.Addresses(now)) response.add_reward_servers(std::move(address));
+  response.set_weight_channel(weight_channel);
   return response;
 }
 
@@ -182,8 +222,10 @@ absl::StatusOr<v1::LeaseGroupsResponse> Coordinator::LeaseGroups(const v1::Lease
   absl::MutexLock lock(&mutex_);
   LeaseTable& leases = Leases();
   RETURN_IF_ERROR(workers_.Touch(request.worker_id(), clock_.Now()));
+  const auto samplable = [&](const v1::Lease& group)
+                             ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return IsSamplable(group); };
   const auto has_work = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    return ended_ || (leasing_ && leases.CanTake(request.worker_id()));
+    return ended_ || (leasing_ && leases.CanTake(request.worker_id(), samplable));
   };
   // Nothing signals that a lease ran out, so the wait ends when the next one does. An empty answer before max_wait is
   // allowed: the worker asks again.
@@ -197,7 +239,8 @@ absl::StatusOr<v1::LeaseGroupsResponse> Coordinator::LeaseGroups(const v1::Lease
   const absl::Duration now = clock_.Now();
   RETURN_IF_ERROR(workers_.Touch(request.worker_id(), now));
   if (!leasing_) return response;
-  for (v1::Lease& lease : Leases().Take(request.worker_id(), request.max_groups(), request.max_completions(), now)) {
+  for (v1::Lease& lease :
+       Leases().Take(request.worker_id(), request.max_groups(), request.max_completions(), now, samplable)) {
     response.mutable_leases()->Add(std::move(lease));
   }
   return response;
@@ -226,13 +269,11 @@ absl::StatusOr<v1::SubmitCompletionResponse> Coordinator::Submit(const v1::Submi
     ASSIGN_OR_RETURN(const v1::Lease* const found, FindForSubmit(header));
     if (found == nullptr) return duplicate;
     lease = *found;
-    const std::map<int64_t, std::string>& digests = digests_[lease.policy().policy_id()];
-    if (const auto digest = digests.find(lease.policy().number()); digest != digests.end()) {
-      published_digest = digest->second;
-    }
+    published_digest = DigestOf(lease.policy());
   }
   // Megabytes are checked outside the lock, so the lease is looked up again after.
-  if (absl::Status malformed = CheckSubmission(lease, published_digest, header, completions); !malformed.ok()) {
+  if (absl::Status malformed = CheckSubmission(lease, published_digest, header, completions, staleness_);
+      !malformed.ok()) {
     absl::MutexLock lock(&mutex_);
     ++num_refused_total_;
     return malformed;
@@ -307,13 +348,13 @@ absl::StatusOr<std::shared_ptr<const WeightSource>> Coordinator::Weights(const v
     return absl::NotFoundError(
         absl::StrCat(VersionName(policy.policy_id(), policy.number()), " was never published: lease again"));
   }
-  const int64_t number = kept->second->manifest().policy().number();
-  if (number != policy.number()) {
+  const auto version = kept->second.find(policy.number());
+  if (version == kept->second.end()) {
     return absl::NotFoundError(absl::StrCat(VersionName(policy.policy_id(), policy.number()),
-                                            " is not kept, only version ", number,
+                                            " is not kept, only version ", kept->second.rbegin()->first,
                                             " is: drop the leases that name it and lease again"));
   }
-  return kept->second;
+  return version->second;
 }
 
 }  // namespace grpo

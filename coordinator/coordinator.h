@@ -28,6 +28,7 @@
 #include "coordinator/options.h"
 #include "coordinator/reward_table.h"
 #include "coordinator/scored_group.h"
+#include "coordinator/staleness.h"
 #include "coordinator/weight_source.h"
 #include "coordinator/worker_table.h"
 #include "proto/coordinator.pb.h"
@@ -42,14 +43,17 @@ class Coordinator {
     std::string run_id;
     std::string config_sha256;
     int64_t epoch = 1;
+    // Ways in which workers can fetch weights here (rollout/weight_channel.h), the best first.
+    std::vector<std::string> weight_channels = {"grpc"};
   };
   Coordinator(CoordinatorOptions options, Identity identity, const Clock& clock = Clock::Real());
 
   // --- The trainer's side ---
 
-  // Makes groups available. Of each lease kind, stage, group_index, seed, policy, sampling, prompt and reward are read;
-  // the key's attempt and epoch and the ttl are set here. AlreadyExists for a group that was offered before,
-  // ResourceExhausted beyond coordinator.max_buffered_groups.
+  // Makes groups available: each is leased while weights that it may hold are published. Of each lease kind, stage,
+  // group_index, seed, policy, sampling, prompt and reward are read; the key's attempt and epoch and the ttl are set
+  // here. AlreadyExists for a group that was offered before, ResourceExhausted beyond coordinator.max_buffered_groups,
+  // InvalidArgument for a kind that submission.h does not know.
   absl::Status Offer(const std::vector<v1::Lease>& groups);
 
   // The group was quarantined in an earlier start of this run: once offered it counts as done and is never leased. Call
@@ -70,7 +74,8 @@ class Coordinator {
   absl::StatusOr<std::vector<ScoredGroup>> Collect(const std::string& stage, int64_t first, int64_t count,
                                                    absl::Duration timeout);
 
-  // Keeps `weights` for workers to pull and forgets every other version of the same policy.
+  // Keeps `weights` for workers to pull and forgets every other version of the same policy that no group may hold from
+  // now on.
   void Publish(std::shared_ptr<const WeightSource> weights);
 
   // How many of these groups are ready now.
@@ -108,12 +113,17 @@ class Coordinator {
   // The leases as they are now. Every use goes through here, before the worker that calls is noted as heard of: whether
   // it had died does not depend on who else called meanwhile.
   LeaseTable& Leases() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Whether weights that the group may hold are published.
+  bool IsSamplable(const v1::Lease& group) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // The digest of a version that was published at any time; empty when it never was.
+  std::string DigestOf(const v1::PolicyRef& policy) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // LeaseTable::Find for this submission, with the refused and duplicate counted.
   absl::StatusOr<const v1::Lease*> FindForSubmit(const v1::SubmitHeader& header) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const CoordinatorOptions options_;
   const Identity identity_;
   const Clock& clock_;
+  const StalenessPolicy staleness_ = {};
 
   mutable absl::Mutex mutex_;
   // Mutable because leases run out between calls, const ones included.
@@ -122,8 +132,8 @@ class Coordinator {
   RewardTable reward_servers_ ABSL_GUARDED_BY(mutex_);
   bool ended_ ABSL_GUARDED_BY(mutex_) = false;
   bool leasing_ ABSL_GUARDED_BY(mutex_) = true;
-  // By policy_id: the one version that is kept.
-  std::map<std::string, std::shared_ptr<const WeightSource>> weights_ ABSL_GUARDED_BY(mutex_);
+  // policy_id -> number -> the versions that are kept.
+  std::map<std::string, std::map<int64_t, std::shared_ptr<const WeightSource>>> weights_ ABSL_GUARDED_BY(mutex_);
   // policy_id -> number -> digest, of every version ever published: a group is checked against the version of its
   // lease.
   std::map<std::string, std::map<int64_t, std::string>> digests_ ABSL_GUARDED_BY(mutex_);

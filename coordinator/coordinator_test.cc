@@ -58,6 +58,36 @@ TEST_F(CoordinatorTest, OffersAllOrNone) {
   EXPECT_EQ(coordinator_.Counters().num_pending(), 3);
 }
 
+TEST_F(CoordinatorTest, LeasesAGroupOnceTheWeightsThatItMayHoldAreOut) {
+  const std::string worker = Join("rollout-0");
+  std::vector<v1::Lease> groups = TestGroups("rl", 0, 3);
+  groups[1].mutable_policy()->set_number(8);
+  groups[2].mutable_policy()->set_policy_id("teacher");
+  ASSERT_OK(coordinator_.Offer(groups));
+  EXPECT_THAT(IndicesOf(Take(worker, 9)), ElementsAre(0));
+  std::thread waiting([&] {
+    v1::LeaseGroupsRequest request;
+    request.set_worker_id(worker);
+    request.set_max_groups(9);
+    request.set_max_completions(100);
+    request.set_wait_ms(10000);
+    const auto response = coordinator_.LeaseGroups(request);
+    ASSERT_OK(response);
+    ASSERT_EQ(response->leases_size(), 1);
+    EXPECT_EQ(response->leases(0).key().group_index(), 1);
+    EXPECT_EQ(response->leases(0).policy().number(), 8);
+  });
+  coordinator_.Publish(TestWeights(8));
+  waiting.join();
+  EXPECT_EQ(coordinator_.Counters().num_pending(), 1);
+}
+
+TEST_F(CoordinatorTest, RefusesAnOfferOfAKindThatNobodyKnows) {
+  v1::Lease group = TestGroup("rl", 0);
+  group.set_kind(v1::LEASE_KIND_UNSPECIFIED);
+  EXPECT_STATUS(coordinator_.Offer({group}), absl::StatusCode::kInvalidArgument, "lease kind 0");
+}
+
 TEST_F(CoordinatorTest, GivesAnExpiredLeaseToAnotherAndRefusesTheLateResult) {
   const std::string slow = Join("rollout-0"), fast = Join("rollout-1");
   ASSERT_OK(coordinator_.Offer(TestGroups("rl", 0, 2)));

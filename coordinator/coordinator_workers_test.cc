@@ -43,6 +43,28 @@ TEST_F(CoordinatorWorkersTest, RegisterRefusesWhatDoesNotFitAndNamesBothValues) 
   EXPECT_EQ(response.heartbeat_interval_ms(), 2000);
 }
 
+TEST_F(CoordinatorWorkersTest, TheWorkerIsToldWhichWeightChannelToUse) {
+  Coordinator coordinator(CoordinatorOptions{},
+                          {.run_id = "run-a", .config_sha256 = "abc", .epoch = 3, .weight_channels = {"shm", "grpc"}},
+                          clock_);
+  const struct {
+    std::vector<std::string> offered;
+    std::string picked;
+  } cases[] = {{{"grpc"}, "grpc"}, {{"grpc", "shm"}, "shm"}, {{"rdma", "grpc"}, "grpc"}, {{}, "grpc"}};
+  for (const auto& [offered, picked] : cases) {
+    v1::RegisterRequest request = TestWorker("rollout-0");
+    for (const std::string& channel : offered) request.add_weight_channels(channel);
+    ASSERT_OK_AND_ASSIGN(const v1::RegisterResponse response, coordinator.Register(request));
+    EXPECT_EQ(response.weight_channel(), picked);
+  }
+  v1::RegisterRequest request = TestWorker("rollout-1");
+  request.add_weight_channels("rdma");
+  request.add_weight_channels("nccl");
+  EXPECT_STATUS(coordinator.Register(request), kRefused,
+                "list of weight channels is rdma, nccl, this coordinator's is shm, grpc");
+  EXPECT_EQ(coordinator.Workers().size(), 1u);
+}
+
 TEST_F(CoordinatorWorkersTest, ARestartedWorkerFreesItsLeasesAtOnceAndTheOldOneIsFenced) {
   const std::string old_id = Join("rollout-0", 1);
   EXPECT_EQ(Join("rollout-0", 1), old_id);

@@ -35,7 +35,8 @@ absl::Status LeaseTable::Offer(const std::vector<v1::Lease>& groups) {
     RETURN_IF_ERROR(CheckOffer(group));
     const std::string& stage = group.key().stage();
     const int64_t index = group.key().group_index();
-    if (FindGroup(stage, index) != nullptr || !seen.emplace(stage, index).second) {
+    if (FindGroup(stage, index) != nullptr || collected_.Find(stage, index) != nullptr ||
+        !seen.emplace(stage, index).second) {
       return absl::AlreadyExistsError(
           absl::StrCat(Describe(stage, index), " was offered before; a group is offered once"));
     }
@@ -81,11 +82,11 @@ absl::Duration LeaseTable::NextExpiry() const {
 }
 
 std::vector<v1::Lease> LeaseTable::Take(const std::string& worker_id, int64_t max_groups, int64_t max_completions,
-                                        absl::Duration now) {
+                                        absl::Duration now, Samplable samplable) {
   std::vector<v1::Lease> taken;
   int64_t num_completions = 0, num_bytes = 0;
   while (static_cast<int64_t>(taken.size()) < max_groups) {
-    Group* const next = FindNext(worker_id);
+    Group* const next = FindNext(worker_id, samplable);
     if (next == nullptr) break;
     Group& group = *next;
     num_completions += group.content->lease.sampling().num_completions();
@@ -129,24 +130,36 @@ absl::StatusOr<const v1::Lease*> LeaseTable::Find(const std::string& worker_id, 
     return absl::FailedPreconditionError(absl::StrCat("the lease of ", name, " is of epoch ", key.epoch(),
                                                       ", this coordinator's is ", epoch_, ": drop it and lease again"));
   }
+  if (const CollectedGroups::Attempt* collected = collected_.Find(key.stage(), key.group_index())) {
+    const std::string& holder = collected->holder.empty() ? worker_id : collected->holder;
+    RETURN_IF_ERROR(CheckAttempt(key, worker_id, collected->attempt, holder));
+    return nullptr;
+  }
   const Group* group = FindGroup(key.stage(), key.group_index());
   if (group == nullptr || group->attempt == 0) {
     return absl::FailedPreconditionError(absl::StrCat(name, " was never leased: drop it"));
   }
-  if (key.attempt() != group->attempt) {
-    return absl::FailedPreconditionError(absl::StrCat("attempt ", key.attempt(), " at ", name, " ran out and attempt ",
-                                                      group->attempt, " was leased since: drop it"));
-  }
-  if (group->holder != worker_id) {
-    return absl::FailedPreconditionError(absl::StrCat("attempt ", key.attempt(), " at ", name, " was leased to ",
-                                                      group->holder, ", not to ", worker_id, ": drop it"));
-  }
+  RETURN_IF_ERROR(CheckAttempt(key, worker_id, group->attempt, group->holder));
   if (static_cast<int>(group->dead_workers.size()) >= kMaxDeaths) {
     return absl::FailedPreconditionError(
         absl::StrCat(name, " is quarantined, ", absl::StrJoin(group->dead_workers, " and "), " died with it: drop it"));
   }
-  if (group->state == State::kReady || group->state == State::kCollected) return nullptr;
+  if (group->state == State::kReady) return nullptr;
   return &group->content->lease;
+}
+
+absl::Status LeaseTable::CheckAttempt(const v1::LeaseKey& key, const std::string& worker_id, int32_t attempt,
+                                      const std::string& holder) {
+  const std::string name = Describe(key.stage(), key.group_index());
+  if (key.attempt() != attempt) {
+    return absl::FailedPreconditionError(absl::StrCat("attempt ", key.attempt(), " at ", name, " ran out and attempt ",
+                                                      attempt, " was leased since: drop it"));
+  }
+  if (holder != worker_id) {
+    return absl::FailedPreconditionError(absl::StrCat("attempt ", key.attempt(), " at ", name, " was leased to ",
+                                                      holder, ", not to ", worker_id, ": drop it"));
+  }
+  return absl::OkStatus();
 }
 
 void LeaseTable::Accept(const v1::LeaseKey& key, ScoredGroup result, int64_t num_bytes) {
@@ -191,15 +204,19 @@ absl::StatusOr<std::vector<ScoredGroup>> LeaseTable::Collect(const std::string& 
   }
   std::vector<ScoredGroup> collected;
   collected.reserve(static_cast<size_t>(count));
+  std::map<int64_t, Group>& groups = groups_[stage];
   for (int64_t i = first; i < first + count; ++i) {
-    Group& group = *FindGroup(stage, i);
-    if (group.state == State::kReady) {
-      collected.push_back(std::move(*group.content));
-      group.content.reset();
-      --num_ready_;
-      ready_bytes_ -= group.num_bytes;
+    const auto found = groups.find(i);
+    Group& group = found->second;
+    if (group.state != State::kReady) {
+      group.state = State::kCollected;
+      continue;
     }
-    group.state = State::kCollected;
+    collected.push_back(std::move(*group.content));
+    --num_ready_;
+    ready_bytes_ -= group.num_bytes;
+    collected_.Add(stage, i, {.attempt = group.attempt, .holder = std::move(group.holder)});
+    groups.erase(found);
   }
   return collected;
 }
@@ -207,12 +224,18 @@ absl::StatusOr<std::vector<ScoredGroup>> LeaseTable::Collect(const std::string& 
 absl::Status LeaseTable::CheckCollectable(const std::string& stage, int64_t first, int64_t count) const {
   for (int64_t i = first; i < first + count; ++i) {
     const Group* group = FindGroup(stage, i);
-    if (group != nullptr && group->state == State::kCollected) {
+    if (collected_.Find(stage, i) != nullptr || (group != nullptr && group->state == State::kCollected)) {
       return absl::FailedPreconditionError(
           absl::StrCat(Describe(stage, i), " was collected before; a group is collected once"));
     }
   }
   return absl::OkStatus();
+}
+
+int64_t LeaseTable::num_records() const {
+  int64_t count = collected_.num_runs();
+  for (const auto& [stage, groups] : groups_) count += static_cast<int64_t>(groups.size());
+  return count;
 }
 
 LeaseTable::Holding LeaseTable::HeldBy(const std::string& worker_id) const {
@@ -232,20 +255,20 @@ bool LeaseTable::IsWanted(const Group& group) const {
   return key.group_index() >= wanted_first_ && key.group_index() < wanted_end_ && key.stage() == wanted_stage_;
 }
 
-LeaseTable::Group* LeaseTable::FindFirst(const std::map<int64_t, Group*>& line) const {
+LeaseTable::Group* LeaseTable::FindFirst(const std::map<int64_t, Group*>& line, Samplable samplable) const {
   const bool full = ready_bytes_ >= limits_.max_ready_bytes;
   for (const auto& [order, group] : line) {
-    if (!full || IsWanted(*group)) return group;
+    if ((!full || IsWanted(*group)) && samplable(group->content->lease)) return group;
   }
   return nullptr;
 }
 
-LeaseTable::Group* LeaseTable::FindNext(const std::string& worker_id) const {
+LeaseTable::Group* LeaseTable::FindNext(const std::string& worker_id, Samplable samplable) const {
   const Holding held = HeldBy(worker_id);
   if (held.has_suspect) return nullptr;
-  Group* const next = FindFirst(pending_);
+  Group* const next = FindFirst(pending_, samplable);
   if (held.num_leases > 0) return next;
-  Group* const suspect = FindFirst(suspects_);
+  Group* const suspect = FindFirst(suspects_, samplable);
   return suspect != nullptr && (next == nullptr || suspect->order < next->order) ? suspect : next;
 }
 

@@ -1,5 +1,6 @@
 // The life of every group: pending, leased, ready or quarantined, collected (coordinator.h states the invariants). Pure
-// data: no lock, no clock, no I/O; `now` is an argument that never goes back. Thread-compatible.
+// data: no lock, no clock, no I/O; `now` is an argument that never goes back. Thread-compatible. A group that was
+// collected leaves the table; what late results need to be answered stays (collected_groups.h).
 //
 // A lease that runs out makes its group pending, so that anybody may take it; until somebody does, the old holder keeps
 // its claim: a heartbeat renews the lease, and a result is still taken. Thus a slow network costs no work. From the
@@ -28,6 +29,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "coordinator/collected_groups.h"
 #include "coordinator/scored_group.h"
 #include "proto/types.pb.h"
 
@@ -67,13 +69,18 @@ class LeaseTable {
   // When the next lease runs out; InfiniteDuration when nothing is leased.
   absl::Duration NextExpiry() const;
 
+  // Whether a group can be sampled now; those that cannot are passed by.
+  using Samplable = absl::FunctionRef<bool(const v1::Lease& group)>;
+
   // Whether Take would find something for this worker.
-  bool CanTake(const std::string& worker_id) const { return FindNext(worker_id) != nullptr; }
+  bool CanTake(const std::string& worker_id, Samplable samplable) const {
+    return FindNext(worker_id, samplable) != nullptr;
+  }
 
   // Leases pending groups in the order in which they were offered (suspects alone), at most max_groups of at most
   // max_completions completions and kMaxTakeBytes in all; the first is leased even if it alone is larger.
   std::vector<v1::Lease> Take(const std::string& worker_id, int64_t max_groups, int64_t max_completions,
-                              absl::Duration now);
+                              absl::Duration now, Samplable samplable);
 
   // Gives the lease its full time to live again. False when it is not (or no longer) this worker's. A worker that
   // seemed dead and names the lease was not: the group is no suspect on its account.
@@ -97,8 +104,8 @@ class LeaseTable {
   // InvalidArgument with the group and its error when one of these groups failed.
   absl::Status FindError(const std::string& stage, int64_t first, int64_t count) const;
 
-  // Removes these groups, which must all be done, and returns the ready ones in order. What stays of each is the
-  // attempt that was accepted. FindError's error, FailedPrecondition when one is not done.
+  // Removes these groups, which must all be done, and returns the ready ones in order. Find, Offer and CheckCollectable
+  // go on as if they were there. FindError's error, FailedPrecondition when one is not done.
   absl::StatusOr<std::vector<ScoredGroup>> Collect(const std::string& stage, int64_t first, int64_t count);
   // FailedPrecondition when one of these groups was collected before: waiting for it would never end.
   absl::Status CheckCollectable(const std::string& stage, int64_t first, int64_t count) const;
@@ -113,6 +120,8 @@ class LeaseTable {
   int64_t num_expired_total() const { return num_expired_total_; }
   int64_t num_quarantined_total() const { return num_quarantined_total_; }
   int32_t NumLeasedTo(const std::string& worker_id) const { return HeldBy(worker_id).num_leases; }
+  // Groups and runs of collected groups in memory.
+  int64_t num_records() const;
 
  private:
   enum class State { kPending, kLeased, kReady, kQuarantined, kCollected };
@@ -155,8 +164,11 @@ class LeaseTable {
   }
   bool IsWanted(const Group& group) const;
   // The first group in line that this worker may take; null when there is none.
-  Group* FindNext(const std::string& worker_id) const;
-  Group* FindFirst(const std::map<int64_t, Group*>& line) const;
+  Group* FindNext(const std::string& worker_id, Samplable samplable) const;
+  Group* FindFirst(const std::map<int64_t, Group*>& line, Samplable samplable) const;
+  // Find for an attempt that is, or was, leased to `holder`; whether its result was taken is not asked.
+  static absl::Status CheckAttempt(const v1::LeaseKey& key, const std::string& worker_id, int32_t attempt,
+                                   const std::string& holder);
   // Ends the group's lease, because its holder died or for another reason.
   void EndLease(Group& group, bool holder_died);
   void MakePending(Group& group);
@@ -166,9 +178,10 @@ class LeaseTable {
 
   const int64_t epoch_;
   const Limits limits_;
-  // stage -> group_index -> group. Collected groups stay (some 100 bytes each), so that late duplicates are known as
-  // such.
+  // stage -> group_index -> group. Of the collected ones only those stay that were quarantined.
   std::map<std::string, std::map<int64_t, Group>> groups_;
+  // The other collected ones.
+  CollectedGroups collected_;
   // Pending groups by Group::order: those that nobody died with, and suspects.
   std::map<int64_t, Group*> pending_, suspects_;
   // By expiry, then order.

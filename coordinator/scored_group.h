@@ -19,9 +19,10 @@ inline const v1::RuleScore* FindRule(const v1::Score& score, absl::string_view n
   return nullptr;
 }
 
-// Tokens of a completion, the end-of-sequence token not counted.
+// Tokens of a completion, the end-of-sequence token not counted; 0 when it has no ids.
 inline int64_t CompletionLength(const v1::Completion& completion) {
-  return completion.ids_size() - (completion.finish_reason() == v1::FINISH_REASON_STOP ? 1 : 0);
+  const bool ended = completion.finish_reason() == v1::FINISH_REASON_STOP && completion.ids_size() > 0;
+  return completion.ids_size() - (ended ? 1 : 0);
 }
 
 struct ScoredGroup {

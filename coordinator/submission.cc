@@ -11,16 +11,53 @@ namespace {
 // log-softmax of the most likely token may round to a little above 0.
 constexpr float kLogprobTolerance = 1e-4f;
 
-absl::Status CheckLogprobs(const v1::Lease& lease, const v1::Completion& completion) {
+struct KindRequirements {
+  v1::LeaseKind kind;
+  Requirements required;
+};
+constexpr KindRequirements kRequirements[] = {
+    // The loss reads all of it.
+    {v1::LEASE_KIND_TRAIN, {.ids = true, .sample_logprob = true, .full_logprob = true, .spans = true, .digest = true}},
+    // Only text is judged and kept, so what samples it may be a server that has nothing else to say.
+    {v1::LEASE_KIND_EVALUATE, {}},
+    {v1::LEASE_KIND_SYNTHESIZE, {}},
+};
+
+absl::Status CheckDigest(const v1::Lease& lease, const Requirements& required, const std::string& published_digest,
+                         const v1::SubmitHeader& header) {
+  const std::string& digest = header.policy_digest();
+  if (!published_digest.empty() && digest == published_digest) return absl::OkStatus();
+  // A worker may find that a group cannot be produced before it holds any weights; and what has no weights has no
+  // digest.
+  if (digest.empty() && (!header.error().empty() || (!required.digest && published_digest.empty()))) {
+    return absl::OkStatus();
+  }
+  return absl::FailedPreconditionError(absl::StrCat(
+      "the group was made with weights of digest \"", digest, "\", ", lease.policy().policy_id(), " version ",
+      lease.policy().number(), " has \"", published_digest, "\": pull the weights again and drop the group"));
+}
+
+absl::Status CheckIds(const v1::Lease& lease, const v1::SubmitHeader& header, const v1::Completion& completion) {
+  if (completion.ids_size() < 1 || completion.ids_size() > lease.sampling().max_new_tokens()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(completion.ids_size(), " ids, allowed are 1 to ", lease.sampling().max_new_tokens()));
+  }
+  if (header.prompt_ids_size() == 0) return absl::InvalidArgumentError("prompt_ids is empty");
+  return absl::OkStatus();
+}
+
+absl::Status CheckLogprobs(const Requirements& required, const v1::Completion& completion) {
   if (completion.sample_logprob_size() != completion.ids_size()) {
     return absl::InvalidArgumentError(absl::StrCat(completion.sample_logprob_size(), " log-probabilities for ",
                                                    completion.ids_size(), " ids, there must be one each"));
   }
   // The loss needs the full distribution; what is only measured may be cut to its nucleus.
-  if (completion.logprob_kind() != v1::LOGPROB_KIND_FULL &&
-      (lease.kind() == v1::LEASE_KIND_TRAIN || completion.logprob_kind() != v1::LOGPROB_KIND_RENORMALIZED)) {
+  const bool renormalized = completion.logprob_kind() == v1::LOGPROB_KIND_RENORMALIZED && !required.full_logprob;
+  if (completion.logprob_kind() != v1::LOGPROB_KIND_FULL && !renormalized) {
     return absl::InvalidArgumentError(
-        absl::StrCat("logprob_kind is ", completion.logprob_kind(), ", the loss needs LOGPROB_KIND_FULL"));
+        absl::StrCat("logprob_kind is ", completion.logprob_kind(),
+                     required.full_logprob ? ", the loss needs LOGPROB_KIND_FULL"
+                                           : ", it must be LOGPROB_KIND_FULL or LOGPROB_KIND_RENORMALIZED"));
   }
   for (int t = 0; t < completion.sample_logprob_size(); ++t) {
     const float logprob = completion.sample_logprob(t);
@@ -33,7 +70,8 @@ absl::Status CheckLogprobs(const v1::Lease& lease, const v1::Completion& complet
   return absl::OkStatus();
 }
 
-absl::Status CheckSpans(const v1::Completion& completion, const v1::PolicyRef& policy) {
+absl::Status CheckSpans(const v1::Completion& completion, const v1::PolicyRef& policy,
+                        const StalenessPolicy& staleness) {
   int64_t num_covered = 0;
   for (int s = 0; s < completion.spans_size(); ++s) {
     const v1::Span& span = completion.spans(s);
@@ -44,7 +82,7 @@ absl::Status CheckSpans(const v1::Completion& completion, const v1::PolicyRef& p
       return absl::InvalidArgumentError(
           absl::StrCat("span ", s, " has source ", span.source(), ", which nothing here can read"));
     }
-    if (span.policy_number() != policy.number()) {
+    if (!staleness.MayHold(span.policy_number(), policy.number())) {
       return absl::FailedPreconditionError(absl::StrCat("span ", s, " was sampled by version ", span.policy_number(),
                                                         " of ", policy.policy_id(), ", the lease asks for version ",
                                                         policy.number()));
@@ -57,14 +95,16 @@ absl::Status CheckSpans(const v1::Completion& completion, const v1::PolicyRef& p
   return absl::OkStatus();
 }
 
-absl::Status CheckCompletion(const v1::Lease& lease, const v1::ScoredCompletion& scored) {
+absl::Status CheckCompletion(const v1::Lease& lease, const Requirements& required, const StalenessPolicy& staleness,
+                             const v1::SubmitHeader& header, const v1::ScoredCompletion& scored) {
   const v1::Completion& completion = scored.completion();
-  if (completion.ids_size() < 1 || completion.ids_size() > lease.sampling().max_new_tokens()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(completion.ids_size(), " ids, allowed are 1 to ", lease.sampling().max_new_tokens()));
+  if (required.ids || completion.ids_size() > 0) RETURN_IF_ERROR(CheckIds(lease, header, completion));
+  if (required.sample_logprob || completion.sample_logprob_size() > 0) {
+    RETURN_IF_ERROR(CheckLogprobs(required, completion));
   }
-  RETURN_IF_ERROR(CheckLogprobs(lease, completion));
-  RETURN_IF_ERROR(CheckSpans(completion, lease.policy()));
+  if (required.spans || completion.spans_size() > 0) {
+    RETURN_IF_ERROR(CheckSpans(completion, lease.policy(), staleness));
+  }
   if (completion.finish_reason() == v1::FINISH_REASON_UNSPECIFIED) {
     return absl::InvalidArgumentError("finish_reason is absent");
   }
@@ -80,16 +120,19 @@ absl::Status CheckCompletion(const v1::Lease& lease, const v1::ScoredCompletion&
 
 }  // namespace
 
-absl::Status CheckSubmission(const v1::Lease& lease, const std::string& published_digest,
-                             const v1::SubmitHeader& header, const std::vector<v1::ScoredCompletion>& completions) {
-  // A worker may find that a group cannot be produced before it holds any weights.
-  const bool needs_no_weights = !header.error().empty() && header.policy_digest().empty();
-  if (!needs_no_weights && (published_digest.empty() || header.policy_digest() != published_digest)) {
-    return absl::FailedPreconditionError(absl::StrCat("the group was made with weights of digest \"",
-                                                      header.policy_digest(), "\", ", lease.policy().policy_id(),
-                                                      " version ", lease.policy().number(), " has \"", published_digest,
-                                                      "\": pull the weights again and drop the group"));
+absl::StatusOr<Requirements> RequirementsOf(v1::LeaseKind kind) {
+  for (const KindRequirements& row : kRequirements) {
+    if (row.kind == kind) return row.required;
   }
+  return absl::InvalidArgumentError(
+      absl::StrCat("lease kind ", kind, " is unknown here: use the same build on both sides"));
+}
+
+absl::Status CheckSubmission(const v1::Lease& lease, const std::string& published_digest,
+                             const v1::SubmitHeader& header, const std::vector<v1::ScoredCompletion>& completions,
+                             const StalenessPolicy& staleness) {
+  ASSIGN_OR_RETURN(const Requirements required, RequirementsOf(lease.kind()));
+  RETURN_IF_ERROR(CheckDigest(lease, required, published_digest, header));
   if (!header.error().empty()) {
     if (header.num_completions() == 0 && completions.empty()) return absl::OkStatus();
     return absl::InvalidArgumentError(absl::StrCat(completions.size(), " completions came with the error \"",
@@ -101,7 +144,6 @@ absl::Status CheckSubmission(const v1::Lease& lease, const std::string& publishe
                                                    " completions and ", completions.size(),
                                                    " came, the lease asks for ", group_size));
   }
-  if (header.prompt_ids_size() == 0) return absl::InvalidArgumentError("prompt_ids is empty");
   for (const double seconds : {header.generate_seconds(), header.score_seconds()}) {
     if (!(std::isfinite(seconds) && seconds >= 0)) {
       return absl::InvalidArgumentError(
@@ -116,7 +158,8 @@ absl::Status CheckSubmission(const v1::Lease& lease, const std::string& publishe
                                                      group_size - 1, " must come once"));
     }
     seen[index] = true;
-    RETURN_IF_ERROR(Annotate(CheckCompletion(lease, scored), absl::StrCat("completion ", index)));
+    RETURN_IF_ERROR(
+        Annotate(CheckCompletion(lease, required, staleness, header, scored), absl::StrCat("completion ", index)));
   }
   return absl::OkStatus();
 }

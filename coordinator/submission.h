@@ -7,17 +7,37 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "coordinator/staleness.h"
 #include "proto/coordinator.pb.h"
 #include "proto/types.pb.h"
 
 namespace grpo {
 
-// FailedPrecondition, with both values, when the group was made with other weights than the lease names
+// What every completion of a group must carry beside text, finish reason and score. What it need not carry is checked
+// where it is there.
+struct Requirements {
+  // Completion.ids, with SubmitHeader.prompt_ids.
+  bool ids = false;
+  bool sample_logprob = false;
+  // The log-probabilities are LOGPROB_KIND_FULL.
+  bool full_logprob = false;
+  bool spans = false;
+  // SubmitHeader.policy_digest. A policy whose weights were published needs it whatever the kind: otherwise nobody knows
+  // what was sampled.
+  bool digest = false;
+};
+
+// InvalidArgument, with the value, for a kind that is not in the table of submission.cc.
+absl::StatusOr<Requirements> RequirementsOf(v1::LeaseKind kind);
+
+// FailedPrecondition, with both values, when the group was made with other weights than it may hold
 // (`published_digest` is the digest of the leased version, empty when it was never published); InvalidArgument, naming
-// completion, field and value, for anything that is no whole group of well-formed, scored completions. A header with
-// `error` comes without completions. Pure.
+// completion, field and value, for anything that is no whole group of well-formed, scored completions that carry what
+// the lease's kind requires. A header with `error` comes without completions. Pure.
 absl::Status CheckSubmission(const v1::Lease& lease, const std::string& published_digest,
-                             const v1::SubmitHeader& header, const std::vector<v1::ScoredCompletion>& completions);
+                             const v1::SubmitHeader& header, const std::vector<v1::ScoredCompletion>& completions,
+                             const StalenessPolicy& staleness = {});
 
 }  // namespace grpo
 

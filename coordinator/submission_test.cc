@@ -76,5 +76,105 @@ TEST(SubmissionTest, NothingFitsWeightsThatWereNeverPublished) {
                 absl::StatusCode::kFailedPrecondition, "model version 7");
 }
 
+// Each part of a completion, for each kind of lease: taken when it is absent, or refused with these words.
+TEST(SubmissionTest, WhatACompletionMustCarryFollowsFromTheLeasesKind) {
+  const struct {
+    std::function<void(Submission&, v1::Completion&)> remove;
+    const char* refused_when_trained;
+  } parts[] = {
+      {[](auto&, auto& c) { c.clear_sample_logprob(); }, "completion 1: 0 log-probabilities for 2 ids"},
+      {[](auto&, auto& c) { c.clear_spans(); }, "completion 1: spans cover 0 tokens of 2"},
+      {[](auto&, auto& c) { c.clear_ids(), c.clear_spans(), c.clear_sample_logprob(); }, "completion 1: 0 ids"},
+  };
+  for (const auto& [remove, refused] : parts) {
+    for (const v1::LeaseKind kind : {v1::LEASE_KIND_TRAIN, v1::LEASE_KIND_EVALUATE, v1::LEASE_KIND_SYNTHESIZE}) {
+      Submission submission;
+      submission.lease.set_kind(kind);
+      EXPECT_OK(submission.Check());
+      remove(submission, *submission.completions[1].mutable_completion());
+      if (kind == v1::LEASE_KIND_TRAIN) {
+        EXPECT_STATUS(submission.Check(), absl::StatusCode::kInvalidArgument, refused);
+      } else {
+        EXPECT_OK(submission.Check()) << kind << " without: " << refused;
+      }
+    }
+  }
+}
+
+TEST(SubmissionTest, TextAloneIsEnoughForWhatOnlyMeasuresOrBecomesData) {
+  for (const v1::LeaseKind kind : {v1::LEASE_KIND_TRAIN, v1::LEASE_KIND_EVALUATE, v1::LEASE_KIND_SYNTHESIZE}) {
+    Submission submission;
+    submission.lease.set_kind(kind);
+    submission.header.clear_prompt_ids();
+    for (v1::ScoredCompletion& scored : submission.completions) {
+      v1::Completion text;
+      text.set_index(scored.completion().index());
+      text.set_text("4");
+      text.set_finish_reason(v1::FINISH_REASON_STOP);
+      *scored.mutable_completion() = text;
+    }
+    EXPECT_EQ(submission.Check().ok(), kind != v1::LEASE_KIND_TRAIN) << kind;
+    // A policy that has weights says which; one that has none has no digest either.
+    submission.header.clear_policy_digest();
+    EXPECT_STATUS(submission.Check(), absl::StatusCode::kFailedPrecondition, "digest \"\", model version 7");
+    const auto unpublished = [&] {
+      return CheckSubmission(submission.lease, "", submission.header, submission.completions);
+    };
+    EXPECT_EQ(unpublished().ok(), kind != v1::LEASE_KIND_TRAIN) << kind;
+    submission.header.set_policy_digest("digest-7");
+    EXPECT_STATUS(unpublished(), absl::StatusCode::kFailedPrecondition, "has \"\"");
+    // How it ended is required of all.
+    submission.header.clear_policy_digest();
+    submission.completions[1].mutable_completion()->clear_finish_reason();
+    EXPECT_FALSE(unpublished().ok());
+  }
+}
+
+TEST(SubmissionTest, WhatIsThereIsCheckedWhateverTheKind) {
+  const struct {
+    const char* message;
+    std::function<void(Submission&, v1::Completion&)> spoil;
+  } cases[] = {
+      {"completion 1: 9 ids, allowed are 1 to 8", [](auto&, auto& c) { c.mutable_ids()->Resize(9, 1); }},
+      {"prompt_ids is empty", [](auto& s, auto&) { s.header.clear_prompt_ids(); }},
+      {"0 ids", [](auto&, auto& c) { c.clear_ids(); }},
+      {"completion 1: 1 log-probabilities for 2 ids", [](auto&, auto& c) { c.mutable_sample_logprob()->Truncate(1); }},
+      {"completion 1: sample_logprob[0] is 0.5", [](auto&, auto& c) { c.set_sample_logprob(0, 0.5f); }},
+      {"completion 1: logprob_kind is 0", [](auto&, auto& c) { c.clear_logprob_kind(); }},
+      {"completion 1: spans cover 1 tokens of 2", [](auto&, auto& c) { c.mutable_spans(0)->set_num_tokens(1); }},
+      {"version 6 of model, the lease asks for version 7",
+       [](auto&, auto& c) { c.mutable_spans(0)->set_policy_number(6); }},
+      {"digest \"digest-6\"", [](auto& s, auto&) { s.header.set_policy_digest("digest-6"); }},
+  };
+  for (const v1::LeaseKind kind : {v1::LEASE_KIND_TRAIN, v1::LEASE_KIND_EVALUATE, v1::LEASE_KIND_SYNTHESIZE}) {
+    for (const auto& [message, spoil] : cases) {
+      Submission submission;
+      submission.lease.set_kind(kind);
+      spoil(submission, *submission.completions[1].mutable_completion());
+      const absl::Status status = submission.Check();
+      EXPECT_FALSE(status.ok()) << kind << ": " << message;
+      EXPECT_THAT(std::string(status.message()), ::testing::HasSubstr(message)) << kind;
+    }
+  }
+}
+
+TEST(SubmissionTest, OnlyTheLossNeedsTheFullDistribution) {
+  for (const v1::LeaseKind kind : {v1::LEASE_KIND_TRAIN, v1::LEASE_KIND_EVALUATE, v1::LEASE_KIND_SYNTHESIZE}) {
+    Submission submission;
+    submission.lease.set_kind(kind);
+    submission.completions[1].mutable_completion()->set_logprob_kind(v1::LOGPROB_KIND_RENORMALIZED);
+    EXPECT_EQ(submission.Check().ok(), kind != v1::LEASE_KIND_TRAIN) << kind;
+  }
+}
+
+TEST(SubmissionTest, RefusesKindsThatItDoesNotKnow) {
+  for (const int kind : {0, 4}) {
+    Submission submission;
+    submission.lease.set_kind(static_cast<v1::LeaseKind>(kind));
+    EXPECT_STATUS(submission.Check(), absl::StatusCode::kInvalidArgument, absl::StrCat("lease kind ", kind));
+    EXPECT_FALSE(RequirementsOf(submission.lease.kind()).ok());
+  }
+}
+
 }  // namespace
 }  // namespace grpo

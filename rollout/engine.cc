@@ -218,6 +218,7 @@ std::vector<GenerateResult> Engine::TakeWhole() {
   std::erase_if(groups_, [&](const std::unique_ptr<Group>& group) {
     if (group->num_finished < static_cast<int64_t>(group->completions.size())) return false;
     whole.push_back({.id = group->request.id,
+                     .prompt_ids = std::move(group->request.prompt_ids),
                      .completions = std::move(group->completions),
                      .generate_seconds = absl::ToDoubleSeconds(clock_.Now() - group->started)});
     return true;

@@ -39,6 +39,8 @@ struct GenerateRequest {
 // A whole group; text is not filled (the engine knows no tokenizer).
 struct GenerateResult {
   int64_t id = 0;
+  // GenerateRequest's.
+  std::vector<uint32_t> prompt_ids;
   std::vector<v1::Completion> completions;
   // From the first forward pass of its prompt to its last token.
   double generate_seconds = 0;

@@ -9,6 +9,7 @@
 #include "common/log.h"
 #include "common/rpc/status.h"
 #include "common/status_macros.h"
+#include "model/tokenizer/tokenizer.h"
 #include "model/weights/manifest.h"
 #include "model/weights/weight_set.h"
 

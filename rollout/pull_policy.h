@@ -2,23 +2,13 @@
 #ifndef GRPO_ROLLOUT_PULL_POLICY_H_
 #define GRPO_ROLLOUT_PULL_POLICY_H_
 
-#include <memory>
-
 #include "absl/status/statusor.h"
 #include "common/rpc/client.h"
-#include "model/tokenizer/tokenizer.h"
-#include "model/transformer.h"
 #include "proto/coordinator.grpc.pb.h"
+#include "rollout/held_policy.h"
 #include "rollout/session.h"
 
 namespace grpo {
-
-// One version of a policy, as it came over the wire and verified: manifest.digest() is that of the received bytes.
-struct HeldPolicy {
-  v1::WeightsManifest manifest;
-  std::shared_ptr<const Transformer> model;
-  std::shared_ptr<const Tokenizer> tokenizer;
-};
 
 // Pulls, loads and verifies. A stream that breaks is resumed at the byte it reached; bytes that do not verify are
 // fetched again; both for as long as lease `lease_id`, which needs the policy, is active, while the session tells why

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "common/log.h"
 #include "common/rpc/status.h"
 #include "common/status_macros.h"
@@ -50,7 +52,12 @@ std::string Session::WorkerId() {
   return ended_ ? "" : worker_id_;
 }
 
-bool Session::Forgotten(const absl::Status& answer, const std::string& worker_id) {
+std::string Session::WeightChannelName() {
+  absl::MutexLock lock(&mutex_, absl::Condition(this, &Session::EndedOrRegistered));
+  return ended_ ? "" : weight_channel_;
+}
+
+bool Session::RegisterAgainIfUnknown(const absl::Status& answer, const std::string& worker_id) {
   if (!absl::IsNotFound(answer) && !absl::IsUnauthenticated(answer)) return false;
   absl::MutexLock lock(&mutex_);
   // Somebody else may have met the same answer before, and the thread may have registered since.
@@ -96,7 +103,7 @@ void Session::Track(int64_t id, const v1::LeaseKey& key) {
   active_[id] = key;
 }
 
-void Session::Forget(int64_t id) {
+void Session::Untrack(int64_t id) {
   absl::MutexLock lock(&mutex_);
   active_.erase(id);
   if (blocked_.erase(id) > 0 && blocked_.empty()) wake_ = true;
@@ -187,15 +194,24 @@ absl::Status Session::Register() {
   request.set_role("rollout_worker");
   request.set_worker_name(identity_.worker_name);
   request.set_worker_attempt(identity_.worker_attempt);
+  for (const std::string& channel : identity_.weight_channels) request.add_weight_channels(channel);
   grpc::ClientContext context;
   client_->Prepare(context, kCallDeadline);
   const InFlightCalls::Scope scope(&calls_, &context);
   v1::RegisterResponse response;
   RETURN_IF_ERROR(rpc::FromGrpc(stub_->Register(&context, request, &response)));
   if (response.worker_id().empty()) return absl::InternalError("the coordinator answered Register without a worker_id");
-  spdlog::info("registered as {} in run {} (epoch {})", response.worker_id(), response.run_id(), response.epoch());
+  const std::string channel = response.weight_channel().empty() ? "grpc" : response.weight_channel();
+  if (absl::c_find(identity_.weight_channels, channel) == identity_.weight_channels.end()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("the coordinator picked the weight channel ", channel, ", this worker offered ",
+                     absl::StrJoin(identity_.weight_channels, ", "), ": start both with the same build"));
+  }
+  spdlog::info("registered as {} in run {} (epoch {}), weights by {}", response.worker_id(), response.run_id(),
+               response.epoch(), channel);
   absl::MutexLock lock(&mutex_);
   worker_id_ = response.worker_id();
+  weight_channel_ = channel;
   interval_ = absl::Milliseconds(std::max<int64_t>(1, response.heartbeat_interval_ms()));
   TakeRewardServers(response);
   return absl::OkStatus();
@@ -237,7 +253,7 @@ absl::Status Session::Heartbeat() {
   const InFlightCalls::Scope scope(&calls_, &context);
   v1::HeartbeatResponse response;
   const absl::Status status = rpc::FromGrpc(stub_->Heartbeat(&context, request, &response));
-  if (Forgotten(status, request.worker_id())) return absl::OkStatus();  // and the loop registers at once
+  if (RegisterAgainIfUnknown(status, request.worker_id())) return absl::OkStatus();  // the loop does at once
   RETURN_IF_ERROR(status);
   if (response.run_ended()) {
     RunEnded();

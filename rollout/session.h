@@ -35,6 +35,8 @@ class Session {
   struct Identity {
     std::string run_id, config_sha256, worker_name;
     int32_t worker_attempt = 1;
+    // Of WeightChannelNames; the coordinator picks one.
+    std::vector<std::string> weight_channels = {};
   };
 
   // `client`: the channel for registering and heartbeats. Starts the thread.
@@ -44,9 +46,11 @@ class Session {
 
   // Waits for the registration; empty once the session has ended.
   std::string WorkerId();
-  // True for the answers that mean "register again" (NOT_FOUND, UNAUTHENTICATED): then the thread does, and WorkerId()
-  // waits for it.
-  bool Forgotten(const absl::Status& answer, const std::string& worker_id);
+  // Which weight channel was agreed on; otherwise as WorkerId.
+  std::string WeightChannelName();
+  // If this answer to a call of `worker_id` says that the coordinator does not know the worker (NOT_FOUND,
+  // UNAUTHENTICATED), the thread registers again, WorkerId() waits for it, and this returns true.
+  bool RegisterAgainIfUnknown(const absl::Status& answer, const std::string& worker_id);
 
   // Ends the session: calls in flight are cancelled, everybody who waits returns. The first status stays.
   void End(absl::Status why);
@@ -59,16 +63,16 @@ class Session {
   // given.
   absl::Status status() const;
 
-  // A lease is renewed by every heartbeat from Track to Forget. `id` is the caller's own.
+  // A lease is renewed by every heartbeat from Track to Untrack. `id` is the caller's own.
   void Track(int64_t id, const v1::LeaseKey& key);
-  void Forget(int64_t id);
-  // False after Forget, and once the coordinator has given the lease to another.
+  void Untrack(int64_t id);
+  // False after Untrack, and once the coordinator has given the lease to another.
   bool IsActive(int64_t id) const;
   // Leases that were lost since the last call.
   std::vector<int64_t> TakeLost();
 
-  // Why lease `id` cannot go on; heartbeats report the oldest of these, from the first SetBlocked on. Forget clears it
-  // too.
+  // Why lease `id` cannot go on; heartbeats report the oldest of these, from the first SetBlocked on. Untrack clears
+  // it too.
   void SetBlocked(int64_t id, const std::string& reason);
   void ClearBlocked(int64_t id);
 
@@ -118,6 +122,7 @@ class Session {
   bool wake_ ABSL_GUARDED_BY(mutex_) = false;
   // Empty while not registered.
   std::string worker_id_ ABSL_GUARDED_BY(mutex_);
+  std::string weight_channel_ ABSL_GUARDED_BY(mutex_);
   absl::Duration interval_ ABSL_GUARDED_BY(mutex_) = absl::Seconds(1);
   std::map<int64_t, v1::LeaseKey> active_ ABSL_GUARDED_BY(mutex_);
   std::vector<int64_t> lost_ ABSL_GUARDED_BY(mutex_);

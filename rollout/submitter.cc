@@ -72,7 +72,7 @@ void Submitter::Loop() {
       queue_.pop_front();
     }
     Process(group);
-    session_->Forget(group.lease_id);
+    session_->Untrack(group.lease_id);
     absl::MutexLock lock(&mutex_);
     num_completions_ -= group.completions.size();
   }
@@ -132,7 +132,7 @@ void Submitter::SubmitUntilDone(const FinishedGroup& group, const std::vector<v1
       session_->End(Annotate(status, absl::StrCat("submitting group ", LeaseName(group.lease.key()))));
       return;
     }
-    session_->Forgotten(status, header.worker_id());
+    session_->RegisterAgainIfUnknown(status, header.worker_id());
     session_->WaitForEnd(backoff.Next());
   }
 }

@@ -56,6 +56,7 @@ class FakeCoordinator : public v1::Coordinator::Service, public Watched {
     response->set_run_id("run");
     response->set_heartbeat_interval_ms(10);
     for (const std::string& address : reward_servers) response->add_reward_servers(address);
+    response->set_weight_channel(weight_channel);
     return grpc::Status::OK;
   }
 
@@ -141,6 +142,7 @@ class FakeCoordinator : public v1::Coordinator::Service, public Watched {
 
   // Told by the test.
   std::string refuse_registration;
+  std::string weight_channel;  // empty: the answer does not say
   std::deque<v1::Lease> leases;
   std::map<int64_t, WeightSet> weights;  // by policy number
   std::deque<PullFault> pull_faults;     // of the next streams, in order

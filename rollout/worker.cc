@@ -8,16 +8,19 @@
 #include "common/log.h"
 #include "common/rpc/status.h"
 #include "common/status_macros.h"
-#include "model/tensor.h"
-#include "model/tokenizer/prompt.h"
 
 namespace grpo {
 namespace {
 
+Session::Identity WithWeightChannels(Session::Identity identity) {
+  identity.weight_channels = WeightChannelNames();
+  return identity;
+}
+
 // How long an idle worker's lease call waits at the coordinator, and what the call may take on top of that.
 constexpr absl::Duration kLongPoll = absl::Seconds(5);
 constexpr absl::Duration kLeaseDeadline = absl::Seconds(5);
-// After an empty answer a worker that is decoding leaves the coordinator alone for this long: about ten decode steps.
+// After an empty answer a worker that is sampling leaves the coordinator alone for this long.
 constexpr absl::Duration kBusyPause = absl::Milliseconds(20);
 // Leases are taken for this share of the slots beyond what is running, so that a freed slot finds work at once; more
 // would keep other workers idle at the end of a batch.
@@ -43,7 +46,7 @@ Worker::Worker(const WorkerOptions& options, std::shared_ptr<rpc::Client> client
     : options_(options),
       client_(std::move(client)),
       stub_(v1::Coordinator::NewStub(client_->channel())),
-      session_(std::move(heartbeat_client), options.identity) {}
+      session_(std::move(heartbeat_client), WithWeightChannels(options.identity)) {}
 
 absl::Status Worker::Run() {
   session_.End(Loop());
@@ -57,23 +60,23 @@ void Worker::Stop() {
 absl::Status Worker::Loop() {
   while (!session_.ended()) {
     DropLost();
-    Lease();
+    AskForLeases();
     RETURN_IF_ERROR(AdmitPending());
-    if (engine_ != nullptr && !engine_->idle()) RETURN_IF_ERROR(DecodeStep());
+    if (generator_ != nullptr && !generator_->idle()) RETURN_IF_ERROR(GenerateStep());
   }
   return absl::OkStatus();
 }
 
 void Worker::DropLost() {
   for (const int64_t id : session_.TakeLost()) {
-    if (running_.erase(id) > 0) engine_->Cancel(id);
+    if (running_.erase(id) > 0) generator_->Cancel(id);
     std::erase_if(pending_, [id](const Job& job) { return job.id == id; });
   }
 }
 
-void Worker::Lease() {
+void Worker::AskForLeases() {
   const int64_t slots = options_.rollout.slots;
-  const int64_t unfinished = engine_ == nullptr ? 0 : engine_->num_unfinished();
+  const int64_t unfinished = generator_ == nullptr ? 0 : generator_->num_unfinished();
   const int64_t room = slots + static_cast<int64_t>(kAheadFrac * slots) - unfinished;
   // Pending leases are there only while they wait for other weights.
   if (room <= 0 || !pending_.empty()) return;
@@ -97,7 +100,7 @@ void Worker::Lease() {
   v1::LeaseGroupsResponse response;
   const absl::Status status = rpc::FromGrpc(stub_->LeaseGroups(&context, request, &response));
   if (!status.ok()) {
-    session_.Forgotten(status, request.worker_id());
+    session_.RegisterAgainIfUnknown(status, request.worker_id());
     next_lease_ = clock_.Now() + lease_backoff_.Next();
     return;
   }
@@ -112,7 +115,7 @@ void Worker::Lease() {
 
 void Worker::TakeLeases(v1::LeaseGroupsResponse response) {
   for (v1::Lease& lease : *response.mutable_leases()) {
-    Job job = {.id = next_id_++, .lease = std::move(lease), .prompt_ids = {}};
+    Job job = {.id = next_id_++, .lease = std::move(lease)};
     session_.Track(job.id, job.lease.key());
     pending_.push_back(std::move(job));
   }
@@ -122,7 +125,7 @@ absl::Status Worker::AdmitPending() {
   while (!pending_.empty() && !session_.ended()) {
     const Job& next = pending_.front();
     if (!Holds(next.lease.policy())) {
-      if (engine_ != nullptr && !engine_->idle()) return absl::OkStatus();
+      if (generator_ != nullptr && !generator_->idle()) return absl::OkStatus();
       const absl::Status held = Hold(next);
       if (absl::IsInternal(held)) return held;
       if (!held.ok()) {
@@ -131,7 +134,7 @@ absl::Status Worker::AdmitPending() {
         if (absl::IsNotFound(held) || absl::IsCancelled(held)) {
           // Not this group's fault: the lease expires, and the group is leased again with weights that are there.
           spdlog::info("group {} is dropped: {}", LeaseName(job.lease.key()), std::string(held.message()));
-          session_.Forget(job.id);
+          session_.Untrack(job.id);
         } else {
           Fail(std::move(job), std::string(held.message()));
         }
@@ -151,58 +154,59 @@ bool Worker::Holds(const v1::PolicyRef& policy) const {
 }
 
 absl::Status Worker::Hold(const Job& job) {
-  ASSIGN_OR_RETURN(HeldPolicy pulled,
-                   PullPolicy(*client_, job.lease.policy(), job.id, session_, held_ ? &*held_ : nullptr));
-  const bool same_architecture =
-      held_.has_value() && held_->manifest.config_json() == pulled.manifest.config_json() && engine_ != nullptr;
-  held_ = std::move(pulled);
+  ASSIGN_OR_RETURN(HeldPolicy fetched, Fetch(job));
+  held_ = std::move(fetched);
+  const absl::Status taken = generator_ == nullptr ? ResetGenerator() : generator_->SwapWeights(*held_);
+  if (!taken.ok()) {
+    generator_.reset();
+    held_.reset();
+    return taken;
+  }
   const v1::WeightsManifest& manifest = held_->manifest;
   session_.SetHeld(manifest.policy(), manifest.digest());
   spdlog::info("holding version {} of policy {}, digest {}", manifest.policy().number(), manifest.policy().policy_id(),
                manifest.digest());
-  if (!same_architecture) return ResetEngine();
-  engine_->SwapWeights(held_->model, manifest.policy().number());
   return absl::OkStatus();
 }
 
-absl::Status Worker::ResetEngine() {
-  const int64_t max_positions = held_->model->config().max_positions, wanted = options_.rollout.context_tokens;
-  const Engine::Options engine_options = {.num_slots = options_.rollout.slots,
-                                          .max_tokens = wanted == 0 ? max_positions : std::min(wanted, max_positions)};
-  engine_.reset();  // before the new one allocates its cache
+absl::StatusOr<HeldPolicy> Worker::Fetch(const Job& job) {
+  const std::string name = session_.WeightChannelName();
+  if (name.empty()) return absl::CancelledError("the session has ended");
+  if (name != weight_channel_name_) {
+    ASSIGN_OR_RETURN(weights_, MakeWeightChannel(name, client_, &session_));
+    weight_channel_name_ = name;
+  }
+  return weights_->Fetch(job.lease.policy(), job.id, held_ ? &*held_ : nullptr);
+}
+
+absl::Status Worker::ResetGenerator() {
+  generator_.reset();  // before the new one allocates its memory
   num_tokens_told_ = 0;
-  return TorchGuard([&] {
-    engine_ = std::make_unique<Engine>(held_->model, held_->manifest.policy().number(), engine_options);
-    return absl::OkStatus();
-  });
+  ASSIGN_OR_RETURN(generator_, options_.make_generator({.policy = *held_, .rollout = options_.rollout}));
+  return absl::OkStatus();
 }
 
 void Worker::StartJob(Job job) {
   if (!session_.IsActive(job.id)) return;
-  absl::StatusOr<std::vector<uint32_t>> ids = EncodePrompt(*held_->tokenizer, job.lease.prompt().text());
-  absl::Status status = ids.status();
-  if (status.ok()) {
-    job.prompt_ids = *std::move(ids);
-    status = engine_->Add(
-        {.id = job.id, .prompt_ids = job.prompt_ids, .seed = job.lease.seed(), .sampling = job.lease.sampling()});
-  }
-  if (status.ok()) {
+  const absl::Status added = generator_->Add(
+      {.id = job.id, .prompt = job.lease.prompt().text(), .seed = job.lease.seed(), .sampling = job.lease.sampling()});
+  if (added.ok()) {
     const int64_t id = job.id;
     running_.emplace(id, std::move(job));
   } else {
-    const std::string error = absl::StrCat("prompt ", job.lease.prompt().id(), ": ", status.message());
+    const std::string error = absl::StrCat("prompt ", job.lease.prompt().id(), ": ", added.message());
     Fail(std::move(job), error);
   }
 }
 
-absl::Status Worker::DecodeStep() {
+absl::Status Worker::GenerateStep() {
   const v1::PolicyRef& policy = held_->manifest.policy();
   RETURN_IF_ERROR(Failpoint("rollout.decode",
                             absl::StrCat("policy ", policy.policy_id(), ":", policy.number(), ", ", running_.size(),
-                                         " groups, ", engine_->num_tokens_generated(), " tokens so far")));
-  absl::StatusOr<std::vector<GenerateResult>> whole = engine_->Step();
-  session_.AddTokens(engine_->num_tokens_generated() - num_tokens_told_);
-  num_tokens_told_ = engine_->num_tokens_generated();
+                                         " groups, ", generator_->num_tokens_generated(), " tokens so far")));
+  absl::StatusOr<std::vector<SampledGroup>> whole = generator_->Step();
+  session_.AddTokens(generator_->num_tokens_generated() - num_tokens_told_);
+  num_tokens_told_ = generator_->num_tokens_generated();
   if (absl::IsInvalidArgument(whole.status())) {
     // The weights are at fault: any worker would see the same.
     const std::string error =
@@ -210,26 +214,21 @@ absl::Status Worker::DecodeStep() {
                      "; training has diverged: go back to an earlier checkpoint with a lower learning rate");
     for (auto& [id, job] : running_) Fail(std::move(job), error);
     running_.clear();
-    return ResetEngine();
+    return ResetGenerator();
   }
   RETURN_IF_ERROR(whole.status());
-  for (GenerateResult& result : *whole) Finish(std::move(result));
+  for (SampledGroup& group : *whole) Finish(std::move(group));
   return absl::OkStatus();
 }
 
-void Worker::Finish(GenerateResult result) {
-  Job job = std::move(running_.extract(result.id).mapped());
-  for (v1::Completion& completion : result.completions) {
-    const bool ended = completion.finish_reason() == v1::FINISH_REASON_STOP;
-    std::vector<uint32_t> ids(completion.ids().begin(), completion.ids().end() - (ended ? 1 : 0));
-    completion.set_text(held_->tokenizer->Decode(ids));
-  }
+void Worker::Finish(SampledGroup group) {
+  Job job = std::move(running_.extract(group.id).mapped());
   submitter_->Add({.lease_id = job.id,
                    .lease = std::move(job.lease),
-                   .policy_digest = held_->manifest.digest(),
-                   .prompt_ids = std::move(job.prompt_ids),
-                   .generate_seconds = result.generate_seconds,
-                   .completions = std::move(result.completions),
+                   .policy_digest = std::move(group.policy_digest),
+                   .prompt_ids = std::move(group.prompt_ids),
+                   .generate_seconds = group.generate_seconds,
+                   .completions = std::move(group.completions),
                    .error = ""});
 }
 

@@ -1,16 +1,16 @@
 // A rollout worker: leases groups, samples them with the policy version that the lease names, has them scored and hands
 // them in.
 //
-//   coordinator --Lease--> pending_ --tokenize--> Engine --whole group--> Submitter --score--> reward server
+//   coordinator --Lease--> pending_ --prompt--> Generator --whole group--> Submitter --score--> reward server
 //        ^                                          ^                        |
-//        |                                          +-- PullPolicy,          |
+//        |                                          +-- WeightChannel,       |
 //        |                                              when the lease names |
 //        |                                              another version      |
 //        +-------------------- SubmitCompletion -----------------------------+     Session: heartbeats, lost leases,
 //                                                                                  the end of the run
 //
 //   thread               does                         waits for
-//   Run's caller         lease, pull, load, decode    leases (long poll); the engine to run dry before new weights
+//   Run's caller         lease, fetch, load, step     leases (long poll); the generator to run dry before new weights
 //   Submitter's threads  score, submit                finished groups, the servers' answers
 //   Session's thread     register, heartbeats         the heartbeat interval, or something to tell
 //
@@ -20,6 +20,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -32,11 +33,12 @@
 #include "common/clock.h"
 #include "common/rpc/client.h"
 #include "proto/coordinator.grpc.pb.h"
-#include "rollout/engine.h"
+#include "rollout/generator.h"
+#include "rollout/held_policy.h"
 #include "rollout/options.h"
-#include "rollout/pull_policy.h"
 #include "rollout/session.h"
 #include "rollout/submitter.h"
+#include "rollout/weight_channel.h"
 
 namespace grpo {
 
@@ -46,6 +48,8 @@ struct WorkerOptions {
   Session::Identity identity;
   RolloutOptions rollout;
   rpc::ClientOptions client;
+  // What samples; must be given. Called again after a generator has failed.
+  std::function<absl::StatusOr<std::unique_ptr<Generator>>(const GeneratorContext&)> make_generator;
 };
 
 // One thread but for Stop.
@@ -61,12 +65,11 @@ class Worker {
   void Stop();
 
  private:
-  // A lease on its way through the engine.
+  // A lease on its way through the generator.
   struct Job {
-    // The session's id of the lease, and the engine's of the group.
+    // The session's id of the lease, and the generator's of the group.
     int64_t id = 0;
     v1::Lease lease;
-    std::vector<uint32_t> prompt_ids;
   };
 
   Worker(const WorkerOptions& options, std::shared_ptr<rpc::Client> client,
@@ -75,21 +78,23 @@ class Worker {
   absl::Status Loop();
   void DropLost();
   // Asks for groups when there is room; waits for them only while there is nothing else to do.
-  void Lease();
+  void AskForLeases();
   void TakeLeases(v1::LeaseGroupsResponse response);
-  // Puts pending leases into the engine, in order; one that names other weights waits until the engine has run dry.
+  // Puts pending leases into the generator, in order; one that names other weights waits until it has run dry.
   absl::Status AdmitPending();
-  // Makes the job's policy the held one.
+  // Makes the job's policy the held one. Then it is, and generator_ samples with it; or there is neither after an error
+  // of the generator.
   absl::Status Hold(const Job& job);
-  absl::Status ResetEngine();
+  absl::StatusOr<HeldPolicy> Fetch(const Job& job);
+  absl::Status ResetGenerator();
   void StartJob(Job job);
-  absl::Status DecodeStep();
-  void Finish(GenerateResult result);
+  absl::Status GenerateStep();
+  void Finish(SampledGroup group);
   // Hands the group in as one that can never be produced.
   void Fail(Job job, const std::string& error);
 
   bool Holds(const v1::PolicyRef& policy) const;
-  bool Idle() const { return pending_.empty() && (engine_ == nullptr || engine_->idle()); }
+  bool Idle() const { return pending_.empty() && (generator_ == nullptr || generator_->idle()); }
 
   const WorkerOptions options_;
   const Clock& clock_ = Clock::Real();
@@ -99,15 +104,18 @@ class Worker {
   // Null until Create has made it; before session_ in destruction.
   std::unique_ptr<Submitter> submitter_;
 
+  // The one that was agreed on last; null before the first policy.
+  std::unique_ptr<WeightChannel> weights_;
+  std::string weight_channel_name_;
   std::optional<HeldPolicy> held_;
   // Of held_; null before the first policy.
-  std::unique_ptr<Engine> engine_;
-  // Tokens of engine_ that the session was told of.
+  std::unique_ptr<Generator> generator_;
+  // Tokens of generator_ that the session was told of.
   int64_t num_tokens_told_ = 0;
 
   int64_t next_id_ = 0;
   std::deque<Job> pending_;
-  // In the engine, by id.
+  // In the generator, by id.
   std::map<int64_t, Job> running_;
   // No lease call before this.
   absl::Duration next_lease_ = absl::ZeroDuration();

@@ -8,32 +8,15 @@
 #include "CLI/CLI.hpp"
 #include "absl/status/status.h"
 #include "common/exit_codes.h"
-#include "common/files.h"
 #include "common/log.h"
-#include "common/sha256.h"
 #include "common/status_macros.h"
 #include "common/stop_signal.h"
-#include "configs/load.h"
-#include "configs/network_options.h"
-#include "rollout/options.h"
+#include "rollout/generator.h"
 #include "rollout/worker.h"
+#include "rollout/worker_config.h"
 
 namespace grpo {
 namespace {
-
-// The part of a run's configuration that a worker reads; the trainer has checked the rest.
-struct WorkerConfig {
-  RolloutOptions rollout_worker;
-  NetworkOptions network;
-  Section others;
-
-  template <class V>
-  void Visit(V& v) {
-    v("rollout_worker", rollout_worker, {.help = "The processes that sample."});
-    v("network", network, {.help = "Addresses, tokens, TLS."});
-    v.Rest(others);
-  }
-};
 
 struct Flags {
   std::string config;
@@ -53,19 +36,9 @@ void Declare(CLI::App& app, Flags& flags) {
   app.add_flag("--with-parent", flags.with_parent, "Die when the parent process dies");
 }
 
-absl::Status LoadConfig(const std::string& path, WorkerOptions& options) {
-  ASSIGN_OR_RETURN(const std::string content, ReadFile(path));
-  ASSIGN_OR_RETURN(const Section section, ParseConfigText(content, path));
-  WorkerConfig config;
-  RETURN_IF_ERROR(LoadOptions(section, &config));
-  options.identity.config_sha256 = Sha256Hex(content);
-  options.rollout = config.rollout_worker;
-  options.client = config.network.ClientOptions();
-  return absl::OkStatus();
-}
-
 absl::Status Run(Flags& flags) {
-  if (!flags.config.empty()) RETURN_IF_ERROR(LoadConfig(flags.config, flags.worker));
+  if (!flags.config.empty()) RETURN_IF_ERROR(LoadWorkerConfig(flags.config, flags.worker));
+  flags.worker.make_generator = MakeDefaultGenerator;
   at::set_num_threads(static_cast<int>(flags.worker.rollout.threads));
   ASSIGN_OR_RETURN(const std::unique_ptr<Worker> worker, Worker::Create(flags.worker));
   std::atomic<bool> done = false;

@@ -1,64 +1,20 @@
 #include "rollout/worker.h"
 
-#include <cmath>
 #include <limits>
 #include <thread>
 
 #include "common/rpc/server.h"
-#include "common/seeds.h"
 #include "common/status_testing.h"
-#include "model/weights/weight_set.h"
+#include "rollout/scripted_generator.h"
 #include "rollout/testing.h"
+#include "rollout/tiny_policy.h"
 
 namespace grpo {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-
-constexpr char kTokenizer[] = R"({"decoder": {"type": "Fuse"},
-    "added_tokens": [{"id": 0, "content": "<eos>", "special": true}],
-    "model": {"type": "BPE", "merges": [], "vocab": {"<eos>": 0, "a": 1, "b": 2, "c": 3}}})";
-
-WeightSet TinyWeights(int64_t number, const std::function<void(Transformer&)>& change = {}) {
-  ModelConfig config;
-  config.vocab_size = 4;
-  config.hidden_size = 16;
-  config.intermediate_size = 32;
-  config.num_layers = 1;
-  config.num_heads = 2;
-  config.num_kv_heads = 1;
-  config.head_dim = 8;
-  config.max_positions = 32;
-  config.eos_token_ids = {0};
-  std::unique_ptr<Transformer> model = *Transformer::Create(config);
-  model->InitializeRandom(number);
-  if (change) change(*model);
-  v1::PolicyRef policy;
-  policy.set_policy_id("tiny");
-  policy.set_number(number);
-  return *PackWeights(*model, kTokenizer, policy);
-}
-
-v1::Lease MakeLease(int64_t group_index, const std::string& prompt = "abc", int64_t number = 1) {
-  v1::Lease lease;
-  lease.mutable_key()->set_stage("stage");
-  lease.mutable_key()->set_group_index(group_index);
-  lease.mutable_key()->set_attempt(1);
-  lease.mutable_key()->set_epoch(1);
-  lease.set_kind(v1::LEASE_KIND_TRAIN);
-  lease.set_seed(GroupSeed(1, "stage", group_index));
-  lease.mutable_policy()->set_policy_id("tiny");
-  lease.mutable_policy()->set_number(number);
-  lease.mutable_sampling()->set_num_completions(4);
-  lease.mutable_sampling()->set_max_new_tokens(8);
-  lease.mutable_sampling()->set_temperature(1);
-  lease.mutable_prompt()->set_id(absl::StrCat("train/", group_index));
-  lease.mutable_prompt()->set_text(prompt);
-  lease.mutable_reward()->set_name("profile");
-  lease.set_ttl_ms(30000);
-  return lease;
-}
 
 class WorkerTest : public ::testing::Test {
  protected:
@@ -80,12 +36,16 @@ class WorkerTest : public ::testing::Test {
 
   void StopReward() { reward_server_.reset(); }
 
-  void StartWorker() {
+  void StartWorker() { StartWorker(MakeDefaultGenerator); }
+  void StartScriptedWorker() { StartWorker(ScriptedGenerator::Factory(&script_)); }
+  template <typename Factory>
+  void StartWorker(Factory make_generator) {
     WorkerOptions options = {
         .coordinator = coordinator_server_->address(),
         .identity = {.run_id = "run", .config_sha256 = "abc", .worker_name = "rollout-0", .worker_attempt = 3},
         .rollout = {},
-        .client = {}};
+        .client = {},
+        .make_generator = make_generator};
     options.rollout.slots = 8;
     worker_ = *Worker::Create(options);
     thread_ = std::thread([this] { status_ = worker_->Run(); });
@@ -104,6 +64,15 @@ class WorkerTest : public ::testing::Test {
       coordinator_.run_ended = true;
     }
     return Join();
+  }
+
+  bool WaitForEvent(const std::string& event) {
+    return script_.Wait([&] { return script_.Has(event); });
+  }
+
+  void SetHold(bool hold) {
+    absl::MutexLock lock(&script_.mutex);
+    script_.hold = hold;
   }
 
   bool WaitForSubmissions(size_t count) {
@@ -125,6 +94,7 @@ class WorkerTest : public ::testing::Test {
 
   FakeCoordinator coordinator_;
   FakeRewardServer reward_;
+  GeneratorScript script_;
   std::unique_ptr<rpc::Server> coordinator_server_, reward_server_;
   std::string reward_address_;
   std::unique_ptr<Worker> worker_;
@@ -133,7 +103,7 @@ class WorkerTest : public ::testing::Test {
 };
 
 TEST_F(WorkerTest, LeasesSamplesScoresAndSubmitsUntilTheRunEnds) {
-  for (int64_t group = 0; group < 5; ++group) coordinator_.Offer(MakeLease(group));
+  for (int64_t group = 0; group < 5; ++group) coordinator_.Offer(TinyLease(group));
   StartWorker();
   ASSERT_TRUE(WaitForSubmissions(5));
   EXPECT_OK(EndRun());
@@ -142,7 +112,7 @@ TEST_F(WorkerTest, LeasesSamplesScoresAndSubmitsUntilTheRunEnds) {
   EXPECT_EQ(registration.worker_name(), "rollout-0");
   EXPECT_EQ(registration.worker_attempt(), 3);
   EXPECT_EQ(registration.config_sha256(), "abc");
-  const std::unique_ptr<Tokenizer> tokenizer = *Tokenizer::FromJson(kTokenizer);
+  const std::unique_ptr<Tokenizer> tokenizer = *Tokenizer::FromJson(kTinyTokenizer);
   for (int64_t group = 0; group < 5; ++group) {
     const auto& [header, completions] = Of(group);
     EXPECT_EQ(header.policy_digest(), coordinator_.weights[1].manifest.digest());
@@ -168,8 +138,8 @@ TEST_F(WorkerTest, LeasesSamplesScoresAndSubmitsUntilTheRunEnds) {
 
 TEST_F(WorkerTest, ARewardServerThatComesLateCostsNoGroupAndNoScore) {
   StopReward();
-  for (int64_t group = 0; group < 3; ++group) coordinator_.Offer(MakeLease(group));
-  StartWorker();
+  for (int64_t group = 0; group < 3; ++group) coordinator_.Offer(TinyLease(group));
+  StartScriptedWorker();
   ASSERT_TRUE(coordinator_.Wait([&] { return coordinator_.heartbeat.blocked_for_ms() > 0; }));
   {
     absl::MutexLock lock(&coordinator_.mutex);
@@ -239,7 +209,7 @@ TEST_F(WorkerTest, ABrokenTransferOfWeightsGoesOnAtTheByteItReached) {
   const int64_t size = coordinator_.weights[1].payload.size();
   ASSERT_GT(size, 3 * FakeCoordinator::kChunkBytes);
   coordinator_.pull_faults = {{.break_after_bytes = 1000}, {.break_after_bytes = 0}, {.break_after_bytes = 2000}};
-  coordinator_.Offer(MakeLease(0));
+  coordinator_.Offer(TinyLease(0));
   StartWorker();
   ASSERT_TRUE(WaitForSubmissions(1));
   ASSERT_TRUE(coordinator_.Wait([&] { return !coordinator_.heartbeat.held_digest().empty(); }));
@@ -253,7 +223,7 @@ TEST_F(WorkerTest, ABrokenTransferOfWeightsGoesOnAtTheByteItReached) {
 
 TEST_F(WorkerTest, WeightsThatDoNotVerifyAreNeverUsedAndFetchedAgain) {
   coordinator_.pull_faults = {{.flip_a_bit = true}};
-  coordinator_.Offer(MakeLease(0));
+  coordinator_.Offer(TinyLease(0));
   StartWorker();
   ASSERT_TRUE(WaitForSubmissions(1));
   EXPECT_OK(EndRun());
@@ -264,7 +234,7 @@ TEST_F(WorkerTest, WeightsThatDoNotVerifyAreNeverUsedAndFetchedAgain) {
 
 TEST_F(WorkerTest, TakesTheWeightsThatEachLeaseNames) {
   coordinator_.weights[2] = TinyWeights(2);
-  for (int64_t group = 0; group < 6; ++group) coordinator_.Offer(MakeLease(group, "abc", /*number=*/1 + group / 3));
+  for (int64_t group = 0; group < 6; ++group) coordinator_.Offer(TinyLease(group, "abc", /*number=*/1 + group / 3));
   StartWorker();
   ASSERT_TRUE(WaitForSubmissions(6));
   EXPECT_OK(EndRun());
@@ -279,9 +249,9 @@ TEST_F(WorkerTest, TakesTheWeightsThatEachLeaseNames) {
 }
 
 TEST_F(WorkerTest, ALeaseOfAVersionThatIsGoneIsDroppedAndTheOthersGoOn) {
-  coordinator_.Offer(MakeLease(0, "abc", /*number=*/9));
-  coordinator_.Offer(MakeLease(1));
-  StartWorker();
+  coordinator_.Offer(TinyLease(0, "abc", /*number=*/9));
+  coordinator_.Offer(TinyLease(1));
+  StartScriptedWorker();
   ASSERT_TRUE(WaitForSubmissions(1));
   ASSERT_TRUE(coordinator_.Wait([&] { return coordinator_.heartbeat.active_size() == 0; }));
   EXPECT_OK(EndRun());
@@ -289,9 +259,9 @@ TEST_F(WorkerTest, ALeaseOfAVersionThatIsGoneIsDroppedAndTheOthersGoOn) {
 }
 
 TEST_F(WorkerTest, PromptsThatCannotBeSampledAreHandedInWithTheReason) {
-  coordinator_.Offer(MakeLease(0, "abXc"));
-  coordinator_.Offer(MakeLease(1, std::string(30, 'a')));
-  coordinator_.Offer(MakeLease(2));
+  coordinator_.Offer(TinyLease(0, "abXc"));
+  coordinator_.Offer(TinyLease(1, std::string(30, 'a')));
+  coordinator_.Offer(TinyLease(2));
   StartWorker();
   ASSERT_TRUE(WaitForSubmissions(3));
   EXPECT_OK(EndRun());
@@ -310,7 +280,7 @@ TEST_F(WorkerTest, APolicyThatDivergedIsReportedAsSuch) {
       if (name == "model.norm.weight") tensor.fill_(std::numeric_limits<float>::quiet_NaN());
     }
   });
-  coordinator_.Offer(MakeLease(0));
+  coordinator_.Offer(TinyLease(0));
   StartWorker();
   ASSERT_TRUE(WaitForSubmissions(1));
   EXPECT_OK(EndRun());
@@ -321,14 +291,14 @@ TEST_F(WorkerTest, APolicyThatDivergedIsReportedAsSuch) {
 
 TEST_F(WorkerTest, ARefusedWorkerEndsWithTheReason) {
   coordinator_.refuse_registration = "the run is r1, the worker belongs to r2";
-  StartWorker();
+  StartScriptedWorker();
   EXPECT_STATUS(Join(), absl::StatusCode::kFailedPrecondition, "the run is r1, the worker belongs to r2");
 }
 
 TEST_F(WorkerTest, AForgottenWorkerRegistersAgainAndHandsInWhatItHas) {
   StopReward();
-  coordinator_.Offer(MakeLease(0));
-  StartWorker();
+  coordinator_.Offer(TinyLease(0));
+  StartScriptedWorker();
   ASSERT_TRUE(coordinator_.Wait([&] { return !coordinator_.heartbeat.blocked_reason().empty(); }));
   {
     absl::MutexLock lock(&coordinator_.mutex);
@@ -343,17 +313,17 @@ TEST_F(WorkerTest, AForgottenWorkerRegistersAgainAndHandsInWhatItHas) {
 
 TEST_F(WorkerTest, ALostLeaseIsDropped) {
   StopReward();
-  coordinator_.Offer(MakeLease(0));
-  StartWorker();
+  coordinator_.Offer(TinyLease(0));
+  StartScriptedWorker();
   ASSERT_TRUE(coordinator_.Wait([&] { return !coordinator_.heartbeat.blocked_reason().empty(); }));
   {
     absl::MutexLock lock(&coordinator_.mutex);
-    coordinator_.lost = {MakeLease(0).key()};
+    coordinator_.lost = {TinyLease(0).key()};
   }
   ASSERT_TRUE(coordinator_.Wait(
       [&] { return coordinator_.heartbeat.active_size() == 0 && coordinator_.heartbeat.blocked_reason().empty(); }));
   StartReward(reward_address_);
-  coordinator_.Offer(MakeLease(1));
+  coordinator_.Offer(TinyLease(1));
   ASSERT_TRUE(WaitForSubmissions(1));
   EXPECT_OK(EndRun());
   EXPECT_EQ(coordinator_.submissions.size(), 1);
@@ -366,14 +336,108 @@ TEST_F(WorkerTest, StopDoesNotWaitForAServerThatHangs) {
     while (!context->IsCancelled()) std::this_thread::yield();
     return grpc::Status::CANCELLED;
   };
-  coordinator_.Offer(MakeLease(0));
-  StartWorker();
+  coordinator_.Offer(TinyLease(0));
+  StartScriptedWorker();
   ASSERT_TRUE(reward_.Wait([&] { return !reward_.headers.empty(); }));
   worker_->Stop();
   EXPECT_STATUS(Join(), absl::StatusCode::kAborted, "stopped");
   EXPECT_THAT(coordinator_.submissions, IsEmpty());
   // It says so: the lease need not run out, and the prompt is not blamed.
   EXPECT_TRUE(coordinator_.Wait([&] { return coordinator_.heartbeat.leaving(); }));
+}
+
+TEST_F(WorkerTest, RunsDryBeforeItTakesOtherWeights) {
+  coordinator_.weights[2] = TinyWeights(2);
+  SetHold(true);
+  coordinator_.Offer(TinyLease(0, "a", /*number=*/1));
+  coordinator_.Offer(TinyLease(1, "b", /*number=*/2));
+  coordinator_.Offer(TinyLease(2, "c", /*number=*/2));
+  StartScriptedWorker();
+  ASSERT_TRUE(WaitForEvent("add a"));
+  ASSERT_TRUE(coordinator_.Wait([&] { return coordinator_.heartbeat.active_size() == 3; }));
+  SetHold(false);
+  ASSERT_TRUE(WaitForSubmissions(3));
+  EXPECT_OK(EndRun());
+  EXPECT_THAT(script_.events,
+              ElementsAre("make 1", "add a", "whole a", "swap 2", "add b", "add c", "whole b", "whole c"));
+  EXPECT_EQ(Of(2).header.policy_digest(), coordinator_.weights[2].manifest.digest());
+}
+
+TEST_F(WorkerTest, AGroupWhoseLeaseIsLostIsCancelled) {
+  SetHold(true);
+  coordinator_.Offer(TinyLease(0, "a"));
+  coordinator_.Offer(TinyLease(1, "b"));
+  StartScriptedWorker();
+  ASSERT_TRUE(WaitForEvent("add b"));
+  {
+    absl::MutexLock lock(&coordinator_.mutex);
+    coordinator_.lost = {TinyLease(0).key()};
+  }
+  ASSERT_TRUE(WaitForEvent("cancel a"));
+  SetHold(false);
+  ASSERT_TRUE(WaitForSubmissions(1));
+  EXPECT_OK(EndRun());
+  ASSERT_EQ(coordinator_.submissions.size(), 1);
+  EXPECT_EQ(coordinator_.submissions[0].header.key().group_index(), 1);
+}
+
+TEST_F(WorkerTest, AGeneratorThatBlamesTheWeightsIsReplacedAndItsGroupsAreHandedInWithTheReason) {
+  script_.step_errors = {absl::InvalidArgumentError("the logits are sour")};
+  coordinator_.Offer(TinyLease(0, "a"));
+  StartScriptedWorker();
+  ASSERT_TRUE(WaitForSubmissions(1));
+  coordinator_.Offer(TinyLease(1, "b"));
+  ASSERT_TRUE(WaitForSubmissions(2));
+  EXPECT_OK(EndRun());
+  EXPECT_THAT(Of(0).header.error(), HasSubstr("policy tiny: the logits are sour; training has diverged"));
+  EXPECT_THAT(Of(1).header.error(), IsEmpty());
+  EXPECT_THAT(script_.events, ElementsAre("make 1", "add a", "make 1", "add b", "whole b"));
+}
+
+TEST_F(WorkerTest, AGeneratorThatCannotGoOnEndsTheWorker) {
+  script_.step_errors = {absl::InternalError("out of memory")};
+  coordinator_.Offer(TinyLease(0, "a"));
+  StartScriptedWorker();
+  EXPECT_STATUS(Join(), absl::StatusCode::kInternal, "out of memory");
+  EXPECT_THAT(coordinator_.submissions, IsEmpty());
+}
+
+TEST_F(WorkerTest, HandsInWhatTheGeneratorCarriesAndNoMore) {
+  script_.text_alone = true;
+  coordinator_.Offer(TinyLease(0, "a"));
+  StartScriptedWorker();
+  ASSERT_TRUE(WaitForSubmissions(1));
+  EXPECT_OK(EndRun());
+  EXPECT_EQ(Of(0).header.prompt_ids_size(), 0);
+  ASSERT_EQ(Of(0).completions.size(), 4);
+  for (int32_t i = 0; i < 4; ++i) {
+    const v1::Completion& completion = Of(0).completions[i].completion();
+    EXPECT_EQ(completion.text(), absl::StrCat("a/", i));
+    EXPECT_EQ(completion.finish_reason(), v1::FINISH_REASON_LENGTH);
+    EXPECT_EQ(completion.ids_size() + completion.sample_logprob_size() + completion.spans_size(), 0);
+  }
+}
+
+TEST_F(WorkerTest, OffersItsWeightChannelsAndUsesTheOneThatIsPicked) {
+  coordinator_.weight_channel = "grpc";
+  coordinator_.Offer(TinyLease(0));
+  StartScriptedWorker();
+  ASSERT_TRUE(WaitForSubmissions(1));
+  EXPECT_OK(EndRun());
+  EXPECT_THAT(coordinator_.registrations.at(0).weight_channels(), ElementsAre("grpc"));
+  EXPECT_EQ(coordinator_.pulls.size(), 1);
+}
+
+TEST_F(WorkerTest, AWeightChannelThatItDidNotOfferEndsTheWorker) {
+  coordinator_.weight_channel = "carrier_pigeon";
+  StartScriptedWorker();
+  EXPECT_STATUS(Join(), absl::StatusCode::kFailedPrecondition,
+                "the coordinator picked the weight channel carrier_pigeon, this worker offered grpc");
+}
+
+TEST(WeightChannel, RefusesNamesThatAreNotBuiltIn) {
+  EXPECT_STATUS(MakeWeightChannel("shm", nullptr, nullptr), absl::StatusCode::kInvalidArgument,
+                "no weight channel \"shm\" here, known are grpc");
 }
 
 }  // namespace

@@ -15,6 +15,7 @@
 #include "model/lm_head.h"
 #include "model/tensor.h"
 #include "model/tokenizer/prompt.h"
+#include "rollout/completion_text.h"
 #include "rollout/engine.h"
 #include "tools/grpoctl/json_lines.h"
 
@@ -80,13 +81,11 @@ absl::StatusOr<GenerateRequest> MakeRequest(const JsonLine& line, const Transfor
 ordered_json CompletionsJson(const std::vector<v1::Completion>& completions, const Tokenizer& tokenizer) {
   ordered_json list = ordered_json::array();
   for (const v1::Completion& completion : completions) {
-    const bool ended = completion.finish_reason() == v1::FINISH_REASON_STOP;
-    const std::vector<uint32_t> ids(completion.ids().begin(), completion.ids().end());
     list.push_back(
-        {{"text", tokenizer.Decode({ids.begin(), ids.end() - (ended ? 1 : 0)})},
-         {"ids", ids},
+        {{"text", CompletionText(tokenizer, completion)},
+         {"ids", std::vector<uint32_t>(completion.ids().begin(), completion.ids().end())},
          {"logprobs", std::vector<float>(completion.sample_logprob().begin(), completion.sample_logprob().end())},
-         {"finish_reason", ended ? "stop" : "length"}});
+         {"finish_reason", completion.finish_reason() == v1::FINISH_REASON_STOP ? "stop" : "length"}});
   }
   return {{"completions", list}};
 }

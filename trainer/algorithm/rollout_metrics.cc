@@ -19,12 +19,16 @@ using Metrics = std::map<std::string, double>;
 class Samples {
  public:
   void Add(const v1::ScoredCompletion& scored) {
-    const double length = static_cast<double>(CompletionLength(scored.completion()));
     ++count_;
     num_tokens_ += scored.completion().ids_size();
-    length_sum_ += length;
-    min_length_ = std::min(min_length_, length);
-    max_length_ = std::max(max_length_, length);
+    // What sampled it may know no tokens.
+    if (scored.completion().ids_size() > 0) {
+      const double length = static_cast<double>(CompletionLength(scored.completion()));
+      ++num_lengths_;
+      length_sum_ += length;
+      min_length_ = std::min(min_length_, length);
+      max_length_ = std::max(max_length_, length);
+    }
     clipped_ += scored.completion().finish_reason() == v1::FINISH_REASON_LENGTH;
     const v1::Outcome outcome = scored.score().outcome();
     if (outcome != v1::OUTCOME_SCORED) ++outcomes_["outcomes/" + OutcomeName(outcome)];
@@ -35,15 +39,16 @@ class Samples {
     metrics.insert(outcomes_.begin(), outcomes_.end());
     metrics["samples_excluded"] = excluded_;
     metrics["num_tokens"] = num_tokens_;
-    if (count_ == 0) return;
-    metrics["completions/mean_length"] = length_sum_ / count_;
-    metrics["completions/min_length"] = min_length_;
-    metrics["completions/max_length"] = max_length_;
-    metrics["completions/clipped_ratio"] = clipped_ / count_;
+    if (num_lengths_ > 0) {
+      metrics["completions/mean_length"] = length_sum_ / num_lengths_;
+      metrics["completions/min_length"] = min_length_;
+      metrics["completions/max_length"] = max_length_;
+    }
+    if (count_ > 0) metrics["completions/clipped_ratio"] = clipped_ / count_;
   }
 
  private:
-  double count_ = 0, excluded_ = 0, num_tokens_ = 0, length_sum_ = 0, clipped_ = 0;
+  double count_ = 0, excluded_ = 0, num_tokens_ = 0, num_lengths_ = 0, length_sum_ = 0, clipped_ = 0;
   double min_length_ = kInfinity, max_length_ = 0;
   Metrics outcomes_;
 };

@@ -12,7 +12,8 @@ namespace grpo {
 
 // reward, reward_std (over all samples, ddof 1), rewards/<rule>/mean, frac_reward_zero_std (of the groups that have a
 // reward, those whose rewards are equal), samples_excluded, outcomes/<outcome> (only those that occurred besides
-// "scored"), completions/{mean,min,max}_length (tokens, end-of-sequence not counted), completions/clipped_ratio (cut off
+// "scored"), completions/{mean,min,max}_length (tokens, end-of-sequence not counted, of the completions that have ids),
+// completions/clipped_ratio (cut off
 // by the length limit), num_tokens, sample_seconds, score_seconds (the slowest group's). What excluded samples say counts
 // in no reward; a mean over nothing is left out.
 std::map<std::string, double> RolloutMetrics(const std::vector<ScoredGroup>& groups);

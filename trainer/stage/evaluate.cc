@@ -93,11 +93,16 @@ class EvaluateStage {
     metrics["num_problems"] = static_cast<double>(num_problems);
     metrics["samples_per_problem"] = static_cast<double>(options_.samples_per_problem);
     metrics["num_parameters"] = static_cast<double>(policy_->model->config().NumParameters());
-    metrics["tokens_per_second"] = num_tokens_ / absl::ToDoubleSeconds(Clock::Real().Now() - start_time_);
+    // What samples them may know no tokens.
+    if (num_tokens_ > 0) {
+      metrics["tokens_per_second"] = num_tokens_ / absl::ToDoubleSeconds(Clock::Real().Now() - start_time_);
+    }
     if (num_problems > 0) {
       const std::map<std::string, double> rollout = RolloutMetrics(sampled_);
       metrics["format_rate"] = format_sum_ / static_cast<double>(num_problems * options_.samples_per_problem);
-      metrics["mean_completion_tokens"] = rollout.at("completions/mean_length");
+      if (const auto length = rollout.find("completions/mean_length"); length != rollout.end()) {
+        metrics["mean_completion_tokens"] = length->second;
+      }
       metrics["clipped_ratio"] = rollout.at("completions/clipped_ratio");
       for (const auto& [name, value] : rollout) {
         if (name.rfind("rewards/", 0) == 0 || name.rfind("outcomes/", 0) == 0 || name == "reward")

@@ -1,0 +1,20 @@
+// What of a completion's tokens is its text: all but the one that ended it.
+#ifndef GRPO_ROLLOUT_COMPLETION_TEXT_H_
+#define GRPO_ROLLOUT_COMPLETION_TEXT_H_
+
+#include <string>
+
+#include "model/tokenizer/tokenizer.h"
+#include "proto/types.pb.h"
+
+namespace grpo {
+
+// The decoded ids without the end-of-sequence token (Completion.text). May be invalid UTF-8.
+inline std::string CompletionText(const Tokenizer& tokenizer, const v1::Completion& completion) {
+  const bool ended = completion.finish_reason() == v1::FINISH_REASON_STOP && completion.ids_size() > 0;
+  return tokenizer.Decode({completion.ids().begin(), completion.ids().end() - (ended ? 1 : 0)});
+}
+
+}  // namespace grpo
+
+#endif  // GRPO_ROLLOUT_COMPLETION_TEXT_H_

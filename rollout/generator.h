@@ -1,0 +1,125 @@
+// What samples behind a rollout worker: our Engine, or a client of another server. One .cc in generators/ and one line
+// in generators.inc each (generator_plugin.h says how); tests/contract/generators_test.cc holds all of them to what
+// stands here.
+//
+//   worker --Add(prompt)--> Generator --Step: whole groups--> worker
+//              Cancel ------^    ^------ SwapWeights, between steps
+#ifndef GRPO_ROLLOUT_GENERATOR_H_
+#define GRPO_ROLLOUT_GENERATOR_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "common/clock.h"
+#include "configs/visit.h"
+#include "proto/types.pb.h"
+#include "rollout/held_policy.h"
+#include "rollout/options.h"
+
+namespace grpo {
+
+// One group to sample.
+struct GroupRequest {
+  // The caller's own; of groups that are under way each has another.
+  int64_t id = 0;
+  // UTF-8. The generator tokenizes it, with the policy's own tokenizer where it has ids.
+  std::string prompt;
+  // Lease.seed: completion i draws from SampleSeed(seed, i).
+  uint64_t seed = 0;
+  v1::SamplingParams sampling;
+};
+
+// What completions carry beside index, text and finish reason. Which of it a lease needs is said in
+// coordinator/submission.h.
+struct Carries {
+  // Completion.ids, and SampledGroup.prompt_ids.
+  bool ids = false;
+  // LOGPROB_KIND_FULL, or LOGPROB_KIND_RENORMALIZED where top_p cuts the distribution.
+  bool sample_logprob = false;
+  // Which version of the weights sampled which tokens.
+  bool spans = false;
+  // SampledGroup.policy_digest.
+  bool digest = false;
+};
+
+// A whole group.
+struct SampledGroup {
+  int64_t id = 0;
+  // [P].
+  std::vector<uint32_t> prompt_ids;
+  // WeightsManifest.digest of the weights that were held when the last token was sampled.
+  std::string policy_digest;
+  // [G], completion i at position i. The text is that of the ids without the token that ended it.
+  std::vector<v1::Completion> completions;
+  // From the first work on its prompt to its last token.
+  double generate_seconds = 0;
+};
+
+// Used by one thread, the worker's; what it starts beside is its own business. What a group gets depends on prompt,
+// seed, sampling parameters, weights and number of slots: neither on its neighbours nor on the order of Add
+// (docs/design.md law 5).
+class Generator {
+ public:
+  virtual ~Generator() = default;
+
+  // Takes the group; the first to come is the first to be worked on. InvalidArgument, with what to do, for a group that
+  // can never be sampled: an empty prompt, one that cannot be tokenized, prompt plus max_new_tokens beyond the context,
+  // sampling parameters that make no sense. Then nothing has changed.
+  virtual absl::Status Add(GroupRequest request) = 0;
+
+  // Forgets the group, wherever it is; Step never returns it. An id that is not under way is ignored.
+  virtual void Cancel(int64_t id) = 0;
+
+  // Samples with these weights from the next step on. Groups under way go on with them, and their spans record where
+  // the version changed. FailedPrecondition, and nothing has changed, for another architecture while groups are under
+  // way. After any other error: use a new generator.
+  virtual absl::Status SwapWeights(const HeldPolicy& policy) = 0;
+
+  // Does a bounded piece of work, such as one token of each running completion, and returns the groups that are whole
+  // now. InvalidArgument when the weights are at fault, so that any worker would see the same. After any error the
+  // groups are lost: use a new generator.
+  virtual absl::StatusOr<std::vector<SampledGroup>> Step() = 0;
+
+  // No group is under way: Step would do nothing.
+  virtual bool idle() const = 0;
+  // Completions under way that are not finished.
+  virtual int64_t num_unfinished() const = 0;
+  // Tokens sampled since it was made; only grows.
+  virtual int64_t num_tokens_generated() const = 0;
+};
+
+// What a generator is made for. What it refers to must outlive the call, and the clock the generator.
+struct GeneratorContext {
+  // What it samples with until SwapWeights.
+  const HeldPolicy& policy;
+  // slots: completions at the same time; context_tokens: prompt plus completion.
+  const RolloutOptions& rollout;
+  const Clock& clock = Clock::Real();
+};
+
+struct GeneratorInfo {
+  std::string name = {}, summary = {};
+  Carries carries = {};
+  // Keys of the generator's own options (configs/load.h ReferenceTable).
+  std::string reference_table = {};
+};
+
+// In the order of generators.inc.
+const std::vector<GeneratorInfo>& ListGenerators();
+
+// InvalidArgument for an unknown name (the nearest is named), for options that the generator does not know or cannot
+// use, and for a policy that it cannot run; Internal when memory is short.
+absl::StatusOr<std::unique_ptr<Generator>> MakeGenerator(const std::string& name, const Section& options,
+                                                         const GeneratorContext& context);
+
+// What a worker samples with: the first of generators.inc (in a test's binary with toys, its last toy), with default
+// options. Errors as MakeGenerator.
+absl::StatusOr<std::unique_ptr<Generator>> MakeDefaultGenerator(const GeneratorContext& context);
+
+}  // namespace grpo
+
+#endif  // GRPO_ROLLOUT_GENERATOR_H_

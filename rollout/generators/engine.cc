@@ -1,0 +1,97 @@
+// Our own sampler (rollout/engine.h) behind the interface: text in, text out, and everything that it carries.
+#include "rollout/engine.h"
+
+#include <optional>
+#include <utility>
+
+#include "model/tensor.h"
+#include "model/tokenizer/prompt.h"
+#include "rollout/completion_text.h"
+#include "rollout/generator_plugin.h"
+
+namespace grpo {
+namespace {
+
+// All that it needs to know, every worker is told (`rollout_worker`): it has no options of its own.
+class EngineGenerator final : public Generator {
+ public:
+  static absl::StatusOr<std::unique_ptr<Generator>> Create(const NoOptions& options, const GeneratorContext& context) {
+    std::unique_ptr<EngineGenerator> generator(new EngineGenerator(context));
+    RETURN_IF_ERROR(generator->ResetEngine());
+    return generator;
+  }
+
+  absl::Status Add(GroupRequest request) override {
+    ASSIGN_OR_RETURN(std::vector<uint32_t> prompt_ids, EncodePrompt(*policy_.tokenizer, request.prompt));
+    return engine_->Add({.id = request.id,
+                         .prompt_ids = std::move(prompt_ids),
+                         .seed = request.seed,
+                         .sampling = std::move(request.sampling)});
+  }
+
+  void Cancel(int64_t id) override { engine_->Cancel(id); }
+
+  absl::Status SwapWeights(const HeldPolicy& policy) override {
+    const bool same_architecture = policy_.manifest.config_json() == policy.manifest.config_json();
+    if (!same_architecture && !engine_->idle()) {
+      return absl::FailedPreconditionError("another architecture cannot go on with the groups that are under way");
+    }
+    policy_ = policy;
+    if (!same_architecture) return ResetEngine();
+    engine_->SwapWeights(policy_.model, policy_.manifest.policy().number());
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<std::vector<SampledGroup>> Step() override {
+    ASSIGN_OR_RETURN(std::vector<GenerateResult> whole, engine_->Step());
+    std::vector<SampledGroup> groups;
+    for (GenerateResult& result : whole) {
+      for (v1::Completion& completion : result.completions) {
+        completion.set_text(CompletionText(*policy_.tokenizer, completion));
+      }
+      groups.push_back({.id = result.id,
+                        .prompt_ids = std::move(result.prompt_ids),
+                        .policy_digest = policy_.manifest.digest(),
+                        .completions = std::move(result.completions),
+                        .generate_seconds = result.generate_seconds});
+    }
+    return groups;
+  }
+
+  bool idle() const override { return engine_->idle(); }
+  int64_t num_unfinished() const override { return engine_->num_unfinished(); }
+  int64_t num_tokens_generated() const override { return num_tokens_before_ + engine_->num_tokens_generated(); }
+
+ private:
+  explicit EngineGenerator(const GeneratorContext& context)
+      : rollout_(context.rollout), clock_(context.clock), policy_(context.policy) {}
+
+  absl::Status ResetEngine() {
+    if (engine_.has_value()) num_tokens_before_ += engine_->num_tokens_generated();
+    engine_.reset();  // before the new one allocates its cache
+    const Engine::Options options = {.num_slots = rollout_.slots,
+                                     .max_tokens = rollout_.ContextTokens(policy_.model->config().max_positions)};
+    return TorchGuard([&] {
+      engine_.emplace(policy_.model, policy_.manifest.policy().number(), options, clock_);
+      return absl::OkStatus();
+    });
+  }
+
+  const RolloutOptions rollout_;
+  const Clock& clock_;
+  HeldPolicy policy_;
+  // For policy_; empty only after an error of SwapWeights.
+  std::optional<Engine> engine_;
+  // By the engines before this one.
+  int64_t num_tokens_before_ = 0;
+};
+
+}  // namespace
+
+GeneratorPlugin Generator_engine() {
+  return MakeGeneratorPlugin<NoOptions, EngineGenerator>(
+      "This project's own sampler, on the same model as the trainer.",
+      {.ids = true, .sample_logprob = true, .spans = true, .digest = true});
+}
+
+}  // namespace grpo

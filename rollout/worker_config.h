@@ -1,0 +1,18 @@
+// What a worker takes from the run's configuration.
+#ifndef GRPO_ROLLOUT_WORKER_CONFIG_H_
+#define GRPO_ROLLOUT_WORKER_CONFIG_H_
+
+#include <string>
+
+#include "absl/status/status.h"
+#include "rollout/worker.h"
+
+namespace grpo {
+
+// Reads the resolved configuration at `path`: its hash, `rollout_worker` and `network`; the trainer has checked the
+// rest. Errors of ParseConfigText and LoadOptions (configs/load.h), and of a file that cannot be read.
+absl::Status LoadWorkerConfig(const std::string& path, WorkerOptions& options);
+
+}  // namespace grpo
+
+#endif  // GRPO_ROLLOUT_WORKER_CONFIG_H_
