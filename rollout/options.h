@@ -2,6 +2,8 @@
 #ifndef GRPO_ROLLOUT_OPTIONS_H_
 #define GRPO_ROLLOUT_OPTIONS_H_
 
+#include <algorithm>
+#include <cstdint>
 #include <string>
 
 #include "configs/visit.h"
@@ -15,6 +17,11 @@ struct RolloutOptions {
   int64_t slots = 64;
   int64_t context_tokens = 0;
   double score_deadline_s = 30;
+
+  // Tokens of a sequence at most when workers sample a policy that has so many positions.
+  int64_t SequenceTokens(int64_t max_positions) const {
+    return context_tokens == 0 ? max_positions : std::min(context_tokens, max_positions);
+  }
 
   template <class V>
   void Visit(V& v) {

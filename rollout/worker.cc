@@ -166,9 +166,9 @@ absl::Status Worker::Hold(const Job& job) {
 }
 
 absl::Status Worker::ResetEngine() {
-  const int64_t max_positions = held_->model->config().max_positions, wanted = options_.rollout.context_tokens;
+  const int64_t max_positions = held_->model->config().max_positions;
   const Engine::Options engine_options = {.num_slots = options_.rollout.slots,
-                                          .max_tokens = wanted == 0 ? max_positions : std::min(wanted, max_positions)};
+                                          .max_tokens = options_.rollout.SequenceTokens(max_positions)};
   engine_.reset();  // before the new one allocates its cache
   num_tokens_told_ = 0;
   return TorchGuard([&] {

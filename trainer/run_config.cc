@@ -7,14 +7,13 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "common/sha256.h"
 #include "common/status_macros.h"
 #include "configs/load.h"
 #include "data/source.h"
 #include "reward/profile.h"
-#include "trainer/algorithm/grpo_options.h"
-#include "trainer/algorithm/pretrain_options.h"
-#include "trainer/algorithm/sft_options.h"
+#include "trainer/stage/stage.h"
 
 namespace grpo {
 namespace {
@@ -59,7 +58,7 @@ class Checker {
       Add(source.status());
       if (source.ok() && !(*source)->content_sha256().empty()) loaded_.data_sha256[name] = (*source)->content_sha256();
     }
-    for (size_t i = 0; i < config_.stages.size(); ++i) LoadStage(&config_.stages[i], absl::StrCat("stages.", i));
+    for (size_t i = 0; i < config_.stages.size(); ++i) LoadStage(absl::StrCat("stages.", i), &config_.stages[i]);
   }
 
   // How the parts fit together. Needs a Load without errors.
@@ -84,7 +83,7 @@ class Checker {
     }
     CheckStageNames();
     for (const Reference& reference : references_) CheckReference(reference);
-    for (const Judge& judge : judged_) CheckJudge(judge);
+    for (const RuleReference& reference : rules_) CheckRule(reference);
     CheckArtifactReaders();
     for (const auto& [key, path] : files_) {
       std::error_code error;
@@ -95,17 +94,6 @@ class Checker {
   absl::Status status() const { return JoinErrors(errors_); }
 
  private:
-  // The value of `key` must be one of `known`, which are the keys of `section`.
-  struct Reference {
-    std::string key, value, section;
-    std::vector<std::string> known;
-  };
-
-  // A stage at `key` that asks the rules of a profile whether a completion is right, and well-formed.
-  struct Judge {
-    std::string key, rewards, accuracy_rule, format_rule;
-  };
-
   void Add(const absl::Status& status) { errors_.push_back(status); }
   void Add(absl::string_view key, absl::string_view message) { Add(SectionError(root_, key, message)); }
   void AddMissingFile(const std::string& key, const std::string& path) {
@@ -153,7 +141,7 @@ class Checker {
   // The file is not there yet.
   void CheckArtifactData(const std::string& name, const DataOptions& data) {
     const std::string key = absl::StrCat("data.", name, ".artifact");
-    Refer(key, data.artifact, "artifacts", config_.artifacts);
+    Refer(key, data.artifact, "artifacts");
     if (SectionText(data.options, "path")) Add(key, "stands in place of `path`; remove one of the two");
     DataOptions with_path = data;
     with_path.options = WithText(data.options, "path", data.artifact);
@@ -164,93 +152,68 @@ class Checker {
   void CheckArtifactReaders() {
     std::set<std::string> written;
     for (size_t i = 0; i < config_.stages.size(); ++i) {
-      const StageOptions& stage = config_.stages[i];
-      const auto data = config_.data.find(SectionText(stage.options, "data").value_or(""));
-      if (data != config_.data.end() && !data->second.artifact.empty() && written.count(data->second.artifact) == 0) {
-        Add(absl::StrCat("stages.", i, ".data"),
-            absl::StrCat("data.", data->first, " is artifacts.", data->second.artifact,
-                         ", which no `synthesize` stage before this one has as its export_to"));
+      const Stage& stage = *config_.stages[i].stage;
+      for (const Reference& reference : stage.references()) {
+        if (reference.section != "data") continue;
+        const auto data = config_.data.find(reference.value);
+        if (data == config_.data.end() || data->second.artifact.empty() || written.count(data->second.artifact) > 0)
+          continue;
+        Add(absl::StrCat("stages.", i, ".", reference.key),
+            absl::StrCat("data.", data->first, " is artifacts.", data->second.artifact, ", which no ", WritersOfData(),
+                         " stage before this one has as its export_to"));
       }
-      if (stage.type == "synthesize") written.insert(SectionText(stage.options, "export_to").value_or(""));
+      for (const std::string& artifact : stage.writes()) written.insert(artifact);
     }
   }
 
-  void LoadStage(StageOptions* stage, const std::string& key) {
-    if (stage->type == "train") {
-      LoadTrainStage(stage, key);
-    } else if (stage->type == "evaluate") {
-      const auto options = LoadJudgedStage<EvaluateStageOptions>(stage, key);
-      judged_.push_back({key, options.rewards, options.accuracy_rule, ""});
-    } else if (stage->type == "synthesize") {
-      const auto options = LoadJudgedStage<SynthesizeStageOptions>(stage, key);
-      Refer(key + ".export_to", options.export_to, "artifacts", config_.artifacts);
-      judged_.push_back({key, options.rewards, options.accuracy_rule, options.format_rule});
+  // "`synthesize`": the types of stages that write what `data` can read.
+  static std::string WritersOfData() {
+    std::vector<std::string> types;
+    for (const auto& [type, plugin] : Stages().entries()) {
+      if (plugin.view.writes_data) types.push_back(absl::StrCat("`", type, "`"));
     }
+    return absl::StrJoin(types, " or ");
   }
 
-  // A stage that samples a policy on problems and has rules judge.
-  template <class Options>
-  Options LoadJudgedStage(StageOptions* stage, const std::string& key) {
-    Options options;
-    Add(LoadOptions(stage->options, &options));
-    Refer(key + ".policy", options.policy, "policies", config_.policies);
-    Refer(key + ".data", options.data, "data", config_.data);
-    Refer(key + ".rewards", options.rewards, "rewards", config_.rewards);
-    stage->options = ToSection(options, stage->options);
-    return options;
+  void LoadStage(const std::string& key, ConfiguredStage* configured) {
+    const absl::StatusOr<const StagePlugin*> plugin = Stages().Find(configured->type);
+    // That its type is missing or unknown has been said.
+    if (!plugin.ok()) return;
+    absl::StatusOr<std::unique_ptr<Stage>> stage = (*plugin)->make(configured->options);
+    Add(stage.status());
+    if (!stage.ok()) return;
+    absl::StatusOr<Section> resolved = (*plugin)->resolve(configured->options);
+    Add(resolved.status());
+    if (!resolved.ok()) return;
+    configured->options = *std::move(resolved);
+    configured->stage = *std::move(stage);
+    for (const Reference& reference : configured->stage->references()) {
+      if (reference.required || !reference.value.empty())
+        Refer(absl::StrCat(key, ".", reference.key), reference.value, reference.section);
+    }
+    for (RuleReference reference : configured->stage->rules()) {
+      reference.key = absl::StrCat(key, ".", reference.key);
+      rules_.push_back(std::move(reference));
+    }
+    for (const auto& [name, message] : configured->stage->Conflicts()) Add(absl::StrCat(key, ".", name), message);
   }
 
-  void LoadTrainStage(StageOptions* stage, const std::string& key) {
-    TrainStageOptions options;
-    Add(LoadOptions(stage->options, &options));
-    Refer(key + ".policy", options.policy, "policies", config_.policies);
-    Refer(key + ".data", options.data, "data", config_.data);
-    if (!options.export_to.empty()) Refer(key + ".export_to", options.export_to, "artifacts", config_.artifacts);
-    std::vector<std::string> algorithms;
-#define ALGORITHM(name, Options) \
-  algorithms.push_back(#name);   \
-  if (options.algorithm == #name) LoadAlgorithm<Options>(key, &options);
-#include "trainer/algorithms.inc"
-#undef ALGORITHM
-    if (!options.algorithm.empty() && std::count(algorithms.begin(), algorithms.end(), options.algorithm) == 0) {
-      Add(key + ".algorithm",
-          absl::StrCat("there is no algorithm ", options.algorithm, "; ", SuggestName(options.algorithm, algorithms)));
-    }
-    stage->options = ToSection(options, stage->options);
+  void Refer(const std::string& key, const std::string& value, const std::string& section) {
+    references_.push_back({.key = key, .section = section, .value = value});
   }
 
-  template <class Options>
-  void LoadAlgorithm(const std::string& key, TrainStageOptions* stage) {
-    Options options;
-    Add(LoadOptions(stage->algorithm_options, &options));
-    if constexpr (requires { options.rewards; }) Refer(key + ".rewards", options.rewards, "rewards", config_.rewards);
-    if constexpr (requires {
-                    options.reference_policy;
-                    options.kl_coefficient;
-                  }) {
-      if (!options.reference_policy.empty()) {
-        Refer(key + ".reference_policy", options.reference_policy, "policies", config_.policies);
-      }
-      if (options.kl_coefficient > 0 && options.reference_policy == stage->policy) {
-        Add(key + ".reference_policy", "is the policy that is trained; name another, such as the one it starts from");
-      }
-    }
-    if constexpr (requires { options.Conflicts(); }) {
-      for (const auto& [name, message] : options.Conflicts()) Add(absl::StrCat(key, ".", name), message);
-    }
-    stage->algorithm_options = ToSection(options, stage->algorithm_options);
-  }
-
-  template <class T>
-  void Refer(const std::string& key, const std::string& value, const std::string& section,
-             const std::map<std::string, T>& known) {
-    references_.push_back({.key = key, .value = value, .section = section, .known = KeysOf(known)});
+  // The names that there are in a section that can be referred to.
+  std::vector<std::string> NamesIn(const std::string& section) const {
+    if (section == "policies") return KeysOf(config_.policies);
+    if (section == "data") return KeysOf(config_.data);
+    return section == "rewards" ? KeysOf(config_.rewards) : KeysOf(config_.artifacts);
   }
 
   void CheckReference(const Reference& reference) {
-    if (std::count(reference.known.begin(), reference.known.end(), reference.value) > 0) return;
+    const std::vector<std::string> known = NamesIn(reference.section);
+    if (std::count(known.begin(), known.end(), reference.value) > 0) return;
     Add(reference.key, absl::StrCat("there is no ", reference.section, ".", reference.value, "; ",
-                                    SuggestName(reference.value, reference.known)));
+                                    SuggestName(reference.value, known)));
   }
 
   void CheckStageNames() {
@@ -266,15 +229,12 @@ class Checker {
     }
   }
 
-  void CheckJudge(const Judge& judge) {
-    const auto profile = config_.rewards.find(judge.rewards);
-    if (profile == config_.rewards.end()) return;
-    for (const auto& [name, rule] :
-         {std::pair{"accuracy_rule", judge.accuracy_rule}, std::pair{"format_rule", judge.format_rule}}) {
-      if (rule.empty() || profile->second.rules.count(rule) > 0) continue;
-      Add(absl::StrCat(judge.key, ".", name), absl::StrCat("rewards.", judge.rewards, " has no rule ", rule, "; ",
-                                                           SuggestName(rule, KeysOf(profile->second.rules))));
-    }
+  void CheckRule(const RuleReference& reference) {
+    const auto profile = config_.rewards.find(reference.rewards);
+    if (profile == config_.rewards.end() || reference.rule.empty() || profile->second.rules.count(reference.rule) > 0)
+      return;
+    Add(reference.key, absl::StrCat("rewards.", reference.rewards, " has no rule ", reference.rule, "; ",
+                                    SuggestName(reference.rule, KeysOf(profile->second.rules))));
   }
 
   void CheckPolicy(const std::string& name, const PolicyOptions& policy) {
@@ -287,7 +247,7 @@ class Checker {
     }
     if (is_random) CheckRandomInit(key + ".random_init", random);
     if (policy.initialize_from.empty()) return;
-    Refer(key + ".initialize_from", policy.initialize_from, "policies", config_.policies);
+    Refer(key + ".initialize_from", policy.initialize_from, "policies");
     const PolicyOptions* origin = &policy;
     for (size_t steps = 0; origin != nullptr && !origin->initialize_from.empty(); ++steps) {
       if (steps > config_.policies.size()) {
@@ -324,10 +284,12 @@ class Checker {
   LoadedConfig& loaded_;
   RunConfig& config_;
   std::vector<absl::Status> errors_;
+  // Each with its whole key.
   std::vector<Reference> references_;
   // Key and path of what must be there.
   std::vector<std::pair<std::string, std::string>> files_;
-  std::vector<Judge> judged_;
+  // Each with its whole key.
+  std::vector<RuleReference> rules_;
 };
 
 }  // namespace
@@ -346,6 +308,19 @@ absl::StatusOr<LoadedConfig> LoadRunConfig(const std::string& path, const std::v
   loaded.resolved_yaml = DumpOptions(loaded.config);
   loaded.sha256 = Sha256Hex(loaded.resolved_yaml);
   return loaded;
+}
+
+RunConfig ReadRunConfig(const std::string& path) {
+  RunConfig config;
+  const absl::StatusOr<Section> section = ParseConfigFile(path);
+  if (section.ok()) LoadOptions(*section, &config).IgnoreError();
+  for (ConfiguredStage& configured : config.stages) {
+    const absl::StatusOr<const StagePlugin*> plugin = Stages().Find(configured.type);
+    if (!plugin.ok()) continue;
+    absl::StatusOr<std::unique_ptr<Stage>> stage = (*plugin)->make(configured.options);
+    if (stage.ok()) configured.stage = *std::move(stage);
+  }
+  return config;
 }
 
 }  // namespace grpo

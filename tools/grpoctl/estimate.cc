@@ -1,5 +1,7 @@
 #include "tools/grpoctl/estimate.h"
 
+#include <algorithm>
+#include <optional>
 #include <set>
 #include <vector>
 
@@ -7,12 +9,9 @@
 #include "absl/strings/str_format.h"
 #include "common/files.h"
 #include "common/status_macros.h"
-#include "configs/load.h"
+#include "model/random_init.h"
 #include "model/tokenizer/tokenizer.h"
 #include "tools/grpoctl/text.h"
-#include "trainer/algorithm/grpo_options.h"
-#include "trainer/algorithm/pretrain_options.h"
-#include "trainer/algorithm/sft_options.h"
 
 namespace grpo {
 namespace {
@@ -24,83 +23,11 @@ using Rows = std::vector<std::vector<std::string>>;
 absl::StatusOr<ModelConfig> ShapeOfRandomInit(const PolicyOptions::RandomInit& options) {
   ASSIGN_OR_RETURN(const std::string tokenizer_json, ReadFile(options.tokenizer));
   ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer, Tokenizer::FromJson(tokenizer_json));
-  ModelConfig model;
-  model.vocab_size = tokenizer->vocab_size();
-  model.hidden_size = options.hidden_size;
-  model.intermediate_size = options.intermediate_size;
-  model.num_layers = options.num_layers;
-  model.num_heads = options.num_heads;
-  model.num_kv_heads = options.num_kv_heads;
-  model.head_dim = options.num_heads > 0 ? options.hidden_size / options.num_heads : 0;
-  model.max_positions = options.max_positions;
-  ASSIGN_OR_RETURN(const uint32_t eos, tokenizer->TokenId(options.eos_token));
-  model.eos_token_ids = {eos};
-  RETURN_IF_ERROR(model.Validate());
-  return model;
+  return RandomInitConfig(options, *tokenizer);
 }
 
-std::vector<std::string> GrpoRow(const TrainStageOptions& stage, const GrpoOptions& options) {
-  const int64_t completions = options.prompts_per_step * options.group_size;
-  const int64_t updates = options.iterations_per_step * options.minibatches_per_iteration;
-  return {
-      absl::StrFormat("%s prompts x %s = %s completions a step, %s updates each", FormatCount(options.prompts_per_step),
-                      FormatCount(options.group_size), FormatCount(completions), FormatCount(updates)),
-      FormatCount(stage.steps), FormatCount(completions * stage.steps),
-      FormatCount(completions * stage.steps * options.sampling.max_new_tokens)};
-}
-
-std::vector<std::string> PretrainRow(const TrainStageOptions& stage, const PretrainOptions& options) {
-  return {absl::StrFormat("%s rows x %s tokens = %s tokens a step", FormatCount(options.rows_per_step),
-                          FormatCount(options.row_tokens), FormatCount(options.rows_per_step * options.row_tokens)),
-          FormatCount(stage.steps), "", FormatCount(options.rows_per_step * options.row_tokens * stage.steps)};
-}
-
-absl::StatusOr<std::vector<std::string>> TrainRow(const StageOptions& stage) {
-  TrainStageOptions options;
-  RETURN_IF_ERROR(LoadOptions(stage.options, &options));
-  if (options.algorithm == "grpo") {
-    GrpoOptions grpo;
-    RETURN_IF_ERROR(LoadOptions(options.algorithm_options, &grpo));
-    return GrpoRow(options, grpo);
-  }
-  if (options.algorithm == "pretrain") {
-    PretrainOptions pretrain;
-    RETURN_IF_ERROR(LoadOptions(options.algorithm_options, &pretrain));
-    return PretrainRow(options, pretrain);
-  }
-  if (options.algorithm == "sft") {
-    SftOptions sft;
-    RETURN_IF_ERROR(LoadOptions(options.algorithm_options, &sft));
-    return std::vector<std::string>{absl::StrFormat("%s traces a step", FormatCount(sft.traces_per_step)),
-                                    FormatCount(options.steps), "", ""};
-  }
-  return std::vector<std::string>{options.algorithm, FormatCount(options.steps), "", ""};
-}
-
-std::vector<std::string> SampleRow(int64_t problems, int64_t samples_per_problem, const SamplingOptions& sampling,
-                                   const std::string& also) {
-  if (problems == 0) return {absl::StrFormat("every problem x %d%s", samples_per_problem, also), "", "", ""};
-  const int64_t completions = problems * samples_per_problem;
-  return {absl::StrFormat("%s problems x %s%s", FormatCount(problems), FormatCount(samples_per_problem), also), "",
-          FormatCount(completions), FormatCount(completions * sampling.max_new_tokens)};
-}
-
-absl::StatusOr<std::vector<std::string>> EvaluateRow(const StageOptions& stage) {
-  EvaluateStageOptions options;
-  RETURN_IF_ERROR(LoadOptions(stage.options, &options));
-  return SampleRow(options.problems, options.samples_per_problem, options.sampling,
-                   options.greedy ? ", and each problem of the data once greedily" : "");
-}
-
-absl::StatusOr<std::vector<std::string>> SynthesizeRow(const StageOptions& stage) {
-  SynthesizeStageOptions options;
-  RETURN_IF_ERROR(LoadOptions(stage.options, &options));
-  return SampleRow(options.problems, options.samples_per_problem, options.sampling, "");
-}
-
-absl::StatusOr<std::vector<std::string>> StageRow(const StageOptions& stage) {
-  if (stage.type == "train") return TrainRow(stage);
-  return stage.type == "synthesize" ? SynthesizeRow(stage) : EvaluateRow(stage);
+std::string ShowCount(const std::optional<int64_t>& count) {
+  return count ? FormatCount(*count) : "";
 }
 
 }  // namespace
@@ -140,7 +67,7 @@ TrainerMemory EstimateTrainer(const ModelConfig& model, const std::string& compu
 }
 
 WorkerMemory EstimateWorker(const ModelConfig& model, const RolloutOptions& options) {
-  const double context = options.context_tokens > 0 ? options.context_tokens : model.max_positions;
+  const double context = static_cast<double>(options.SequenceTokens(model.max_positions));
   const double per_token = 2.0 * model.num_layers * model.num_kv_heads * model.head_dim;
   return {.weights = 2 * kFloatBytes * model.NumParameters(),
           .kv_cache = kFloatBytes * options.slots * context * per_token};
@@ -148,10 +75,10 @@ WorkerMemory EstimateWorker(const ModelConfig& model, const RolloutOptions& opti
 
 absl::StatusOr<std::string> EstimateText(const RunConfig& config) {
   Rows stages = {{"stage", "type", "batch", "steps", "completions", "tokens at most"}};
-  for (const StageOptions& stage : config.stages) {
-    ASSIGN_OR_RETURN(const std::vector<std::string> row, StageRow(stage));
-    stages.push_back({stage.name, stage.type});
-    stages.back().insert(stages.back().end(), row.begin(), row.end());
+  for (const ConfiguredStage& configured : config.stages) {
+    const StageCost cost = configured.stage->cost();
+    stages.push_back({configured.name, configured.type, cost.batch, ShowCount(cost.steps), ShowCount(cost.completions),
+                      ShowCount(cost.tokens)});
   }
   Rows memory = {{"policy", "parameters", "trainer", "weights", "gradients", "AdamW", "published", "activations",
                   "each worker", "weights", "KV cache"}};

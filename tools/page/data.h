@@ -11,7 +11,7 @@
 
 namespace grpo {
 
-// What one evaluate stage sampled first for a problem.
+// What one stage sampled first for a problem.
 struct TraceSample {
   // Heading of the stage's column in the table of evaluations.
   std::string heading;
@@ -23,7 +23,7 @@ struct TraceSample {
   std::string completion;
 };
 
-// One problem, as every evaluate stage answered it.
+// One problem, as every stage answered it whose samples are shown.
 struct Trace {
   std::string prompt_id, prompt, answer;
   std::vector<TraceSample> samples;
@@ -33,8 +33,10 @@ struct ReportData {
   // Texts are as they were found: not made printable.
   std::string name, id, state;
   std::string seed;
-  TableRows evaluations, synthesis, seconds;
-  // Of stages that sample, then of those that only read, by algorithm; their ids are also file names.
+  // SummaryTables, and StageSecondsRows.
+  std::vector<SummaryTable> tables;
+  TableRows seconds;
+  // By Stage::chart_group; their ids are also file names.
   std::vector<Chart> charts;
   std::vector<Trace> traces;
 };

@@ -58,11 +58,10 @@ std::string ReportMarkdown(const ReportData& data) {
   const auto shown = [](const std::string& text) { return EscapeMarkdown(Printable(text)); };
   std::string text = absl::StrCat("# Run ", shown(data.name), "\n\nId ", shown(data.id), ", seed ", shown(data.seed),
                                   ", ", shown(data.state), ".\n\n");
-  if (!data.evaluations.empty()) {
-    absl::StrAppend(&text, "## Evaluations\n\n", EscapedTable(data.evaluations),
-                    "\nIn parentheses: 95 % confidence interval.\n\n");
+  for (const SummaryTable& table : data.tables) {
+    absl::StrAppend(&text, "## ", shown(table.title), "\n\n", EscapedTable(table.rows), "\n",
+                    table.intervals ? "In parentheses: 95 % confidence interval.\n\n" : "");
   }
-  if (!data.synthesis.empty()) absl::StrAppend(&text, "## Synthesis\n\n", EscapedTable(data.synthesis), "\n");
   if (!data.seconds.empty()) absl::StrAppend(&text, "## Time\n\n", EscapedTable(data.seconds), "\n");
   if (!data.charts.empty()) text += "## Training\n\n";
   for (const Chart& chart : data.charts)

@@ -79,12 +79,12 @@ std::string ReportHtml(const ReportData& data) {
       Shown(data.name), " · run report</title>\n<style>", kPageCss, ChartCss(), "</style>\n</head>\n<body>\n<main>\n",
       "<header><h1>", Shown(data.name), "</h1>\n<dl class=\"facts\">\n", Fact("Run", data.id), Fact("Seed", data.seed),
       Fact("State", data.state), "</dl></header>\n");
-  if (!data.evaluations.empty()) {
-    absl::StrAppend(&html, "<h2>Evaluations</h2>\n", Table(data.evaluations, "Evaluations", "evaluations"),
-                    "<p class=\"soft\">In parentheses: 95 % confidence interval.</p>\n");
+  for (const SummaryTable& table : data.tables) {
+    // Columns of intervals are wide.
+    absl::StrAppend(&html, "<h2>", Shown(table.title), "</h2>\n",
+                    Table(table.rows, table.title, table.intervals ? "evaluations" : "plain"),
+                    table.intervals ? "<p class=\"soft\">In parentheses: 95 % confidence interval.</p>\n" : "");
   }
-  if (!data.synthesis.empty())
-    absl::StrAppend(&html, "<h2>Synthesis</h2>\n", Table(data.synthesis, "Synthesis", "plain"));
   if (!data.charts.empty()) {
     html += "<h2>Training</h2>\n<div class=\"charts\">\n";
     for (const Chart& chart : data.charts)

@@ -8,10 +8,9 @@
 #include "configs/load.h"
 #include "data/source.h"
 #include "reward/rule.h"
-#include "trainer/algorithm/grpo_options.h"
-#include "trainer/algorithm/pretrain_options.h"
-#include "trainer/algorithm/sft_options.h"
+#include "trainer/algorithm/algorithm.h"
 #include "trainer/run_config.h"
+#include "trainer/stage/stage.h"
 
 namespace grpo {
 namespace {
@@ -34,11 +33,17 @@ std::string PlugIn(const std::string& name, const std::string& text, const std::
   return absl::StrCat("### `", name, "`\n\n", escaped, text.empty() ? "" : "\n\n", table, "\n");
 }
 
+std::string StageTables() {
+  std::string markdown;
+  for (const auto& [type, plugin] : Stages().entries())
+    markdown += PlugIn("type: " + type, plugin.summary, plugin.reference_table);
+  return markdown;
+}
+
 std::string Algorithms() {
   std::string markdown;
-#define ALGORITHM(name, Options) markdown += PlugIn("algorithm: " #name, "", ReferenceTable<Options>("stages[]."));
-#include "trainer/algorithms.inc"
-#undef ALGORITHM
+  for (const AlgorithmInfo& algorithm : ListAlgorithms())
+    markdown += PlugIn("algorithm: " + algorithm.name, algorithm.summary, algorithm.reference_table);
   return markdown;
 }
 
@@ -60,12 +65,10 @@ std::string DataSources() {
   return markdown;
 }
 
-std::string Reference() {
+std::string ReferenceText() {
   return absl::StrCat(
       kIntroduction, "## The file\n\n", ReferenceTable<RunConfig>(), "\n## Stages\n\nBeside `name` and `type`:\n\n",
-      PlugIn("type: train", "", ReferenceTable<TrainStageOptions>("stages[].")),
-      PlugIn("type: evaluate", "", ReferenceTable<EvaluateStageOptions>("stages[].")),
-      PlugIn("type: synthesize", "", ReferenceTable<SynthesizeStageOptions>("stages[].")),
+      StageTables(),
       "## Algorithms\n\nTheir keys stand beside those of the `train` stage.\n\n", Algorithms(),
       "## Reward rules\n\nTheir keys stand beside `weight` under `rewards.<name>.rules.<rule>`.\n\n", Rules(),
       "## Data sources\n\nTheir keys stand beside `source` under `data.<name>`.\n\n", DataSources());
@@ -75,7 +78,7 @@ std::string Reference() {
 }  // namespace grpo
 
 int main() {
-  std::string text = grpo::Reference();
+  std::string text = grpo::ReferenceText();
   // One line end at the end.
   text.pop_back();
   std::cout << text << std::flush;

@@ -57,7 +57,7 @@ TEST(RunControlTest, AFailedSaveIsAnsweredWithItsError) {
 
 TEST(RunControlTest, APausedRunStillSavesAndGoesOnWhenResumed) {
   RunControl control;
-  control.Pause();
+  control.Pause("for a look");
   absl::Notification passed;
   std::thread training([&] {
     EXPECT_OK(control.Poll([] { return SavedAt(3); }));
