@@ -256,7 +256,9 @@ std::optional<std::string> SectionText(const Section& section, absl::string_view
   return entry->value.scalar;
 }
 
-Section WithText(const Section& section, absl::string_view key, const std::string& text) {
+namespace {
+
+Section WithScalar(const Section& section, absl::string_view key, ConfigNode scalar) {
   auto node = std::make_shared<ConfigNode>();
   if (section.node() != nullptr) *node = *section.node();
   node->kind = ConfigNode::Kind::kMap;
@@ -264,8 +266,19 @@ Section WithText(const Section& section, absl::string_view key, const std::strin
     node->entries.push_back({.key = std::string(key), .place = node->place, .value = {.place = node->place}});
   }
   ConfigNode& value = node->Find(key)->value;
-  value = {.kind = ConfigNode::Kind::kScalar, .scalar = text, .quoted = true, .place = value.place};
+  scalar.place = value.place;
+  value = std::move(scalar);
   return Section(std::move(node), section.key_path(), section.outer_keys());
+}
+
+}  // namespace
+
+Section WithText(const Section& section, absl::string_view key, const std::string& text) {
+  return WithScalar(section, key, configs_internal::ScalarNode(text));
+}
+
+Section WithNumber(const Section& section, absl::string_view key, double number) {
+  return WithScalar(section, key, configs_internal::ScalarNode(number));
 }
 
 absl::Status SectionError(const Section& section, absl::string_view key, absl::string_view message) {

@@ -58,6 +58,8 @@ std::optional<std::string> SectionText(const Section& section, absl::string_view
 
 // The section with `key` set to a text; the place of a value that was there is kept.
 Section WithText(const Section& section, absl::string_view key, const std::string& text);
+// The same with a number, which reads back to the same bits.
+Section WithNumber(const Section& section, absl::string_view key, double number);
 
 // "FILE:LINE: KEY.PATH: message", InvalidArgument: for what a component finds wrong after loading. `key` may be dotted,
 // with indices for lists ("stages.2.policy"), or empty for the section itself. The place is that of the innermost part

@@ -6,9 +6,23 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/string_view.h"
 #include "proto/types.pb.h"
 
 namespace grpo {
+
+// What the rule of that name said; null when the profile has none. Lives as long as the score.
+inline const v1::RuleScore* FindRule(const v1::Score& score, absl::string_view name) {
+  for (const v1::RuleScore& rule : score.rules()) {
+    if (rule.name() == name) return &rule;
+  }
+  return nullptr;
+}
+
+// Tokens of a completion, the end-of-sequence token not counted.
+inline int64_t CompletionLength(const v1::Completion& completion) {
+  return completion.ids_size() - (completion.finish_reason() == v1::FINISH_REASON_STOP ? 1 : 0);
+}
 
 struct ScoredGroup {
   v1::Lease lease;

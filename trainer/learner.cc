@@ -1,39 +1,48 @@
 #include "trainer/learner.h"
 
+#include <algorithm>
 #include <utility>
-#include <vector>
 
 #include "common/status_macros.h"
 
 namespace grpo {
 
-absl::StatusOr<std::unique_ptr<Learner>> Learner::Create(const RunConfig& config, const TrainStageOptions& stage,
-                                                         const Algorithm& algorithm, PolicyStore* policies,
-                                                         Collectives* collectives) {
-  ASSIGN_OR_RETURN(Policy* const policy, policies->Get(stage.policy));
+std::vector<std::string> FrozenPolicies(const Algorithm& algorithm) {
+  std::vector<std::string> names;
+  for (const FrozenPolicy& frozen : algorithm.frozen()) {
+    if (std::count(names.begin(), names.end(), frozen.policy) == 0) names.push_back(frozen.policy);
+  }
+  return names;
+}
+
+absl::StatusOr<std::unique_ptr<Learner>> Learner::Create(const TrainerOptions& options, const LearnerSpec& spec,
+                                                         PolicyStore* policies, Collectives* collectives) {
+  const Algorithm& algorithm = spec.algorithm;
+  ASSIGN_OR_RETURN(Policy* const policy, policies->Get(spec.policy));
   policy->model->RequireGrad();
-  const Policy* reference = nullptr;
-  if (!algorithm.reference_policy().empty()) {
-    ASSIGN_OR_RETURN(reference, policies->Get(algorithm.reference_policy()));
+  std::vector<const Policy*> frozen;
+  for (const std::string& name : FrozenPolicies(algorithm)) {
+    ASSIGN_OR_RETURN(frozen.emplace_back(), policies->Get(name));
   }
-  std::vector<std::unique_ptr<Loss>> losses;
-  for (const std::string& name : algorithm.losses()) {
-    ASSIGN_OR_RETURN(losses.emplace_back(), MakeLoss(name, algorithm.loss_options()));
+  std::vector<FrozenScorer> scorers;
+  for (const auto& [name, stream] : algorithm.frozen()) {
+    ASSIGN_OR_RETURN(const Policy* const scorer, policies->Get(name));
+    scorers.push_back({.model = scorer->model.get(), .stream = stream});
   }
-  std::unique_ptr<Learner> learner(new Learner(policy, reference, stage.optimizer));
-  learner->loop_ =
-      std::make_unique<Loop>(policy->model.get(), reference == nullptr ? nullptr : reference->model.get(),
-                             std::move(losses), &learner->optimizer_, collectives,
-                             Loop::Options{.micro_batch_tokens = config.trainer.micro_batch_tokens,
-                                           .temperature = algorithm.temperature(),
-                                           .max_grad_norm = stage.optimizer.max_grad_norm,
-                                           .activation_checkpointing = config.trainer.activation_checkpointing,
-                                           .head_chunk_bytes = config.trainer.head_chunk_bytes});
+  ASSIGN_OR_RETURN(std::vector<std::unique_ptr<Loss>> losses, MakeLosses(algorithm.losses()));
+  std::unique_ptr<Learner> learner(new Learner(policy, std::move(frozen), spec.optimizer));
+  learner->loop_ = std::make_unique<Loop>(
+      policy->model.get(), std::move(scorers), std::move(losses), &learner->optimizer_, collectives,
+      Loop::Options{.micro_batch_tokens = options.micro_batch_tokens,
+                    .temperature = algorithm.temperature(),
+                    .max_grad_norm = spec.optimizer.max_grad_norm,
+                    .activation_checkpointing = options.activation_checkpointing,
+                    .head_chunk_bytes = options.head_chunk_bytes});
   return learner;
 }
 
-Learner::Learner(Policy* policy, const Policy* reference, const OptimizerOptions& optimizer)
-    : policy_(policy), reference_(reference), optimizer_(policy->model->NamedParameters(), optimizer) {}
+Learner::Learner(Policy* policy, std::vector<const Policy*> frozen, const OptimizerOptions& optimizer)
+    : policy_(policy), frozen_(std::move(frozen)), optimizer_(policy->model->NamedParameters(), optimizer) {}
 
 absl::StatusOr<StepResult> Learner::Step(const StepBatch& part, double learning_rate) {
   const int64_t updates_before = optimizer_.num_steps();

@@ -3,39 +3,44 @@
 #define GRPO_TRAINER_LEARNER_H_
 
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "trainer/algorithm/algorithm.h"
 #include "trainer/dist/collectives.h"
 #include "trainer/loop.h"
 #include "trainer/optim/adamw.h"
+#include "trainer/options.h"
 #include "trainer/policies.h"
-#include "trainer/run_config.h"
+#include "trainer/stage/stage.h"
 
 namespace grpo {
+
+// The names of the policies that the algorithm only reads, each once, in the order in which it names them.
+std::vector<std::string> FrozenPolicies(const Algorithm& algorithm);
 
 // One thread.
 class Learner {
  public:
-  // For the stage's policy and the algorithm's reference policy, as they are in `policies`. `collectives` and
-  // `policies` outlive the learner.
-  static absl::StatusOr<std::unique_ptr<Learner>> Create(const RunConfig& config, const TrainStageOptions& stage,
-                                                         const Algorithm& algorithm, PolicyStore* policies,
-                                                         Collectives* collectives);
+  // For the spec's policy and those that its algorithm only reads, as they are in `policies`. InvalidArgument for
+  // losses that are unknown or whose options do not fit. `collectives` and `policies` outlive the learner.
+  static absl::StatusOr<std::unique_ptr<Learner>> Create(const TrainerOptions& options, const LearnerSpec& spec,
+                                                         PolicyStore* policies, Collectives* collectives);
 
   // Loop::Step; the policy's number grows by the updates that were taken.
   absl::StatusOr<StepResult> Step(const StepBatch& part, double learning_rate);
 
   Policy& policy() { return *policy_; }
-  // Null when the losses read none.
-  const Policy* reference() const { return reference_; }
+  // FrozenPolicies of the algorithm.
+  const std::vector<const Policy*>& frozen() const { return frozen_; }
   AdamW& optimizer() { return optimizer_; }
 
  private:
-  Learner(Policy* policy, const Policy* reference, const OptimizerOptions& optimizer);
+  Learner(Policy* policy, std::vector<const Policy*> frozen, const OptimizerOptions& optimizer);
 
   Policy* const policy_;
-  const Policy* const reference_;
+  const std::vector<const Policy*> frozen_;
   AdamW optimizer_;
   std::unique_ptr<Loop> loop_;
 };

@@ -22,10 +22,10 @@ constexpr char kLogprobAbsDiffMax[] = "logprob_abs_diff_max";
 
 }  // namespace
 
-Loop::Loop(const Transformer* policy, const Transformer* reference, std::vector<std::unique_ptr<Loss>> losses,
+Loop::Loop(const Transformer* policy, std::vector<FrozenScorer> frozen, std::vector<std::unique_ptr<Loss>> losses,
            AdamW* optimizer, Collectives* collectives, Options options)
     : policy_(policy),
-      reference_(reference),
+      frozen_(std::move(frozen)),
       losses_(std::move(losses)),
       optimizer_(optimizer),
       collectives_(collectives),
@@ -37,7 +37,7 @@ absl::StatusOr<StepResult> Loop::Step(const StepBatch& part, double learning_rat
   collectives_->SetPhase("pack");
   std::vector<std::vector<Microbatch>> minibatches;
   for (const auto& sequences : part.minibatches) {
-    ASSIGN_OR_RETURN(minibatches.emplace_back(), PackWithReference(sequences));
+    ASSIGN_OR_RETURN(minibatches.emplace_back(), PackAndScore(sequences));
   }
   // Over the updates; their means are reported.
   std::map<std::string, double> sums;
@@ -90,16 +90,17 @@ absl::StatusOr<v1::UpdateReport> Loop::Update(const std::vector<Microbatch>& mic
   return all;
 }
 
-absl::StatusOr<std::vector<Microbatch>> Loop::PackWithReference(const std::vector<TokenStreams>& sequences) const {
+absl::StatusOr<std::vector<Microbatch>> Loop::PackAndScore(const std::vector<TokenStreams>& sequences) const {
   ASSIGN_OR_RETURN(std::vector<Microbatch> microbatches, Pack(sequences, options_.micro_batch_tokens));
-  if (reference_ == nullptr) return microbatches;
-  return TorchGuard([&]() -> absl::StatusOr<std::vector<Microbatch>> {
+  RETURN_IF_ERROR(TorchGuard([&] {
     const at::NoGradGuard no_grad;
     for (Microbatch& microbatch : microbatches) {
-      microbatch.streams[stream::kRefLogprob] = Logprobs(*reference_, microbatch);
+      for (const auto& [model, stream] : frozen_) microbatch.streams[stream] = Logprobs(*model, microbatch);
     }
-    return std::move(microbatches);
-  });
+    return absl::OkStatus();
+  }));
+  for (const Microbatch& microbatch : microbatches) RETURN_IF_ERROR(ExpectStreams(losses_, microbatch.streams));
+  return microbatches;
 }
 
 absl::StatusOr<std::map<std::string, at::Tensor>> Loop::Accumulate(const std::vector<Microbatch>& microbatches) {
@@ -113,9 +114,11 @@ absl::StatusOr<std::map<std::string, at::Tensor>> Loop::Accumulate(const std::ve
       const Microbatch& microbatch = microbatches[i];
       collectives_->SetPhase(absl::StrCat("forward_backward ", i + 1, "/", microbatches.size()));
       const at::Tensor policy_logprob = Logprobs(*policy_, microbatch);  // [M]
+      const LossInput input = {policy_logprob, microbatch.streams, microbatch.sequence_of_target,
+                               microbatch.group_of_target};
       at::Tensor microbatch_loss;
       for (const auto& loss : losses_) {
-        LossOutput output = loss->Compute(policy_logprob, microbatch.streams);
+        LossOutput output = loss->Compute(input);
         microbatch_loss = microbatch_loss.defined() ? microbatch_loss + output.loss : output.loss;
         for (const auto& [name, sum] : output.sums) add(name, sum);
       }

@@ -42,6 +42,13 @@ struct StepResult {
   std::string weights_hash;
 };
 
+// A policy that is only read, and the stream of each micro-batch that the log-probabilities which it gives to the targets
+// fill, [M].
+struct FrozenScorer {
+  const Transformer* model;
+  std::string stream;
+};
+
 // One thread.
 class Loop {
  public:
@@ -57,18 +64,20 @@ class Loop {
     int64_t head_chunk_bytes = kDefaultHeadChunkBytes;
   };
 
-  // `reference` may be null; then no loss may read ref_logprob. All pointers outlive the loop.
-  Loop(const Transformer* policy, const Transformer* reference, std::vector<std::unique_ptr<Loss>> losses,
+  // Every stream that a loss reads is filled by the batch or by one of `frozen`. All pointers outlive the loop.
+  Loop(const Transformer* policy, std::vector<FrozenScorer> frozen, std::vector<std::unique_ptr<Loss>> losses,
        AdamW* optimizer, Collectives* collectives, Options options);
 
   // Takes the updates of a batch of which this is the rank's part (trainer/batch/share.h); all ranks call it together.
-  // Unavailable when another rank is gone, Internal when the ranks' weights are no longer the same.
+  // InvalidArgument for sequences that do not agree, or lack a stream that a loss reads; Unavailable when another rank is
+  // gone, Internal when the ranks' weights are no longer the same.
   absl::StatusOr<StepResult> Step(const StepBatch& part, double learning_rate);
 
  private:
   // Log-probability of each of the micro-batch's targets, [M]; differentiable.
   at::Tensor Logprobs(const Transformer& model, const Microbatch& batch) const;
-  absl::StatusOr<std::vector<Microbatch>> PackWithReference(const std::vector<TokenStreams>& sequences) const;
+  // The micro-batches of one minibatch, with the frozen policies' streams.
+  absl::StatusOr<std::vector<Microbatch>> PackAndScore(const std::vector<TokenStreams>& sequences) const;
   // Computes gradients of one minibatch, sums them over the ranks and moves the weights, unless what all ranks found
   // together, which is returned, is not finite.
   absl::StatusOr<v1::UpdateReport> Update(const std::vector<Microbatch>& microbatches, double learning_rate);
@@ -78,7 +87,7 @@ class Loop {
   absl::StatusOr<double> ReduceGradients(const std::vector<at::Tensor>& gradients);
 
   const Transformer* const policy_;
-  const Transformer* const reference_;
+  const std::vector<FrozenScorer> frozen_;
   const std::vector<std::unique_ptr<Loss>> losses_;
   AdamW* const optimizer_;
   Collectives* const collectives_;

@@ -12,6 +12,7 @@
 
 #include "common/seeds.h"
 #include "common/status_testing.h"
+#include "configs/load.h"
 #include "trainer/batch/share.h"
 #include "trainer/dist/rank_testing.h"
 #include "trainer/fingerprint.h"
@@ -51,15 +52,15 @@ std::vector<TokenStreams> RandomSequences(uint64_t seed, int64_t count) {
     for (int64_t t = 0; t < size; ++t) {
       sequence.ids.push_back(rng.Below(11));
       sequence.trainable_mask.push_back(t >= prompt);
-      sequence.streams[stream::kSampleLogprob].push_back(static_cast<float>(-2.4 - 0.3 * rng.Uniform()));
+      sequence.streams[stream::kSampleLogprob].floats().push_back(static_cast<float>(-2.4 - 0.3 * rng.Uniform()));
     }
     num_targets += size - prompt;
-    sequence.streams[stream::kAdvantage].assign(size, static_cast<float>(2 * rng.Uniform() - 1));
+    sequence.streams[stream::kAdvantage].floats().assign(size, static_cast<float>(2 * rng.Uniform() - 1));
   }
   for (TokenStreams& sequence : sequences) {
     const float weight = 1.0f / static_cast<float>(num_targets);
-    sequence.streams[stream::kRlWeight].assign(sequence.ids.size(), weight);
-    sequence.streams[stream::kKlWeight].assign(sequence.ids.size(), 0.04f * weight);
+    sequence.streams[stream::kRlWeight].floats().assign(sequence.ids.size(), weight);
+    sequence.streams[stream::kKlWeight].floats().assign(sequence.ids.size(), 0.04f * weight);
   }
   return sequences;
 }
@@ -69,10 +70,10 @@ struct Fixture {
   explicit Fixture(int64_t micro_batch_tokens, double max_grad_norm = 0, Collectives* group = nullptr,
                    bool activation_checkpointing = false, int64_t head_chunk_bytes = kDefaultHeadChunkBytes)
       : policy(TinyModel(3)), reference(TinyModel(4)), optimizer(policy->NamedParameters(), OptimizerOptions{}) {
-    std::vector<std::unique_ptr<Loss>> losses;
-    for (const char* name : {"clipped_policy_gradient", "reference_kl"})
-      losses.push_back(*MakeLoss(name, {.clip_low = 0.1, .clip_high = 0.1}));
-    loop = std::make_unique<Loop>(policy.get(), reference.get(), std::move(losses), &optimizer,
+    const Section clip = WithNumber(WithNumber({}, "clip_low", 0.1), "clip_high", 0.1);
+    std::vector<std::unique_ptr<Loss>> losses = *MakeLosses({{"clipped_policy_gradient", clip}, {"reference_kl"}});
+    const std::vector<FrozenScorer> frozen = {{reference.get(), stream::kRefLogprob}};
+    loop = std::make_unique<Loop>(policy.get(), frozen, std::move(losses), &optimizer,
                                   group == nullptr ? alone.get() : group,
                                   Loop::Options{.micro_batch_tokens = micro_batch_tokens,
                                                 .temperature = 0.7,
@@ -116,11 +117,11 @@ at::Tensor NaiveLoss(const Transformer& policy, const Transformer& reference,
       if (!sequence.trainable_mask[t]) continue;
       const at::Tensor lp = policy_logprobs[t - 1][sequence.ids[t]];
       const at::Tensor difference = reference_logprobs[t - 1][sequence.ids[t]] - lp;
-      const double advantage = sequence.streams.at(stream::kAdvantage)[t];
-      const at::Tensor ratio = at::exp(lp - sequence.streams.at(stream::kSampleLogprob)[t]);
+      const double advantage = sequence.streams.at(stream::kAdvantage).floats()[t];
+      const at::Tensor ratio = at::exp(lp - sequence.streams.at(stream::kSampleLogprob).floats()[t]);
       const at::Tensor surrogate = at::minimum(ratio * advantage, ratio.clamp(0.9, 1.1) * advantage);
-      loss = loss - surrogate * sequence.streams.at(stream::kRlWeight)[t];
-      loss = loss + (at::exp(difference) - difference - 1) * sequence.streams.at(stream::kKlWeight)[t];
+      loss = loss - surrogate * sequence.streams.at(stream::kRlWeight).floats()[t];
+      loss = loss + (at::exp(difference) - difference - 1) * sequence.streams.at(stream::kKlWeight).floats()[t];
     }
   }
   return loss;
@@ -181,7 +182,7 @@ TEST(LoopTest, ClipsToTheGlobalNormAndReportsItBefore) {
 
 TEST(LoopTest, ANonFiniteLossLeavesTheWeightsAndIsCounted) {
   std::vector<TokenStreams> sequences = RandomSequences(24, 3);
-  sequences[1].streams[stream::kAdvantage].back() = NAN;
+  sequences[1].streams[stream::kAdvantage].floats().back() = NAN;
   Fixture fixture(1 << 20);
   std::vector<at::Tensor> before;
   for (const auto& [name, parameter] : fixture.policy->NamedParameters()) before.push_back(parameter.detach().clone());
@@ -197,7 +198,7 @@ TEST(LoopTest, ANonFiniteLossLeavesTheWeightsAndIsCounted) {
 // Whatever one rank finds counts for all, and so does a rank's empty part.
 TEST(LoopTest, ANonFiniteLossOnOneRankLeavesTheWeightsOfAllAndIsCounted) {
   std::vector<TokenStreams> sequences = RandomSequences(24, 2);
-  sequences[1].streams[stream::kAdvantage].back() = NAN;
+  sequences[1].streams[stream::kAdvantage].floats().back() = NAN;
   const std::vector<StepBatch> parts = ShareOut({.minibatches = {sequences}, .iterations = 1, .metrics = {}}, 3);
   RunRanks(3, [&](Collectives& collectives) {
     Fixture fixture(1 << 20, /*max_grad_norm=*/1, &collectives);
@@ -232,6 +233,52 @@ TEST(LoopTest, UpdatesOncePerMinibatchAndIteration) {
   EXPECT_EQ(fixture.optimizer.num_steps(), 6);
   EXPECT_EQ(result.metrics.at("reward"), 0.5);
   EXPECT_EQ(result.metrics.at("learning_rate"), 1e-3);
+}
+
+// Reads two frozen policies and reports what it sees of them.
+class TwoTeachers : public Loss {
+ public:
+  std::vector<std::string> streams() const override { return {"first", "second"}; }
+  LossOutput Compute(const LossInput& input) const override {
+    LossOutput output;
+    output.loss = (input.policy_logprob * input.streams.at("first").exp()).sum();
+    output.sums["first"] = input.streams.at("first").sum();
+    output.sums["second"] = input.streams.at("second").sum();
+    return output;
+  }
+};
+
+StepBatch OneMinibatch(uint64_t seed) {
+  return {.minibatches = {RandomSequences(seed, 5)}, .iterations = 1, .metrics = {}};
+}
+
+TEST(LoopTest, EachFrozenPolicyFillsItsStream) {
+  Fixture fixture(1 << 20);
+  const auto sums_with = [&](const Transformer* first, const Transformer* second) {
+    std::vector<std::unique_ptr<Loss>> losses;
+    losses.push_back(std::make_unique<TwoTeachers>());
+    Loop loop(fixture.policy.get(), {{first, "first"}, {second, "second"}}, std::move(losses), &fixture.optimizer,
+              fixture.alone.get(), {.micro_batch_tokens = 13});
+    const auto result = loop.Step(OneMinibatch(29), 0.0);
+    EXPECT_OK(result.status());
+    return std::pair(result->metrics.at("first"), result->metrics.at("second"));
+  };
+  const auto teacher = TinyModel(5);
+  const auto [reference_first, teacher_second] = sums_with(fixture.reference.get(), teacher.get());
+  const auto [teacher_first, reference_second] = sums_with(teacher.get(), fixture.reference.get());
+  EXPECT_EQ(teacher_first, teacher_second);
+  EXPECT_EQ(reference_first, reference_second);
+  EXPECT_NE(teacher_first, reference_first);
+  for (const auto& [name, parameter] : teacher->NamedParameters()) EXPECT_FALSE(parameter.grad().defined()) << name;
+}
+
+TEST(LoopTest, AStreamThatNobodyFillsIsNamed) {
+  Fixture fixture(1 << 20);
+  std::vector<std::unique_ptr<Loss>> losses;
+  losses.push_back(std::make_unique<TwoTeachers>());
+  Loop loop(fixture.policy.get(), {{fixture.reference.get(), "first"}}, std::move(losses), &fixture.optimizer,
+            fixture.alone.get(), {});
+  EXPECT_STATUS(loop.Step(OneMinibatch(30), 0.0), absl::StatusCode::kInvalidArgument, "a loss reads second");
 }
 
 }  // namespace

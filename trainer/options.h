@@ -1,5 +1,5 @@
-// What the configuration says about the trainer: its process, its checkpoints, and the groups of keys that several stages
-// have.
+// What the configuration says about the trainer: its process, its checkpoints, and the groups of keys that several
+// stages have.
 #ifndef GRPO_TRAINER_OPTIONS_H_
 #define GRPO_TRAINER_OPTIONS_H_
 

@@ -1,38 +1,21 @@
 #include "trainer/ranks.h"
 
 #include <map>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/log.h"
 #include "common/status_macros.h"
 #include "common/stop_signal.h"
-#include "configs/load.h"
 #include "proto/ranks.pb.h"
 #include "trainer/batch/share.h"
+#include "trainer/batch/wire.h"
 
 namespace grpo {
 namespace {
 
-v1::Sequence ToProto(const TokenStreams& sequence) {
-  v1::Sequence proto;
-  proto.mutable_ids()->Add(sequence.ids.begin(), sequence.ids.end());
-  proto.mutable_trainable_mask()->Add(sequence.trainable_mask.begin(), sequence.trainable_mask.end());
-  for (const auto& [name, values] : sequence.streams)
-    (*proto.mutable_streams())[name].mutable_values()->Add(values.begin(), values.end());
-  return proto;
-}
-
-TokenStreams FromProto(const v1::Sequence& proto) {
-  TokenStreams sequence;
-  sequence.ids.assign(proto.ids().begin(), proto.ids().end());
-  sequence.trainable_mask.assign(proto.trainable_mask().begin(), proto.trainable_mask().end());
-  for (const auto& [name, stream] : proto.streams())
-    sequence.streams[name].assign(stream.values().begin(), stream.values().end());
-  return sequence;
-}
-
-StepBatch FromProto(const v1::TrainStep& step) {
+StepBatch PartOf(const v1::TrainStep& step) {
   StepBatch part{.minibatches = {}, .iterations = step.iterations(), .metrics = {}};
   for (const v1::Minibatch& minibatch : step.minibatches()) {
     std::vector<TokenStreams>& sequences = part.minibatches.emplace_back();
@@ -106,14 +89,15 @@ class Follower {
     collectives_.SetPhase("load");
     if (begin.stage_index() < 0 || begin.stage_index() >= static_cast<int>(config_.stages.size()))
       return absl::InternalError(absl::StrCat("rank 0 begins stage ", begin.stage_index(), ", which does not exist"));
-    const StageOptions& stage = config_.stages[begin.stage_index()];
-    TrainStageOptions options;
-    RETURN_IF_ERROR(LoadOptions(stage.options, &options));
-    ASSIGN_OR_RETURN(const auto algorithm, MakeAlgorithm(options.algorithm, options.algorithm_options));
+    const ConfiguredStage& stage = config_.stages[begin.stage_index()];
+    const std::optional<LearnerSpec> spec = stage.stage->learner();
+    if (!spec)
+      return absl::InternalError(absl::StrCat("rank 0 begins to train in stage ", stage.name, ", which learns nothing"));
     learner_.reset();
     RETURN_IF_ERROR(ReceivePolicy(collectives_, policies_));
-    if (!algorithm->reference_policy().empty()) RETURN_IF_ERROR(ReceivePolicy(collectives_, policies_));
-    ASSIGN_OR_RETURN(learner_, Learner::Create(config_, options, *algorithm, &policies_, &collectives_));
+    for (size_t i = 0; i < FrozenPolicies(spec->algorithm).size(); ++i)
+      RETURN_IF_ERROR(ReceivePolicy(collectives_, policies_));
+    ASSIGN_OR_RETURN(learner_, Learner::Create(config_.trainer, *spec, &policies_, &collectives_));
     RETURN_IF_ERROR(collectives_.Broadcast(Moments(learner_->optimizer())));
     const auto state = learner_->optimizer().State();
     spdlog::info("rank {} of {} takes part in stage {}", collectives_.rank(), collectives_.world_size(), stage.name);
@@ -122,7 +106,7 @@ class Follower {
 
   absl::Status Step(const v1::TrainStep& step) {
     if (learner_ == nullptr) return absl::InternalError("rank 0 sent a step before the beginning of a stage");
-    return learner_->Step(FromProto(step), step.learning_rate()).status();
+    return learner_->Step(PartOf(step), step.learning_rate()).status();
   }
 
   Collectives& collectives_;
@@ -141,7 +125,7 @@ absl::Status BeginTraining(Collectives& collectives, int64_t stage_index, Learne
   command.mutable_begin_training()->set_optimizer_steps(learner.optimizer().num_steps());
   RETURN_IF_ERROR(SendToAll(collectives, command));
   RETURN_IF_ERROR(BroadcastPolicy(collectives, learner.policy()));
-  if (learner.reference() != nullptr) RETURN_IF_ERROR(BroadcastPolicy(collectives, *learner.reference()));
+  for (const Policy* const policy : learner.frozen()) RETURN_IF_ERROR(BroadcastPolicy(collectives, *policy));
   return collectives.Broadcast(Moments(learner.optimizer()));
 }
 

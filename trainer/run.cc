@@ -6,6 +6,7 @@
 #include <optional>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "common/files.h"
 #include "common/log.h"
@@ -70,6 +71,9 @@ class Run {
   absl::Status Execute() {
     absl::Status status = Start();
     if (status.ok()) status = RunStages();
+    const absl::Cleanup ended = [this] {
+      if (surroundings_.on_ended) surroundings_.on_ended();
+    };
     const bool by_request = control_.stopped_by_request();
     if (collectives_->broken()) {
       // Workers, watchers and the coordinator's address outlive this: all ranks start again from the last checkpoint.
@@ -109,8 +113,8 @@ class Run {
     sequence_ = resumed_->state.sequence - cursor_.progress.step;
     resumed_.reset();
     if (static_cast<int64_t>(reports_.size()) == cursor_.stage_index) return absl::OkStatus();
-    return absl::DataLossError(absl::StrCat(kStateFile, " goes on at stage ", cursor_.stage_index, " and has reports of ",
-                                            reports_.size()));
+    return absl::DataLossError(
+        absl::StrCat(kStateFile, " goes on at stage ", cursor_.stage_index, " and has reports of ", reports_.size()));
   }
 
   // Without what the run is going to write again.
@@ -216,8 +220,10 @@ class Run {
   }
 
   absl::StatusOr<v1::CheckpointStatus> SaveSnapshot(const StageCursor& cursor) {
-    Snapshot snapshot{
-        .state = {}, .resolved_yaml = arguments_.config.resolved_yaml, .optimizer = OptimizerTensors::Of(cursor), .policies = {}};
+    Snapshot snapshot{.state = {},
+                      .resolved_yaml = arguments_.config.resolved_yaml,
+                      .optimizer = OptimizerTensors::Of(cursor),
+                      .policies = {}};
     CheckpointState& state = snapshot.state;
     state.run_id = arguments_.run_id;
     state.epoch = epoch_;

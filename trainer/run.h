@@ -32,8 +32,9 @@ struct RunArguments {
 // What a run has around it. Tests give it others.
 struct RunSurroundings {
   const Clock& clock = Clock::Real();
-  // Called once, before the first stage; what it is given lives until ExecuteRun returns.
+  // Called before the first stage. What it is given is there until on_ended, which is called when the run has ended.
   std::function<void(Coordinator&, RunControl&)> on_serving = nullptr;
+  std::function<void()> on_ended = nullptr;
   // After the last stage: time for watchers to read the terminal state and for workers to hear that the run has ended.
   absl::Duration farewell = absl::Seconds(1);
 };

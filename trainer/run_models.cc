@@ -63,8 +63,7 @@ class RankedLearner : public StepLearner {
   void Save(StageCursor* cursor) const override {
     const auto state = learner_->optimizer().State();
     cursor->progress.optimizer_steps = learner_->optimizer().num_steps();
-    cursor->learner =
-        std::make_shared<OptimizerTensors>(std::map<std::string, at::Tensor>(state.begin(), state.end()));
+    cursor->learner = std::make_shared<OptimizerTensors>(std::map<std::string, at::Tensor>(state.begin(), state.end()));
   }
 
  private:

@@ -36,7 +36,8 @@ class OptimizerTensors : public LearnerState {
 // One thread, the training thread.
 class RunModels : public Models {
  public:
-  // All that is given outlives this. Weights are published by the coordinator, and the collectives' ranks learn together.
+  // All that is given outlives this. Weights are published by the coordinator, and the collectives' ranks learn
+  // together.
   RunModels(const TrainerOptions& options, PolicyStore* policies, Coordinator* coordinator, Collectives* collectives);
   ~RunModels() override;
 

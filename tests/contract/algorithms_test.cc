@@ -1,11 +1,15 @@
 // The contract of every algorithm in trainer/algorithms.inc (docs/design.md section 3).
 #include <algorithm>
 #include <cmath>
+#include <map>
+#include <set>
+#include <variant>
 
 #include "common/seeds.h"
 #include "common/status_testing.h"
 #include "configs/load.h"
 #include "trainer/algorithm/algorithm.h"
+#include "trainer/loss/loss.h"
 
 namespace grpo {
 namespace {
@@ -56,9 +60,10 @@ ScoredGroup MakeGroup(Rng& rng, int64_t group_index, int64_t group_size) {
 
 StepInput RandomInput(const Algorithm& algorithm, uint64_t seed) {
   Rng rng(seed);
-  StepInput input;
-  if (algorithm.rollouts()) {
-    for (int64_t g = 0; g < 6; ++g) input.groups.push_back(MakeGroup(rng, g, algorithm.rollouts()->group_size));
+  const StepPlan plan = algorithm.plan();
+  if (const auto* const rollouts = std::get_if<RolloutPlan>(&plan)) {
+    RolloutInput input;
+    for (int64_t g = 0; g < 6; ++g) input.groups.push_back(MakeGroup(rng, g, rollouts->group_size));
     return input;
   }
   const auto random_ids = [&rng](int64_t size) {
@@ -66,12 +71,24 @@ StepInput RandomInput(const Algorithm& algorithm, uint64_t seed) {
     for (int64_t t = 0; t < size; ++t) ids.push_back(static_cast<uint32_t>(rng.Below(50)));
     return ids;
   };
-  if (algorithm.traces()) {
+  if (std::holds_alternative<TracesPlan>(plan)) {
+    TracesInput input;
     for (int64_t i = 0; i < 6; ++i)
       input.traces.push_back({random_ids(2 + rng.Below(4)), random_ids(1 + rng.Below(6))});
     return input;
   }
-  for (int64_t r = 0; r < 6; ++r) input.rows.push_back(random_ids(algorithm.corpus()->row_tokens + 1));
+  CorpusInput input;
+  for (int64_t r = 0; r < 6; ++r) input.rows.push_back(random_ids(std::get<CorpusPlan>(plan).row_tokens + 1));
+  return input;
+}
+
+StepInput Reversed(StepInput input) {
+  struct Reverse {
+    void operator()(RolloutInput& of) const { std::reverse(of.groups.begin(), of.groups.end()); }
+    void operator()(CorpusInput& of) const { std::reverse(of.rows.begin(), of.rows.end()); }
+    void operator()(TracesInput& of) const { std::reverse(of.traces.begin(), of.traces.end()); }
+  };
+  std::visit(Reverse(), input);
   return input;
 }
 
@@ -81,26 +98,79 @@ class AlgorithmContractTest : public ::testing::TestWithParam<Case> {
     auto section = ParseConfigText(GetParam().options, "case");
     algorithm_ = *MakeAlgorithm(GetParam().algorithm, *section);
   }
+  bool OfRollouts() const { return std::holds_alternative<RolloutPlan>(algorithm_->plan()); }
   std::unique_ptr<Algorithm> algorithm_;
 };
 
-TEST_P(AlgorithmContractTest, SaysWhatItNeedsAndKnowsItsLosses) {
-  EXPECT_EQ(algorithm_->rollouts().has_value() + algorithm_->corpus().has_value() + algorithm_->traces().has_value(),
-            1);
-  for (const std::string& name : algorithm_->losses()) EXPECT_OK(MakeLoss(name, algorithm_->loss_options()));
+TEST_P(AlgorithmContractTest, KnowsItsLosses) {
+  EXPECT_OK(MakeLosses(algorithm_->losses()));
+}
+
+TEST_P(AlgorithmContractTest, ResolvesItsOptionsToTheSameOptions) {
+  ASSERT_OK_AND_ASSIGN(const Section given, ParseConfigText(GetParam().options, "case"));
+  ASSERT_OK_AND_ASSIGN(const Section resolved, ResolveAlgorithm(GetParam().algorithm, given));
+  ASSERT_OK_AND_ASSIGN(const Section again, ResolveAlgorithm(GetParam().algorithm, resolved));
+  const auto yaml = [](const Section& section) {
+    struct Any {
+      Section rest;
+      void Visit(auto& v) { v.Rest(rest); }
+    };
+    return DumpOptions(Any{section});
+  };
+  EXPECT_EQ(yaml(again), yaml(resolved));
+  EXPECT_GE(yaml(resolved).size(), yaml(given).size());
+}
+
+TEST_P(AlgorithmContractTest, RefusesAKeyThatItDoesNotDeclare) {
+  ASSERT_OK_AND_ASSIGN(const Section section, ParseConfigText("{no_such_key: 1}", "case"));
+  EXPECT_STATUS(MakeAlgorithm(GetParam().algorithm, section), absl::StatusCode::kInvalidArgument, "no_such_key");
+}
+
+// Whoever checks a configuration finds a frozen policy among the references.
+TEST_P(AlgorithmContractTest, RefersToItsFrozenPoliciesAndRefusesTheTrainedOneAmongThem) {
+  for (const FrozenPolicy& frozen : algorithm_->frozen()) {
+    std::string key;
+    for (const Reference& reference : algorithm_->references()) {
+      if (reference.section == "policies" && reference.value == frozen.policy) key = reference.key;
+    }
+    EXPECT_NE(key, "") << frozen.policy;
+    const std::vector<Conflict> conflicts = algorithm_->Conflicts(/*trained_policy=*/frozen.policy);
+    EXPECT_TRUE(std::any_of(conflicts.begin(), conflicts.end(), [&](const Conflict& c) { return c.key == key; }));
+  }
+  EXPECT_TRUE(algorithm_->Conflicts("another").empty());
 }
 
 TEST_P(AlgorithmContractTest, FillsEveryStreamThatItsLossesRead) {
   ASSERT_OK_AND_ASSIGN(const StepBatch batch, algorithm_->Prepare(RandomInput(*algorithm_, 1)));
-  for (const std::string& loss : algorithm_->losses()) {
-    for (const std::string& name : (*MakeLoss(loss, {}))->streams()) {
-      // The loop fills this one.
-      if (name == stream::kRefLogprob) continue;
+  std::set<std::string> filled_by_the_loop;
+  for (const FrozenPolicy& frozen : algorithm_->frozen()) filled_by_the_loop.insert(frozen.stream);
+  ASSERT_OK_AND_ASSIGN(const auto losses, MakeLosses(algorithm_->losses()));
+  for (const auto& loss : losses) {
+    for (const std::string& name : loss->streams()) {
+      if (filled_by_the_loop.contains(name)) continue;
       for (const auto& sequences : batch.minibatches) {
         for (const TokenStreams& sequence : sequences) EXPECT_TRUE(sequence.streams.contains(name)) << name;
       }
     }
   }
+}
+
+TEST_P(AlgorithmContractTest, RefusesInputOfAnotherKind) {
+  const StepInput other = OfRollouts() ? StepInput(CorpusInput()) : StepInput(RolloutInput());
+  EXPECT_STATUS(algorithm_->Prepare(other), absl::StatusCode::kInternal, "kind");
+}
+
+// Completions of one prompt share a group; everything else is a group of its own.
+TEST_P(AlgorithmContractTest, ASequenceSaysWhichGroupItBelongsTo) {
+  const StepInput input = RandomInput(*algorithm_, 8);
+  ASSERT_OK_AND_ASSIGN(const StepBatch batch, algorithm_->Prepare(input));
+  std::map<int64_t, size_t> sizes;
+  for (const auto& sequences : batch.minibatches) {
+    for (const TokenStreams& sequence : sequences) ++sizes[sequence.group];
+  }
+  EXPECT_EQ(sizes.size(), 6u);
+  const size_t expected = OfRollouts() ? std::get<RolloutInput>(input).groups[0].completions.size() : 1;
+  for (const auto& [group, size] : sizes) EXPECT_EQ(size, expected) << group;
 }
 
 TEST_P(AlgorithmContractTest, TheWeightsOfEachUpdateSumToOne) {
@@ -109,7 +179,7 @@ TEST_P(AlgorithmContractTest, TheWeightsOfEachUpdateSumToOne) {
     double sum = 0;
     for (const TokenStreams& sequence : sequences) {
       const std::vector<float>& weights =
-          sequence.streams.at(algorithm_->rollouts() ? stream::kRlWeight : stream::kCeWeight);
+          sequence.streams.at(OfRollouts() ? stream::kRlWeight : stream::kCeWeight).floats();
       for (size_t t = 0; t < weights.size(); ++t) {
         if (sequence.trainable_mask[t]) sum += weights[t];
       }
@@ -119,14 +189,15 @@ TEST_P(AlgorithmContractTest, TheWeightsOfEachUpdateSumToOne) {
 }
 
 TEST_P(AlgorithmContractTest, OnlyTrainableCompletionTokensAreTargets) {
+  if (!OfRollouts()) return;
   const StepInput input = RandomInput(*algorithm_, 3);
   ASSERT_OK_AND_ASSIGN(const StepBatch batch, algorithm_->Prepare(input));
-  if (!algorithm_->rollouts()) return;
+  const std::vector<ScoredGroup>& groups = std::get<RolloutInput>(input).groups;
   size_t index = 0;
-  const size_t group_size = input.groups[0].completions.size();
+  const size_t group_size = groups[0].completions.size();
   for (const auto& sequences : batch.minibatches) {
     for (const TokenStreams& sequence : sequences) {
-      const ScoredGroup& group = input.groups[index / group_size];
+      const ScoredGroup& group = groups[index / group_size];
       const v1::Completion& completion = group.completions[index % group_size].completion();
       const size_t first = group.prompt_ids.size() + completion.spans(0).num_tokens();
       for (size_t t = 0; t < sequence.ids.size(); ++t) EXPECT_EQ(sequence.trainable_mask[t], t >= first);
@@ -136,13 +207,14 @@ TEST_P(AlgorithmContractTest, OnlyTrainableCompletionTokensAreTargets) {
 }
 
 TEST_P(AlgorithmContractTest, OfATraceOnlyTheCompletionIsTarget) {
-  if (!algorithm_->traces()) return;
+  if (!std::holds_alternative<TracesPlan>(algorithm_->plan())) return;
   const StepInput input = RandomInput(*algorithm_, 3);
   ASSERT_OK_AND_ASSIGN(const StepBatch batch, algorithm_->Prepare(input));
-  ASSERT_EQ(batch.minibatches[0].size(), input.traces.size());
-  for (size_t i = 0; i < input.traces.size(); ++i) {
+  const std::vector<TokenizedTrace>& traces = std::get<TracesInput>(input).traces;
+  ASSERT_EQ(batch.minibatches[0].size(), traces.size());
+  for (size_t i = 0; i < traces.size(); ++i) {
     const TokenStreams& sequence = batch.minibatches[0][i];
-    const TokenizedTrace& trace = input.traces[i];
+    const TokenizedTrace& trace = traces[i];
     ASSERT_EQ(sequence.ids.size(), trace.prompt_ids.size() + trace.completion_ids.size());
     for (size_t t = 0; t < sequence.ids.size(); ++t) {
       const bool in_prompt = t < trace.prompt_ids.size();
@@ -153,9 +225,9 @@ TEST_P(AlgorithmContractTest, OfATraceOnlyTheCompletionIsTarget) {
 }
 
 TEST_P(AlgorithmContractTest, ExcludedSamplesAreNotLearnedFrom) {
-  if (!algorithm_->rollouts()) return;
+  if (!OfRollouts()) return;
   StepInput input = RandomInput(*algorithm_, 4);
-  input.groups[0].completions[1].mutable_score()->set_excluded(true);
+  std::get<RolloutInput>(input).groups[0].completions[1].mutable_score()->set_excluded(true);
   ASSERT_OK_AND_ASSIGN(const StepBatch batch, algorithm_->Prepare(input));
   const std::vector<bool>& mask = batch.minibatches[0][1].trainable_mask;
   EXPECT_EQ(std::count(mask.begin(), mask.end(), true), 0);
@@ -163,35 +235,31 @@ TEST_P(AlgorithmContractTest, ExcludedSamplesAreNotLearnedFrom) {
 }
 
 TEST_P(AlgorithmContractTest, AStepWithoutGroupsMakesNoUpdate) {
-  if (!algorithm_->rollouts()) return;
-  ASSERT_OK_AND_ASSIGN(const StepBatch batch, algorithm_->Prepare(StepInput()));
+  if (!OfRollouts()) return;
+  ASSERT_OK_AND_ASSIGN(const StepBatch batch, algorithm_->Prepare(RolloutInput()));
   EXPECT_TRUE(batch.minibatches.empty());
   for (const auto& [name, value] : batch.metrics) EXPECT_TRUE(std::isfinite(value)) << name;
 }
 
 TEST_P(AlgorithmContractTest, EqualRewardsGiveNoAdvantage) {
-  if (!algorithm_->rollouts()) return;
+  if (!OfRollouts()) return;
   StepInput input = RandomInput(*algorithm_, 5);
-  for (ScoredGroup& group : input.groups) {
+  for (ScoredGroup& group : std::get<RolloutInput>(input).groups) {
     for (v1::ScoredCompletion& scored : group.completions) scored.mutable_score()->set_value(0.1);
   }
   ASSERT_OK_AND_ASSIGN(const StepBatch batch, algorithm_->Prepare(input));
   for (const auto& sequences : batch.minibatches) {
     for (const TokenStreams& sequence : sequences)
-      EXPECT_THAT(sequence.streams.at(stream::kAdvantage), ::testing::Each(0.0f));
+      EXPECT_THAT(sequence.streams.at(stream::kAdvantage).floats(), ::testing::Each(0.0f));
   }
   EXPECT_EQ(batch.metrics.at("frac_reward_zero_std"), 1);
 }
 
 TEST_P(AlgorithmContractTest, TheOrderOfGroupsInAnUpdateDoesNotMatter) {
   const StepInput input = RandomInput(*algorithm_, 6);
-  StepInput reversed = input;
-  std::reverse(reversed.groups.begin(), reversed.groups.end());
-  std::reverse(reversed.rows.begin(), reversed.rows.end());
-  std::reverse(reversed.traces.begin(), reversed.traces.end());
   ASSERT_OK_AND_ASSIGN(const StepBatch batch, algorithm_->Prepare(input));
   if (batch.minibatches.size() > 1) return;
-  ASSERT_OK_AND_ASSIGN(const StepBatch other, algorithm_->Prepare(reversed));
+  ASSERT_OK_AND_ASSIGN(const StepBatch other, algorithm_->Prepare(Reversed(input)));
   const auto same = [](const TokenStreams& a, const TokenStreams& b) {
     return a.ids == b.ids && a.trainable_mask == b.trainable_mask && a.streams == b.streams;
   };
@@ -203,11 +271,18 @@ INSTANTIATE_TEST_SUITE_P(EveryAlgorithm, AlgorithmContractTest, ::testing::Value
                          [](const auto& info) { return info.param.algorithm + std::to_string(info.index); });
 
 // A new line in algorithms.inc without a case here is an uncovered algorithm.
-TEST(AlgorithmsIncTest, EveryAlgorithmHasACase) {
-#define ALGORITHM(name, Options) \
-  EXPECT_TRUE(std::any_of(Cases().begin(), Cases().end(), [](const Case& c) { return c.algorithm == #name; })) << #name;
-#include "trainer/algorithms.inc"
-#undef ALGORITHM
+TEST(AlgorithmsIncTest, EveryAlgorithmHasACaseAndSaysWhatItIs) {
+  for (const AlgorithmInfo& info : ListAlgorithms()) {
+    const auto is_this = [&](const Case& c) { return c.algorithm == info.name; };
+    EXPECT_TRUE(std::any_of(Cases().begin(), Cases().end(), is_this)) << info.name;
+    EXPECT_NE(info.summary, "") << info.name;
+    EXPECT_NE(info.reference_table, "") << info.name;
+  }
+}
+
+TEST(AlgorithmsIncTest, AnUnknownAlgorithmIsRefusedAndTheNearestNamed) {
+  EXPECT_STATUS(MakeAlgorithm("gpro", {}), absl::StatusCode::kInvalidArgument,
+                "there is no algorithm gpro; did you mean grpo?");
 }
 
 }  // namespace

@@ -2,11 +2,15 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
-#include <ATen/ops/from_blob.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
+
+#include <array>
 
 #include "common/seeds.h"
 #include "common/status_testing.h"
+#include "configs/load.h"
 #include "trainer/batch/streams.h"
 #include "trainer/loss/loss.h"
 
@@ -15,84 +19,155 @@ namespace {
 
 using Streams = std::map<std::string, at::Tensor>;
 
-constexpr LossOptions kOptions = {.clip_low = 0.2, .clip_high = 0.3};
-
 at::Tensor RandomTensor(Rng& rng, int64_t size, double low, double high) {
   at::Tensor tensor = at::zeros({size}, at::kDouble);
   for (int64_t i = 0; i < size; ++i) tensor.data_ptr<double>()[i] = low + (high - low) * rng.Uniform();
   return tensor;
 }
 
+// Targets as a loss is given them.
+struct Targets {
+  at::Tensor policy_logprob;  // [M]
+  Streams streams;
+  at::Tensor sequence_of_target, group_of_target;  // [M] int64
+
+  LossInput input() const {
+    return {.policy_logprob = policy_logprob,
+            .streams = streams,
+            .sequence_of_target = sequence_of_target,
+            .group_of_target = group_of_target};
+  }
+  // Whole sequences, numbered anew from 0.
+  Targets Part(int64_t start, int64_t length) const {
+    Targets part;
+    part.policy_logprob = policy_logprob.narrow(0, start, length);
+    for (const auto& [name, values] : streams) part.streams[name] = values.narrow(0, start, length);
+    part.sequence_of_target = sequence_of_target.narrow(0, start, length) - sequence_of_target[start];
+    part.group_of_target = group_of_target.narrow(0, start, length);
+    return part;
+  }
+};
+
 class LossContractTest : public ::testing::TestWithParam<LossInfo> {
  protected:
-  LossContractTest() : loss_(*MakeLoss(GetParam().name, kOptions)) {
+  LossContractTest() : loss_(*MakeLoss(GetParam().name)) {
     Rng rng(HashName(GetParam().name));
-    policy_logprob_ = RandomTensor(rng, kTargets, -3, -0.5);
+    targets_.policy_logprob = RandomTensor(rng, kTargets, -3, -0.5);
     for (const std::string& name : loss_->streams()) {
       const bool logprob = name == stream::kSampleLogprob || name == stream::kRefLogprob;
       const bool weight = name == stream::kRlWeight || name == stream::kCeWeight || name == stream::kKlWeight;
-      streams_[name] = logprob ? policy_logprob_ + RandomTensor(rng, kTargets, -0.5, 0.5)
-                               : RandomTensor(rng, kTargets, weight ? 0.01 : -1, 1);
+      targets_.streams[name] = logprob ? targets_.policy_logprob + RandomTensor(rng, kTargets, -0.5, 0.5)
+                                       : RandomTensor(rng, kTargets, weight ? 0.01 : -1, 1);
     }
+    std::vector<int64_t> sequences, groups;
+    for (size_t s = 0; s < kLengths.size(); ++s) {
+      sequences.insert(sequences.end(), kLengths[s], static_cast<int64_t>(s));
+      groups.insert(groups.end(), kLengths[s], static_cast<int64_t>(s / 2));
+    }
+    targets_.sequence_of_target = at::tensor(sequences);
+    targets_.group_of_target = at::tensor(groups);
   }
 
-  double Value(const at::Tensor& policy_logprob, const Streams& streams) const {
-    return loss_->Compute(policy_logprob, streams).loss.item<double>();
+  double Value(const Targets& targets) const { return loss_->Compute(targets.input()).loss.item<double>(); }
+  double ValueAt(const at::Tensor& policy_logprob) const {
+    Targets targets = targets_;
+    targets.policy_logprob = policy_logprob;
+    return Value(targets);
   }
 
-  at::Tensor Gradient(const Streams& streams) const {
-    const at::Tensor leaf = policy_logprob_.clone().requires_grad_(true);
-    loss_->Compute(leaf, streams).loss.backward();
-    return leaf.grad();
+  at::Tensor Gradient(Targets targets) const {
+    targets.policy_logprob = targets.policy_logprob.clone().requires_grad_(true);
+    loss_->Compute(targets.input()).loss.backward();
+    return targets.policy_logprob.grad();
   }
 
+  // Targets of each sequence; two sequences are a group.
+  static constexpr std::array<int64_t, 5> kLengths = {2, 3, 1, 8, 9};
   static constexpr int64_t kTargets = 23;
   const std::unique_ptr<Loss> loss_;
-  at::Tensor policy_logprob_;
-  Streams streams_;
+  Targets targets_;
 };
 
 TEST_P(LossContractTest, GradientMatchesFiniteDifferences) {
-  const at::Tensor gradient = Gradient(streams_);
+  const at::Tensor gradient = Gradient(targets_);
   constexpr double kStep = 1e-6;
   for (int64_t i = 0; i < kTargets; ++i) {
-    at::Tensor up = policy_logprob_.clone(), down = policy_logprob_.clone();
+    at::Tensor up = targets_.policy_logprob.clone(), down = targets_.policy_logprob.clone();
     up[i] += kStep;
     down[i] -= kStep;
-    const double expected = (Value(up, streams_) - Value(down, streams_)) / (2 * kStep);
+    const double expected = (ValueAt(up) - ValueAt(down)) / (2 * kStep);
     EXPECT_NEAR(gradient[i].item<double>(), expected, 1e-7) << "target " << i;
   }
 }
 
 TEST_P(LossContractTest, ATargetOfWeightZeroAddsNothing) {
-  Streams padded = streams_;
-  at::Tensor longer = at::cat({policy_logprob_, at::zeros({4}, at::kDouble) - 1.5});
-  for (auto& [name, values] : padded) {
+  Targets padded = targets_;
+  padded.policy_logprob = at::cat({targets_.policy_logprob, at::zeros({4}, at::kDouble) - 1.5});
+  for (auto& [name, values] : padded.streams) {
     const bool weight = name == stream::kRlWeight || name == stream::kCeWeight || name == stream::kKlWeight;
     values = at::cat({values, at::zeros({4}, at::kDouble) + (weight ? 0.0 : -1.0)});
   }
-  EXPECT_NEAR(Value(longer, padded), Value(policy_logprob_, streams_), 1e-12);
+  padded.sequence_of_target = at::cat({targets_.sequence_of_target, at::full({4}, 5, at::kLong)});
+  padded.group_of_target = at::cat({targets_.group_of_target, at::full({4}, 9, at::kLong)});
+  EXPECT_NEAR(Value(padded), Value(targets_), 1e-12);
 }
 
 TEST_P(LossContractTest, PartsAddUpToTheWhole) {
   double sum = 0;
   for (const auto& [start, length] : std::vector<std::pair<int64_t, int64_t>>{{0, 5}, {5, 1}, {6, kTargets - 6}}) {
-    Streams part;
-    for (const auto& [name, values] : streams_) part[name] = values.narrow(0, start, length);
-    sum += Value(policy_logprob_.narrow(0, start, length), part);
+    sum += Value(targets_.Part(start, length));
   }
-  EXPECT_NEAR(sum, Value(policy_logprob_, streams_), 1e-12);
+  EXPECT_NEAR(sum, Value(targets_), 1e-12);
+}
+
+// Which sequence comes first says nothing.
+TEST_P(LossContractTest, TheOrderOfSequencesDoesNotMatter) {
+  const int64_t first = kLengths[0] + kLengths[1];
+  const Targets head = targets_.Part(0, first), tail = targets_.Part(first, kTargets - first);
+  Targets turned;
+  turned.policy_logprob = at::cat({tail.policy_logprob, head.policy_logprob});
+  for (const auto& [name, values] : tail.streams) turned.streams[name] = at::cat({values, head.streams.at(name)});
+  turned.sequence_of_target = at::cat({tail.sequence_of_target, head.sequence_of_target + 3});
+  turned.group_of_target = at::cat({tail.group_of_target, head.group_of_target});
+  EXPECT_NEAR(Value(turned), Value(targets_), 1e-12);
 }
 
 TEST_P(LossContractTest, WithoutAdvantageThereIsNoPolicyGradient) {
   if (!GetParam().policy_gradient) return;
-  Streams neutral = streams_;
-  neutral[stream::kAdvantage] = at::zeros({kTargets}, at::kDouble);
+  Targets neutral = targets_;
+  neutral.streams[stream::kAdvantage] = at::zeros({kTargets}, at::kDouble);
   EXPECT_EQ(Gradient(neutral).abs().max().item<double>(), 0);
+}
+
+TEST_P(LossContractTest, RefusesAKeyThatItDoesNotDeclareAndNamesIt) {
+  EXPECT_STATUS(MakeLoss(GetParam().name, WithNumber({}, "no_such_key", 1)), absl::StatusCode::kInvalidArgument,
+                "no_such_key");
+  EXPECT_NE(GetParam().summary, "");
 }
 
 INSTANTIATE_TEST_SUITE_P(EveryLoss, LossContractTest, ::testing::ValuesIn(ListLosses()),
                          [](const auto& info) { return info.param.name; });
+
+TEST(LossesIncTest, AnOptionOutOfRangeIsRefusedByItsKeyAndAnUnknownLossByItsName) {
+  EXPECT_STATUS(MakeLoss("clipped_policy_gradient", WithNumber({}, "clip_low", 2)), absl::StatusCode::kInvalidArgument,
+                "loss clipped_policy_gradient: clip_low: is 2");
+  EXPECT_STATUS(MakeLoss("reference_lk"), absl::StatusCode::kInvalidArgument,
+                "there is no loss reference_lk; did you mean reference_kl?");
+}
+
+// The options reach the formula: a ratio of e^0.4 counts as 1 + clip_high.
+TEST(LossesIncTest, TheClippedSurrogateTakesItsBoundsFromItsOptions) {
+  Targets targets;
+  targets.policy_logprob = at::zeros({1});
+  targets.streams = {{stream::kSampleLogprob, at::full({1}, -0.4)},
+                     {stream::kAdvantage, at::full({1}, 1.0)},
+                     {stream::kRlWeight, at::full({1}, 1.0)}};
+  targets.sequence_of_target = targets.group_of_target = at::zeros({1}, at::kLong);
+  for (const double clip_high : {0.1, 0.28}) {
+    ASSERT_OK_AND_ASSIGN(const auto loss, MakeLoss("clipped_policy_gradient", WithNumber({}, "clip_high", clip_high)));
+    EXPECT_NEAR(loss->Compute(targets.input()).loss.item<double>(), -1 - clip_high, 1e-6);
+  }
+}
 
 }  // namespace
 }  // namespace grpo

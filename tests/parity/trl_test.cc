@@ -80,7 +80,7 @@ const Mode& BiasCorrected() {
 StepInput MakeInput(const json& rewards, const json& sample_logprob) {
   const json& trainable = Goldens()["inputs"]["trainable"];
   const size_t group_size = Goldens()["group_size"];
-  StepInput input;
+  RolloutInput input;
   for (size_t row = 0; row < trainable.size(); ++row) {
     if (row % group_size == 0) input.groups.emplace_back().prompt_ids = {0};
     v1::ScoredCompletion& scored = input.groups.back().completions.emplace_back();
@@ -130,9 +130,12 @@ absl::StatusOr<Result> Compute(const Mode& mode) {
   microbatch.streams[stream::kRefLogprob] = at::tensor(AtTargets(inputs["ref_logprob"]), at::kFloat);
   const at::Tensor policy_logprob = at::tensor(AtTargets(inputs["policy_logprob"]), at::kFloat).requires_grad_(true);
   Result result;
-  for (const std::string& name : algorithm->losses()) {
-    ASSIGN_OR_RETURN(const auto loss, MakeLoss(name, algorithm->loss_options()));
-    const LossOutput output = loss->Compute(policy_logprob, microbatch.streams);
+  ASSIGN_OR_RETURN(const auto losses, MakeLosses(algorithm->losses()));
+  for (const auto& loss : losses) {
+    const LossOutput output = loss->Compute({.policy_logprob = policy_logprob,
+                                             .streams = microbatch.streams,
+                                             .sequence_of_target = microbatch.sequence_of_target,
+                                             .group_of_target = microbatch.group_of_target});
     output.loss.backward();
     result.loss += output.loss.item<double>();
     for (const auto& [sum_name, sum] : output.sums) result.sums[sum_name] = sum.item<double>();

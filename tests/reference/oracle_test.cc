@@ -101,7 +101,7 @@ const std::vector<OracleGroup>& RandomGroups(uint64_t seed) {
 
 // The same as it comes from the coordinator.
 StepInput ToStepInput(const std::vector<OracleGroup>& groups) {
-  StepInput input;
+  RolloutInput input;
   for (const OracleGroup& group : groups) {
     ScoredGroup& scored_group = input.groups.emplace_back();
     scored_group.prompt_ids.assign(group.prompt_ids.begin(), group.prompt_ids.end());
@@ -184,10 +184,10 @@ class Trainer {
         optimizer_(policy_->NamedParameters(), ToOptimizerOptions(c.oracle)) {
     const auto section = ParseConfigText(absl::StrCat("{rewards: r, group_size: 4, ", c.keys, "}"), c.name);
     algorithm_ = *MakeAlgorithm("grpo", *section);
-    std::vector<std::unique_ptr<Loss>> losses;
-    for (const std::string& name : algorithm_->losses()) losses.push_back(*MakeLoss(name, algorithm_->loss_options()));
-    const Transformer* reference = algorithm_->reference_policy().empty() ? nullptr : reference_.get();
-    loop_ = std::make_unique<Loop>(policy_.get(), reference, std::move(losses), &optimizer_, &collectives_,
+    std::vector<FrozenScorer> frozen;
+    for (const FrozenPolicy& policy : algorithm_->frozen()) frozen.push_back({reference_.get(), policy.stream});
+    loop_ = std::make_unique<Loop>(policy_.get(), std::move(frozen), *MakeLosses(algorithm_->losses()), &optimizer_,
+                                   &collectives_,
                                    Loop::Options{.micro_batch_tokens = micro_batch_tokens,
                                                  .temperature = algorithm_->temperature(),
                                                  .max_grad_norm = c.oracle.max_grad_norm});

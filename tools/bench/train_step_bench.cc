@@ -111,6 +111,8 @@ Microbatch RandomMicrobatch(const Flags& flags, int64_t vocab_size) {
   batch.lengths.assign(flags.sequences, flags.tokens);
   batch.predictor_rows = at::arange(num_tokens);
   batch.target_ids = at::tensor(target_ids);
+  batch.sequence_of_target = at::arange(flags.sequences).repeat_interleave(flags.tokens);
+  batch.group_of_target = batch.sequence_of_target;
   batch.streams[stream::kAdvantage] = at::tensor(advantages);
   batch.streams[stream::kRlWeight] = at::full({num_tokens}, 1.0 / static_cast<double>(num_tokens));
   return batch;
@@ -140,7 +142,7 @@ absl::Status Run(const Flags& flags) {
   ASSIGN_OR_RETURN(const std::unique_ptr<Transformer> model, LoadOrMake(flags));
   model->RequireGrad();
   AdamW optimizer(model->NamedParameters(), OptimizerOptions{});
-  ASSIGN_OR_RETURN(const std::unique_ptr<Loss> loss, MakeLoss("clipped_policy_gradient", {}));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Loss> loss, MakeLoss("clipped_policy_gradient"));
   return TorchGuard([&] {
     Microbatch batch = RandomMicrobatch(flags, model->config().vocab_size);
     {
@@ -157,7 +159,11 @@ absl::Status Run(const Flags& flags) {
     for (int64_t step = 0; step < flags.steps; ++step) {
       const auto begin = std::chrono::steady_clock::now();
       optimizer.ZeroGrad();
-      const at::Tensor value = loss->Compute(Logprobs(*model, batch, flags), batch.streams).loss;
+      const at::Tensor value = loss->Compute({.policy_logprob = Logprobs(*model, batch, flags),
+                                              .streams = batch.streams,
+                                              .sequence_of_target = batch.sequence_of_target,
+                                              .group_of_target = batch.group_of_target})
+                                   .loss;
       value.backward();
       optimizer.Step(kLearningRate);
       seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());

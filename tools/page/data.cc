@@ -27,9 +27,9 @@ namespace {
 
 using nlohmann::json;
 
-constexpr size_t kNumTraces = 6;
+constexpr size_t kNumProblems = 6;
 // Problems of a stage among which those that every stage has are looked for.
-constexpr int64_t kTraceCandidates = 500;
+constexpr int64_t kProblemCandidates = 500;
 
 // Stage, then metric, then (step, value).
 using Curves = std::vector<std::pair<std::string, std::map<std::string, std::vector<std::pair<double, double>>>>>;
@@ -38,9 +38,8 @@ using Curves = std::vector<std::pair<std::string, std::map<std::string, std::vec
 using StageTypeOf = std::map<std::string, std::string>;
 
 bool IsCharted(const StageView& view, const std::string& metric) {
-  return std::any_of(view.charts.begin(), view.charts.end(), [&](const ChartedMetric& charted) {
-    return MatchMetric(charted.metric, metric).has_value();
-  });
+  return std::any_of(view.charts.begin(), view.charts.end(),
+                     [&](const ChartedMetric& charted) { return MatchMetric(charted.metric, metric).has_value(); });
 }
 
 // Of every stage that has any. Lines that are cut or broken are left out.
@@ -125,7 +124,7 @@ std::vector<Chart> MakeCharts(const Curves& curves, const RunConfig& config, con
   return charts;
 }
 
-TraceSample MakeSample(const StoredCompletion& stored, const std::string& heading, const std::string& accuracy_rule) {
+ShownSample MakeSample(const StoredCompletion& stored, const std::string& heading, const std::string& accuracy_rule) {
   bool right = false;
   if (stored.rules.is_object() && stored.rules.contains(accuracy_rule)) {
     const auto& rule = stored.rules[accuracy_rule];
@@ -140,9 +139,9 @@ TraceSample MakeSample(const StoredCompletion& stored, const std::string& headin
 }
 
 // The first problems that every finished stage sampled of those whose samples are shown.
-absl::StatusOr<std::vector<Trace>> ReadTraces(const CompletionsReader& reader, const RunConfig& config,
-                                              const std::vector<StageReport>& stages) {
-  std::vector<Trace> traces;
+absl::StatusOr<std::vector<SampledProblem>> ReadProblems(const CompletionsReader& reader, const RunConfig& config,
+                                                         const std::vector<StageReport>& stages) {
+  std::vector<SampledProblem> problems;
   bool first_stage = true;
   for (const StageReport& stage : stages) {
     if (!StageViewOf(stage.type).table.samples) continue;
@@ -150,24 +149,24 @@ absl::StatusOr<std::vector<Trace>> ReadTraces(const CompletionsReader& reader, c
                                                                                  .step = {},
                                                                                  .prompt_id = {},
                                                                                  .where = "sample_index = 0",
-                                                                                 .limit = kTraceCandidates}));
+                                                                                 .limit = kProblemCandidates}));
     std::map<std::string, const StoredCompletion*> by_problem;
     for (const StoredCompletion& stored : samples) {
       // A greedy sample of the same problem comes later and is not taken.
       const bool is_first = by_problem.emplace(stored.prompt_id, &stored).second;
-      if (first_stage && is_first) traces.push_back({stored.prompt_id, stored.prompt, stored.answer, {}});
+      if (first_stage && is_first) problems.push_back({stored.prompt_id, stored.prompt, stored.answer, {}});
     }
     first_stage = false;
     const Stage* const configured = FindStage(config, stage.name);
     const std::string accuracy_rule = configured == nullptr ? "" : configured->accuracy_rule();
-    std::erase_if(traces, [&](const Trace& trace) { return by_problem.count(trace.prompt_id) == 0; });
-    for (Trace& trace : traces) {
-      trace.samples.push_back(
-          MakeSample(*by_problem.at(trace.prompt_id), ColumnHeading(stage, stages), accuracy_rule));
+    std::erase_if(problems, [&](const SampledProblem& problem) { return by_problem.count(problem.prompt_id) == 0; });
+    for (SampledProblem& problem : problems) {
+      problem.samples.push_back(
+          MakeSample(*by_problem.at(problem.prompt_id), ColumnHeading(stage, stages), accuracy_rule));
     }
   }
-  if (traces.size() > kNumTraces) traces.resize(kNumTraces);
-  return traces;
+  if (problems.size() > kNumProblems) problems.resize(kNumProblems);
+  return problems;
 }
 
 // By the configuration, or, where that cannot be read, by the reports of those that have ended.
@@ -208,10 +207,10 @@ absl::StatusOr<ReportData> GatherReport(const std::string& run_dir) {
                   .tables = SummaryTables(summary.stages),
                   .seconds = summary.stages.empty() ? TableRows() : StageSecondsRows(summary.stages),
                   .charts = MakeCharts(ReadCurves(run_dir + "/metrics.jsonl", types), config, types),
-                  .traces = {}};
+                  .problems = {}};
   const absl::StatusOr<std::unique_ptr<CompletionsReader>> reader = CompletionsReader::Open(run_dir);
   if (reader.ok()) {
-    ASSIGN_OR_RETURN(data.traces, ReadTraces(**reader, config, summary.stages));
+    ASSIGN_OR_RETURN(data.problems, ReadProblems(**reader, config, summary.stages));
   } else if (!absl::IsNotFound(reader.status())) {
     return reader.status();
   }

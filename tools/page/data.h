@@ -12,7 +12,7 @@
 namespace grpo {
 
 // What one stage sampled first for a problem.
-struct TraceSample {
+struct ShownSample {
   // Heading of the stage's column in the table of evaluations.
   std::string heading;
   bool right = false, greedy = false;
@@ -24,9 +24,9 @@ struct TraceSample {
 };
 
 // One problem, as every stage answered it whose samples are shown.
-struct Trace {
+struct SampledProblem {
   std::string prompt_id, prompt, answer;
-  std::vector<TraceSample> samples;
+  std::vector<ShownSample> samples;
 };
 
 struct ReportData {
@@ -38,7 +38,7 @@ struct ReportData {
   TableRows seconds;
   // By Stage::chart_group; their ids are also file names.
   std::vector<Chart> charts;
-  std::vector<Trace> traces;
+  std::vector<SampledProblem> problems;
 };
 
 // With whatever is there already; NotFound when the folder holds no run.

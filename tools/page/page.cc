@@ -8,7 +8,7 @@
 namespace grpo {
 namespace {
 
-constexpr int kMaxTraceBytes = 1500;
+constexpr int kMaxSampleBytes = 1500;
 
 std::string Shown(const std::string& text) {
   return EscapeHtml(Printable(text));
@@ -51,14 +51,15 @@ std::string Fact(const std::string& name, const std::string& value) {
 }
 
 std::string Lines(const std::string& bytes) {
-  return absl::StrCat("<pre>", EscapeHtml(PrintableLines(bytes, kMaxTraceBytes)), "</pre>");
+  return absl::StrCat("<pre>", EscapeHtml(PrintableLines(bytes, kMaxSampleBytes)), "</pre>");
 }
 
-std::string TraceHtml(const Trace& trace) {
-  std::string html = absl::StrCat("<article class=\"trace\"><h3>", Shown(trace.prompt_id), "</h3>", Lines(trace.prompt),
-                                  "<div class=\"answer\"><span class=\"soft\">Reference answer</span>",
-                                  Lines(trace.answer), "</div>", "<div class=\"samples\">\n");
-  for (const TraceSample& sample : trace.samples) {
+std::string ProblemHtml(const SampledProblem& problem) {
+  std::string html =
+      absl::StrCat("<article class=\"trace\"><h3>", Shown(problem.prompt_id), "</h3>", Lines(problem.prompt),
+                   "<div class=\"answer\"><span class=\"soft\">Reference answer</span>", Lines(problem.answer),
+                   "</div>", "<div class=\"samples\">\n");
+  for (const ShownSample& sample : problem.samples) {
     // The heading is printable already.
     absl::StrAppend(&html, "<section class=\"sample\"><header><b>", EscapeHtml(sample.heading),
                     "</b><span class=\"mark ", sample.right ? "right\">✓ right" : "wrong\">✗ wrong",
@@ -91,11 +92,11 @@ std::string ReportHtml(const ReportData& data) {
       absl::StrAppend(&html, "<figure>", ChartSvg(chart, /*standalone=*/false), "</figure>\n");
     html += "</div>\n";
   }
-  if (!data.traces.empty()) {
+  if (!data.problems.empty()) {
     html +=
         "<h2>Samples</h2>\n<p class=\"soft\">The first problems that every evaluation sampled, and the first "
         "completion of each.</p>\n";
-    for (const Trace& trace : data.traces) html += TraceHtml(trace);
+    for (const SampledProblem& problem : data.problems) html += ProblemHtml(problem);
   }
   if (!data.seconds.empty()) absl::StrAppend(&html, "<h2>Time</h2>\n", Table(data.seconds, "Time", "sum"));
   return html + "</main>\n</body>\n</html>\n";

@@ -68,8 +68,7 @@ std::string DataSources() {
 std::string ReferenceText() {
   return absl::StrCat(
       kIntroduction, "## The file\n\n", ReferenceTable<RunConfig>(), "\n## Stages\n\nBeside `name` and `type`:\n\n",
-      StageTables(),
-      "## Algorithms\n\nTheir keys stand beside those of the `train` stage.\n\n", Algorithms(),
+      StageTables(), "## Algorithms\n\nTheir keys stand beside those of the `train` stage.\n\n", Algorithms(),
       "## Reward rules\n\nTheir keys stand beside `weight` under `rewards.<name>.rules.<rule>`.\n\n", Rules(),
       "## Data sources\n\nTheir keys stand beside `source` under `data.<name>`.\n\n", DataSources());
 }

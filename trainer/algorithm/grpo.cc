@@ -1,83 +1,134 @@
-// Group relative policy optimisation (arXiv:2402.03300): a group's rewards are each other's baseline. Switches and
-// their papers are in grpo_options.h; departures from the paper's formula in loss/clipped_policy_gradient.cc and
-// loss/reference_kl.cc.
-#include "absl/strings/str_cat.h"
+// Group relative policy optimisation (arXiv:2402.03300): a group's rewards are each other's baseline. Departures from the
+// paper's formula are in loss/clipped_policy_gradient.cc and loss/reference_kl.cc.
+#include <algorithm>
+#include <optional>
+#include <utility>
+
 #include "common/status_macros.h"
+#include "configs/load.h"
 #include "trainer/algorithm/advantage.h"
-#include "trainer/algorithm/algorithm.h"
-#include "trainer/algorithm/grpo_options.h"
+#include "trainer/algorithm/algorithm_plugin.h"
 #include "trainer/algorithm/reduction.h"
 #include "trainer/algorithm/rollout_metrics.h"
+#include "trainer/algorithm/rollout_streams.h"
 
 namespace grpo {
 namespace {
 
-// The tokens of a completion that the loss may read.
-std::vector<bool> TrainableTokens(const v1::Completion& completion) {
-  std::vector<bool> trainable;
-  for (const v1::Span& span : completion.spans())
-    trainable.insert(trainable.end(), span.num_tokens(), span.trainable());
-  return trainable;
-}
+struct Options {
+  std::string rewards;
+  int64_t prompts_per_step = 32;
+  int64_t group_size = 8;
+  SamplingOptions sampling;
+  std::string scale_rewards = "group";
+  double std_eps = 1e-4;
+  std::string loss_reduction = "token_mean";
+  double clip_low = 0.2, clip_high = 0.2;
+  double kl_coefficient = 0.0;
+  std::string reference_policy;
+  int64_t iterations_per_step = 1;
+  int64_t minibatches_per_iteration = 1;
 
-TokenStreams ToStreams(const ScoredGroup& group, const v1::ScoredCompletion& scored, double advantage) {
-  const v1::Completion& completion = scored.completion();
-  const size_t prompt_tokens = group.prompt_ids.size();
-  TokenStreams sequence;
-  sequence.ids.assign(group.prompt_ids.begin(), group.prompt_ids.end());
-  sequence.ids.insert(sequence.ids.end(), completion.ids().begin(), completion.ids().end());
-  const size_t size = sequence.ids.size();
-  sequence.trainable_mask.assign(prompt_tokens, false);
-  if (!scored.score().excluded()) {
-    const std::vector<bool> trainable = TrainableTokens(completion);
-    sequence.trainable_mask.insert(sequence.trainable_mask.end(), trainable.begin(), trainable.end());
+  template <class V>
+  void Visit(V& v) {
+    v("rewards", rewards, {.help = "Key under `rewards`: the rules that score completions.", .required = true});
+    v("prompts_per_step", prompts_per_step, {.help = "Problems in one step's batch.", .min = 1, .max = 1 << 24});
+    v("group_size", group_size,
+      {.help = "Completions per problem, G; the baseline is the group's mean.", .min = 2, .max = 4096});
+    v("sampling", sampling, {.help = "How completions are drawn."});
+    v("scale_rewards", scale_rewards,
+      {.help = "group: advantages are divided by the group's standard deviation (ddof 1) plus std_eps, as in "
+               "arXiv:2402.03300; none: "
+               "they are not, as in Dr. GRPO, arXiv:2503.20783.",
+       .choices = {"group", "none"}});
+    v("std_eps", std_eps, {.help = "Added to the group's standard deviation.", .min = 0, .max = 1});
+    v("loss_reduction", loss_reduction,
+      {.help = "token_mean: every token of the batch counts alike (DAPO, arXiv:2503.14476); sequence_mean: every "
+               "completion counts "
+               "alike, its tokens share its weight (arXiv:2402.03300).",
+       .choices = {"token_mean", "sequence_mean"}});
+    v("clip_low", clip_low, {.help = "The probability ratio is clipped at 1 - clip_low.", .min = 0, .max = 1});
+    v("clip_high", clip_high,
+      {.help = "The probability ratio is clipped at 1 + clip_high; above clip_low it is DAPO's clip-higher.",
+       .min = 0,
+       .max = 100});
+    v("kl_coefficient", kl_coefficient,
+      {.help = "Weight of the k3 estimate of KL(policy || reference_policy) in the loss; 0 needs no reference.",
+       .min = 0,
+       .max = 100});
+    v("reference_policy", reference_policy,
+      {.help = "Key under `policies`: the frozen weights that the KL term holds on to."});
+    v("iterations_per_step", iterations_per_step,
+      {.help = "Passes over each step's batch (mu of arXiv:2402.03300).", .min = 1, .max = 1000});
+    v("minibatches_per_iteration", minibatches_per_iteration,
+      {.help = "Optimizer updates in one pass, each on its share of the groups.", .min = 1, .max = 1 << 20});
   }
-  sequence.trainable_mask.resize(size, false);
-  std::vector<float>& sample_logprob = sequence.streams[stream::kSampleLogprob];
-  sample_logprob.assign(prompt_tokens, 0.0f);
-  sample_logprob.insert(sample_logprob.end(), completion.sample_logprob().begin(), completion.sample_logprob().end());
-  sequence.streams[stream::kAdvantage].assign(size, static_cast<float>(advantage));
-  return sequence;
-}
+};
 
 class Grpo : public Algorithm {
  public:
-  explicit Grpo(const GrpoOptions& options) : options_(options) {}
+  explicit Grpo(const Options& options) : options_(options) {}
 
-  std::optional<RolloutPlan> rollouts() const override {
+  StepPlan plan() const override {
+    const int64_t minibatches = std::min(options_.minibatches_per_iteration, options_.prompts_per_step);
     return RolloutPlan{.rewards = options_.rewards,
                        .prompts_per_step = options_.prompts_per_step,
                        .group_size = options_.group_size,
-                       .sampling = options_.sampling};
+                       .sampling = options_.sampling,
+                       .updates_per_step = options_.iterations_per_step * minibatches};
   }
-  std::vector<std::string> losses() const override {
-    if (options_.kl_coefficient == 0) return {"clipped_policy_gradient"};
-    return {"clipped_policy_gradient", "reference_kl"};
+  std::vector<LossTerm> losses() const override {
+    const Section clip = WithNumber(WithNumber({}, "clip_low", options_.clip_low), "clip_high", options_.clip_high);
+    std::vector<LossTerm> terms = {{.name = "clipped_policy_gradient", .options = clip}};
+    if (options_.kl_coefficient != 0) terms.push_back({.name = "reference_kl"});
+    return terms;
   }
-  LossOptions loss_options() const override { return {.clip_low = options_.clip_low, .clip_high = options_.clip_high}; }
   double temperature() const override { return options_.sampling.temperature; }
-  std::string reference_policy() const override {
-    return options_.kl_coefficient == 0 ? "" : options_.reference_policy;
+  std::vector<FrozenPolicy> frozen() const override {
+    if (options_.kl_coefficient == 0) return {};
+    return {{.policy = options_.reference_policy, .stream = stream::kRefLogprob}};
+  }
+  std::vector<Reference> references() const override {
+    return {{"rewards", "rewards", options_.rewards, true},
+            {"reference_policy", "policies", options_.reference_policy}};
   }
 
   absl::StatusOr<StepBatch> Prepare(const StepInput& input) const override {
+    ASSIGN_OR_RETURN(const RolloutInput* const rollouts, InputOf<RolloutInput>(input));
+    const std::vector<ScoredGroup>& groups = rollouts->groups;
     StepBatch batch;
     batch.iterations = options_.iterations_per_step;
-    batch.metrics = RolloutMetrics(input.groups);
-    const int64_t num_groups = static_cast<int64_t>(input.groups.size());
+    batch.metrics = RolloutMetrics(groups);
+    const int64_t num_groups = static_cast<int64_t>(groups.size());
     const int64_t num_minibatches = std::min(options_.minibatches_per_iteration, num_groups);
     for (int64_t i = 0; i < num_minibatches; ++i) {
       std::vector<TokenStreams>& sequences = batch.minibatches.emplace_back();
       for (int64_t g = i * num_groups / num_minibatches; g < (i + 1) * num_groups / num_minibatches; ++g) {
-        AppendGroup(input.groups[g], sequences);
+        AppendGroup(groups[g], g, sequences);
       }
       SetWeights(sequences);
     }
     return batch;
   }
 
+ protected:
+  std::vector<Conflict> OwnConflicts() const override {
+    std::vector<Conflict> conflicts;
+    if (options_.sampling.temperature == 0) {
+      conflicts.push_back({"sampling.temperature", "is 0: every completion of a group would be the same; 1 is usual"});
+    }
+    if (options_.sampling.top_p < 1) {
+      conflicts.push_back({"sampling.top_p", "is below 1, and the loss is of the whole distribution; set it to 1"});
+    }
+    if (options_.kl_coefficient > 0 && options_.reference_policy.empty()) {
+      conflicts.push_back({"kl_coefficient", "is above 0, which needs a reference_policy; name one, or set it to 0"});
+    }
+    return conflicts;
+  }
+
  private:
-  void AppendGroup(const ScoredGroup& group, std::vector<TokenStreams>& sequences) const {
+  // `number` is the group's in the step's batch.
+  void AppendGroup(const ScoredGroup& group, int64_t number, std::vector<TokenStreams>& sequences) const {
     std::vector<std::optional<double>> rewards;
     for (const v1::ScoredCompletion& scored : group.completions) {
       rewards.push_back(scored.score().excluded() ? std::nullopt : std::make_optional(scored.score().value()));
@@ -85,29 +136,36 @@ class Grpo : public Algorithm {
     const bool scale = options_.scale_rewards == "group";
     const std::vector<double> advantages =
         GroupAdvantages(rewards, scale ? std::make_optional(options_.std_eps) : std::nullopt);
-    for (size_t i = 0; i < group.completions.size(); ++i)
-      sequences.push_back(ToStreams(group, group.completions[i], advantages[i]));
+    std::vector<TokenStreams> of_group = RolloutStreams(group, number);
+    for (size_t i = 0; i < of_group.size(); ++i) {
+      of_group[i].streams[stream::kAdvantage] =
+          std::vector<float>(of_group[i].ids.size(), static_cast<float>(advantages[i]));
+      sequences.push_back(std::move(of_group[i]));
+    }
   }
 
   void SetWeights(std::vector<TokenStreams>& sequences) const {
     const std::vector<double> weights = TargetWeights(sequences, options_.loss_reduction);
     for (size_t i = 0; i < sequences.size(); ++i) {
       TokenStreams& sequence = sequences[i];
-      sequence.streams[stream::kRlWeight].assign(sequence.ids.size(), static_cast<float>(weights[i]));
+      const size_t size = sequence.ids.size();
+      sequence.streams[stream::kRlWeight] = std::vector<float>(size, static_cast<float>(weights[i]));
       if (options_.kl_coefficient != 0) {
-        sequence.streams[stream::kKlWeight].assign(sequence.ids.size(),
-                                                   static_cast<float>(options_.kl_coefficient * weights[i]));
+        sequence.streams[stream::kKlWeight] =
+            std::vector<float>(size, static_cast<float>(options_.kl_coefficient * weights[i]));
       }
     }
   }
 
-  const GrpoOptions options_;
+  const Options options_;
 };
 
 }  // namespace
 
-std::unique_ptr<Algorithm> MakeAlgorithm_grpo(const GrpoOptions& options) {
-  return std::make_unique<Grpo>(options);
+AlgorithmPlugin Algorithm_grpo() {
+  return MakeAlgorithmPlugin<Options, Grpo>(
+      "Group relative policy optimisation (arXiv:2402.03300): samples groups of completions and learns from their "
+      "rewards.");
 }
 
 }  // namespace grpo

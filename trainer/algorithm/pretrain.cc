@@ -1,25 +1,43 @@
 // Next-token prediction on documents: what makes a base model. The mean over all targets of the step.
 #include <utility>
 
-#include "trainer/algorithm/algorithm.h"
-#include "trainer/algorithm/pretrain_options.h"
+#include "common/status_macros.h"
+#include "trainer/algorithm/algorithm_plugin.h"
 #include "trainer/algorithm/reduction.h"
 
 namespace grpo {
 namespace {
 
+struct Options {
+  int64_t rows_per_step = 16;
+  int64_t row_tokens = 64;
+
+  template <class V>
+  void Visit(V& v) {
+    v("rows_per_step", rows_per_step, {.help = "Rows in one step's batch.", .unit = "rows", .min = 1, .max = 1 << 24});
+    v("row_tokens", row_tokens,
+      {.help = "Tokens predicted in each row. A row is filled with documents, each followed by the end-of-sequence "
+               "token; what does not "
+               "fit is dropped.",
+       .unit = "tokens",
+       .min = 1,
+       .max = 1 << 24});
+  }
+};
+
 class Pretrain : public Algorithm {
  public:
-  explicit Pretrain(const PretrainOptions& options) : options_(options) {}
+  explicit Pretrain(const Options& options) : options_(options) {}
 
-  std::optional<CorpusPlan> corpus() const override {
+  StepPlan plan() const override {
     return CorpusPlan{.rows_per_step = options_.rows_per_step, .row_tokens = options_.row_tokens};
   }
-  std::vector<std::string> losses() const override { return {"cross_entropy"}; }
+  std::vector<LossTerm> losses() const override { return {{.name = "cross_entropy"}}; }
 
   absl::StatusOr<StepBatch> Prepare(const StepInput& input) const override {
+    ASSIGN_OR_RETURN(const CorpusInput* const corpus, InputOf<CorpusInput>(input));
     std::vector<TokenStreams> sequences;
-    for (const auto& row : input.rows) {
+    for (const auto& row : corpus->rows) {
       TokenStreams& sequence = sequences.emplace_back();
       sequence.ids.assign(row.begin(), row.end());
       sequence.trainable_mask.assign(row.size(), true);
@@ -29,13 +47,13 @@ class Pretrain : public Algorithm {
   }
 
  private:
-  const PretrainOptions options_;
+  const Options options_;
 };
 
 }  // namespace
 
-std::unique_ptr<Algorithm> MakeAlgorithm_pretrain(const PretrainOptions& options) {
-  return std::make_unique<Pretrain>(options);
+AlgorithmPlugin Algorithm_pretrain() {
+  return MakeAlgorithmPlugin<Options, Pretrain>("Next-token prediction on documents.");
 }
 
 }  // namespace grpo

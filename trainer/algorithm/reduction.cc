@@ -30,7 +30,9 @@ StepBatch CrossEntropyBatch(std::vector<TokenStreams> sequences, const std::stri
   StepBatch batch;
   double num_tokens = 0;
   for (size_t i = 0; i < sequences.size(); ++i) {
-    sequences[i].streams[stream::kCeWeight].assign(sequences[i].ids.size(), static_cast<float>(weights[i]));
+    sequences[i].streams[stream::kCeWeight] =
+        std::vector<float>(sequences[i].ids.size(), static_cast<float>(weights[i]));
+    sequences[i].group = static_cast<int64_t>(i);
     num_tokens += static_cast<double>(NumTargets(sequences[i]));
   }
   batch.metrics["num_tokens"] = num_tokens;

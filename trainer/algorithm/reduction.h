@@ -17,7 +17,8 @@ int64_t NumTargets(const TokenStreams& sequence);
 // that has targets counts alike and they share its weight (arXiv:2402.03300). 0 where there is no target.
 std::vector<double> TargetWeights(const std::vector<TokenStreams>& sequences, const std::string& loss_reduction);
 
-// One update on the cross-entropy of all targets: fills the sequences' ce_weight and the metric num_tokens.
+// One update on the cross-entropy of all targets: fills the sequences' ce_weight and the metric num_tokens. Each
+// sequence is a group of its own.
 StepBatch CrossEntropyBatch(std::vector<TokenStreams> sequences, const std::string& loss_reduction);
 
 }  // namespace grpo

@@ -3,74 +3,102 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "reward/outcome.h"
 
 namespace grpo {
+namespace {
 
-int64_t CompletionLength(const v1::Completion& completion) {
-  return completion.ids_size() - (completion.finish_reason() == v1::FINISH_REASON_STOP ? 1 : 0);
-}
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
-const v1::RuleScore* FindRule(const v1::Score& score, absl::string_view name) {
-  for (const v1::RuleScore& rule : score.rules()) {
-    if (rule.name() == name) return &rule;
+using Metrics = std::map<std::string, double>;
+
+// Every sample counts, scored or not.
+class Samples {
+ public:
+  void Add(const v1::ScoredCompletion& scored) {
+    const double length = static_cast<double>(CompletionLength(scored.completion()));
+    ++count_;
+    num_tokens_ += scored.completion().ids_size();
+    length_sum_ += length;
+    min_length_ = std::min(min_length_, length);
+    max_length_ = std::max(max_length_, length);
+    clipped_ += scored.completion().finish_reason() == v1::FINISH_REASON_LENGTH;
+    const v1::Outcome outcome = scored.score().outcome();
+    if (outcome != v1::OUTCOME_SCORED) ++outcomes_["outcomes/" + OutcomeName(outcome)];
+    excluded_ += scored.score().excluded();
   }
-  return nullptr;
-}
 
-std::map<std::string, double> RolloutMetrics(const std::vector<ScoredGroup>& groups) {
-  double num_samples = 0, num_rewards = 0, reward_sum = 0, reward_squares = 0, zero_std = 0, clipped = 0,
-         length_sum = 0, num_tokens = 0;
-  double min_length = std::numeric_limits<double>::infinity(), max_length = 0, sample_seconds = 0, score_seconds = 0;
-  std::map<std::string, double> rule_sums, outcomes;
-  for (const ScoredGroup& group : groups) {
-    double group_min = std::numeric_limits<double>::infinity(), group_max = -group_min;
+  void Report(Metrics& metrics) const {
+    metrics.insert(outcomes_.begin(), outcomes_.end());
+    metrics["samples_excluded"] = excluded_;
+    metrics["num_tokens"] = num_tokens_;
+    if (count_ == 0) return;
+    metrics["completions/mean_length"] = length_sum_ / count_;
+    metrics["completions/min_length"] = min_length_;
+    metrics["completions/max_length"] = max_length_;
+    metrics["completions/clipped_ratio"] = clipped_ / count_;
+  }
+
+ private:
+  double count_ = 0, excluded_ = 0, num_tokens_ = 0, length_sum_ = 0, clipped_ = 0;
+  double min_length_ = kInfinity, max_length_ = 0;
+  Metrics outcomes_;
+};
+
+// Samples with a reward; a mean over nothing is left out, not written as 0.
+class Rewards {
+ public:
+  void Add(const ScoredGroup& group) {
+    double lowest = kInfinity, highest = -kInfinity;
     for (const v1::ScoredCompletion& scored : group.completions) {
       const v1::Score& score = scored.score();
-      const double length = static_cast<double>(CompletionLength(scored.completion()));
-      ++num_samples;
-      num_tokens += scored.completion().ids_size();
-      length_sum += length;
-      min_length = std::min(min_length, length);
-      max_length = std::max(max_length, length);
-      clipped += scored.completion().finish_reason() == v1::FINISH_REASON_LENGTH;
-      if (score.outcome() != v1::OUTCOME_SCORED) ++outcomes["outcomes/" + OutcomeName(score.outcome())];
       if (score.excluded()) continue;
-      ++num_rewards;
-      reward_sum += score.value();
-      reward_squares += score.value() * score.value();
-      group_min = std::min(group_min, score.value());
-      group_max = std::max(group_max, score.value());
+      ++count_;
+      sum_ += score.value();
+      squares_ += score.value() * score.value();
+      lowest = std::min(lowest, score.value());
+      highest = std::max(highest, score.value());
       for (const v1::RuleScore& rule : score.rules())
-        rule_sums[absl::StrCat("rewards/", rule.name(), "/mean")] += rule.value();
+        rule_sums_[absl::StrCat("rewards/", rule.name(), "/mean")] += rule.value();
     }
-    zero_std += group_min >= group_max;
+    num_groups_ += lowest <= highest;
+    zero_std_ += lowest == highest;
+  }
+
+  void Report(Metrics& metrics) const {
+    if (count_ == 0) return;
+    const double mean = sum_ / count_;
+    metrics["reward"] = mean;
+    if (count_ > 1) metrics["reward_std"] = std::sqrt(std::max(0.0, (squares_ - count_ * mean * mean) / (count_ - 1)));
+    metrics["frac_reward_zero_std"] = zero_std_ / num_groups_;
+    for (const auto& [name, sum] : rule_sums_) metrics[name] = sum / count_;
+  }
+
+ private:
+  double count_ = 0, sum_ = 0, squares_ = 0, num_groups_ = 0, zero_std_ = 0;
+  Metrics rule_sums_;
+};
+
+}  // namespace
+
+std::map<std::string, double> RolloutMetrics(const std::vector<ScoredGroup>& groups) {
+  Samples samples;
+  Rewards rewards;
+  double sample_seconds = 0, score_seconds = 0;
+  for (const ScoredGroup& group : groups) {
+    for (const v1::ScoredCompletion& scored : group.completions) samples.Add(scored);
+    rewards.Add(group);
     sample_seconds = std::max(sample_seconds, group.generate_seconds);
     score_seconds = std::max(score_seconds, group.score_seconds);
   }
-  std::map<std::string, double> metrics = std::move(outcomes);
-  metrics["samples_excluded"] = num_samples - num_rewards;
-  metrics["num_tokens"] = num_tokens;
+  Metrics metrics;
+  samples.Report(metrics);
+  rewards.Report(metrics);
   metrics["sample_seconds"] = sample_seconds;
   metrics["score_seconds"] = score_seconds;
-  if (num_samples > 0) {
-    metrics["completions/mean_length"] = length_sum / num_samples;
-    metrics["completions/min_length"] = min_length;
-    metrics["completions/max_length"] = max_length;
-    metrics["completions/clipped_ratio"] = clipped / num_samples;
-    metrics["frac_reward_zero_std"] = zero_std / static_cast<double>(groups.size());
-  }
-  // A mean over nothing is left out, not written as 0.
-  if (num_rewards > 0) {
-    const double mean = reward_sum / num_rewards;
-    metrics["reward"] = mean;
-    if (num_rewards > 1)
-      metrics["reward_std"] =
-          std::sqrt(std::max(0.0, (reward_squares - num_rewards * mean * mean) / (num_rewards - 1)));
-    for (const auto& [name, sum] : rule_sums) metrics[name] = sum / num_rewards;
-  }
   return metrics;
 }
 

@@ -6,22 +6,16 @@
 #include <string>
 #include <vector>
 
-#include "absl/strings/string_view.h"
-#include "coordinator/coordinator.h"
+#include "coordinator/scored_group.h"
 
 namespace grpo {
 
-// reward, reward_std (over all samples, ddof 1), frac_reward_zero_std (groups without a difference),
-// rewards/<rule>/mean, samples_excluded, outcomes/<outcome> (only those that occurred besides "scored"),
-// completions/{mean,min,max}_length (tokens, end-of-sequence not counted), completions/clipped_ratio (cut off by the
-// length limit), num_tokens, sample_seconds, score_seconds (the slowest group's).
+// reward, reward_std (over all samples, ddof 1), rewards/<rule>/mean, frac_reward_zero_std (of the groups that have a
+// reward, those whose rewards are equal), samples_excluded, outcomes/<outcome> (only those that occurred besides
+// "scored"), completions/{mean,min,max}_length (tokens, end-of-sequence not counted), completions/clipped_ratio (cut off
+// by the length limit), num_tokens, sample_seconds, score_seconds (the slowest group's). What excluded samples say counts
+// in no reward; a mean over nothing is left out.
 std::map<std::string, double> RolloutMetrics(const std::vector<ScoredGroup>& groups);
-
-// What the rule of that name said; null when the profile has none.
-const v1::RuleScore* FindRule(const v1::Score& score, absl::string_view name);
-
-// Tokens of a completion, the end-of-sequence token not counted.
-int64_t CompletionLength(const v1::Completion& completion);
 
 }  // namespace grpo
 

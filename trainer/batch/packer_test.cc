@@ -44,6 +44,35 @@ TEST(PackTest, BoundsTokensAndGivesALongSequenceABatchOfItsOwn) {
   EXPECT_THAT(batches[2].lengths, ElementsAre(2));
 }
 
+TEST(PackTest, AWideStreamKeepsItsRowsAndItsType) {
+  TokenStreams first = Sequence({1, 2, 3}, {false, false, true}, {0, 0, 5}), second = first;
+  first.streams["top_ids"] = Stream(std::vector<int64_t>{0, 0, 0, 0, int64_t{1} << 40, -2}, 2);
+  first.streams["hidden"] = Stream(std::vector<float>{0, 0, 0, 0, 0, 0, 1.5f, 2.5f, 3.5f}, 3);
+  second.streams["top_ids"] = Stream(std::vector<int64_t>{0, 0, 0, 0, 3, 4}, 2);
+  second.streams["hidden"] = Stream(std::vector<float>{0, 0, 0, 0, 0, 0, 4, 5, 6}, 3);
+  ASSERT_OK_AND_ASSIGN(const auto batches, Pack({first, second}, 100));
+  ASSERT_EQ(batches.size(), 1);
+  const at::Tensor top_ids = batches[0].streams.at("top_ids"), hidden = batches[0].streams.at("hidden");
+  EXPECT_EQ(top_ids.sizes(), at::IntArrayRef({2, 2}));
+  EXPECT_THAT(Values(top_ids), ElementsAre(int64_t{1} << 40, -2, 3, 4));
+  EXPECT_EQ(hidden.sizes(), at::IntArrayRef({2, 3}));
+  EXPECT_TRUE(at::equal(hidden.flatten(), at::tensor({1.5f, 2.5f, 3.5f, 4.0f, 5.0f, 6.0f})));
+}
+
+// Sequences are counted in their micro-batch, groups keep their number.
+TEST(PackTest, ATargetKnowsItsSequenceAndItsGroup) {
+  std::vector<TokenStreams> sequences = {
+      Sequence({1, 2, 3}, {false, true, true}, {0, 1, 1}), Sequence({4, 5}, {false, false}, {0, 0}),
+      Sequence({6, 7, 8}, {false, false, true}, {0, 0, 1}), Sequence({9, 10}, {false, true}, {0, 1})};
+  for (size_t i = 0; i < sequences.size(); ++i) sequences[i].group = static_cast<int64_t>(10 + i / 3);
+  ASSERT_OK_AND_ASSIGN(const auto batches, Pack(sequences, 4));
+  ASSERT_EQ(batches.size(), 2);
+  EXPECT_THAT(Values(batches[0].sequence_of_target), ElementsAre(0, 0, 1));
+  EXPECT_THAT(Values(batches[0].group_of_target), ElementsAre(10, 10, 10));
+  EXPECT_THAT(Values(batches[1].sequence_of_target), ElementsAre(0));
+  EXPECT_THAT(Values(batches[1].group_of_target), ElementsAre(11));
+}
+
 TEST(PackTest, LeavesOutSequencesWithoutATarget) {
   ASSERT_OK_AND_ASSIGN(const auto batches, Pack({Sequence({1, 2}, {false, false}, {0, 0})}, 8));
   EXPECT_TRUE(batches.empty());
@@ -54,6 +83,11 @@ TEST(PackTest, RefusesSequencesThatDoNotAgree) {
                 "trainable_mask");
   EXPECT_STATUS(Pack({Sequence({1, 2}, {false, true}, {0})}, 8), absl::StatusCode::kInvalidArgument,
                 "stream w has 1 entries for 2 ids");
+  TokenStreams plain = Sequence({1, 2}, {false, true}, {0, 0}), wide = plain, whole = plain;
+  wide.streams["w"] = Stream(std::vector<float>(4), 2);
+  whole.streams["w"] = Stream(std::vector<int64_t>(2));
+  EXPECT_STATUS(Pack({plain, wide}, 8), absl::StatusCode::kInvalidArgument, "stream w has width 2 and 1");
+  EXPECT_STATUS(Pack({plain, whole}, 8), absl::StatusCode::kInvalidArgument, "two types");
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 
 #include "common/seeds.h"
 #include "common/status_testing.h"
+#include "trainer/batch/wire.h"
 
 namespace grpo {
 namespace {
@@ -70,6 +71,32 @@ TEST(ShareOutTest, LosesNothingAndStaysBalancedForAnyBatch) {
       // No part has more than another by over the longest sequence.
       const auto [least, most] = std::minmax_element(num_tokens.begin(), num_tokens.end());
       EXPECT_LE(*most - *least, 40);
+    }
+  }
+}
+
+TEST(ShareOutTest, ASequenceTakesItsGroupAndItsStreamsAlongToAnotherRank) {
+  StepBatch batch;
+  batch.minibatches.resize(1);
+  for (int64_t i = 0; i < 6; ++i) {
+    TokenStreams& sequence = batch.minibatches[0].emplace_back(Sequence(i, 2 + i));
+    sequence.group = int64_t{1} << (10 * i);
+    const size_t size = sequence.ids.size();
+    sequence.streams["logprob"] = Stream(std::vector<float>(size, -0.1f * static_cast<float>(i)));
+    sequence.streams["top_ids"] = Stream(std::vector<int64_t>(2 * size, (int64_t{1} << 40) - i), 2);
+    sequence.streams["hidden"] = Stream(std::vector<float>(3 * size, 1e-30f * static_cast<float>(i)), 3);
+  }
+  const std::vector<TokenStreams> before = batch.minibatches[0];
+  for (const StepBatch& part : ShareOut(std::move(batch), 3)) {
+    for (const TokenStreams& sent : part.minibatches[0]) {
+      v1::Sequence proto;
+      ASSERT_TRUE(proto.ParseFromString(ToProto(sent).SerializeAsString()));
+      const TokenStreams received = FromProto(proto);
+      const TokenStreams& original = before[received.ids[0]];
+      EXPECT_EQ(received.ids, original.ids);
+      EXPECT_EQ(received.trainable_mask, original.trainable_mask);
+      EXPECT_EQ(received.group, original.group);
+      EXPECT_TRUE(received.streams == original.streams);
     }
   }
 }

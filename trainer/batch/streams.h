@@ -1,10 +1,13 @@
-// What the losses read: named per-token numbers beside the token ids. A new method adds a stream, not a branch.
+// What the losses read: named per-token numbers beside the token ids. A new method adds a stream, not a branch. Links no
+// torch.
 #ifndef GRPO_TRAINER_BATCH_STREAMS_H_
 #define GRPO_TRAINER_BATCH_STREAMS_H_
 
 #include <cstdint>
 #include <map>
 #include <string>
+#include <utility>
+#include <variant>
 #include <vector>
 
 namespace grpo {
@@ -13,7 +16,7 @@ namespace grpo {
 namespace stream {
 // Log-probability when it was sampled.
 inline constexpr char kSampleLogprob[] = "sample_logprob";
-// Log-probability under the reference policy; filled by the loop when a reference is given.
+// Log-probability under the reference policy; the loop fills it for an algorithm that names one (FrozenPolicy).
 inline constexpr char kRefLogprob[] = "ref_logprob";
 inline constexpr char kAdvantage[] = "advantage";
 // Factors of the token's policy-gradient, cross-entropy and KL terms in the step's loss. They hold the reduction: a
@@ -24,14 +27,40 @@ inline constexpr char kCeWeight[] = "ce_weight";
 inline constexpr char kKlWeight[] = "kl_weight";
 }  // namespace stream
 
+// One stream of one sequence: for each of T tokens `width` numbers of one type (one a token for a log-probability, K ids
+// of a top-k, D of a hidden state).
+struct Stream {
+  // [T * width], token by token.
+  std::variant<std::vector<float>, std::vector<int64_t>> values;
+  int64_t width = 1;
+
+  Stream() = default;
+  Stream(std::vector<float> floats, int64_t width = 1) : values(std::move(floats)), width(width) {}
+  Stream(std::vector<int64_t> ints, int64_t width = 1) : values(std::move(ints)), width(width) {}
+
+  bool is_float() const { return values.index() == 0; }
+  // For whoever knows the type.
+  std::vector<float>& floats() { return std::get<0>(values); }
+  const std::vector<float>& floats() const { return std::get<0>(values); }
+  const std::vector<int64_t>& ints() const { return std::get<1>(values); }
+  // Numbers in all: T * width.
+  int64_t size() const {
+    return std::visit([](const auto& numbers) { return static_cast<int64_t>(numbers.size()); }, values);
+  }
+  bool operator==(const Stream&) const = default;
+};
+
 // One sequence: its ids and, for the tokens that are trained on, the streams.
 struct TokenStreams {
   // [T].
   std::vector<int64_t> ids;
   // [T], true where the token is a target. Position 0 has nothing before it and is never one.
   std::vector<bool> trainable_mask;
-  // [T] each. Every sequence of a batch has the same names.
-  std::map<std::string, std::vector<float>> streams;
+  // T tokens each. Every sequence of a batch has the same names, each of one width and type.
+  std::map<std::string, Stream> streams;
+  // Which sequences were sampled for one prompt: a number that is theirs alone in the step's batch. A sequence that
+  // belongs to no group has a number of its own.
+  int64_t group = 0;
 };
 
 // What one step learns from: `iterations` passes over the minibatches, an optimizer update after each.

@@ -47,6 +47,7 @@ std::string StateToJson(const CheckpointState& state) {
                      {"data_position", state.progress.data_position},
                      {"stage_seconds", state.progress.seconds},
                      {"optimizer_steps", state.progress.optimizer_steps},
+                     {"largest", state.progress.largest},
                      {"policies", state.policy_ids},
                      {"stage_reports", state.stage_reports},
                      {"config_sha256", state.config_sha256},
@@ -76,7 +77,8 @@ absl::StatusOr<CheckpointState> StateFromJson(absl::string_view text) {
     read.progress = {.step = state.at("step").get<int64_t>(),
                      .data_position = state.at("data_position").get<int64_t>(),
                      .seconds = state.at("stage_seconds").get<double>(),
-                     .optimizer_steps = state.at("optimizer_steps").get<int64_t>()};
+                     .optimizer_steps = state.at("optimizer_steps").get<int64_t>(),
+                     .largest = state.value("largest", std::map<std::string, double>())};
     read.policy_ids = state.at("policies").get<std::vector<std::string>>();
     read.stage_reports = state.at("stage_reports");
     read.config_sha256 = state.value("config_sha256", "");

@@ -10,25 +10,33 @@
 #include <ATen/ops/minimum.h>
 
 #include "trainer/batch/streams.h"
-#include "trainer/loss/loss.h"
+#include "trainer/loss/loss_plugin.h"
 
 namespace grpo {
 namespace {
 
+struct Options {
+  double clip_low = 0.2, clip_high = 0.2;
+
+  template <class V>
+  void Visit(V& v) {
+    v("clip_low", clip_low, {.help = "The ratio is clipped at 1 - clip_low.", .min = 0, .max = 1});
+    v("clip_high", clip_high, {.help = "The ratio is clipped at 1 + clip_high.", .min = 0, .max = 100});
+  }
+};
+
 class ClippedPolicyGradient : public Loss {
  public:
-  explicit ClippedPolicyGradient(const LossOptions& options)
-      : low_(1 - options.clip_low), high_(1 + options.clip_high) {}
+  explicit ClippedPolicyGradient(const Options& options) : low_(1 - options.clip_low), high_(1 + options.clip_high) {}
 
   std::vector<std::string> streams() const override {
     return {stream::kSampleLogprob, stream::kAdvantage, stream::kRlWeight};
   }
 
-  LossOutput Compute(const at::Tensor& policy_logprob,
-                     const std::map<std::string, at::Tensor>& streams) const override {
-    const at::Tensor& advantage = streams.at(stream::kAdvantage);                                            // [M]
-    const at::Tensor& weight = streams.at(stream::kRlWeight);                                                // [M]
-    const at::Tensor ratio = at::exp(policy_logprob - streams.at(stream::kSampleLogprob));                   // [M]
+  LossOutput Compute(const LossInput& input) const override {
+    const at::Tensor& advantage = input.streams.at(stream::kAdvantage);                                      // [M]
+    const at::Tensor& weight = input.streams.at(stream::kRlWeight);                                          // [M]
+    const at::Tensor ratio = at::exp(input.policy_logprob - input.streams.at(stream::kSampleLogprob));       // [M]
     const at::Tensor objective = at::minimum(ratio * advantage, at::clamp(ratio, low_, high_) * advantage);  // [M]
     LossOutput output;
     output.loss = -(objective * weight).sum();
@@ -45,8 +53,9 @@ class ClippedPolicyGradient : public Loss {
 
 }  // namespace
 
-std::unique_ptr<Loss> MakeClippedPolicyGradient(const LossOptions& options) {
-  return std::make_unique<ClippedPolicyGradient>(options);
+LossPlugin Loss_clipped_policy_gradient() {
+  return MakeLossPlugin<Options, ClippedPolicyGradient>("The clipped surrogate of PPO and GRPO, token by token.",
+                                                        {.policy_gradient = true});
 }
 
 }  // namespace grpo

@@ -2,7 +2,7 @@
 #include <ATen/TensorOperators.h>
 
 #include "trainer/batch/streams.h"
-#include "trainer/loss/loss.h"
+#include "trainer/loss/loss_plugin.h"
 
 namespace grpo {
 namespace {
@@ -11,16 +11,15 @@ class CrossEntropy : public Loss {
  public:
   std::vector<std::string> streams() const override { return {stream::kCeWeight}; }
 
-  LossOutput Compute(const at::Tensor& policy_logprob,
-                     const std::map<std::string, at::Tensor>& streams) const override {
-    return {.loss = -(policy_logprob * streams.at(stream::kCeWeight)).sum(), .sums = {}};
+  LossOutput Compute(const LossInput& input) const override {
+    return {.loss = -(input.policy_logprob * input.streams.at(stream::kCeWeight)).sum(), .sums = {}};
   }
 };
 
 }  // namespace
 
-std::unique_ptr<Loss> MakeCrossEntropy(const LossOptions&) {
-  return std::make_unique<CrossEntropy>();
+LossPlugin Loss_cross_entropy() {
+  return MakeLossPlugin<NoOptions, CrossEntropy>("Next-token cross-entropy.");
 }
 
 }  // namespace grpo

@@ -1,27 +1,67 @@
 #include "absl/strings/str_cat.h"
+#include "common/status_macros.h"
 #include "trainer/loss/loss.h"
+#include "trainer/loss/loss_plugin.h"
 
 namespace grpo {
 
-#define LOSS(name, factory, policy_gradient) std::unique_ptr<Loss> factory(const LossOptions& options);
+#define LOSS(name) LossPlugin Loss_##name();
 #include "trainer/losses.inc"
 #undef LOSS
 
-const std::vector<LossInfo>& ListLosses() {
-  static const auto* losses = new std::vector<LossInfo>{
-#define LOSS(name, factory, policy_gradient) {#name, policy_gradient},
+// Only tests define it.
+[[gnu::weak]] Registry<LossPlugin>::Entries ToyLosses();
+
+namespace {
+
+const Registry<LossPlugin>& Losses() {
+  static const auto* const registry = new Registry<LossPlugin>("loss",
+                                                               {
+#define LOSS(name) {#name, Loss_##name()},
 #include "trainer/losses.inc"
 #undef LOSS
-  };
-  return *losses;
+                                                               },
+                                                               ToyLosses);
+  return *registry;
 }
 
-absl::StatusOr<std::unique_ptr<Loss>> MakeLoss(const std::string& name, const LossOptions& options) {
-#define LOSS(loss_name, factory, policy_gradient) \
-  if (name == #loss_name) return factory(options);
-#include "trainer/losses.inc"
-#undef LOSS
-  return absl::InvalidArgumentError(absl::StrCat("there is no loss named ", name, "; trainer/losses.inc lists them"));
+}  // namespace
+
+const std::vector<LossInfo>& ListLosses() {
+  static const auto* const infos = [] {
+    auto* const all = new std::vector<LossInfo>;
+    for (const auto& [name, plugin] : Losses().entries())
+      all->push_back({.name = name, .summary = plugin.summary, .policy_gradient = plugin.traits.policy_gradient});
+    return all;
+  }();
+  return *infos;
+}
+
+absl::StatusOr<std::unique_ptr<Loss>> MakeLoss(const std::string& name, const Section& options) {
+  ASSIGN_OR_RETURN(const LossPlugin* const plugin, Losses().Find(name));
+  absl::StatusOr<std::unique_ptr<Loss>> loss = plugin->make(options);
+  if (!loss.ok()) return Annotate(loss.status(), absl::StrCat("loss ", name));
+  return loss;
+}
+
+absl::StatusOr<std::vector<std::unique_ptr<Loss>>> MakeLosses(const std::vector<LossTerm>& terms) {
+  std::vector<std::unique_ptr<Loss>> losses;
+  for (const LossTerm& term : terms) {
+    ASSIGN_OR_RETURN(losses.emplace_back(), MakeLoss(term.name, term.options));
+  }
+  return losses;
+}
+
+absl::Status ExpectStreams(const std::vector<std::unique_ptr<Loss>>& losses,
+                           const std::map<std::string, at::Tensor>& streams) {
+  for (const auto& loss : losses) {
+    for (const std::string& name : loss->streams()) {
+      if (streams.contains(name)) continue;
+      return absl::InvalidArgumentError(
+          absl::StrCat("a loss reads ", name, ", which neither the batch nor a frozen policy fills"));
+    }
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace grpo

@@ -7,7 +7,7 @@
 #include <ATen/ops/expm1.h>
 
 #include "trainer/batch/streams.h"
-#include "trainer/loss/loss.h"
+#include "trainer/loss/loss_plugin.h"
 
 namespace grpo {
 namespace {
@@ -18,22 +18,21 @@ class ReferenceKl : public Loss {
     return {stream::kRefLogprob, stream::kKlWeight, stream::kRlWeight};
   }
 
-  LossOutput Compute(const at::Tensor& policy_logprob,
-                     const std::map<std::string, at::Tensor>& streams) const override {
-    const at::Tensor difference = streams.at(stream::kRefLogprob) - policy_logprob;  // [M]
+  LossOutput Compute(const LossInput& input) const override {
+    const at::Tensor difference = input.streams.at(stream::kRefLogprob) - input.policy_logprob;  // [M]
     // expm1 keeps the digits that exp(d) - 1 loses where the policies nearly agree.
     const at::Tensor kl = at::expm1(difference) - difference;  // [M]
     LossOutput output;
-    output.loss = (kl * streams.at(stream::kKlWeight)).sum();
-    output.sums["kl"] = (kl.detach() * streams.at(stream::kRlWeight)).sum();
+    output.loss = (kl * input.streams.at(stream::kKlWeight)).sum();
+    output.sums["kl"] = (kl.detach() * input.streams.at(stream::kRlWeight)).sum();
     return output;
   }
 };
 
 }  // namespace
 
-std::unique_ptr<Loss> MakeReferenceKl(const LossOptions&) {
-  return std::make_unique<ReferenceKl>();
+LossPlugin Loss_reference_kl() {
+  return MakeLossPlugin<NoOptions, ReferenceKl>("The k3 estimate of KL(policy || reference), token by token.");
 }
 
 }  // namespace grpo

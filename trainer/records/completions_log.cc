@@ -11,7 +11,6 @@
 #include "common/utf8.h"
 #include "nlohmann/json.hpp"
 #include "reward/outcome.h"
-#include "trainer/algorithm/rollout_metrics.h"
 #include "trainer/records/completions_format.h"
 
 namespace grpo {

@@ -18,9 +18,9 @@ class LearnerState {
 struct StageCursor {
   // Of the stage that goes on, in RunConfig.stages; their number when all have run.
   int64_t stage_index = 0;
-  StageProgress progress;
+  StageProgress progress = {};
   // Null before a stage's first step, and for stages that learn nothing.
-  std::shared_ptr<const LearnerState> learner;
+  std::shared_ptr<const LearnerState> learner = {};
 };
 
 }  // namespace grpo

@@ -1,5 +1,6 @@
 // A stage of type `evaluate`: samples every problem of a data set and measures; nothing is learned. Groups 0 .. P-1 are
-// the sampled problems, groups P .. P+Q-1 the greedy ones. A checkpoint keeps nothing of it: a resumed run measures anew.
+// the sampled problems, groups P .. P+Q-1 the greedy ones. A checkpoint keeps nothing of it: a resumed run measures
+// anew.
 #include <algorithm>
 #include <utility>
 
@@ -24,17 +25,18 @@ struct Options {
 
   template <class V>
   void Visit(V& v) {
-    judged.Visit(v,
-                 {.policy = "Key under `policies`: the weights that are measured.",
-                  .rewards = "Key under `rewards`: the rules that judge.",
-                  .problems = "How many problems are sampled samples_per_problem times, from the start of the data; 0 "
-                              "takes all.",
-                  .samples_per_problem = "Completions per problem: pass@1 is their mean, pass@k for k up to this is "
-                                         "the unbiased estimate of arXiv:2107.03374.",
-                  .accuracy_rule = "Rule of the profile whose value 1 means solved.",
-                  .format_rule = "Rule of the profile whose mean is format_rate; ignored when the profile lacks it.",
-                  .max_samples_per_problem = 1024},
-                 [&] { v("greedy", greedy, {.help = "Also decode every problem of the data once at temperature 0."}); });
+    judged.Visit(
+        v,
+        {.policy = "Key under `policies`: the weights that are measured.",
+         .rewards = "Key under `rewards`: the rules that judge.",
+         .problems = "How many problems are sampled samples_per_problem times, from the start of the data; 0 "
+                     "takes all.",
+         .samples_per_problem = "Completions per problem: pass@1 is their mean, pass@k for k up to this is "
+                                "the unbiased estimate of arXiv:2107.03374.",
+         .accuracy_rule = "Rule of the profile whose value 1 means solved.",
+         .format_rule = "Rule of the profile whose mean is format_rate; ignored when the profile lacks it.",
+         .max_samples_per_problem = 1024},
+        [&] { v("greedy", greedy, {.help = "Also decode every problem of the data once at temperature 0."}); });
   }
 };
 
@@ -204,8 +206,7 @@ class EvaluateStage : public Stage {
   std::vector<Reference> references() const override { return options_.judged.References(); }
   std::vector<RuleReference> rules() const override {
     const JudgedSampling& keys = options_.judged;
-    std::vector<RuleReference> rules = {
-        {.key = "accuracy_rule", .rewards = keys.rewards, .rule = keys.accuracy_rule}};
+    std::vector<RuleReference> rules = {{.key = "accuracy_rule", .rewards = keys.rewards, .rule = keys.accuracy_rule}};
     // A profile may lack the rule that nobody asked for: then there is no format_rate.
     if (keys.format_rule != JudgedSampling().format_rule)
       rules.push_back({.key = "format_rule", .rewards = keys.rewards, .rule = keys.format_rule});

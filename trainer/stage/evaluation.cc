@@ -62,8 +62,7 @@ std::map<std::string, double> AccuracyMetrics(const std::vector<ProblemSamples>&
   const double mean = metrics["pass_at_1"];
   for (const ProblemSamples& problem : problems) {
     majority += MajoritySolved(problem.samples);
-    const double difference =
-        static_cast<double>(NumSolved(problem)) / static_cast<double>(NumSamples(problem)) - mean;
+    const double difference = static_cast<double>(NumSolved(problem)) / static_cast<double>(NumSamples(problem)) - mean;
     squares += difference * difference;
   }
   metrics[absl::StrCat("maj_at_", samples_per_problem)] = majority / num_problems;

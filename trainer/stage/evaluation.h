@@ -42,9 +42,9 @@ class SampleSums {
 
   void Add(const ScoredGroup& group);
 
-  // mean_completion_tokens and clipped_ratio (cut off by the length limit), reward, rewards/<rule>/mean, and format_rate
-  // when the profile has the rule: means over the samples that count. outcomes/<outcome>: numbers of all samples, of
-  // the outcomes that occurred beside "scored".
+  // mean_completion_tokens and clipped_ratio (cut off by the length limit), reward, rewards/<rule>/mean, and
+  // format_rate when the profile has the rule: means over the samples that count. outcomes/<outcome>: numbers of all
+  // samples, of the outcomes that occurred beside "scored".
   std::map<std::string, double> Metrics() const;
 
  private:

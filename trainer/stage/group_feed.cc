@@ -21,6 +21,8 @@ absl::StatusOr<std::vector<ScoredGroup>> GroupFeed::Next(int64_t count, const st
   const int64_t max_part = std::max<int64_t>(1, channel_.options.max_buffered_groups / 2);
   std::vector<ScoredGroup> groups;
   for (const int64_t last = next_ + count; next_ < last;) {
+    // Also where workers are so fast that nothing is ever waited for.
+    RETURN_IF_ERROR(poll());
     RETURN_IF_ERROR(Offer());
     const int64_t part = std::min(max_part, last - next_);
     ASSIGN_OR_RETURN(std::vector<ScoredGroup> collected, Collect(part, poll));

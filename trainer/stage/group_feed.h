@@ -46,7 +46,7 @@ class GroupFeed {
         make_lease_(std::move(make_lease)) {}
 
   // The next `count` groups, of which as many must be left; those that were quarantined are missing. `poll` is called
-  // every now and then, and its error ends the wait.
+  // first and every now and then, and its error ends the wait.
   absl::StatusOr<std::vector<ScoredGroup>> Next(int64_t count, const std::function<absl::Status()>& poll);
 
  private:

@@ -17,12 +17,10 @@
 namespace grpo {
 
 struct JudgedSampling {
-  std::string policy;
-  std::string data;
-  std::string rewards;
+  std::string policy = {}, data = {}, rewards = {};
   int64_t problems = 0;
   int64_t samples_per_problem = 8;
-  SamplingOptions sampling;
+  SamplingOptions sampling = {};
   std::string accuracy_rule = "math_answer";
   std::string format_rule = "format_tags";
 

@@ -47,8 +47,8 @@ class StepLearner {
  public:
   virtual ~StepLearner() = default;
   virtual StagePolicy& policy() = 0;
-  // Takes the updates of the stage's step number `step`, from 0, at its learning rate, on all ranks together. Unavailable
-  // when another rank is gone.
+  // Takes the updates of the stage's step number `step`, from 0, at its learning rate, on all ranks together.
+  // Unavailable when another rank is gone.
   virtual absl::StatusOr<StepOutcome> Step(StepBatch batch, int64_t step) = 0;
   // Writes what a checkpoint needs of the learner as it is now into the cursor. The state is good until the next Step.
   virtual void Save(StageCursor* cursor) const = 0;
@@ -62,8 +62,8 @@ class Models {
   virtual absl::StatusOr<StagePolicy*> Get(const std::string& policy) = 0;
   // InvalidArgument for losses that are unknown or whose options do not fit.
   virtual absl::Status CheckLosses(const std::vector<LossTerm>& losses) const = 0;
-  // Gives every rank the learner of the stage that `start` names, as `start` says. The spec's references and this outlive
-  // the learner.
+  // Gives every rank the learner of the stage that `start` names, as `start` says. The spec's references and this
+  // outlive the learner.
   virtual absl::StatusOr<std::unique_ptr<StepLearner>> BeginTraining(const LearnerSpec& spec,
                                                                      const StageCursor& start) = 0;
 };

@@ -16,24 +16,24 @@ namespace grpo {
 
 struct StageReport {
   // --- Filled by whoever runs the stage ---
-  std::string name, type;
+  std::string name = {}, type = {};
   // Wall seconds, over all starts of the run.
   double seconds = 0;
 
   // --- Filled by the stage ---
   // The policy that it changed, or that it sampled, and PolicyRef.number at its end.
-  std::string policy;
+  std::string policy = {};
   int64_t policy_number = 0;
   // Steps or groups, as StageStatus counts them.
   int64_t steps = 0;
   // Finite numbers under the names of metrics.jsonl. What could not be measured is left out.
-  std::map<std::string, double> metrics;
+  std::map<std::string, double> metrics = {};
   // Absolute path of what was written for use outside the run; empty for nothing.
-  std::string exported_to;
+  std::string exported_to = {};
   // Key under `artifacts`, and SHA-256 (hex), of data that stages after this one may read; empty for none.
-  std::string artifact, artifact_sha256;
+  std::string artifact = {}, artifact_sha256 = {};
   // Key under `artifacts` of the data that it read; empty when its data come from elsewhere.
-  std::string data_artifact;
+  std::string data_artifact = {};
   // StageProgress.step at its end: what its checkpoints counted. 0 for a stage of which a checkpoint keeps nothing. Not
   // written down.
   int64_t saved_steps = 0;

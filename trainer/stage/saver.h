@@ -24,9 +24,9 @@ class Saver {
   virtual ~Saver() = default;
   // Called between steps, and every now and then while groups are awaited: RunControl::Poll.
   virtual absl::Status Poll(Cursor cursor) = 0;
-  // A save that nobody asked for by name, `when` ("at step 7 of tune"). If it fails, that is said loudly, the checkpoint
-  // before it stays, and checkpoint.on_error decides: the run goes on, or it pauses, and `grpoctl resume` tries again.
-  // Aborted when it was stopped while it paused.
+  // A save that nobody asked for by name, `when` ("at step 7 of tune"). If it fails, that is said loudly, the
+  // checkpoint before it stays, and checkpoint.on_error decides: the run goes on, or it pauses, and `grpoctl resume`
+  // tries again. Aborted when it was stopped while it paused.
   virtual absl::Status Save(const std::string& when, Cursor cursor) = 0;
 };
 

@@ -1,6 +1,6 @@
-// A stage of a run, as everybody but itself sees it: what it refers to, what it costs, how it shows itself, and its run.
-// A .cc beside this file and a line in trainer/stages.inc (stage_plugin.h says what is in it); nothing else knows its
-// name. tests/contract/stages_test.cc covers each.
+// A stage of a run, as everybody but itself sees it: what it refers to, what it costs, how it shows itself, and its
+// run. A .cc beside this file and a line in trainer/stages.inc (stage_plugin.h says what is in it); nothing else knows
+// its name. tests/contract/stages_test.cc covers each.
 //
 // Links no torch: grpoctl knows of a stage all that the trainer knows. What a stage touches of policies and learners it
 // touches through trainer/stage/models.h.
@@ -32,10 +32,10 @@ struct StageContext;
 // A row of `grpoctl validate`. What follows from the data alone is absent.
 struct StageCost {
   // The batch's arithmetic in words: "32 prompts x 8 = 256 completions a step, 1 updates each".
-  std::string batch;
-  std::optional<int64_t> steps, completions;
+  std::string batch = {};
+  std::optional<int64_t> steps = {}, completions = {};
   // At most.
-  std::optional<int64_t> tokens;
+  std::optional<int64_t> tokens = {};
 };
 
 // What the trainer's ranks change together in a stage that learns. References live as long as the stage.
@@ -50,7 +50,7 @@ struct LearnerSpec {
 
 // Curves of stages of one group are drawn together.
 struct ChartGroup {
-  std::string name;
+  std::string name = {};
   // Groups of a smaller rank come first, and those of one rank by name.
   int rank = 0;
 };
@@ -82,8 +82,8 @@ class Stage {
   virtual std::optional<LearnerSpec> learner() const { return std::nullopt; }
   // Of every stage, in order, before the first one runs: what can be found wrong by then. No policy has been made.
   virtual absl::Status Check(const Models& models) const { return absl::OkStatus(); }
-  // From `start` to the end, on the training thread; all that outlives the call is in the context. Aborted when a stop was
-  // requested; killed anywhere, it ends the same when it is run again from the newest cursor that it saved.
+  // From `start` to the end, on the training thread; all that outlives the call is in the context. Aborted when a stop
+  // was requested; killed anywhere, it ends the same when it is run again from the newest cursor that it saved.
   virtual absl::StatusOr<StageReport> Run(StageContext& context, StageCursor start) const = 0;
 };
 

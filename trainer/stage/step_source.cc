@@ -86,8 +86,8 @@ class TraceSource : public StepSource {
       const size_t num_tokens = trace->prompt_ids.size() + trace->completion_ids.size();
       if (static_cast<int64_t>(num_tokens) > max_positions) {
         return absl::InvalidArgumentError(absl::StrCat("data.", name, ": trace ", item.prompt.id(), " has ", num_tokens,
-                                                       " tokens, policy ", policy_.ref().policy_id(), " has ", max_positions,
-                                                       " positions: leave it out"));
+                                                       " tokens, policy ", policy_.ref().policy_id(), " has ",
+                                                       max_positions, " positions: leave it out"));
       }
     }
     return absl::OkStatus();
@@ -133,8 +133,8 @@ absl::StatusOr<std::unique_ptr<StepSource>> MakeStepSource(StageContext& context
   const StepPlan step_plan = algorithm.plan();
   if (const auto* const corpus = std::get_if<CorpusPlan>(&step_plan)) {
     if (source->size() != 0 && source->At(0).document.empty()) {
-      return absl::InvalidArgumentError(absl::StrCat("data.", data, " holds problems, and algorithm ",
-                                                     algorithm_name, " reads documents"));
+      return absl::InvalidArgumentError(
+          absl::StrCat("data.", data, " holds problems, and algorithm ", algorithm_name, " reads documents"));
     }
     return std::make_unique<RowSource>(policy, std::move(source), seed, *corpus, data_position);
   }

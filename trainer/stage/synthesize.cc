@@ -1,6 +1,6 @@
 // A stage of type `synthesize`: samples every problem of a data set and writes the completions that the reward accepts,
-// problem and completion, one a line. Group i is problem i of the data. What was sampled before the run was killed is not
-// sampled again: it is in the stage's log, so that a checkpoint need not keep it.
+// problem and completion, one a line. Group i is problem i of the data. What was sampled before the run was killed is
+// not sampled again: it is in the stage's log, so that a checkpoint need not keep it.
 #include <algorithm>
 #include <filesystem>
 #include <utility>
@@ -225,8 +225,7 @@ class SynthesizeStage : public Stage {
 
   std::vector<Reference> references() const override {
     std::vector<Reference> references = options_.judged.References();
-    references.push_back(
-        {.key = "export_to", .section = "artifacts", .value = options_.export_to, .required = true});
+    references.push_back({.key = "export_to", .section = "artifacts", .value = options_.export_to, .required = true});
     return references;
   }
   std::vector<RuleReference> rules() const override {

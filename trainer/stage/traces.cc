@@ -13,7 +13,6 @@
 #include "common/sha256.h"
 #include "common/status_macros.h"
 #include "common/utf8.h"
-#include "trainer/algorithm/rollout_metrics.h"
 
 namespace grpo {
 namespace {

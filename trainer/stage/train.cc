@@ -18,6 +18,9 @@
 namespace grpo {
 namespace {
 
+// Of a stage that samples, its report holds the largest.
+constexpr char kLogprobDifference[] = "logprob_abs_diff_max";
+
 // The algorithm's own keys stand beside these.
 struct Options {
   std::string algorithm;
@@ -95,7 +98,7 @@ class Training {
  private:
   // The step's clock, and what it was given: all that Measure needs beside the outcome.
   struct StepTimes {
-    absl::Duration started, received, ended;
+    absl::Duration started = {}, received = {}, ended = {};
   };
 
   // Steps done.
@@ -160,8 +163,9 @@ class Training {
 
   void Record(const StepOutcome& outcome) {
     const auto& metrics = outcome.metrics;
-    if (const auto difference = metrics.find("logprob_abs_diff_max"); difference != metrics.end()) {
-      largest_logprob_difference_ = std::max(largest_logprob_difference_, difference->second);
+    if (const auto difference = metrics.find(kLogprobDifference); difference != metrics.end()) {
+      double& largest = cursor_.progress.largest[kLogprobDifference];
+      largest = std::max(largest, difference->second);
     }
     if (const auto skipped = metrics.find("skipped_updates"); skipped != metrics.end() && skipped->second > 0) {
       spdlog::error("stage {} step {}: loss or gradient is not finite; {} update(s) skipped, the weights are as before",
@@ -209,7 +213,7 @@ class Training {
                        .saved_steps = options_.steps};
     // What is worth knowing of the whole stage, beside the last step's values.
     if (std::holds_alternative<RolloutPlan>(algorithm_.plan()))
-      report.metrics["logprob_abs_diff_max"] = largest_logprob_difference_;
+      report.metrics[kLogprobDifference] = cursor_.progress.largest[kLogprobDifference];
     if (!options_.export_to.empty()) {
       report.exported_to = context_.files.ArtifactPath(options_.export_to);
       RETURN_IF_ERROR(learner_->policy().ExportTo(report.exported_to));
@@ -232,7 +236,6 @@ class Training {
   std::unique_ptr<StepSource> source_;
   // Of the newest step.
   std::map<std::string, double> metrics_;
-  double largest_logprob_difference_ = 0;
 };
 
 class TrainStage : public Stage {
@@ -263,14 +266,13 @@ class TrainStage : public Stage {
                      {.metric = "loss", .label = "loss", .unless = "reward"},
                      {.metric = "peak_memory_bytes", .label = "", .as = As::kBytes},
                      {.metric = "tokens_per_second", .label = "", .as = As::kTokensPerSecond}};
-    view.charts = {{.metric = "reward", .title = "Reward"},
-                   {.metric = "rewards/*/mean", .title = "Rule *, mean value"},
-                   {.metric = "completions/mean_length", .title = "Completion length", .unit = "tokens"},
-                   {.metric = "loss", .title = "Loss"},
-                   {.metric = "grad_norm", .title = "Gradient norm"},
-                   {.metric = "logprob_abs_diff_max",
-                    .title = "Largest |policy − sample| log-probability",
-                    .keep_largest = true}};
+    view.charts = {
+        {.metric = "reward", .title = "Reward"},
+        {.metric = "rewards/*/mean", .title = "Rule *, mean value"},
+        {.metric = "completions/mean_length", .title = "Completion length", .unit = "tokens"},
+        {.metric = "loss", .title = "Loss"},
+        {.metric = "grad_norm", .title = "Gradient norm"},
+        {.metric = kLogprobDifference, .title = "Largest |policy − sample| log-probability", .keep_largest = true}};
     view.trains_policy = true;
     return view;
   }

@@ -30,41 +30,41 @@ inline std::optional<std::string> MatchMetric(absl::string_view pattern, absl::s
 struct ShownMetric {
   enum class As { kNumber, kPercent, kBytes, kTokensPerSecond };
 
-  MetricPattern metric;
+  MetricPattern metric = {};
   // Stands before the value; a * is what the pattern's stands for.
-  std::string label;
+  std::string label = {};
   As as = As::kNumber;
   // Is not shown beside this metric, which says it better; empty for none.
-  std::string unless;
+  std::string unless = {};
 };
 
 // Stages of one type side by side, one column each, one row a metric.
 struct StageTable {
   // Over the table, where there is more than one: "Evaluations".
-  std::string title;
+  std::string title = {};
   // The first heading: what the rows are. Empty for a type that has no table.
-  std::string heading;
+  std::string heading = {};
   // Columns are headed by the policy that was measured (by the stage's name where one was measured twice) in place of
   // the stage's, and the last row says for how many seconds it was trained.
   bool by_policy = false;
   // These come first; the others follow by name.
-  std::vector<std::string> leading;
+  std::vector<std::string> leading = {};
   // Whether metrics with a / in their names have rows: where there are many, they would hide what matters.
   bool details = false;
   // Are only in summary.json.
-  std::vector<MetricPattern> hidden;
+  std::vector<MetricPattern> hidden = {};
   // Fractions that are shown in percent.
-  std::vector<MetricPattern> percent;
+  std::vector<MetricPattern> percent = {};
   // Whether what the stages sampled first is shown too; Stage::accuracy_rule says which of it is right.
   bool samples = false;
 };
 
 // A curve over steps.
 struct ChartedMetric {
-  MetricPattern metric;
+  MetricPattern metric = {};
   // A * is what the pattern's stands for.
-  std::string title;
-  std::string unit;
+  std::string title = {};
+  std::string unit = {};
   // Where a curve has more points than pixels, each shows the largest value of its points, not their mean.
   bool keep_largest = false;
 };

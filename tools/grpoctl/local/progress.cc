@@ -12,9 +12,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_replace.h"
-#include "absl/strings/strip.h"
 #include "tools/grpoctl/text.h"
 #include "trainer/stage/stage.h"
+#include "trainer/status/run_state.h"
 
 namespace grpo {
 namespace {
@@ -74,10 +74,6 @@ ProgressStyle StyleFor(int fd) {
   winsize size = {};
   if (style.live && ::ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) style.width = size.ws_col;
   return style;
-}
-
-std::string StateName(v1::RunState state) {
-  return std::string(absl::StripPrefix(v1::RunState_Name(state), "RUN_STATE_"));
 }
 
 std::vector<std::string> MetricFields(const v1::StageStatus& stage) {

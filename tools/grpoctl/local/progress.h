@@ -63,9 +63,6 @@ class ProgressPrinter {
   std::string live_line_;
 };
 
-// "RUNNING" for RUN_STATE_RUNNING.
-std::string StateName(v1::RunState state);
-
 }  // namespace grpo
 
 #endif  // GRPO_TOOLS_GRPOCTL_LOCAL_PROGRESS_H_

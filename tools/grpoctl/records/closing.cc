@@ -62,7 +62,7 @@ absl::StatusOr<std::string> SampleCompletions(const CompletionsReader& reader, c
 
 }  // namespace
 
-absl::StatusOr<std::string> RunReport(const std::string& run_dir, const std::vector<std::string>& artifacts) {
+absl::StatusOr<std::string> ClosingText(const std::string& run_dir, const std::vector<std::string>& artifacts) {
   ASSIGN_OR_RETURN(const std::string content, ReadFile(run_dir + "/summary.json", kMaxSummaryBytes));
   ASSIGN_OR_RETURN(const RunSummary summary, ParseSummary(content));
   std::string report;

@@ -150,8 +150,7 @@ std::vector<SummaryTable> SummaryTables(const std::vector<StageReport>& stages) 
     const bool intervals = std::any_of(stages.begin(), stages.end(), [&type = type](const StageReport& stage) {
       return stage.type == type && HasInterval(stage);
     });
-    tables.push_back(
-        {.type = type, .title = plugin.view.table.title, .rows = std::move(rows), .intervals = intervals});
+    tables.push_back({.type = type, .title = plugin.view.table.title, .rows = std::move(rows), .intervals = intervals});
   }
   return tables;
 }

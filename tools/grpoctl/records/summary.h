@@ -29,8 +29,8 @@ absl::StatusOr<RunSummary> ParseSummary(absl::string_view summary_json);
 using TableRows = std::vector<std::vector<std::string>>;
 
 // Stages of one type side by side, as the type's StageView says: one row a metric, with its confidence interval where
-// there is one, one column a stage; by policy, the last row holds the seconds that the policy was trained for, with those
-// in which the data that it learned from were written.
+// there is one, one column a stage; by policy, the last row holds the seconds that the policy was trained for, with
+// those in which the data that it learned from were written.
 struct SummaryTable {
   // Of the stages, and the view's title.
   std::string type, title;

@@ -1,0 +1,20 @@
+// One term of a step's loss, by name: what an algorithm asks for. Links no torch.
+#ifndef GRPO_TRAINER_LOSS_TERM_H_
+#define GRPO_TRAINER_LOSS_TERM_H_
+
+#include <string>
+
+#include "configs/visit.h"
+
+namespace grpo {
+
+struct LossTerm {
+  // In trainer/losses.inc.
+  std::string name;
+  // The loss's own keys; those that are absent keep its defaults. The trainer checks them when it makes the loss.
+  Section options = {};
+};
+
+}  // namespace grpo
+
+#endif  // GRPO_TRAINER_LOSS_TERM_H_
