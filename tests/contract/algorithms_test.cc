@@ -92,6 +92,19 @@ StepInput Reversed(StepInput input) {
   return input;
 }
 
+// What a section holds.
+struct Anything {
+  Section rest;
+
+  template <class V>
+  void Visit(V& v) {
+    v.Rest(rest);
+  }
+};
+std::string Yaml(const Section& section) {
+  return DumpOptions(Anything{section});
+}
+
 class AlgorithmContractTest : public ::testing::TestWithParam<Case> {
  protected:
   AlgorithmContractTest() {
@@ -110,15 +123,8 @@ TEST_P(AlgorithmContractTest, ResolvesItsOptionsToTheSameOptions) {
   ASSERT_OK_AND_ASSIGN(const Section given, ParseConfigText(GetParam().options, "case"));
   ASSERT_OK_AND_ASSIGN(const Section resolved, ResolveAlgorithm(GetParam().algorithm, given));
   ASSERT_OK_AND_ASSIGN(const Section again, ResolveAlgorithm(GetParam().algorithm, resolved));
-  const auto yaml = [](const Section& section) {
-    struct Any {
-      Section rest;
-      void Visit(auto& v) { v.Rest(rest); }
-    };
-    return DumpOptions(Any{section});
-  };
-  EXPECT_EQ(yaml(again), yaml(resolved));
-  EXPECT_GE(yaml(resolved).size(), yaml(given).size());
+  EXPECT_EQ(Yaml(again), Yaml(resolved));
+  EXPECT_GE(Yaml(resolved).size(), Yaml(given).size());
 }
 
 TEST_P(AlgorithmContractTest, RefusesAKeyThatItDoesNotDeclare) {
