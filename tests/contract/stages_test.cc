@@ -182,8 +182,8 @@ TEST_P(StageContractTest, ReportIsComplete) {
               std::any_of(view.table.leading.begin(), view.table.leading.end(), is_there) ||
               view.table.leading.empty());
   // The last line of metrics.jsonl is the report's.
-  const auto lines = absl::StrSplit(Records(folder_ + "/run"), '\n', absl::SkipEmpty());
-  const auto last = nlohmann::json::parse(std::string(*std::prev(lines.end())));
+  const std::vector<std::string> lines = absl::StrSplit(Records(folder_ + "/run"), '\n', absl::SkipEmpty());
+  const nlohmann::json last = nlohmann::json::parse(lines.back());
   EXPECT_EQ(last.at("step"), report.steps);
 }
 
