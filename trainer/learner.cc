@@ -22,10 +22,10 @@ std::vector<std::string> FrozenPolicies(const Algorithm& algorithm) {
   return names;
 }
 
-absl::StatusOr<std::unique_ptr<Learner>> Learner::Create(const RunConfig& config, const TrainStageOptions& stage,
-                                                         const Algorithm& algorithm, PolicyStore* policies,
-                                                         Collectives* collectives) {
-  ASSIGN_OR_RETURN(Policy* const policy, policies->Get(stage.policy));
+absl::StatusOr<std::unique_ptr<Learner>> Learner::Create(const TrainerOptions& options, const LearnerSpec& spec,
+                                                         PolicyStore* policies, Collectives* collectives) {
+  const Algorithm& algorithm = spec.algorithm;
+  ASSIGN_OR_RETURN(Policy* const policy, policies->Get(spec.policy));
   policy->model->RequireGrad();
   std::vector<const Policy*> frozen;
   for (const std::string& name : FrozenPolicies(algorithm)) {
@@ -37,14 +37,14 @@ absl::StatusOr<std::unique_ptr<Learner>> Learner::Create(const RunConfig& config
     scorers.push_back({.model = scorer->model.get(), .stream = stream});
   }
   ASSIGN_OR_RETURN(std::vector<std::unique_ptr<Loss>> losses, MakeLosses(algorithm.losses()));
-  std::unique_ptr<Learner> learner(new Learner(policy, std::move(frozen), stage.optimizer));
+  std::unique_ptr<Learner> learner(new Learner(policy, std::move(frozen), spec.optimizer));
   learner->loop_ = std::make_unique<Loop>(
       policy->model.get(), std::move(scorers), std::move(losses), &learner->optimizer_, collectives,
-      Loop::Options{.micro_batch_tokens = config.trainer.micro_batch_tokens,
+      Loop::Options{.micro_batch_tokens = options.micro_batch_tokens,
                     .temperature = algorithm.temperature(),
-                    .max_grad_norm = stage.optimizer.max_grad_norm,
-                    .activation_checkpointing = config.trainer.activation_checkpointing,
-                    .head_chunk_bytes = config.trainer.head_chunk_bytes});
+                    .max_grad_norm = spec.optimizer.max_grad_norm,
+                    .activation_checkpointing = options.activation_checkpointing,
+                    .head_chunk_bytes = options.head_chunk_bytes});
   return learner;
 }
 

@@ -12,8 +12,9 @@
 #include "trainer/dist/collectives.h"
 #include "trainer/loop.h"
 #include "trainer/optim/adamw.h"
+#include "trainer/options.h"
 #include "trainer/policies.h"
-#include "trainer/run_config.h"
+#include "trainer/stage/stage.h"
 
 namespace grpo {
 
@@ -23,11 +24,10 @@ std::vector<std::string> FrozenPolicies(const Algorithm& algorithm);
 // One thread.
 class Learner {
  public:
-  // For the stage's policy and those that the algorithm only reads, as they are in `policies`. InvalidArgument for
+  // For the spec's policy and those that its algorithm only reads, as they are in `policies`. InvalidArgument for
   // losses that are unknown or whose options do not fit. `collectives` and `policies` outlive the learner.
-  static absl::StatusOr<std::unique_ptr<Learner>> Create(const RunConfig& config, const TrainStageOptions& stage,
-                                                         const Algorithm& algorithm, PolicyStore* policies,
-                                                         Collectives* collectives);
+  static absl::StatusOr<std::unique_ptr<Learner>> Create(const TrainerOptions& options, const LearnerSpec& spec,
+                                                         PolicyStore* policies, Collectives* collectives);
 
   // Loop::Step; the policy's number grows by the updates that were taken. No update changes weights that others read:
   // it waits for them first, 10 s at most, then they are cut off. The metric weights_wait_seconds says how long that

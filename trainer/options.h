@@ -1,4 +1,5 @@
-// What the configuration says about the trainer: its process, checkpoints, and the keys that every stage has.
+// What the configuration says about the trainer: its process, its checkpoints, and the groups of keys that several
+// stages have.
 #ifndef GRPO_TRAINER_OPTIONS_H_
 #define GRPO_TRAINER_OPTIONS_H_
 
@@ -128,20 +129,6 @@ struct OptimizerOptions {
   }
 };
 
-// One element of `stages`: its name and type; the type's own options declare the rest.
-struct StageOptions {
-  std::string name;
-  std::string type;
-  Section options;
-
-  template <class V>
-  void Visit(V& v) {
-    v("name", name, {.help = "Unique in the run; names files and metrics.", .required = true});
-    v("type", type, {.help = "What the stage does.", .choices = {"train", "evaluate", "synthesize"}, .required = true});
-    v.Rest(options);
-  }
-};
-
 // Sampling keys of a stage.
 struct SamplingOptions {
   double temperature = 1.0;
@@ -159,102 +146,6 @@ struct SamplingOptions {
        .max = 1});
     v("max_new_tokens", max_new_tokens,
       {.help = "Longest completion, end-of-sequence token included.", .unit = "tokens", .min = 1, .max = 1 << 24});
-  }
-};
-
-// A stage of type `train`. The algorithm's own keys stand beside these (trainer/algorithm/<name>.h).
-struct TrainStageOptions {
-  std::string algorithm;
-  std::string policy;
-  std::string data;
-  int64_t steps = 0;
-  OptimizerOptions optimizer;
-  std::string export_to;
-  Section algorithm_options;
-
-  template <class V>
-  void Visit(V& v) {
-    v("algorithm", algorithm, {.help = "How the policy learns (trainer/algorithms.inc lists them).", .required = true});
-    v("policy", policy, {.help = "Key under `policies`: the weights that are trained.", .required = true});
-    v("data", data, {.help = "Key under `data`: the problems or documents it learns from.", .required = true});
-    v("steps", steps,
-      {.help = "Steps: batches sampled or read.", .unit = "steps", .min = 1, .max = 1e12, .required = true});
-    v("optimizer", optimizer, {.help = "AdamW and its schedule."});
-    v("export_to", export_to,
-      {.help =
-           "Key under `artifacts`: where the trained policy is written as a Hugging Face folder when the stage ends."});
-    v.Rest(algorithm_options);
-  }
-};
-
-// A stage of type `evaluate`: samples every problem of a data set and measures; nothing is learned.
-struct EvaluateStageOptions {
-  std::string policy;
-  std::string data;
-  std::string rewards;
-  int64_t problems = 0;
-  int64_t samples_per_problem = 8;
-  bool greedy = true;
-  SamplingOptions sampling;
-  std::string accuracy_rule = "math_answer";
-  std::string format_rule = "format_tags";
-
-  template <class V>
-  void Visit(V& v) {
-    v("policy", policy, {.help = "Key under `policies`: the weights that are measured.", .required = true});
-    v("data", data, {.help = "Key under `data`: the problems.", .required = true});
-    v("rewards", rewards, {.help = "Key under `rewards`: the rules that judge.", .required = true});
-    v("problems", problems,
-      {.help = "How many problems are sampled samples_per_problem times, from the start of the data; 0 takes all.",
-       .min = 0,
-       .max = 1e9});
-    v("samples_per_problem", samples_per_problem,
-      {.help = "Completions per problem: pass@1 is their mean, pass@k for k up to this is the unbiased estimate of "
-               "arXiv:2107.03374.",
-       .min = 1,
-       .max = 1024});
-    v("greedy", greedy, {.help = "Also decode every problem of the data once at temperature 0."});
-    v("sampling", sampling, {.help = "How completions are drawn."});
-    v("accuracy_rule", accuracy_rule, {.help = "Rule of the profile whose value 1 means solved."});
-    v("format_rule", format_rule,
-      {.help = "Rule of the profile whose mean is format_rate; ignored when the profile lacks it."});
-  }
-};
-
-// A stage of type `synthesize`: samples every problem of a data set and writes the completions that the reward accepts,
-// problem and completion, one a line.
-struct SynthesizeStageOptions {
-  std::string policy;
-  std::string data;
-  std::string rewards;
-  int64_t problems = 0;
-  int64_t samples_per_problem = 4;
-  int64_t max_traces_per_problem = 0;
-  SamplingOptions sampling;
-  std::string accuracy_rule = "math_answer";
-  std::string format_rule = "format_tags";
-  std::string export_to;
-
-  template <class V>
-  void Visit(V& v) {
-    v("policy", policy, {.help = "Key under `policies`: the weights that write.", .required = true});
-    v("data", data, {.help = "Key under `data`: the problems.", .required = true});
-    v("rewards", rewards, {.help = "Key under `rewards`: the rules that accept.", .required = true});
-    v("problems", problems,
-      {.help = "How many problems are sampled, from the start of the data; 0 takes all.", .min = 0, .max = 1e9});
-    v("samples_per_problem", samples_per_problem, {.help = "Completions per problem.", .min = 1, .max = 4096});
-    v("max_traces_per_problem", max_traces_per_problem,
-      {.help = "Accepted completions kept of one problem, the first sampled ones; 0 keeps all that differ.",
-       .min = 0,
-       .max = 4096});
-    v("sampling", sampling, {.help = "How completions are drawn."});
-    v("accuracy_rule", accuracy_rule, {.help = "Rule of the profile that must give 1: the answer is right."});
-    v("format_rule", format_rule,
-      {.help = "Rule of the profile that must give 1: the form is kept. Empty: any form will do."});
-    v("export_to", export_to,
-      {.help = "Key under `artifacts`: the file of JSON lines that is written when the stage ends; `data` entries read "
-               "it by their key `artifact`.",
-       .required = true});
   }
 };
 

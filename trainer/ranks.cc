@@ -1,13 +1,13 @@
 #include "trainer/ranks.h"
 
 #include <map>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/log.h"
 #include "common/status_macros.h"
 #include "common/stop_signal.h"
-#include "configs/load.h"
 #include "proto/ranks.pb.h"
 #include "trainer/batch/share.h"
 #include "trainer/batch/wire.h"
@@ -89,15 +89,15 @@ class Follower {
     collectives_.SetPhase("load");
     if (begin.stage_index() < 0 || begin.stage_index() >= static_cast<int>(config_.stages.size()))
       return absl::InternalError(absl::StrCat("rank 0 begins stage ", begin.stage_index(), ", which does not exist"));
-    const StageOptions& stage = config_.stages[begin.stage_index()];
-    TrainStageOptions options;
-    RETURN_IF_ERROR(LoadOptions(stage.options, &options));
-    ASSIGN_OR_RETURN(const auto algorithm, MakeAlgorithm(options.algorithm, options.algorithm_options));
+    const ConfiguredStage& stage = config_.stages[begin.stage_index()];
+    const std::optional<LearnerSpec> spec = stage.stage->learner();
+    if (!spec)
+      return absl::InternalError(absl::StrCat("rank 0 begins to train in stage ", stage.name, ", which learns nothing"));
     learner_.reset();
     RETURN_IF_ERROR(ReceivePolicy(collectives_, policies_));
-    for (size_t i = 0; i < FrozenPolicies(*algorithm).size(); ++i)
+    for (size_t i = 0; i < FrozenPolicies(spec->algorithm).size(); ++i)
       RETURN_IF_ERROR(ReceivePolicy(collectives_, policies_));
-    ASSIGN_OR_RETURN(learner_, Learner::Create(config_, options, *algorithm, &policies_, &collectives_));
+    ASSIGN_OR_RETURN(learner_, Learner::Create(config_.trainer, *spec, &policies_, &collectives_));
     RETURN_IF_ERROR(collectives_.Broadcast(Moments(learner_->optimizer())));
     const auto state = learner_->optimizer().State();
     spdlog::info("rank {} of {} takes part in stage {}", collectives_.rank(), collectives_.world_size(), stage.name);

@@ -37,15 +37,13 @@ RolloutInput RandomRollouts(uint64_t seed, int64_t num_groups, int64_t group_siz
 
 absl::StatusOr<std::vector<StepResult>> LeadFirstStage(Collectives& collectives, const RunConfig& config,
                                                        const StepInput& input, int steps, double learning_rate) {
-  TrainStageOptions stage;
-  RETURN_IF_ERROR(LoadOptions(config.stages[0].options, &stage));
-  ASSIGN_OR_RETURN(const auto algorithm, MakeAlgorithm(stage.algorithm, stage.algorithm_options));
+  const LearnerSpec spec = config.stages[0].stage->learner().value();
   PolicyStore policies(config.policies, config.run.seed);
-  ASSIGN_OR_RETURN(const auto learner, Learner::Create(config, stage, *algorithm, &policies, &collectives));
+  ASSIGN_OR_RETURN(const auto learner, Learner::Create(config.trainer, spec, &policies, &collectives));
   RETURN_IF_ERROR(BeginTraining(collectives, /*stage_index=*/0, *learner));
   std::vector<StepResult> results;
   for (int step = 0; step < steps; ++step) {
-    ASSIGN_OR_RETURN(StepBatch batch, algorithm->Prepare(input));
+    ASSIGN_OR_RETURN(StepBatch batch, spec.algorithm.Prepare(input));
     ASSIGN_OR_RETURN(const StepBatch part, SendTrainStep(collectives, std::move(batch), step, learning_rate));
     ASSIGN_OR_RETURN(results.emplace_back(), learner->Step(part, learning_rate));
   }

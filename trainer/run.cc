@@ -13,7 +13,6 @@
 #include "common/rpc/endpoint.h"
 #include "common/rpc/server.h"
 #include "common/status_macros.h"
-#include "configs/load.h"
 #include "coordinator/coordinator.h"
 #include "coordinator/service.h"
 #include "trainer/checkpoint/snapshot.h"
@@ -21,6 +20,7 @@
 #include "trainer/ranks.h"
 #include "trainer/records/completions_format.h"
 #include "trainer/resume.h"
+#include "trainer/run_models.h"
 #include "trainer/stage/context.h"
 #include "trainer/status/service.h"
 #include "trainer/status/watchdog.h"
@@ -30,9 +30,6 @@ namespace {
 
 using nlohmann::json;
 
-// After the last stage: time for watchers to read the terminal state and for workers to hear that the run has ended.
-constexpr absl::Duration kFarewell = absl::Seconds(1);
-
 v1::RunStatus InitialStatus(const RunArguments& arguments) {
   v1::RunStatus status;
   status.set_run_id(arguments.run_id);
@@ -40,36 +37,44 @@ v1::RunStatus InitialStatus(const RunArguments& arguments) {
   status.set_run_dir(arguments.run_dir);
   status.set_state(v1::RUN_STATE_STARTING);
   status.set_phase("start");
-  for (const StageOptions& options : arguments.config.config.stages) {
+  for (const ConfiguredStage& configured : arguments.config.config.stages) {
     v1::StageStatus* stage = status.add_stages();
-    stage->set_name(options.name);
-    stage->set_type(options.type);
+    stage->set_name(configured.name);
+    stage->set_type(configured.type);
     stage->set_state(v1::STAGE_STATE_PENDING);
-    TrainStageOptions train;
-    if (options.type == "train" && LoadOptions(options.options, &train).ok()) stage->set_num_steps(train.steps);
+    stage->set_num_steps(configured.stage->cost().steps.value_or(0));
   }
   return status;
 }
 
 class Run {
  public:
-  Run(RunArguments arguments, Collectives* collectives, std::optional<Snapshot> resumed)
+  Run(RunArguments arguments, Collectives* collectives, std::optional<Snapshot> resumed,
+      const RunSurroundings& surroundings)
       : arguments_(std::move(arguments)),
         collectives_(collectives),
+        surroundings_(surroundings),
         config_(arguments_.config.config),
         policies_(config_.policies, config_.run.seed),
         checkpoints_(absl::StrCat(arguments_.run_dir, "/checkpoints"), config_.checkpoint.keep),
         resumed_(std::move(resumed)),
         epoch_(resumed_ ? resumed_->state.epoch + 1 : 1),
         coordinator_(config_.coordinator,
-                     {.run_id = arguments_.run_id, .config_sha256 = arguments_.config.sha256, .epoch = epoch_}),
-        board_(InitialStatus(arguments_), &coordinator_),
+                     {.run_id = arguments_.run_id, .config_sha256 = arguments_.config.sha256, .epoch = epoch_},
+                     surroundings.clock),
+        board_(InitialStatus(arguments_), &coordinator_, surroundings.clock),
+        control_(&board_),
+        models_(config_.trainer, &policies_, &coordinator_, collectives_),
+        saver_(&control_, config_.checkpoint.on_error, [this](const StageCursor& cursor) { return Save(cursor); }),
         coordinator_service_(&coordinator_),
         trainer_service_(&board_, &control_, arguments_.config.resolved_yaml, arguments_.config.sha256) {}
 
   absl::Status Execute() {
     absl::Status status = Start();
     if (status.ok()) status = RunStages();
+    const absl::Cleanup ended = [this] {
+      if (surroundings_.on_ended) surroundings_.on_ended();
+    };
     const bool by_request = control_.stopped_by_request();
     if (collectives_->broken()) {
       // Workers, watchers and the coordinator's address outlive this: all ranks start again from the last checkpoint.
@@ -84,26 +89,8 @@ class Run {
  private:
   absl::Status Start() {
     RETURN_IF_ERROR(MakeFolders(arguments_.run_dir));
-    int64_t step = 0;
-    if (resumed_) {
-      for (const auto& weights : resumed_->policies) RETURN_IF_ERROR(policies_.Restore(*weights));
-      for (const UntrainedPolicy& frozen : resumed_->state.frozen_policies) RETURN_IF_ERROR(policies_.Remake(frozen));
-      reports_ = resumed_->state.stage_reports;
-      stage_index_ = resumed_->state.stage_index;
-      step = resumed_->state.progress.step;
-      sequence_ = resumed_->state.sequence - step;
-    }
-    std::vector<std::string> stages_done;
-    for (int64_t i = 0; i < stage_index_; ++i) stages_done.push_back(config_.stages[i].name);
-    const std::string current = stage_index_ < NumStages() ? config_.stages[stage_index_].name : "";
-    ASSIGN_OR_RETURN(metrics_,
-                     MetricsLog::Open(absl::StrCat(arguments_.run_dir, "/metrics.jsonl"), stages_done, current, step));
-    std::vector<std::string> stages_begun = stages_done;
-    stages_begun.push_back(current);
-    ASSIGN_OR_RETURN(completions_,
-                     CompletionsLog::Open(absl::StrCat(arguments_.run_dir, "/", kCompletionsFile), stages_begun));
-    ASSIGN_OR_RETURN(quarantine_,
-                     QuarantineLog::Open(absl::StrCat(arguments_.run_dir, "/quarantine.jsonl"), arguments_.resume));
+    if (resumed_) RETURN_IF_ERROR(Restore());
+    RETURN_IF_ERROR(OpenRecords());
     for (const auto& [stage, group_index] : quarantine_->entries()) coordinator_.Quarantine(stage, group_index);
     ASSIGN_OR_RETURN(server_, rpc::Server::Start(
                                   config_.network.ServerOptions(arguments_.port.value_or(config_.network.trainer_port)),
@@ -112,98 +99,113 @@ class Run {
         arguments_.advertise_host.empty() ? config_.network.advertise_host : arguments_.advertise_host;
     const std::string address = AdvertisedAddress(server_->address(), host);
     spdlog::info("run {} serves Coordinator and TrainerService at {}", arguments_.run_id, address);
-    return WriteEndpoint(RunEndpointPath(arguments_.run_dir),
-                         {.address = address, .pid = ::getpid(), .client = config_.network.ClientOptions()});
+    RETURN_IF_ERROR(WriteEndpoint(RunEndpointPath(arguments_.run_dir),
+                                  {.address = address, .pid = ::getpid(), .client = config_.network.ClientOptions()}));
+    if (surroundings_.on_serving) surroundings_.on_serving(coordinator_, control_);
+    return absl::OkStatus();
+  }
+
+  // Takes over what the checkpoint holds.
+  absl::Status Restore() {
+    for (const auto& weights : resumed_->policies) RETURN_IF_ERROR(policies_.Restore(*weights));
+    for (const UntrainedPolicy& frozen : resumed_->state.frozen_policies) RETURN_IF_ERROR(policies_.Remake(frozen));
+    ASSIGN_OR_RETURN(reports_, StageReportsFromJson(resumed_->state.stage_reports, kStateFile));
+    cursor_ = {.stage_index = resumed_->state.stage_index,
+               .progress = resumed_->state.progress,
+               .learner = std::make_shared<OptimizerTensors>(std::move(resumed_->optimizer))};
+    sequence_ = resumed_->state.sequence - cursor_.progress.step;
+    resumed_.reset();
+    if (static_cast<int64_t>(reports_.size()) == cursor_.stage_index) return absl::OkStatus();
+    return absl::DataLossError(
+        absl::StrCat(kStateFile, " goes on at stage ", cursor_.stage_index, " and has reports of ", reports_.size()));
+  }
+
+  // Without what the run is going to write again.
+  absl::Status OpenRecords() {
+    std::vector<std::string> stages_done;
+    for (const StageReport& report : reports_) stages_done.push_back(report.name);
+    const std::string current = NameOf(cursor_.stage_index);
+    ASSIGN_OR_RETURN(metrics_, MetricsLog::Open(absl::StrCat(arguments_.run_dir, "/metrics.jsonl"), stages_done,
+                                                current, cursor_.progress.step));
+    std::vector<std::string> stages_begun = std::move(stages_done);
+    stages_begun.push_back(current);
+    ASSIGN_OR_RETURN(completions_,
+                     CompletionsLog::Open(absl::StrCat(arguments_.run_dir, "/", kCompletionsFile), stages_begun));
+    ASSIGN_OR_RETURN(quarantine_,
+                     QuarantineLog::Open(absl::StrCat(arguments_.run_dir, "/quarantine.jsonl"), arguments_.resume));
+    return absl::OkStatus();
   }
 
   absl::Status RunStages() {
-    RunContext context{.config = config_,
-                       .data_sha256 = arguments_.config.data_sha256,
-                       .run_dir = arguments_.run_dir,
-                       .artifact_sha256 = {},
-                       .policies = &policies_,
-                       .coordinator = &coordinator_,
-                       .board = &board_,
-                       .control = &control_,
-                       .collectives = collectives_,
-                       .metrics = metrics_.get(),
-                       .completions = completions_.get(),
-                       .quarantine = quarantine_.get(),
-                       .save = [this](const StageCursor& cursor) { return Save(cursor); }};
+    for (const ConfiguredStage& stage : config_.stages)
+      RETURN_IF_ERROR(Annotate(stage.stage->Check(models_), absl::StrCat("stage ", stage.name)));
     board_.Update([&](v1::RunStatus& status) {
       status.set_state(v1::RUN_STATE_RUNNING);
-      for (int64_t i = 0; i < stage_index_; ++i) MarkDone(reports_[i], *status.mutable_stages(static_cast<int>(i)));
+      for (size_t i = 0; i < reports_.size(); ++i) ShowReport(reports_[i], status.mutable_stages(static_cast<int>(i)));
     });
     const Watchdog watchdog(collectives_, &board_, absl::Seconds(config_.trainer.stall_after_s));
-    StageCursor cursor;
-    if (resumed_) cursor = {resumed_->state.progress, std::move(resumed_->optimizer)};
-    resumed_.reset();
-    for (; stage_index_ < NumStages(); ++stage_index_) {
-      RETURN_IF_ERROR(Annotate(RunStage(context, std::exchange(cursor, {})),
-                               absl::StrCat("stage ", config_.stages[stage_index_].name)));
+    while (cursor_.stage_index < NumStages()) {
+      const std::string name = NameOf(cursor_.stage_index);
+      RETURN_IF_ERROR(Annotate(RunStage(std::move(cursor_)), absl::StrCat("stage ", name)));
     }
     return absl::OkStatus();
   }
 
-  absl::Status RunStage(RunContext& context, StageCursor cursor) {
-    const StageOptions& stage = config_.stages[stage_index_];
+  // From `start` to the stage's end; then cursor_ is at the beginning of the next one.
+  absl::Status RunStage(StageCursor start) {
+    const int64_t stage_index = start.stage_index;
+    const ConfiguredStage& stage = config_.stages[stage_index];
     spdlog::info("stage {} ({}) {}", stage.name, stage.type,
-                 cursor.step > 0 ? absl::StrCat("goes on at step ", cursor.step) : "starts");
+                 start.progress.step > 0 ? absl::StrCat("goes on at step ", start.progress.step) : "starts");
     board_.Update([&](v1::RunStatus& status) {
-      status.set_stage_index(static_cast<int>(stage_index_));
+      status.set_stage_index(static_cast<int>(stage_index));
       status.clear_stage_remaining_seconds();
-      v1::StageStatus* row = status.mutable_stages(static_cast<int>(stage_index_));
-      row->set_state(v1::STAGE_STATE_RUNNING);
-      row->set_step(cursor.step);
     });
-    const absl::Duration started = Clock::Real().Now();
-    const double seconds_before = cursor.seconds;
-    const bool train = stage.type == "train";
-    context.stage_index = stage_index_;
-    context.artifact_sha256 = WrittenArtifacts();
-    ASSIGN_OR_RETURN(json report, train                        ? RunTrainStage(context, stage, std::move(cursor))
-                                  : stage.type == "synthesize" ? RunSynthesizeStage(context, stage)
-                                                               : RunEvaluateStage(context, stage));
-    json entry = {{"name", stage.name},
-                  {"type", stage.type},
-                  {"seconds", seconds_before + absl::ToDoubleSeconds(Clock::Real().Now() - started)}};
-    entry.update(report);
-    reports_.push_back(entry);
-    sequence_ += 1 + (train ? report.at("steps").get<int64_t>() : 0);
-    board_.Update(
-        [&](v1::RunStatus& status) { MarkDone(entry, *status.mutable_stages(static_cast<int>(stage_index_))); });
+    board_.UpdateStage([&](v1::StageStatus& row) {
+      row.set_state(v1::STAGE_STATE_RUNNING);
+      row.set_step(start.progress.step);
+    });
+    const absl::Duration started = surroundings_.clock.Now();
+    const double seconds_before = start.progress.seconds;
+    const RunFiles files(config_, arguments_.run_dir, arguments_.config.data_sha256, WrittenArtifacts());
+    StageContext context{.name = stage.name,
+                         .config = config_,
+                         .clock = surroundings_.clock,
+                         .models = models_,
+                         .groups = {.options = config_.coordinator,
+                                    .coordinator = coordinator_,
+                                    .quarantine = *quarantine_,
+                                    .board = board_,
+                                    .control = control_},
+                         .board = board_,
+                         .records = {.metrics = *metrics_, .completions = *completions_},
+                         .files = files,
+                         .saver = saver_};
+    ASSIGN_OR_RETURN(StageReport report, stage.stage->Run(context, std::move(start)));
+    report.name = stage.name;
+    report.type = stage.type;
+    report.seconds = seconds_before + absl::ToDoubleSeconds(surroundings_.clock.Now() - started);
+    sequence_ += 1 + report.saved_steps;
+    board_.UpdateStage([&](v1::StageStatus& row) { ShowReport(report, &row); });
+    reports_.push_back(std::move(report));
     RETURN_IF_ERROR(WriteSummary());
     // What comes next starts from here: the stage's work is not repeated.
-    ++stage_index_;
-    const absl::Status saved =
-        SaveAsConfigured(context, absl::StrCat("at the end of ", stage.name), [this] { return Save(StageCursor{}); });
-    --stage_index_;
-    return saved;
+    cursor_ = {.stage_index = stage_index + 1};
+    return saver_.Save(absl::StrCat("at the end of ", stage.name), [this] { return cursor_; });
   }
 
-  // RunContext::artifact_sha256.
+  // Of the data that stages have written, by artifact.
   std::map<std::string, std::string> WrittenArtifacts() const {
     std::map<std::string, std::string> written;
-    for (const json& report : reports_) {
-      if (report.contains("artifact_sha256"))
-        written[report.value("artifact", "")] = report.value("artifact_sha256", "");
+    for (const StageReport& report : reports_) {
+      if (!report.artifact_sha256.empty()) written[report.artifact] = report.artifact_sha256;
     }
     return written;
   }
 
-  static void MarkDone(const json& report, v1::StageStatus& stage) {
-    stage.set_state(v1::STAGE_STATE_DONE);
-    stage.set_seconds(report.value("seconds", 0.0));
-    stage.set_num_steps(report.value("steps", int64_t{0}));
-    stage.set_step(stage.num_steps());
-    for (const auto& [name, value] : report.at("metrics").items()) {
-      if (value.is_number()) (*stage.mutable_metrics())[name] = value.get<double>();
-    }
-  }
-
   absl::Status WriteSummary() {
     const json summary = {{"run", {{"name", config_.run.name}, {"id", arguments_.run_id}, {"seed", config_.run.seed}}},
-                          {"stages", reports_}};
+                          {"stages", ToJson(reports_)}};
     return WriteFileAtomically(absl::StrCat(arguments_.run_dir, "/summary.json"), summary.dump(2) + "\n");
   }
 
@@ -221,16 +223,18 @@ class Run {
   }
 
   absl::StatusOr<v1::CheckpointStatus> SaveSnapshot(const StageCursor& cursor) {
-    Snapshot snapshot{
-        .state = {}, .resolved_yaml = arguments_.config.resolved_yaml, .optimizer = cursor.optimizer, .policies = {}};
+    Snapshot snapshot{.state = {},
+                      .resolved_yaml = arguments_.config.resolved_yaml,
+                      .optimizer = OptimizerTensors::Of(cursor),
+                      .policies = {}};
     CheckpointState& state = snapshot.state;
     state.run_id = arguments_.run_id;
     state.epoch = epoch_;
-    state.sequence = sequence_ + cursor.step;
-    state.stage_index = stage_index_;
-    state.stage = stage_index_ < NumStages() ? config_.stages[stage_index_].name : "";
-    state.progress = cursor;
-    state.stage_reports = reports_;
+    state.sequence = sequence_ + cursor.progress.step;
+    state.stage_index = cursor.stage_index;
+    state.stage = NameOf(cursor.stage_index);
+    state.progress = cursor.progress;
+    state.stage_reports = ToJson(reports_);
     state.config_sha256 = arguments_.config.sha256;
     state.data_sha256 = arguments_.config.data_sha256;
     state.environment = CurrentEnvironment(collectives_->world_size());
@@ -240,7 +244,7 @@ class Run {
     ASSIGN_OR_RETURN(const std::string name, checkpoints_.Save(state.sequence, files));
     v1::CheckpointStatus status;
     status.set_stage(state.stage);
-    status.set_step(cursor.step);
+    status.set_step(cursor.progress.step);
     status.set_path(absl::StrCat("checkpoints/", name));
     return status;
   }
@@ -261,37 +265,46 @@ class Run {
     control_.End();
     coordinator_.End();
     if (server_ == nullptr) return;
-    absl::SleepFor(kFarewell);
+    absl::SleepFor(surroundings_.farewell);
     server_->Shutdown();
   }
 
   int64_t NumStages() const { return static_cast<int64_t>(config_.stages.size()); }
+  // Empty behind the last stage.
+  std::string NameOf(int64_t stage_index) const {
+    return stage_index < NumStages() ? config_.stages[stage_index].name : "";
+  }
 
   const RunArguments arguments_;
   Collectives* const collectives_;
+  const RunSurroundings surroundings_;
   const RunConfig& config_;
   PolicyStore policies_;
   CheckpointStore checkpoints_;
   std::optional<Snapshot> resumed_;
   const int64_t epoch_;
   Coordinator coordinator_;
-  RunControl control_;
   StatusBoard board_;
+  RunControl control_;
+  RunModels models_;
+  RunSaver saver_;
   CoordinatorService coordinator_service_;
   TrainerServiceImpl trainer_service_;
   std::unique_ptr<MetricsLog> metrics_;
   std::unique_ptr<CompletionsLog> completions_;
   std::unique_ptr<QuarantineLog> quarantine_;
   std::unique_ptr<rpc::Server> server_;
-  int64_t stage_index_ = 0;
+  // Where the next stage begins, or goes on.
+  StageCursor cursor_;
   // CheckpointStore's order: what is done before the running stage.
   int64_t sequence_ = 0;
-  json reports_ = json::array();
+  // Of the stages that are done, in order.
+  std::vector<StageReport> reports_;
 };
 
 }  // namespace
 
-absl::Status ExecuteRun(RunArguments arguments, Collectives* collectives) {
+absl::Status ExecuteRun(RunArguments arguments, Collectives* collectives, const RunSurroundings& surroundings) {
   const std::string endpoint_path = RunEndpointPath(arguments.run_dir);
   // Left by a trainer that was killed: nobody is to call a dead address until this one serves.
   RemoveEndpoint(endpoint_path);
@@ -301,7 +314,7 @@ absl::Status ExecuteRun(RunArguments arguments, Collectives* collectives) {
     ASSIGN_OR_RETURN(
         resumed, LoadCheckpoint(arguments.run_dir, arguments.config, CurrentEnvironment(collectives->world_size())));
   }
-  return Run(std::move(arguments), collectives, std::move(resumed)).Execute();
+  return Run(std::move(arguments), collectives, std::move(resumed), surroundings).Execute();
 }
 
 }  // namespace grpo

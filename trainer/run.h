@@ -2,12 +2,17 @@
 #ifndef GRPO_TRAINER_RUN_H_
 #define GRPO_TRAINER_RUN_H_
 
+#include <functional>
 #include <optional>
 #include <string>
 
 #include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "common/clock.h"
+#include "coordinator/coordinator.h"
 #include "trainer/dist/collectives.h"
 #include "trainer/run_config.h"
+#include "trainer/status/control.h"
 
 namespace grpo {
 
@@ -24,12 +29,22 @@ struct RunArguments {
   std::string advertise_host;
 };
 
+// What a run has around it. Tests give it others.
+struct RunSurroundings {
+  const Clock& clock = Clock::Real();
+  // Called before the first stage. What it is given is there until on_ended, which is called when the run has ended.
+  std::function<void(Coordinator&, RunControl&)> on_serving = nullptr;
+  std::function<void()> on_ended = nullptr;
+  // After the last stage: time for watchers to read the terminal state and for workers to hear that the run has ended.
+  absl::Duration farewell = absl::Seconds(1);
+};
+
 // While the services answer, run_dir holds endpoint.json (common/rpc/endpoint.h).
 //
 // OK when every stage ran or Stop was called; Aborted when a signal stopped it (state saved: exit 75); Unavailable when
 // another rank is gone (all have to start again with `resume`). Other errors end the run as FAILED. Their text, which
 // is logged, says what to do. Blocks; one call per process.
-absl::Status ExecuteRun(RunArguments arguments, Collectives* collectives);
+absl::Status ExecuteRun(RunArguments arguments, Collectives* collectives, const RunSurroundings& surroundings = {});
 
 }  // namespace grpo
 

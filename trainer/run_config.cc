@@ -7,12 +7,13 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "common/sha256.h"
 #include "common/status_macros.h"
 #include "configs/load.h"
 #include "data/source.h"
 #include "reward/profile.h"
-#include "trainer/algorithm/algorithm.h"
+#include "trainer/stage/stage.h"
 
 namespace grpo {
 namespace {
@@ -57,7 +58,7 @@ class Checker {
       Add(source.status());
       if (source.ok() && !(*source)->content_sha256().empty()) loaded_.data_sha256[name] = (*source)->content_sha256();
     }
-    for (size_t i = 0; i < config_.stages.size(); ++i) LoadStage(&config_.stages[i], absl::StrCat("stages.", i));
+    for (size_t i = 0; i < config_.stages.size(); ++i) LoadStage(absl::StrCat("stages.", i), &config_.stages[i]);
   }
 
   // How the parts fit together. Needs a Load without errors.
@@ -82,7 +83,7 @@ class Checker {
     }
     CheckStageNames();
     for (const Reference& reference : references_) CheckReference(reference);
-    for (const Judge& judge : judged_) CheckJudge(judge);
+    for (const RuleReference& reference : rules_) CheckRule(reference);
     CheckArtifactReaders();
     for (const auto& [key, path] : files_) {
       std::error_code error;
@@ -93,11 +94,6 @@ class Checker {
   absl::Status status() const { return JoinErrors(errors_); }
 
  private:
-  // A stage at `key` that asks the rules of a profile whether a completion is right, and well-formed.
-  struct Judge {
-    std::string key, rewards, accuracy_rule, format_rule;
-  };
-
   void Add(const absl::Status& status) { errors_.push_back(status); }
   void Add(absl::string_view key, absl::string_view message) { Add(SectionError(root_, key, message)); }
   void AddMissingFile(const std::string& key, const std::string& path) {
@@ -156,71 +152,50 @@ class Checker {
   void CheckArtifactReaders() {
     std::set<std::string> written;
     for (size_t i = 0; i < config_.stages.size(); ++i) {
-      const StageOptions& stage = config_.stages[i];
-      const auto data = config_.data.find(SectionText(stage.options, "data").value_or(""));
-      if (data != config_.data.end() && !data->second.artifact.empty() && written.count(data->second.artifact) == 0) {
-        Add(absl::StrCat("stages.", i, ".data"),
-            absl::StrCat("data.", data->first, " is artifacts.", data->second.artifact,
-                         ", which no `synthesize` stage before this one has as its export_to"));
+      const Stage& stage = *config_.stages[i].stage;
+      for (const Reference& reference : stage.references()) {
+        if (reference.section != "data") continue;
+        const auto data = config_.data.find(reference.value);
+        if (data == config_.data.end() || data->second.artifact.empty() || written.count(data->second.artifact) > 0)
+          continue;
+        Add(absl::StrCat("stages.", i, ".", reference.key),
+            absl::StrCat("data.", data->first, " is artifacts.", data->second.artifact, ", which no ", WritersOfData(),
+                         " stage before this one has as its export_to"));
       }
-      if (stage.type == "synthesize") written.insert(SectionText(stage.options, "export_to").value_or(""));
+      for (const std::string& artifact : stage.writes()) written.insert(artifact);
     }
   }
 
-  void LoadStage(StageOptions* stage, const std::string& key) {
-    if (stage->type == "train") {
-      LoadTrainStage(stage, key);
-    } else if (stage->type == "evaluate") {
-      const auto options = LoadJudgedStage<EvaluateStageOptions>(stage, key);
-      judged_.push_back({key, options.rewards, options.accuracy_rule, ""});
-    } else if (stage->type == "synthesize") {
-      const auto options = LoadJudgedStage<SynthesizeStageOptions>(stage, key);
-      Refer(key + ".export_to", options.export_to, "artifacts");
-      judged_.push_back({key, options.rewards, options.accuracy_rule, options.format_rule});
+  // "`synthesize`": the types of stages that write what `data` can read.
+  static std::string WritersOfData() {
+    std::vector<std::string> types;
+    for (const auto& [type, plugin] : Stages().entries()) {
+      if (plugin.view.writes_data) types.push_back(absl::StrCat("`", type, "`"));
     }
+    return absl::StrJoin(types, " or ");
   }
 
-  // A stage that samples a policy on problems and has rules judge.
-  template <class Options>
-  Options LoadJudgedStage(StageOptions* stage, const std::string& key) {
-    Options options;
-    Add(LoadOptions(stage->options, &options));
-    Refer(key + ".policy", options.policy, "policies");
-    Refer(key + ".data", options.data, "data");
-    Refer(key + ".rewards", options.rewards, "rewards");
-    stage->options = ToSection(options, stage->options);
-    return options;
-  }
-
-  void LoadTrainStage(StageOptions* stage, const std::string& key) {
-    TrainStageOptions options;
-    Add(LoadOptions(stage->options, &options));
-    Refer(key + ".policy", options.policy, "policies");
-    Refer(key + ".data", options.data, "data");
-    if (!options.export_to.empty()) Refer(key + ".export_to", options.export_to, "artifacts");
-    if (!options.algorithm.empty()) LoadAlgorithm(key, &options);
-    stage->options = ToSection(options, stage->options);
-  }
-
-  void LoadAlgorithm(const std::string& key, TrainStageOptions* stage) {
-    const absl::StatusOr<const AlgorithmPlugin*> plugin = FindAlgorithm(stage->algorithm);
-    if (!plugin.ok()) {
-      Add(key + ".algorithm", plugin.status().message());
-      return;
-    }
-    const absl::StatusOr<std::unique_ptr<Algorithm>> algorithm = (*plugin)->make(stage->algorithm_options);
-    Add(algorithm.status());
-    if (!algorithm.ok()) return;
-    for (Reference reference : (*algorithm)->references()) {
-      if (reference.value.empty() && !reference.required) continue;
-      reference.key = absl::StrCat(key, ".", reference.key);
-      references_.push_back(std::move(reference));
-    }
-    for (const auto& [name, message] : (*algorithm)->Conflicts(stage->policy))
-      Add(absl::StrCat(key, ".", name), message);
-    absl::StatusOr<Section> resolved = (*plugin)->resolve(stage->algorithm_options);
+  void LoadStage(const std::string& key, ConfiguredStage* configured) {
+    const absl::StatusOr<const StagePlugin*> plugin = Stages().Find(configured->type);
+    // That its type is missing or unknown has been said.
+    if (!plugin.ok()) return;
+    absl::StatusOr<std::unique_ptr<Stage>> stage = (*plugin)->make(configured->options);
+    Add(stage.status());
+    if (!stage.ok()) return;
+    absl::StatusOr<Section> resolved = (*plugin)->resolve(configured->options);
     Add(resolved.status());
-    if (resolved.ok()) stage->algorithm_options = *std::move(resolved);
+    if (!resolved.ok()) return;
+    configured->options = *std::move(resolved);
+    configured->stage = *std::move(stage);
+    for (const Reference& reference : configured->stage->references()) {
+      if (reference.required || !reference.value.empty())
+        Refer(absl::StrCat(key, ".", reference.key), reference.value, reference.section);
+    }
+    for (RuleReference reference : configured->stage->rules()) {
+      reference.key = absl::StrCat(key, ".", reference.key);
+      rules_.push_back(std::move(reference));
+    }
+    for (const auto& [name, message] : configured->stage->Conflicts()) Add(absl::StrCat(key, ".", name), message);
   }
 
   void Refer(const std::string& key, const std::string& value, const std::string& section) {
@@ -254,15 +229,12 @@ class Checker {
     }
   }
 
-  void CheckJudge(const Judge& judge) {
-    const auto profile = config_.rewards.find(judge.rewards);
-    if (profile == config_.rewards.end()) return;
-    for (const auto& [name, rule] :
-         {std::pair{"accuracy_rule", judge.accuracy_rule}, std::pair{"format_rule", judge.format_rule}}) {
-      if (rule.empty() || profile->second.rules.count(rule) > 0) continue;
-      Add(absl::StrCat(judge.key, ".", name), absl::StrCat("rewards.", judge.rewards, " has no rule ", rule, "; ",
-                                                           SuggestName(rule, KeysOf(profile->second.rules))));
-    }
+  void CheckRule(const RuleReference& reference) {
+    const auto profile = config_.rewards.find(reference.rewards);
+    if (profile == config_.rewards.end() || reference.rule.empty() || profile->second.rules.count(reference.rule) > 0)
+      return;
+    Add(reference.key, absl::StrCat("rewards.", reference.rewards, " has no rule ", reference.rule, "; ",
+                                    SuggestName(reference.rule, KeysOf(profile->second.rules))));
   }
 
   void CheckPolicy(const std::string& name, const PolicyOptions& policy) {
@@ -316,7 +288,8 @@ class Checker {
   std::vector<Reference> references_;
   // Key and path of what must be there.
   std::vector<std::pair<std::string, std::string>> files_;
-  std::vector<Judge> judged_;
+  // Each with its whole key.
+  std::vector<RuleReference> rules_;
 };
 
 }  // namespace
@@ -335,6 +308,19 @@ absl::StatusOr<LoadedConfig> LoadRunConfig(const std::string& path, const std::v
   loaded.resolved_yaml = DumpOptions(loaded.config);
   loaded.sha256 = Sha256Hex(loaded.resolved_yaml);
   return loaded;
+}
+
+RunConfig ReadRunConfig(const std::string& path) {
+  RunConfig config;
+  const absl::StatusOr<Section> section = ParseConfigFile(path);
+  if (section.ok()) LoadOptions(*section, &config).IgnoreError();
+  for (ConfiguredStage& configured : config.stages) {
+    const absl::StatusOr<const StagePlugin*> plugin = Stages().Find(configured.type);
+    if (!plugin.ok()) continue;
+    absl::StatusOr<std::unique_ptr<Stage>> stage = (*plugin)->make(configured.options);
+    if (stage.ok()) configured.stage = *std::move(stage);
+  }
+  return config;
 }
 
 }  // namespace grpo

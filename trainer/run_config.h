@@ -4,6 +4,7 @@
 #define GRPO_TRAINER_RUN_CONFIG_H_
 
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,7 @@
 #include "reward/options.h"
 #include "rollout/options.h"
 #include "trainer/options.h"
+#include "trainer/stage/stage.h"
 
 namespace grpo {
 
@@ -43,6 +45,23 @@ struct ArtifactOptions {
   }
 };
 
+// One element of `stages`: its name and type; the type's own keys stand beside them.
+struct ConfiguredStage {
+  std::string name;
+  std::string type;
+  // The type's own keys, as they were given or, once loaded, every one.
+  Section options;
+  // What they say, parsed once; null until a function below has made it.
+  std::shared_ptr<const Stage> stage;
+
+  template <class V>
+  void Visit(V& v) {
+    v("name", name, {.help = "Unique in the run; names files and metrics.", .required = true});
+    v("type", type, {.help = "What the stage does.", .choices = StageTypes(), .required = true});
+    v.Rest(options);
+  }
+};
+
 struct RunConfig {
   RunOptions run;
   NetworkOptions network;
@@ -56,7 +75,7 @@ struct RunConfig {
   std::map<std::string, DataOptions> data;
   std::map<std::string, RewardProfileOptions> rewards;
   std::map<std::string, ArtifactOptions> artifacts;
-  std::vector<StageOptions> stages;
+  std::vector<ConfiguredStage> stages;
 
   template <class V>
   void Visit(V& v) {
@@ -89,9 +108,13 @@ struct LoadedConfig {
 };
 
 // Reads, resolves paths against the file's folder, and checks everything that can be checked without torch: references
-// between stages and named things, rules and data sources (they are built once), algorithms' own keys. Errors are those
-// of configs/load.h, together; NotFound when all that is wrong is a missing file.
+// between stages and named things, rules and data sources (they are built once), what stages and algorithms declare.
+// Errors are those of configs/load.h, together; NotFound when all that is wrong is a missing file.
 absl::StatusOr<LoadedConfig> LoadRunConfig(const std::string& path, const std::vector<std::string>& overrides = {});
+
+// Of a run that was, whoever wrote its resolved configuration: what can be read of it is filled in, the rest keeps its
+// defaults, and a stage that this build cannot read is null. Nothing is checked.
+RunConfig ReadRunConfig(const std::string& path);
 
 }  // namespace grpo
 

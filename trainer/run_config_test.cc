@@ -95,11 +95,10 @@ TEST_F(RunConfigTest, ResolvedYamlLoadsAgainFromAnywhereToTheSameConfiguration) 
   EXPECT_EQ(again.sha256, loaded.sha256);
   EXPECT_EQ(again.config.run.name, "123");
 
-  TrainStageOptions stage;
-  ASSERT_OK(LoadOptions(again.config.stages[0].options, &stage));
-  EXPECT_EQ(stage.optimizer.learning_rate, 3e-7);
-  ASSERT_OK_AND_ASSIGN(const auto algorithm, MakeAlgorithm(stage.algorithm, stage.algorithm_options));
-  EXPECT_EQ(std::get<RolloutPlan>(algorithm->plan()).group_size, 4);
+  const std::optional<LearnerSpec> learner = again.config.stages[0].stage->learner();
+  ASSERT_TRUE(learner.has_value());
+  EXPECT_EQ(learner->optimizer.learning_rate, 3e-7);
+  EXPECT_EQ(std::get<RolloutPlan>(learner->algorithm.plan()).group_size, 4);
 }
 
 TEST_F(RunConfigTest, AChangedValueChangesTheHashAndAWrittenDefaultDoesNot) {
@@ -240,6 +239,28 @@ TEST_F(RunConfigTest, ArtifactsThatAreDataAreCheckedBeforeTheyAreThere) {
          "stages.2.data: data.traces is artifacts.traces, which");
   expect(absl::StrReplaceAll(WithTraces(), {{"export_to: traces", "export_to: traces, format_rule: form"}}),
          "stages.2.format_rule: rewards.rules_only has no rule form;");
+}
+
+// A checkpoint is resumed only under the resolved configuration that saved it, so a key's text, place and default are
+// for good. The golden is that of the first version whose stages are typed, with the folder's path replaced.
+TEST(ResolvedYamlTest, TheQuickstartsIsByteForByteWhatCheckpointsHold) {
+  ASSERT_OK_AND_ASSIGN(const LoadedConfig loaded, LoadRunConfig("configs/quickstart.yaml"));
+  ASSERT_OK_AND_ASSIGN(const std::string golden, ReadFile("trainer/testdata/resolved_quickstart.yaml"));
+  EXPECT_EQ(absl::StrReplaceAll(loaded.resolved_yaml, {{fs::absolute("configs").string(), "CONFIGS"}}), golden);
+}
+
+TEST_F(RunConfigTest, ReadsWhatARunWasWithoutChecking) {
+  ASSERT_OK(WriteFileSynced(path(),
+                            absl::StrReplaceAll(kYaml, {{"policy: tuned, data: problems, rewards: rules_only, samples",
+                                                         "policy: gone, data: gone, rewards: gone, samples"},
+                                                        {"type: train", "type: of_the_future"},
+                                                        {"parts/problems.jsonl", "gone.jsonl"}})));
+  const RunConfig config = ReadRunConfig(path());
+  ASSERT_EQ(config.stages.size(), 2u);
+  EXPECT_EQ(config.stages[0].stage, nullptr);
+  ASSERT_NE(config.stages[1].stage, nullptr);
+  EXPECT_EQ(config.stages[1].stage->accuracy_rule(), "math_answer");
+  EXPECT_TRUE(ReadRunConfig(folder_ + "/nothing.yaml").stages.empty());
 }
 
 class ReadyConfigTest : public ::testing::TestWithParam<const char*> {};

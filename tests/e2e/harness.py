@@ -139,9 +139,14 @@ def listeners_of(pid):
     return [_socket_address(row[1]) for row in rows if row[3] == listening and row[9] in inodes]
 
 
-def grpoctl(*arguments, stdin=""):
+def binary(path):
+    """A program that Bazel has built: binary("tools/grpoctl")."""
+    return _BINARIES / path
+
+
+def grpoctl(*arguments, stdin="", program=GRPOCTL):
     """One finished call of grpoctl, with its texts."""
-    command = [str(argument) for argument in (GRPOCTL, *arguments)]
+    command = [str(argument) for argument in (program, *arguments)]
     return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=60, check=False)
 
 
@@ -189,16 +194,18 @@ class Run:
     """`grpoctl run` as a child, from start to exit; leaving the context kills what is left of it.
 
     With `failpoints` (the syntax is in common/failpoint_on.h) its processes fail where that says; `fired()` tells
-    whether they did.
+    whether they did. `program` is the grpoctl to start without them.
     """
 
-    def __init__(self, run_dir, config=None, settings=None, resume=False, max_restarts=None, failpoints=None):
+    def __init__(
+        self, run_dir, config=None, settings=None, resume=False, max_restarts=None, failpoints=None, program=GRPOCTL
+    ):
         self.run_dir = pathlib.Path(run_dir)
         environment = dict(os.environ)
         if failpoints is not None:
             self._marks = pathlib.Path(tempfile.mkdtemp(prefix="marks.", dir=os.environ.get("TEST_TMPDIR")))
             environment |= {"GRPO_FAILPOINTS": failpoints, "GRPO_FAILPOINT_DIR": str(self._marks)}
-        command = [GRPOCTL if failpoints is None else _grpoctl_with_twins(), "run", "--run-dir", self.run_dir]
+        command = [program if failpoints is None else _grpoctl_with_twins(), "run", "--run-dir", self.run_dir]
         if config is not None:
             command.append(config)
         for key, value in (settings or {}).items():

@@ -1,5 +1,7 @@
 #include "tools/grpoctl/estimate.h"
 
+#include <algorithm>
+#include <optional>
 #include <set>
 #include <vector>
 
@@ -7,11 +9,9 @@
 #include "absl/strings/str_format.h"
 #include "common/files.h"
 #include "common/status_macros.h"
-#include "configs/load.h"
-#include "model/families.h"
+#include "model/random_init.h"
 #include "model/tokenizer/tokenizer.h"
 #include "tools/grpoctl/text.h"
-#include "trainer/algorithm/algorithm.h"
 
 namespace grpo {
 namespace {
@@ -23,75 +23,11 @@ using Rows = std::vector<std::vector<std::string>>;
 absl::StatusOr<ModelConfig> ShapeOfRandomInit(const PolicyOptions::RandomInit& options) {
   ASSIGN_OR_RETURN(const std::string tokenizer_json, ReadFile(options.tokenizer));
   ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer, Tokenizer::FromJson(tokenizer_json));
-  ModelConfig model;
-  model.vocab_size = tokenizer->vocab_size();
-  model.hidden_size = options.hidden_size;
-  model.intermediate_size = options.intermediate_size;
-  model.num_layers = options.num_layers;
-  model.num_heads = options.num_heads;
-  model.num_kv_heads = options.num_kv_heads;
-  model.head_dim = options.num_heads > 0 ? options.hidden_size / options.num_heads : 0;
-  model.max_positions = options.max_positions;
-  ASSIGN_OR_RETURN(const uint32_t eos, tokenizer->TokenId(options.eos_token));
-  model.eos_token_ids = {eos};
-  RETURN_IF_ERROR(model.Validate());
-  return model;
+  return RandomInitConfig(options, *tokenizer);
 }
 
-// What a step's batch is, the stage's steps, and the completions and tokens of all of them.
-struct TrainRow {
-  int64_t steps;
-
-  std::vector<std::string> operator()(const RolloutPlan& plan) const {
-    const int64_t completions = plan.prompts_per_step * plan.group_size;
-    return {
-        absl::StrFormat("%s prompts x %s = %s completions a step, %s updates each", FormatCount(plan.prompts_per_step),
-                        FormatCount(plan.group_size), FormatCount(completions), FormatCount(plan.updates_per_step)),
-        FormatCount(steps), FormatCount(completions * steps),
-        FormatCount(completions * steps * plan.sampling.max_new_tokens)};
-  }
-  std::vector<std::string> operator()(const CorpusPlan& plan) const {
-    const int64_t tokens = plan.rows_per_step * plan.row_tokens;
-    return {absl::StrFormat("%s rows x %s tokens = %s tokens a step", FormatCount(plan.rows_per_step),
-                            FormatCount(plan.row_tokens), FormatCount(tokens)),
-            FormatCount(steps), "", FormatCount(tokens * steps)};
-  }
-  std::vector<std::string> operator()(const TracesPlan& plan) const {
-    return {absl::StrFormat("%s traces a step", FormatCount(plan.traces_per_step)), FormatCount(steps), "", ""};
-  }
-};
-
-absl::StatusOr<std::vector<std::string>> TrainStageRow(const StageOptions& stage) {
-  TrainStageOptions options;
-  RETURN_IF_ERROR(LoadOptions(stage.options, &options));
-  ASSIGN_OR_RETURN(const auto algorithm, MakeAlgorithm(options.algorithm, options.algorithm_options));
-  return std::visit(TrainRow{options.steps}, algorithm->plan());
-}
-
-std::vector<std::string> SampleRow(int64_t problems, int64_t samples_per_problem, const SamplingOptions& sampling,
-                                   const std::string& also) {
-  if (problems == 0) return {absl::StrFormat("every problem x %d%s", samples_per_problem, also), "", "", ""};
-  const int64_t completions = problems * samples_per_problem;
-  return {absl::StrFormat("%s problems x %s%s", FormatCount(problems), FormatCount(samples_per_problem), also), "",
-          FormatCount(completions), FormatCount(completions * sampling.max_new_tokens)};
-}
-
-absl::StatusOr<std::vector<std::string>> EvaluateRow(const StageOptions& stage) {
-  EvaluateStageOptions options;
-  RETURN_IF_ERROR(LoadOptions(stage.options, &options));
-  return SampleRow(options.problems, options.samples_per_problem, options.sampling,
-                   options.greedy ? ", and each problem of the data once greedily" : "");
-}
-
-absl::StatusOr<std::vector<std::string>> SynthesizeRow(const StageOptions& stage) {
-  SynthesizeStageOptions options;
-  RETURN_IF_ERROR(LoadOptions(stage.options, &options));
-  return SampleRow(options.problems, options.samples_per_problem, options.sampling, "");
-}
-
-absl::StatusOr<std::vector<std::string>> StageRow(const StageOptions& stage) {
-  if (stage.type == "train") return TrainStageRow(stage);
-  return stage.type == "synthesize" ? SynthesizeRow(stage) : EvaluateRow(stage);
+std::string ShowCount(const std::optional<int64_t>& count) {
+  return count ? FormatCount(*count) : "";
 }
 
 }  // namespace
@@ -131,7 +67,7 @@ TrainerMemory EstimateTrainer(const ModelConfig& model, const std::string& compu
 }
 
 WorkerMemory EstimateWorker(const ModelConfig& model, const RolloutOptions& options) {
-  const double context = options.context_tokens > 0 ? options.context_tokens : model.max_positions;
+  const double context = static_cast<double>(options.ContextTokens(model.max_positions));
   const double per_token = 2.0 * model.num_layers * model.num_kv_heads * model.head_dim;
   return {.weights = 2 * kFloatBytes * model.NumParameters(),
           .kv_cache = kFloatBytes * options.slots * context * per_token};
@@ -139,10 +75,10 @@ WorkerMemory EstimateWorker(const ModelConfig& model, const RolloutOptions& opti
 
 absl::StatusOr<std::string> EstimateText(const RunConfig& config) {
   Rows stages = {{"stage", "type", "batch", "steps", "completions", "tokens at most"}};
-  for (const StageOptions& stage : config.stages) {
-    ASSIGN_OR_RETURN(const std::vector<std::string> row, StageRow(stage));
-    stages.push_back({stage.name, stage.type});
-    stages.back().insert(stages.back().end(), row.begin(), row.end());
+  for (const ConfiguredStage& configured : config.stages) {
+    const StageCost cost = configured.stage->cost();
+    stages.push_back({configured.name, configured.type, cost.batch, ShowCount(cost.steps), ShowCount(cost.completions),
+                      ShowCount(cost.tokens)});
   }
   Rows memory = {{"policy", "parameters", "trainer", "weights", "gradients", "AdamW", "published", "activations",
                   "each worker", "weights", "KV cache"}};

@@ -35,8 +35,8 @@ struct WorkerMemory {
 };
 WorkerMemory EstimateWorker(const ModelConfig& model, const RolloutOptions& options);
 
-// Tables: each stage's batch arithmetic, each policy's memory. Errors as PolicyShape, and those of the stages' own
-// keys.
+// Tables: each stage's batch arithmetic, each policy's memory. Of a configuration that LoadRunConfig made. Errors as
+// PolicyShape.
 absl::StatusOr<std::string> EstimateText(const RunConfig& config);
 
 }  // namespace grpo

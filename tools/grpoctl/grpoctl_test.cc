@@ -19,15 +19,28 @@ struct Result {
   std::string output;
 };
 
-// `arguments` may redirect; without that the output is stdout.
-Result Grpoctl(const std::string& arguments) {
+// `command` may redirect; without that the output is stdout.
+Result Shell(const std::string& command) {
   Result result;
-  FILE* pipe = ::popen(("tools/grpoctl " + arguments).c_str(), "r");
+  FILE* pipe = ::popen(command.c_str(), "r");
   char buffer[4096];
   for (size_t got; (got = ::fread(buffer, 1, sizeof(buffer), pipe)) > 0;) result.output.append(buffer, got);
   const int status = ::pclose(pipe);
   result.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
   return result;
+}
+
+Result Grpoctl(const std::string& arguments) {
+  return Shell("tools/grpoctl " + arguments);
+}
+
+// It knows every stage and algorithm, and starts at once all the same.
+TEST(GrpoctlTest, LinksNoTorch) {
+  const Result libraries = Shell("ldd tools/grpoctl");
+  EXPECT_EQ(libraries.exit_code, 0);
+  EXPECT_THAT(libraries.output, HasSubstr("libc.so"));
+  for (const char* name : {"torch", "c10", "gloo"})
+    EXPECT_THAT(libraries.output, ::testing::Not(HasSubstr(name)));
 }
 
 TEST(GrpoctlTest, HelpPutsExamplesBeforeUsage) {

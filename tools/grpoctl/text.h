@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/strings/string_view.h"
+#include "common/count_text.h"
 
 namespace grpo {
 
@@ -21,8 +22,6 @@ std::string FormatTable(const std::vector<std::vector<std::string>>& rows);
 
 // "0:07", "12:34", "1:02:03"; hours are not wrapped.
 std::string FormatClock(double seconds);
-// "1,234,567".
-std::string FormatCount(int64_t count);
 // "164.5 KiB": the largest unit that leaves at least 1.
 std::string FormatBytes(double bytes);
 // Four significant digits, without an exponent where that is readable: "0.9371", "30.4", "1e-06".

@@ -1,20 +1,21 @@
 #include "tools/page/data.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <limits>
 #include <map>
 #include <memory>
 #include <set>
+#include <tuple>
 #include <utility>
 
 #include "absl/strings/ascii.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
 #include "common/files.h"
 #include "common/status_macros.h"
-#include "configs/load.h"
 #include "nlohmann/json.hpp"
 #include "tools/grpoctl/local/run_folder.h"
 #include "tools/grpoctl/records/completions.h"
@@ -26,47 +27,37 @@ namespace {
 
 using nlohmann::json;
 
-constexpr size_t kNumTraces = 6;
+constexpr size_t kNumProblems = 6;
 // Problems of a stage among which those that every stage has are looked for.
-constexpr int64_t kTraceCandidates = 500;
+constexpr int64_t kProblemCandidates = 500;
 
 // Stage, then metric, then (step, value).
 using Curves = std::vector<std::pair<std::string, std::map<std::string, std::vector<std::pair<double, double>>>>>;
 
-// A metric of train stages that is worth a chart, in the order of the page. `rewards/<rule>/mean` come after the first.
-struct Charted {
-  const char *metric, *title, *unit;
-  Chart::Merge merge = Chart::Merge::kMean;
-};
-constexpr Charted kCharted[] = {
-    {"reward", "Reward", ""},
-    {"completions/mean_length", "Completion length", "tokens"},
-    {"loss", "Loss", ""},
-    {"grad_norm", "Gradient norm", ""},
-    {"logprob_abs_diff_max", "Largest |policy − sample| log-probability", "", Chart::Merge::kMax},
-};
-constexpr char kRulePrefix[] = "rewards/", kRuleSuffix[] = "/mean";
+// The type of each stage, by its name.
+using StageTypeOf = std::map<std::string, std::string>;
 
-bool IsCharted(const std::string& metric) {
-  for (const Charted& charted : kCharted) {
-    if (metric == charted.metric) return true;
-  }
-  return absl::StartsWith(metric, kRulePrefix) && absl::EndsWith(metric, kRuleSuffix);
+bool IsCharted(const StageView& view, const std::string& metric) {
+  return std::any_of(view.charts.begin(), view.charts.end(),
+                     [&](const ChartedMetric& charted) { return MatchMetric(charted.metric, metric).has_value(); });
 }
 
-// Of every stage that learns: those that write a loss. Lines that are cut or broken are left out.
-Curves ReadCurves(const std::string& path) {
+// Of every stage that has any. Lines that are cut or broken are left out.
+Curves ReadCurves(const std::string& path, const StageTypeOf& types) {
   Curves curves;
   std::ifstream file(path);
   for (std::string line; std::getline(file, line);) {
     const json record = json::parse(line, nullptr, /*allow_exceptions=*/false);
-    if (!record.is_object() || !record.contains("loss") || !record.contains("stage") || !record["stage"].is_string() ||
-        !record.contains("step") || !record["step"].is_number())
+    if (!record.is_object() || !record.contains("stage") || !record["stage"].is_string() || !record.contains("step") ||
+        !record["step"].is_number())
       continue;
     const std::string stage = record["stage"].get<std::string>();
+    const auto type = types.find(stage);
+    const StageView& view = StageViewOf(type == types.end() ? "" : type->second);
+    if (view.charts.empty()) continue;
     if (curves.empty() || curves.back().first != stage) curves.push_back({stage, {}});
     for (const auto& [metric, value] : record.items()) {
-      if (!IsCharted(metric)) continue;
+      if (!IsCharted(view, metric)) continue;
       const double number = value.is_number() ? value.get<double>() : std::numeric_limits<double>::quiet_NaN();
       curves.back().second[metric].emplace_back(record["step"].get<double>(), number);
     }
@@ -81,9 +72,14 @@ std::string Slug(const std::string& text) {
   return slug.substr(0, 60);
 }
 
-void AddChart(const Curves& curves, const Charted& charted, const std::string& metric, const std::string& prefix,
+void AddChart(const Curves& curves, const ChartedMetric& charted, const std::string& metric, const std::string& prefix,
               std::vector<Chart>* charts) {
-  Chart chart{.id = "", .title = charted.title, .unit = charted.unit, .series = {}, .merge = charted.merge};
+  const std::string star = MatchMetric(charted.metric, metric).value_or("");
+  Chart chart{.id = "",
+              .title = absl::StrReplaceAll(charted.title, {{"*", star}}),
+              .unit = charted.unit,
+              .series = {},
+              .merge = charted.keep_largest ? Chart::Merge::kMax : Chart::Merge::kMean};
   for (const auto& [stage, metrics] : curves) {
     const auto points = metrics.find(metric);
     if (points != metrics.end()) chart.series.push_back({stage, points->second});
@@ -96,62 +92,39 @@ void AddChart(const Curves& curves, const Charted& charted, const std::string& m
   charts->push_back(std::move(chart));
 }
 
-// The configuration of the run, as far as it can be read; the defaults where it cannot.
-RunConfig ReadConfig(const std::string& run_dir) {
-  RunConfig config;
-  const absl::StatusOr<Section> section = ParseConfigFile(run_dir + "/config.yaml");
-  // What another version wrote is filled in as far as it is known.
-  if (section.ok()) LoadOptions(*section, &config).IgnoreError();
-  return config;
-}
-
-// What the stage itself declares; empty for a stage that the configuration does not name.
-Section StageSection(const RunConfig& config, const std::string& stage) {
-  for (const StageOptions& candidate : config.stages) {
-    if (candidate.name == stage) return candidate.options;
+// Null for a stage that the configuration does not name, or that cannot be read from it.
+const Stage* FindStage(const RunConfig& config, const std::string& name) {
+  for (const ConfiguredStage& configured : config.stages) {
+    if (configured.name == name) return configured.stage.get();
   }
-  return {};
+  return nullptr;
 }
 
-// Stages that sample are compared with each other, and so are those that read the same kind of thing: other losses have
-// nothing to do with each other.
-std::vector<Chart> MakeCharts(const Curves& curves, const RunConfig& config) {
-  Curves sampled;
-  std::map<std::string, Curves> others;
-  std::set<std::string> rules;
+// The curves of stages of one group and type, together.
+std::vector<Chart> MakeCharts(const Curves& curves, const RunConfig& config, const StageTypeOf& types) {
+  std::map<std::tuple<int, std::string, std::string>, Curves> groups;
   for (const auto& curve : curves) {
-    const bool samples = curve.second.count("completions/mean_length") > 0;
-    (samples ? sampled : others[SectionText(StageSection(config, curve.first), "algorithm").value_or("")])
-        .push_back(curve);
-    for (const auto& [metric, points] : curve.second) {
-      if (absl::StartsWith(metric, kRulePrefix)) rules.insert(metric);
-    }
+    const Stage* const stage = FindStage(config, curve.first);
+    const ChartGroup group = stage == nullptr ? ChartGroup() : stage->chart_group();
+    groups[{group.rank, group.name, types.at(curve.first)}].push_back(curve);
   }
   std::vector<Chart> charts;
-  for (const Charted& charted : kCharted) {
-    AddChart(sampled, charted, charted.metric, "sampled_", &charts);
-    if (&charted != kCharted) continue;
-    for (const std::string& metric : rules) {
-      const std::string rule(absl::StripSuffix(absl::StripPrefix(metric, kRulePrefix), kRuleSuffix));
-      const std::string title = absl::StrCat("Rule ", rule, ", mean value");
-      AddChart(sampled, {metric.c_str(), title.c_str(), ""}, metric, "sampled_", &charts);
+  for (const auto& [key, group] : groups) {
+    const auto& [rank, name, type] = key;
+    std::set<std::string> metrics;
+    for (const auto& [stage, points] : group) {
+      for (const auto& [metric, unused] : points) metrics.insert(metric);
     }
-  }
-  for (const auto& [algorithm, stages] : others) {
-    for (const Charted& charted : kCharted)
-      AddChart(stages, charted, charted.metric, absl::StrCat(Slug(algorithm), "_"), &charts);
+    for (const ChartedMetric& charted : StageViewOf(type).charts) {
+      for (const std::string& metric : metrics) {
+        if (MatchMetric(charted.metric, metric)) AddChart(group, charted, metric, Slug(name) + "_", &charts);
+      }
+    }
   }
   return charts;
 }
 
-// The rule whose value 1 means right, of an evaluate stage.
-std::string AccuracyRule(const RunConfig& config, const std::string& stage) {
-  EvaluateStageOptions options;
-  LoadOptions(StageSection(config, stage), &options).IgnoreError();
-  return options.accuracy_rule;
-}
-
-TraceSample MakeSample(const StoredCompletion& stored, const std::string& heading, const std::string& accuracy_rule) {
+ShownSample MakeSample(const StoredCompletion& stored, const std::string& heading, const std::string& accuracy_rule) {
   bool right = false;
   if (stored.rules.is_object() && stored.rules.contains(accuracy_rule)) {
     const auto& rule = stored.rules[accuracy_rule];
@@ -165,34 +138,43 @@ TraceSample MakeSample(const StoredCompletion& stored, const std::string& headin
           .completion = stored.completion};
 }
 
-// The first problems that every finished evaluate stage sampled.
-absl::StatusOr<std::vector<Trace>> ReadTraces(const CompletionsReader& reader, const RunConfig& config,
-                                              const std::vector<StageSummary>& stages) {
-  std::vector<Trace> traces;
+// The first problems that every finished stage sampled of those whose samples are shown.
+absl::StatusOr<std::vector<SampledProblem>> ReadProblems(const CompletionsReader& reader, const RunConfig& config,
+                                                         const std::vector<StageReport>& stages) {
+  std::vector<SampledProblem> problems;
   bool first_stage = true;
-  for (const StageSummary& stage : stages) {
-    if (stage.type != "evaluate") continue;
+  for (const StageReport& stage : stages) {
+    if (!StageViewOf(stage.type).table.samples) continue;
     ASSIGN_OR_RETURN(const std::vector<StoredCompletion> samples, reader.Select({.stage = stage.name,
                                                                                  .step = {},
                                                                                  .prompt_id = {},
                                                                                  .where = "sample_index = 0",
-                                                                                 .limit = kTraceCandidates}));
+                                                                                 .limit = kProblemCandidates}));
     std::map<std::string, const StoredCompletion*> by_problem;
     for (const StoredCompletion& stored : samples) {
       // A greedy sample of the same problem comes later and is not taken.
       const bool is_first = by_problem.emplace(stored.prompt_id, &stored).second;
-      if (first_stage && is_first) traces.push_back({stored.prompt_id, stored.prompt, stored.answer, {}});
+      if (first_stage && is_first) problems.push_back({stored.prompt_id, stored.prompt, stored.answer, {}});
     }
     first_stage = false;
-    const std::string accuracy_rule = AccuracyRule(config, stage.name);
-    std::erase_if(traces, [&](const Trace& trace) { return by_problem.count(trace.prompt_id) == 0; });
-    for (Trace& trace : traces) {
-      trace.samples.push_back(
-          MakeSample(*by_problem.at(trace.prompt_id), EvaluationHeading(stage, stages), accuracy_rule));
+    const Stage* const configured = FindStage(config, stage.name);
+    const std::string accuracy_rule = configured == nullptr ? "" : configured->accuracy_rule();
+    std::erase_if(problems, [&](const SampledProblem& problem) { return by_problem.count(problem.prompt_id) == 0; });
+    for (SampledProblem& problem : problems) {
+      problem.samples.push_back(
+          MakeSample(*by_problem.at(problem.prompt_id), ColumnHeading(stage, stages), accuracy_rule));
     }
   }
-  if (traces.size() > kNumTraces) traces.resize(kNumTraces);
-  return traces;
+  if (problems.size() > kNumProblems) problems.resize(kNumProblems);
+  return problems;
+}
+
+// By the configuration, or, where that cannot be read, by the reports of those that have ended.
+StageTypeOf TypesOf(const RunConfig& config, const std::vector<StageReport>& reports) {
+  StageTypeOf types;
+  for (const ConfiguredStage& configured : config.stages) types[configured.name] = configured.type;
+  for (const StageReport& report : reports) types.emplace(report.name, report.type);
+  return types;
 }
 
 std::string State(const std::string& run_dir, size_t num_done, const RunConfig& config) {
@@ -204,7 +186,7 @@ std::string State(const std::string& run_dir, size_t num_done, const RunConfig& 
 }  // namespace
 
 absl::StatusOr<ReportData> GatherReport(const std::string& run_dir) {
-  const RunConfig config = ReadConfig(run_dir);
+  const RunConfig config = ReadRunConfig(run_dir + "/config.yaml");
   RunSummary summary;
   const absl::StatusOr<std::string> content = ReadFile(run_dir + "/summary.json", kMaxSummaryBytes);
   if (content.ok()) {
@@ -217,18 +199,18 @@ absl::StatusOr<ReportData> GatherReport(const std::string& run_dir) {
     summary.seed = config.run.seed;
     summary.id = std::string(absl::StripAsciiWhitespace(ReadFile(run_dir + "/run_id", 4096).value_or("")));
   }
+  const StageTypeOf types = TypesOf(config, summary.stages);
   ReportData data{.name = summary.name,
                   .id = summary.id,
                   .state = State(run_dir, summary.stages.size(), config),
                   .seed = absl::StrCat(summary.seed),
-                  .evaluations = EvaluationRows(summary.stages),
-                  .synthesis = SynthesisRows(summary.stages),
+                  .tables = SummaryTables(summary.stages),
                   .seconds = summary.stages.empty() ? TableRows() : StageSecondsRows(summary.stages),
-                  .charts = MakeCharts(ReadCurves(run_dir + "/metrics.jsonl"), config),
-                  .traces = {}};
+                  .charts = MakeCharts(ReadCurves(run_dir + "/metrics.jsonl", types), config, types),
+                  .problems = {}};
   const absl::StatusOr<std::unique_ptr<CompletionsReader>> reader = CompletionsReader::Open(run_dir);
   if (reader.ok()) {
-    ASSIGN_OR_RETURN(data.traces, ReadTraces(**reader, config, summary.stages));
+    ASSIGN_OR_RETURN(data.problems, ReadProblems(**reader, config, summary.stages));
   } else if (!absl::IsNotFound(reader.status())) {
     return reader.status();
   }

@@ -11,8 +11,8 @@
 
 namespace grpo {
 
-// What one evaluate stage sampled first for a problem.
-struct TraceSample {
+// What one stage sampled first for a problem.
+struct ShownSample {
   // Heading of the stage's column in the table of evaluations.
   std::string heading;
   bool right = false, greedy = false;
@@ -23,20 +23,22 @@ struct TraceSample {
   std::string completion;
 };
 
-// One problem, as every evaluate stage answered it.
-struct Trace {
+// One problem, as every stage answered it whose samples are shown.
+struct SampledProblem {
   std::string prompt_id, prompt, answer;
-  std::vector<TraceSample> samples;
+  std::vector<ShownSample> samples;
 };
 
 struct ReportData {
   // Texts are as they were found: not made printable.
   std::string name, id, state;
   std::string seed;
-  TableRows evaluations, synthesis, seconds;
-  // Of stages that sample, then of those that only read, by algorithm; their ids are also file names.
+  // SummaryTables, and StageSecondsRows.
+  std::vector<SummaryTable> tables;
+  TableRows seconds;
+  // By Stage::chart_group; their ids are also file names.
   std::vector<Chart> charts;
-  std::vector<Trace> traces;
+  std::vector<SampledProblem> problems;
 };
 
 // With whatever is there already; NotFound when the folder holds no run.

@@ -9,7 +9,7 @@
 namespace grpo {
 namespace {
 
-constexpr int kMaxTraceBytes = 600;
+constexpr int kMaxSampleBytes = 600;
 
 // Cells are Markdown already. The first column is aligned left, the others as `rest` says.
 std::string Table(const TableRows& rows, const char* rest) {
@@ -34,22 +34,22 @@ std::string EscapedTable(TableRows rows) {
 // Several lines in a table's cell.
 std::string CellLines(const std::string& bytes) {
   std::string cell;
-  for (const absl::string_view line : absl::StrSplit(PrintableLines(bytes, kMaxTraceBytes), '\n'))
+  for (const absl::string_view line : absl::StrSplit(PrintableLines(bytes, kMaxSampleBytes), '\n'))
     absl::StrAppend(&cell, cell.empty() ? "" : "<br>", EscapeMarkdown(line));
   return cell;
 }
 
-std::string TraceText(const Trace& trace) {
+std::string ProblemText(const SampledProblem& problem) {
   TableRows rows(3);
-  for (const TraceSample& sample : trace.samples) {
+  for (const ShownSample& sample : problem.samples) {
     rows[0].push_back(EscapeMarkdown(sample.heading));
     rows[1].push_back(
         EscapeMarkdown(absl::StrCat(sample.right ? "✓ right" : "✗ wrong", ", reward ", sample.reward, ", ",
                                     FormatCount(sample.num_tokens), " tokens", sample.greedy ? ", greedy" : "")));
     rows[2].push_back(CellLines(sample.completion));
   }
-  return absl::StrCat("### ", EscapeMarkdown(Printable(trace.prompt_id)), "\n\n", CellLines(trace.prompt),
-                      "\n\nReference answer: ", CellLines(trace.answer), "\n\n", Table(rows, "|---"), "\n");
+  return absl::StrCat("### ", EscapeMarkdown(Printable(problem.prompt_id)), "\n\n", CellLines(problem.prompt),
+                      "\n\nReference answer: ", CellLines(problem.answer), "\n\n", Table(rows, "|---"), "\n");
 }
 
 }  // namespace
@@ -58,19 +58,18 @@ std::string ReportMarkdown(const ReportData& data) {
   const auto shown = [](const std::string& text) { return EscapeMarkdown(Printable(text)); };
   std::string text = absl::StrCat("# Run ", shown(data.name), "\n\nId ", shown(data.id), ", seed ", shown(data.seed),
                                   ", ", shown(data.state), ".\n\n");
-  if (!data.evaluations.empty()) {
-    absl::StrAppend(&text, "## Evaluations\n\n", EscapedTable(data.evaluations),
-                    "\nIn parentheses: 95 % confidence interval.\n\n");
+  for (const SummaryTable& table : data.tables) {
+    absl::StrAppend(&text, "## ", shown(table.title), "\n\n", EscapedTable(table.rows), "\n",
+                    table.intervals ? "In parentheses: 95 % confidence interval.\n\n" : "");
   }
-  if (!data.synthesis.empty()) absl::StrAppend(&text, "## Synthesis\n\n", EscapedTable(data.synthesis), "\n");
   if (!data.seconds.empty()) absl::StrAppend(&text, "## Time\n\n", EscapedTable(data.seconds), "\n");
   if (!data.charts.empty()) text += "## Training\n\n";
   for (const Chart& chart : data.charts)
     absl::StrAppend(&text, "![", shown(chart.title), "](", kChartFolder, "/", chart.id, ".svg)\n");
   if (!data.charts.empty()) text += "\n";
-  if (!data.traces.empty()) {
+  if (!data.problems.empty()) {
     text += "## Samples\n\nThe first problems that every evaluation sampled, and the first completion of each.\n\n";
-    for (const Trace& trace : data.traces) text += TraceText(trace);
+    for (const SampledProblem& problem : data.problems) text += ProblemText(problem);
   }
   return text;
 }

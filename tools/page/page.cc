@@ -8,7 +8,7 @@
 namespace grpo {
 namespace {
 
-constexpr int kMaxTraceBytes = 1500;
+constexpr int kMaxSampleBytes = 1500;
 
 std::string Shown(const std::string& text) {
   return EscapeHtml(Printable(text));
@@ -51,14 +51,15 @@ std::string Fact(const std::string& name, const std::string& value) {
 }
 
 std::string Lines(const std::string& bytes) {
-  return absl::StrCat("<pre>", EscapeHtml(PrintableLines(bytes, kMaxTraceBytes)), "</pre>");
+  return absl::StrCat("<pre>", EscapeHtml(PrintableLines(bytes, kMaxSampleBytes)), "</pre>");
 }
 
-std::string TraceHtml(const Trace& trace) {
-  std::string html = absl::StrCat("<article class=\"trace\"><h3>", Shown(trace.prompt_id), "</h3>", Lines(trace.prompt),
-                                  "<div class=\"answer\"><span class=\"soft\">Reference answer</span>",
-                                  Lines(trace.answer), "</div>", "<div class=\"samples\">\n");
-  for (const TraceSample& sample : trace.samples) {
+std::string ProblemHtml(const SampledProblem& problem) {
+  std::string html =
+      absl::StrCat("<article class=\"trace\"><h3>", Shown(problem.prompt_id), "</h3>", Lines(problem.prompt),
+                   "<div class=\"answer\"><span class=\"soft\">Reference answer</span>", Lines(problem.answer),
+                   "</div>", "<div class=\"samples\">\n");
+  for (const ShownSample& sample : problem.samples) {
     // The heading is printable already.
     absl::StrAppend(&html, "<section class=\"sample\"><header><b>", EscapeHtml(sample.heading),
                     "</b><span class=\"mark ", sample.right ? "right\">✓ right" : "wrong\">✗ wrong",
@@ -79,23 +80,23 @@ std::string ReportHtml(const ReportData& data) {
       Shown(data.name), " · run report</title>\n<style>", kPageCss, ChartCss(), "</style>\n</head>\n<body>\n<main>\n",
       "<header><h1>", Shown(data.name), "</h1>\n<dl class=\"facts\">\n", Fact("Run", data.id), Fact("Seed", data.seed),
       Fact("State", data.state), "</dl></header>\n");
-  if (!data.evaluations.empty()) {
-    absl::StrAppend(&html, "<h2>Evaluations</h2>\n", Table(data.evaluations, "Evaluations", "evaluations"),
-                    "<p class=\"soft\">In parentheses: 95 % confidence interval.</p>\n");
+  for (const SummaryTable& table : data.tables) {
+    // Columns of intervals are wide.
+    absl::StrAppend(&html, "<h2>", Shown(table.title), "</h2>\n",
+                    Table(table.rows, table.title, table.intervals ? "evaluations" : "plain"),
+                    table.intervals ? "<p class=\"soft\">In parentheses: 95 % confidence interval.</p>\n" : "");
   }
-  if (!data.synthesis.empty())
-    absl::StrAppend(&html, "<h2>Synthesis</h2>\n", Table(data.synthesis, "Synthesis", "plain"));
   if (!data.charts.empty()) {
     html += "<h2>Training</h2>\n<div class=\"charts\">\n";
     for (const Chart& chart : data.charts)
       absl::StrAppend(&html, "<figure>", ChartSvg(chart, /*standalone=*/false), "</figure>\n");
     html += "</div>\n";
   }
-  if (!data.traces.empty()) {
+  if (!data.problems.empty()) {
     html +=
         "<h2>Samples</h2>\n<p class=\"soft\">The first problems that every evaluation sampled, and the first "
         "completion of each.</p>\n";
-    for (const Trace& trace : data.traces) html += TraceHtml(trace);
+    for (const SampledProblem& problem : data.problems) html += ProblemHtml(problem);
   }
   if (!data.seconds.empty()) absl::StrAppend(&html, "<h2>Time</h2>\n", Table(data.seconds, "Time", "sum"));
   return html + "</main>\n</body>\n</html>\n";

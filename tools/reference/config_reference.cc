@@ -10,6 +10,7 @@
 #include "reward/rule.h"
 #include "trainer/algorithm/algorithm.h"
 #include "trainer/run_config.h"
+#include "trainer/stage/stage.h"
 
 namespace grpo {
 namespace {
@@ -30,6 +31,13 @@ for the key `path` under each name that you choose. `grpoctl validate CONFIG` pr
 std::string PlugIn(const std::string& name, const std::string& text, const std::string& table) {
   const std::string escaped = absl::StrReplaceAll(text, {{"<", "&lt;"}});
   return absl::StrCat("### `", name, "`\n\n", escaped, text.empty() ? "" : "\n\n", table, "\n");
+}
+
+std::string StageTables() {
+  std::string markdown;
+  for (const auto& [type, plugin] : Stages().entries())
+    markdown += PlugIn("type: " + type, plugin.summary, plugin.reference_table);
+  return markdown;
 }
 
 std::string Algorithms() {
@@ -60,10 +68,7 @@ std::string DataSources() {
 std::string ReferenceText() {
   return absl::StrCat(
       kIntroduction, "## The file\n\n", ReferenceTable<RunConfig>(), "\n## Stages\n\nBeside `name` and `type`:\n\n",
-      PlugIn("type: train", "", ReferenceTable<TrainStageOptions>("stages[].")),
-      PlugIn("type: evaluate", "", ReferenceTable<EvaluateStageOptions>("stages[].")),
-      PlugIn("type: synthesize", "", ReferenceTable<SynthesizeStageOptions>("stages[].")),
-      "## Algorithms\n\nTheir keys stand beside those of the `train` stage.\n\n", Algorithms(),
+      StageTables(), "## Algorithms\n\nTheir keys stand beside those of the `train` stage.\n\n", Algorithms(),
       "## Reward rules\n\nTheir keys stand beside `weight` under `rewards.<name>.rules.<rule>`.\n\n", Rules(),
       "## Data sources\n\nTheir keys stand beside `source` under `data.<name>`.\n\n", DataSources());
 }

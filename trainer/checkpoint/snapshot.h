@@ -24,12 +24,6 @@ namespace grpo {
 
 inline constexpr char kConfigFile[] = "config.yaml";
 
-// Where a stage goes on.
-struct StageCursor : StageProgress {
-  // AdamW's state, the tensors themselves; empty before the first step.
-  std::map<std::string, at::Tensor> optimizer;
-};
-
 // Everything that a resumed run needs to go on as if it had never stopped. What is not here is a pure function of the
 // configuration: seeds, data order, sampling. Nothing is copied: the weights lie in the policies or in the checkpoint.
 struct Snapshot {

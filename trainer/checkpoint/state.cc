@@ -51,6 +51,7 @@ std::string StateToJson(const CheckpointState& state) {
                      {"data_position", state.progress.data_position},
                      {"stage_seconds", state.progress.seconds},
                      {"optimizer_steps", state.progress.optimizer_steps},
+                     {"largest", state.progress.largest},
                      {"policies", state.policy_ids},
                      {"frozen_policies", frozen},
                      {"stage_reports", state.stage_reports},
@@ -82,7 +83,8 @@ absl::StatusOr<CheckpointState> StateFromJson(absl::string_view text) {
     read.progress = {.step = state.at("step").get<int64_t>(),
                      .data_position = state.at("data_position").get<int64_t>(),
                      .seconds = state.at("stage_seconds").get<double>(),
-                     .optimizer_steps = state.at("optimizer_steps").get<int64_t>()};
+                     .optimizer_steps = state.at("optimizer_steps").get<int64_t>(),
+                     .largest = state.value("largest", std::map<std::string, double>())};
     read.policy_ids = state.at("policies").get<std::vector<std::string>>();
     for (const json& frozen : state.value("frozen_policies", json::array())) {
       read.frozen_policies.push_back({.id = frozen.at("policy").get<std::string>(),

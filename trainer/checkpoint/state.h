@@ -24,6 +24,8 @@ struct StageProgress {
   // Seconds already spent in the stage.
   double seconds = 0;
   int64_t optimizer_steps = 0;
+  // Metrics whose largest value over the stage is in its report, so far.
+  std::map<std::string, double> largest = {};
 };
 
 // What results depend on in their last bits, beside configuration and data. Empty or 0: the checkpoint does not say.

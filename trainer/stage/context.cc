@@ -7,7 +7,6 @@
 #include "common/log.h"
 #include "common/seeds.h"
 #include "common/status_macros.h"
-#include "configs/load.h"
 #include "model/tokenizer/prompt.h"
 #include "reward/profile.h"
 
@@ -17,57 +16,21 @@ namespace {
 // An endless source is checked by this many problems.
 constexpr int64_t kEndlessSourceSample = 1000;
 
-absl::Status CheckPrompt(const v1::Prompt& prompt, const Policy& policy, int64_t max_new_tokens,
+absl::Status CheckPrompt(const v1::Prompt& prompt, const StagePolicy& policy, int64_t max_new_tokens,
                          int64_t context_tokens) {
-  absl::StatusOr<std::vector<uint32_t>> ids = EncodePrompt(*policy.tokenizer, prompt.text());
+  const std::string policy_id = policy.ref().policy_id();
+  absl::StatusOr<std::vector<uint32_t>> ids = EncodePrompt(policy.tokenizer(), prompt.text());
   if (!ids.ok())
-    return Annotate(ids.status(), absl::StrCat("problem ", prompt.id(), " cannot be tokenized for policy ", policy.id));
+    return Annotate(ids.status(), absl::StrCat("problem ", prompt.id(), " cannot be tokenized for policy ", policy_id));
   const int64_t num_tokens = static_cast<int64_t>(ids->size());
   if (num_tokens > 0 && num_tokens + max_new_tokens <= context_tokens) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat(
       "the prompt of problem ", prompt.id(), " has ", num_tokens, " tokens; with max_new_tokens ", max_new_tokens,
-      " it must be between 1 and ", context_tokens, " together, the context of policy ", policy.id,
+      " it must be between 1 and ", context_tokens, " together, the context of policy ", policy_id,
       ": shorten the prompt, lower sampling.max_new_tokens or raise rollout_worker.context_tokens"));
 }
 
 }  // namespace
-
-absl::Status SaveAsConfigured(RunContext& context, const std::string& when, RunControl::SaveFunction save) {
-  while (true) {
-    const absl::Status status = save().status();
-    if (status.ok()) return absl::OkStatus();
-    const std::string what = absl::StrCat("no checkpoint ", when, ": ", status.message(), "; the one before stays");
-    spdlog::error("SAVING FAILED, {}", what);
-    if (context.config.checkpoint.on_error == "continue") return absl::OkStatus();
-    context.control->Pause();
-    context.board->SetPauseReason(
-        absl::StrCat(what, ". Make room or mend the disk, then `grpoctl resume` tries again and goes on"));
-    RETURN_IF_ERROR(context.control->Poll(save));
-    context.board->SetPauseReason("");
-  }
-}
-
-std::string RunContext::ArtifactPath(const std::string& artifact) const {
-  return absl::StrCat(run_dir, "/", config.artifacts.at(artifact).path);
-}
-
-absl::StatusOr<std::unique_ptr<DataSource>> OpenData(const RunContext& context, const std::string& name) {
-  DataOptions options = context.config.data.at(name);
-  const bool is_artifact = !options.artifact.empty();
-  if (is_artifact) options.options = WithText(options.options, "path", context.ArtifactPath(options.artifact));
-  ASSIGN_OR_RETURN(std::unique_ptr<DataSource> data, MakeDataSource(options, /*base_folder=*/""));
-  const auto& known = is_artifact ? context.artifact_sha256 : context.data_sha256;
-  const auto found = known.find(is_artifact ? options.artifact : name);
-  const std::string expected = found == known.end() ? "" : found->second;
-  if (data->content_sha256() == expected) return data;
-  return absl::DataLossError(absl::StrCat("data.", name, " has changed since the run began: its SHA-256 was ", expected,
-                                          ", now it is ", data->content_sha256(),
-                                          "; put the old content back, then go on with `grpoctl run --resume`"));
-}
-
-absl::Status PollBeforeStage(RunContext& context) {
-  return context.control->Poll([&] { return context.save(StageCursor{}); });
-}
 
 absl::StatusOr<int64_t> CountProblems(const DataSource& source, const std::string& name, int64_t problems) {
   if (source.size() >= 0) return problems == 0 ? source.size() : std::min(problems, source.size());
@@ -75,16 +38,9 @@ absl::StatusOr<int64_t> CountProblems(const DataSource& source, const std::strin
   return absl::InvalidArgumentError(absl::StrCat("data.", name, " is endless; say how many `problems` to take"));
 }
 
-int64_t ContextTokens(const RunContext& context, const Policy& policy) {
-  const int64_t configured = context.config.rollout_worker.context_tokens;
-  const int64_t max_positions = policy.model->config().max_positions;
-  return configured > 0 ? std::min(configured, max_positions) : max_positions;
-}
-
-absl::Status PublishPolicy(RunContext& context, const Policy& policy) {
-  ASSIGN_OR_RETURN(std::shared_ptr<const WeightSource> weights, policy.Weights());
-  context.coordinator->Publish(std::move(weights));
-  context.board->Update([&](v1::RunStatus& status) { *status.mutable_policy() = policy.ref(); });
+absl::Status Publish(StageContext& context, StagePolicy& policy) {
+  RETURN_IF_ERROR(policy.Publish());
+  context.board.Update([&](v1::RunStatus& status) { *status.mutable_policy() = policy.ref(); });
   return absl::OkStatus();
 }
 
@@ -101,12 +57,12 @@ v1::Lease MakeLease(const GroupTemplate& group, uint64_t run_seed, int64_t group
   return lease;
 }
 
-absl::StatusOr<v1::RewardProfileRef> CheckProblems(const RunContext& context, const DataSource& source,
-                                                   const std::string& rewards, const Policy& policy,
+absl::StatusOr<v1::RewardProfileRef> CheckProblems(const RunConfig& config, const DataSource& source,
+                                                   const std::string& rewards, const StagePolicy& policy,
                                                    const SamplingOptions& sampling) {
   ASSIGN_OR_RETURN(const std::unique_ptr<RewardProfile> profile,
-                   RewardProfile::Make(rewards, context.config.rewards.at(rewards)));
-  const int64_t context_tokens = ContextTokens(context, policy);
+                   RewardProfile::Make(rewards, config.rewards.at(rewards)));
+  const int64_t context_tokens = config.rollout_worker.ContextTokens(policy.config().max_positions);
   const int64_t num_problems = source.size() < 0 ? kEndlessSourceSample : source.size();
   int64_t num_unreadable = 0;
   absl::Status first_unreadable;

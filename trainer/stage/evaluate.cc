@@ -1,152 +1,235 @@
-// A stage of type `evaluate`: groups 0 .. P-1 are the sampled problems, groups P .. P+Q-1 the greedy ones.
+// A stage of type `evaluate`: samples every problem of a data set and measures; nothing is learned. Groups 0 .. P-1 are
+// the sampled problems, groups P .. P+Q-1 the greedy ones. A checkpoint keeps nothing of it: a resumed run measures
+// anew.
 #include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "common/clock.h"
+#include "common/log.h"
 #include "common/status_macros.h"
-#include "configs/load.h"
-#include "trainer/algorithm/rollout_metrics.h"
 #include "trainer/stage/context.h"
 #include "trainer/stage/evaluation.h"
 #include "trainer/stage/group_feed.h"
+#include "trainer/stage/judged.h"
+#include "trainer/stage/stage_plugin.h"
 
 namespace grpo {
 namespace {
 
-using nlohmann::json;
+// A larger share of samples that no mean counts is said where the means are.
+constexpr double kTolerableExcludedFrac = 0.01;
 
-class EvaluateStage {
+struct Options {
+  JudgedSampling judged = {.samples_per_problem = 8};
+  bool greedy = true;
+
+  template <class V>
+  void Visit(V& v) {
+    judged.Visit(
+        v,
+        {.policy = "Key under `policies`: the weights that are measured.",
+         .rewards = "Key under `rewards`: the rules that judge.",
+         .problems = "How many problems are sampled samples_per_problem times, from the start of the data; 0 "
+                     "takes all.",
+         .samples_per_problem = "Completions per problem: pass@1 is their mean, pass@k for k up to this is "
+                                "the unbiased estimate of arXiv:2107.03374.",
+         .accuracy_rule = "Rule of the profile whose value 1 means solved.",
+         .format_rule = "Rule of the profile whose mean is format_rate; ignored when the profile lacks it.",
+         .max_samples_per_problem = 1024},
+        [&] { v("greedy", greedy, {.help = "Also decode every problem of the data once at temperature 0."}); });
+  }
+};
+
+// An evaluate stage while it runs.
+class Evaluation {
  public:
-  EvaluateStage(RunContext& context, const StageOptions& stage) : context_(context), stage_(stage) {}
+  Evaluation(StageContext& context, const Options& options, const StageCursor& start)
+      : context_(context),
+        options_(options.judged),
+        greedy_(options.greedy),
+        before_({.stage_index = start.stage_index}),
+        start_time_(context.clock.Now()),
+        sums_(options.judged.format_rule) {}
 
-  absl::StatusOr<json> Run() {
+  absl::StatusOr<StageReport> Run() {
     RETURN_IF_ERROR(Prepare());
-    GroupFeed feed(&context_, stage_.name, 0, num_groups_, [this](int64_t i) { return GroupLease(i); });
+    GroupFeed feed(context_.groups, context_.name, 0, num_groups_, [this](int64_t i) { return GroupLease(i); });
     for (int64_t first = 0; first < num_groups_;) {
       // Sampled and greedy groups are counted apart, so a batch holds one kind.
       const int64_t end = first < num_sampled_ ? num_sampled_ : num_groups_;
       const int64_t count = std::min(kCollectGroups, end - first);
       ASSIGN_OR_RETURN(const std::vector<ScoredGroup> groups,
-                       feed.Next(count, [&] { return PollBeforeStage(context_); }));
+                       feed.Next(count, [&] { return context_.saver.Poll([&] { return before_; }); }));
       for (const ScoredGroup& group : groups) Count(group);
       first += count;
-      context_.completions->Append(stage_.name, first, groups);
-      context_.board->Update(
-          [&](v1::RunStatus& status) { status.mutable_stages(status.stage_index())->set_step(first); });
+      context_.records.completions.Append(context_.name, first, groups);
+      context_.board.UpdateStage([&](v1::StageStatus& stage) { stage.set_step(first); });
     }
     return Finish();
   }
 
  private:
   absl::Status Prepare() {
-    RETURN_IF_ERROR(LoadOptions(stage_.options, &options_));
-    ASSIGN_OR_RETURN(policy_, context_.policies->Get(options_.policy));
-    ASSIGN_OR_RETURN(data_, OpenData(context_, options_.data));
-    ASSIGN_OR_RETURN(num_sampled_, CountProblems(*data_, options_.data, options_.problems));
-    ASSIGN_OR_RETURN(reward_, CheckProblems(context_, *data_, options_.rewards, *policy_, options_.sampling));
-    const int64_t available = data_->size() < 0 ? num_sampled_ : data_->size();
-    num_groups_ = num_sampled_ + (options_.greedy ? available : 0);
-    context_.completions->Rewind(stage_.name, 0);
-    context_.board->Update(
-        [&](v1::RunStatus& status) { status.mutable_stages(status.stage_index())->set_num_steps(num_groups_); });
-    return PublishPolicy(context_, *policy_);
+    ASSIGN_OR_RETURN(run_, PrepareJudged(context_, options_));
+    num_sampled_ = run_.num_problems;
+    const int64_t available = run_.data->size() < 0 ? num_sampled_ : run_.data->size();
+    num_groups_ = num_sampled_ + (greedy_ ? available : 0);
+    context_.records.completions.Rewind(context_.name, 0);
+    context_.board.UpdateStage([&](v1::StageStatus& stage) { stage.set_num_steps(num_groups_); });
+    return Publish(context_, *run_.policy);
   }
 
+  bool IsGreedy(int64_t group_index) const { return group_index >= num_sampled_; }
+
   v1::Lease GroupLease(int64_t i) const {
-    const bool greedy = i >= num_sampled_;
-    GroupTemplate group{.stage = stage_.name,
+    const bool greedy = IsGreedy(i);
+    GroupTemplate group{.stage = context_.name,
                         .kind = v1::LEASE_KIND_EVALUATE,
-                        .policy = policy_->ref(),
-                        .reward = reward_,
+                        .policy = run_.policy->ref(),
+                        .reward = run_.reward,
                         .sampling = ToProto(options_.sampling, greedy ? 1 : options_.samples_per_problem)};
     if (greedy) group.sampling.set_temperature(0);
-    return MakeLease(group, context_.config.run.seed, i, data_->At(greedy ? i - num_sampled_ : i).prompt);
+    return MakeLease(group, context_.config.run.seed, i, run_.data->At(greedy ? i - num_sampled_ : i).prompt);
   }
 
   void Count(const ScoredGroup& group) {
-    const bool greedy = group.lease.key().group_index() >= num_sampled_;
+    const bool greedy = IsGreedy(group.lease.key().group_index());
     ProblemSamples problem;
+    ++num_collected_;
     for (const v1::ScoredCompletion& scored : group.completions) {
       num_tokens_ += scored.completion().ids_size();
-      const v1::RuleScore* accuracy = FindRule(scored.score(), options_.accuracy_rule);
-      const bool solved = accuracy != nullptr && accuracy->value() >= 1;
-      if (greedy) {
-        greedy_solved_ += solved;
+      ++num_samples_;
+      // A sample that our own failure excluded is no wrong answer (docs/design.md law 1).
+      if (scored.score().excluded()) {
+        ++num_excluded_;
         continue;
       }
-      problem.samples.push_back({.solved = solved, .extracted = accuracy == nullptr ? "" : accuracy->extracted()});
-      if (const v1::RuleScore* format = FindRule(scored.score(), options_.format_rule)) format_sum_ += format->value();
+      const v1::RuleScore* const accuracy = FindRule(scored.score(), options_.accuracy_rule);
+      const bool solved = accuracy != nullptr && accuracy->value() >= 1;
+      if (greedy) {
+        ++num_greedy_;
+        greedy_solved_ += solved;
+      } else {
+        problem.samples.push_back({.solved = solved, .extracted = accuracy == nullptr ? "" : accuracy->extracted()});
+      }
     }
-    if (greedy) {
-      ++num_greedy_;
-      return;
-    }
+    if (greedy) return;
     problems_.push_back(std::move(problem));
-    sampled_.push_back(group);
+    sums_.Add(group);
   }
 
-  // Every denominator counts what is there: quarantined problems are missing. A mean over nothing is left out.
+  // Every denominator counts what is there: quarantined problems and excluded samples are missing. A mean over nothing
+  // is left out.
   std::map<std::string, double> Metrics() const {
-    const int64_t num_problems = static_cast<int64_t>(problems_.size());
-    std::map<std::string, double> metrics = AccuracyMetrics(problems_);
-    metrics["num_problems"] = static_cast<double>(num_problems);
+    std::map<std::string, double> metrics = AccuracyMetrics(problems_, options_.samples_per_problem);
+    metrics.merge(sums_.Metrics());
+    metrics["num_problems"] = static_cast<double>(problems_.size());
     metrics["samples_per_problem"] = static_cast<double>(options_.samples_per_problem);
-    metrics["num_parameters"] = static_cast<double>(policy_->model->config().NumParameters());
+    metrics["num_parameters"] = static_cast<double>(run_.policy->config().NumParameters());
+    const double seconds = absl::ToDoubleSeconds(context_.clock.Now() - start_time_);
     // What samples them may know no tokens.
-    if (num_tokens_ > 0) {
-      metrics["tokens_per_second"] = num_tokens_ / absl::ToDoubleSeconds(Clock::Real().Now() - start_time_);
-    }
-    if (num_problems > 0) {
-      const std::map<std::string, double> rollout = RolloutMetrics(sampled_);
-      metrics["format_rate"] = format_sum_ / static_cast<double>(num_problems * options_.samples_per_problem);
-      if (const auto length = rollout.find("completions/mean_length"); length != rollout.end()) {
-        metrics["mean_completion_tokens"] = length->second;
-      }
-      metrics["clipped_ratio"] = rollout.at("completions/clipped_ratio");
-      for (const auto& [name, value] : rollout) {
-        if (name.rfind("rewards/", 0) == 0 || name.rfind("outcomes/", 0) == 0 || name == "reward")
-          metrics[name] = value;
-      }
-    }
+    if (seconds > 0 && num_tokens_ > 0) metrics["tokens_per_second"] = num_tokens_ / seconds;
     if (num_greedy_ > 0) {
       metrics["greedy_accuracy"] = static_cast<double>(greedy_solved_) / static_cast<double>(num_greedy_);
       metrics["num_greedy_problems"] = static_cast<double>(num_greedy_);
     }
-    const int64_t num_quarantined = num_groups_ - num_problems - num_greedy_;
+    const int64_t num_quarantined = num_groups_ - num_collected_;
     if (num_quarantined > 0) metrics["num_quarantined_groups"] = static_cast<double>(num_quarantined);
+    AddExcluded(&metrics);
     return metrics;
   }
 
-  absl::StatusOr<json> Finish() {
-    const std::map<std::string, double> metrics = Metrics();
-    context_.metrics->Append(stage_.name, num_groups_, metrics);
-    context_.board->Update([&](v1::RunStatus& status) {
-      for (const auto& [name, value] : metrics)
-        (*status.mutable_stages(status.stage_index())->mutable_metrics())[name] = value;
-    });
-    return json{
-        {"policy", policy_->id}, {"policy_number", policy_->number}, {"steps", num_groups_}, {"metrics", metrics}};
+  void AddExcluded(std::map<std::string, double>* metrics) const {
+    if (num_excluded_ == 0) return;
+    (*metrics)["num_excluded_samples"] = static_cast<double>(num_excluded_);
+    const double excluded = static_cast<double>(num_excluded_) / static_cast<double>(num_samples_);
+    if (excluded <= kTolerableExcludedFrac) return;
+    (*metrics)["excluded_samples_rate"] = excluded;
+    spdlog::error(
+        "{} OF {} SAMPLES OF STAGE {} ARE EXCLUDED, and no mean counts them: `grpoctl completions` and outcomes/... in "
+        "metrics.jsonl say why",
+        num_excluded_, num_samples_, context_.name);
   }
 
-  RunContext& context_;
-  const StageOptions& stage_;
-  const absl::Duration start_time_ = Clock::Real().Now();
-  EvaluateStageOptions options_;
-  Policy* policy_ = nullptr;
-  std::unique_ptr<DataSource> data_;
-  v1::RewardProfileRef reward_;
+  StageReport Finish() {
+    StageReport report{.policy = run_.policy->ref().policy_id(),
+                       .policy_number = run_.policy->ref().number(),
+                       .steps = num_groups_,
+                       .metrics = Metrics()};
+    context_.records.metrics.Append(context_.name, num_groups_, report.metrics);
+    return report;
+  }
+
+  StageContext& context_;
+  const JudgedSampling& options_;
+  const bool greedy_;
+  // What a checkpoint keeps of the stage: that it has not begun.
+  const StageCursor before_;
+  const absl::Duration start_time_;
+  JudgedRun run_;
   int64_t num_sampled_ = 0, num_groups_ = 0;
+  // Of the sampled groups, in order.
   std::vector<ProblemSamples> problems_;
-  std::vector<ScoredGroup> sampled_;
+  SampleSums sums_;
+  int64_t num_collected_ = 0, num_samples_ = 0, num_excluded_ = 0;
+  // Greedy samples that count.
   int64_t num_greedy_ = 0, greedy_solved_ = 0;
-  double format_sum_ = 0, num_tokens_ = 0;
+  double num_tokens_ = 0;
+};
+
+class EvaluateStage : public Stage {
+ public:
+  explicit EvaluateStage(Options options) : options_(std::move(options)) {}
+
+  static StageView View() {
+    using As = ShownMetric::As;
+    StageView view;
+    view.step_unit = "group";
+    view.progress = {{.metric = "pass_at_1", .label = "pass@1", .as = As::kPercent},
+                     {.metric = "pass_at_8", .label = "pass@8", .as = As::kPercent},
+                     {.metric = "greedy_accuracy", .label = "greedy", .as = As::kPercent},
+                     {.metric = "format_rate", .label = "format", .as = As::kPercent},
+                     {.metric = "mean_completion_tokens", .label = "length"}};
+    view.table = {
+        .title = "Evaluations",
+        .heading = "metric",
+        .by_policy = true,
+        .leading = {"pass_at_1", "pass_at_8", "greedy_accuracy", "format_rate", "mean_completion_tokens"},
+        .details = false,
+        // As a share, where it is worth a row: excluded_samples_rate.
+        .hidden = {"num_excluded_samples"},
+        .percent = {"pass_at_*", "maj_at_*", "*_accuracy", "*_rate"},
+        .samples = true,
+    };
+    return view;
+  }
+
+  std::vector<Reference> references() const override { return options_.judged.References(); }
+  std::vector<RuleReference> rules() const override {
+    const JudgedSampling& keys = options_.judged;
+    std::vector<RuleReference> rules = {{.key = "accuracy_rule", .rewards = keys.rewards, .rule = keys.accuracy_rule}};
+    // A profile may lack the rule that nobody asked for: then there is no format_rate.
+    if (keys.format_rule != JudgedSampling().format_rule)
+      rules.push_back({.key = "format_rule", .rewards = keys.rewards, .rule = keys.format_rule});
+    return rules;
+  }
+  StageCost cost() const override {
+    return options_.judged.Cost(options_.greedy ? ", and each problem of the data once greedily" : "");
+  }
+  std::string accuracy_rule() const override { return options_.judged.accuracy_rule; }
+  absl::StatusOr<StageReport> Run(StageContext& context, StageCursor start) const override {
+    return Evaluation(context, options_, start).Run();
+  }
+
+ private:
+  const Options options_;
 };
 
 }  // namespace
 
-absl::StatusOr<json> RunEvaluateStage(RunContext& context, const StageOptions& stage) {
-  return EvaluateStage(context, stage).Run();
+StagePlugin Stage_evaluate() {
+  return MakeStagePlugin<Options, EvaluateStage>(
+      "Samples every problem of a data set and measures how many the policy solves; nothing is learned.");
 }
 
 }  // namespace grpo

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 
 #include "absl/strings/str_cat.h"
+#include "reward/outcome.h"
 
 namespace grpo {
 namespace {
@@ -26,6 +28,10 @@ int64_t NumSolved(const ProblemSamples& problem) {
                        [](const auto& sample) { return sample.solved; });
 }
 
+int64_t NumSamples(const ProblemSamples& problem) {
+  return static_cast<int64_t>(problem.samples.size());
+}
+
 }  // namespace
 
 double PassAtK(int64_t num_samples, int64_t num_solved, int64_t k) {
@@ -36,27 +42,64 @@ double PassAtK(int64_t num_samples, int64_t num_solved, int64_t k) {
   return 1 - all_wrong;
 }
 
-std::map<std::string, double> AccuracyMetrics(const std::vector<ProblemSamples>& problems) {
+std::map<std::string, double> AccuracyMetrics(const std::vector<ProblemSamples>& all, int64_t samples_per_problem) {
   std::map<std::string, double> metrics;
+  std::vector<ProblemSamples> problems;
+  std::copy_if(all.begin(), all.end(), std::back_inserter(problems),
+               [](const ProblemSamples& problem) { return !problem.samples.empty(); });
   if (problems.empty()) return metrics;
-  const int64_t n = static_cast<int64_t>(problems[0].samples.size());
   const double num_problems = static_cast<double>(problems.size());
-  for (int64_t k = 1; k <= n; k *= 2) {
-    double sum = 0;
-    for (const ProblemSamples& problem : problems) sum += PassAtK(n, NumSolved(problem), k);
-    metrics[absl::StrCat("pass_at_", k)] = sum / num_problems;
+  for (int64_t k = 1; k <= samples_per_problem; k *= 2) {
+    double sum = 0, num_counted = 0;
+    for (const ProblemSamples& problem : problems) {
+      if (NumSamples(problem) < k) continue;
+      sum += PassAtK(NumSamples(problem), NumSolved(problem), k);
+      ++num_counted;
+    }
+    if (num_counted > 0) metrics[absl::StrCat("pass_at_", k)] = sum / num_counted;
   }
   double majority = 0, squares = 0;
   const double mean = metrics["pass_at_1"];
   for (const ProblemSamples& problem : problems) {
     majority += MajoritySolved(problem.samples);
-    const double difference = static_cast<double>(NumSolved(problem)) / static_cast<double>(n) - mean;
+    const double difference = static_cast<double>(NumSolved(problem)) / static_cast<double>(NumSamples(problem)) - mean;
     squares += difference * difference;
   }
-  metrics[absl::StrCat("maj_at_", n)] = majority / num_problems;
+  metrics[absl::StrCat("maj_at_", samples_per_problem)] = majority / num_problems;
   const double standard_error = problems.size() > 1 ? std::sqrt(squares / (num_problems - 1) / num_problems) : 1;
   metrics["pass_at_1_ci_low"] = std::max(0.0, mean - 1.96 * standard_error);
   metrics["pass_at_1_ci_high"] = std::min(1.0, mean + 1.96 * standard_error);
+  return metrics;
+}
+
+void SampleSums::Add(const ScoredGroup& group) {
+  for (const v1::ScoredCompletion& scored : group.completions) {
+    const v1::Score& score = scored.score();
+    if (score.outcome() != v1::OUTCOME_SCORED) ++outcomes_["outcomes/" + OutcomeName(score.outcome())];
+    if (score.excluded()) continue;
+    ++num_samples_;
+    num_lengths_ += scored.completion().ids_size() > 0;
+    length_sum_ += static_cast<double>(CompletionLength(scored.completion()));
+    num_clipped_ += scored.completion().finish_reason() == v1::FINISH_REASON_LENGTH;
+    reward_sum_ += score.value();
+    for (const v1::RuleScore& rule : score.rules())
+      rule_sums_[absl::StrCat("rewards/", rule.name(), "/mean")] += rule.value();
+    if (const v1::RuleScore* const format = FindRule(score, format_rule_); format != nullptr) {
+      ++num_with_format_;
+      format_sum_ += format->value();
+    }
+  }
+}
+
+std::map<std::string, double> SampleSums::Metrics() const {
+  std::map<std::string, double> metrics = outcomes_;
+  if (num_samples_ > 0) {
+    if (num_lengths_ > 0) metrics["mean_completion_tokens"] = length_sum_ / num_lengths_;
+    metrics["clipped_ratio"] = num_clipped_ / num_samples_;
+    metrics["reward"] = reward_sum_ / num_samples_;
+    for (const auto& [name, sum] : rule_sums_) metrics[name] = sum / num_samples_;
+  }
+  if (num_with_format_ > 0) metrics["format_rate"] = format_sum_ / num_with_format_;
   return metrics;
 }
 

@@ -18,9 +18,11 @@ constexpr absl::Duration kCollectPoll = absl::Milliseconds(200);
 
 absl::StatusOr<std::vector<ScoredGroup>> GroupFeed::Next(int64_t count, const std::function<absl::Status()>& poll) {
   // Workers find the other half of a full buffer while one half is collected.
-  const int64_t max_part = std::max<int64_t>(1, context_.config.coordinator.max_buffered_groups / 2);
+  const int64_t max_part = std::max<int64_t>(1, channel_.options.max_buffered_groups / 2);
   std::vector<ScoredGroup> groups;
   for (const int64_t last = next_ + count; next_ < last;) {
+    // Also where workers are so fast that nothing is ever waited for.
+    RETURN_IF_ERROR(poll());
     RETURN_IF_ERROR(Offer());
     const int64_t part = std::min(max_part, last - next_);
     ASSIGN_OR_RETURN(std::vector<ScoredGroup> collected, Collect(part, poll));
@@ -32,15 +34,15 @@ absl::StatusOr<std::vector<ScoredGroup>> GroupFeed::Next(int64_t count, const st
 
 absl::Status GroupFeed::Offer() {
   std::vector<v1::Lease> leases;
-  const int64_t offer_end = std::min(end_, next_ + context_.config.coordinator.max_buffered_groups);
+  const int64_t offer_end = std::min(end_, next_ + channel_.options.max_buffered_groups);
   for (; next_offer_ < offer_end; ++next_offer_) leases.push_back(make_lease_(next_offer_));
-  return context_.coordinator->Offer(leases);
+  return channel_.coordinator.Offer(leases);
 }
 
 absl::StatusOr<std::vector<ScoredGroup>> GroupFeed::Collect(int64_t count, const std::function<absl::Status()>& poll) {
-  context_.board->SetPhase("wait_rollouts");
+  channel_.board.SetPhase("wait_rollouts");
   while (true) {
-    absl::StatusOr<std::vector<ScoredGroup>> groups = context_.coordinator->Collect(stage_, next_, count, kCollectPoll);
+    absl::StatusOr<std::vector<ScoredGroup>> groups = channel_.coordinator.Collect(stage_, next_, count, kCollectPoll);
     RETURN_IF_ERROR(RecordQuarantined(poll));
     if (!absl::IsDeadlineExceeded(groups.status())) return groups;
     RETURN_IF_ERROR(poll());
@@ -48,7 +50,7 @@ absl::StatusOr<std::vector<ScoredGroup>> GroupFeed::Collect(int64_t count, const
 }
 
 absl::Status GroupFeed::RecordQuarantined(const std::function<absl::Status()>& poll) {
-  const std::vector<QuarantinedGroup> groups = context_.coordinator->TakeQuarantined();
+  const std::vector<QuarantinedGroup> groups = channel_.coordinator.TakeQuarantined();
   if (groups.empty()) return absl::OkStatus();
   for (const QuarantinedGroup& group : groups) {
     const v1::LeaseKey& key = group.lease.key();
@@ -57,20 +59,19 @@ absl::Status GroupFeed::RecordQuarantined(const std::function<absl::Status()>& p
         "quarantine.jsonl",
         key.group_index(), key.stage(), absl::StrJoin(group.dead_workers, " and "), group.lease.prompt().id());
   }
-  const absl::Status written = context_.quarantine->Append(groups);
+  const absl::Status written = channel_.quarantine.Append(groups);
   if (!written.ok())
     spdlog::error("{}; the run goes on, and a resumed one would meet these groups again", written.ToString());
-  const int64_t num_quarantined = static_cast<int64_t>(context_.quarantine->entries().size());
-  const int64_t allowed = context_.config.coordinator.max_quarantined_groups;
+  const int64_t num_quarantined = static_cast<int64_t>(channel_.quarantine.entries().size());
+  const int64_t allowed = channel_.options.max_quarantined_groups;
   if (num_quarantined <= allowed) return absl::OkStatus();
   // Groups that are leased are left to their workers; no further worker dies before somebody has looked.
-  context_.coordinator->SetLeasing(false);
-  context_.control->Pause();
-  context_.board->SetPauseReason(absl::StrCat(
+  channel_.coordinator.SetLeasing(false);
+  channel_.control.Pause(absl::StrCat(
       num_quarantined, " groups killed their workers and are left out, coordinator.max_quarantined_groups is ", allowed,
       ": read quarantine.jsonl and the workers' logs; `grpoctl resume` goes on without these groups"));
   const absl::Status resumed = poll();
-  context_.coordinator->SetLeasing(true);
+  channel_.coordinator.SetLeasing(true);
   return resumed;
 }
 

@@ -12,12 +12,12 @@
 namespace grpo {
 namespace {
 
-RunConfig TestConfig() {
-  RunConfig config;
-  config.coordinator.max_buffered_groups = 4;
-  config.coordinator.max_buffered_bytes = 1;
-  config.coordinator.max_quarantined_groups = 1;
-  return config;
+CoordinatorOptions TestOptions() {
+  CoordinatorOptions options;
+  options.max_buffered_groups = 4;
+  options.max_buffered_bytes = 1;
+  options.max_quarantined_groups = 1;
+  return options;
 }
 
 class GroupFeedTest : public ::testing::Test {
@@ -26,7 +26,6 @@ class GroupFeedTest : public ::testing::Test {
     std::filesystem::remove_all(folder_);
     ASSERT_OK(MakeFolders(folder_));
     ASSERT_OK_AND_ASSIGN(quarantine_, QuarantineLog::Open(folder_ + "/quarantine.jsonl", /*resume=*/true));
-    context_.quarantine = quarantine_.get();
     coordinator_.Publish(TestWeights(7));
     board_.Update([](v1::RunStatus& status) { status.set_state(v1::RUN_STATE_RUNNING); });
   }
@@ -71,30 +70,26 @@ class GroupFeedTest : public ::testing::Test {
   }
 
   const std::string folder_ = ::testing::TempDir() + "/group_feed";
-  const RunConfig config_ = TestConfig();
-  Coordinator coordinator_{config_.coordinator, {.run_id = "run-a", .config_sha256 = "abc", .epoch = 3}};
+  GroupChannel Channel() {
+    return {.options = options_,
+            .coordinator = coordinator_,
+            .quarantine = *quarantine_,
+            .board = board_,
+            .control = control_};
+  }
+
+  const CoordinatorOptions options_ = TestOptions();
+  Coordinator coordinator_{options_, {.run_id = "run-a", .config_sha256 = "abc", .epoch = 3}};
   StatusBoard board_{v1::RunStatus(), &coordinator_};
-  RunControl control_;
+  RunControl control_{&board_};
   std::unique_ptr<QuarantineLog> quarantine_;
-  const std::map<std::string, std::string> data_sha256_;
-  RunContext context_{.config = config_,
-                      .data_sha256 = data_sha256_,
-                      .run_dir = folder_,
-                      .policies = nullptr,
-                      .coordinator = &coordinator_,
-                      .board = &board_,
-                      .control = &control_,
-                      .collectives = nullptr,
-                      .metrics = nullptr,
-                      .quarantine = nullptr,
-                      .save = nullptr};
   std::thread worker_;
   std::atomic<int> num_deaths_ = 0;
 };
 
 TEST_F(GroupFeedTest, SamplesAStepThatIsLargerThanTheBufferInParts) {
   StartWorker({});
-  GroupFeed feed(&context_, "rl", 0, 23, [](int64_t i) { return TestGroup("rl", i); });
+  GroupFeed feed(Channel(), "rl", 0, 23, [](int64_t i) { return TestGroup("rl", i); });
   ASSERT_OK_AND_ASSIGN(const auto first, feed.Next(13, [this] { return Poll(); }));
   EXPECT_EQ(first.size(), 13u);
   ASSERT_OK_AND_ASSIGN(const auto rest, feed.Next(10, [this] { return Poll(); }));
@@ -111,9 +106,8 @@ TEST_F(GroupFeedTest, RecordsWhatIsQuarantinedAndPausesTheRunBeyondItsBudget) {
     reason = status.state_reason();
     // As TrainerService's Resume does.
     control_.Resume();
-    board_.SetPauseReason("");
   });
-  GroupFeed feed(&context_, "rl", 0, 8, [](int64_t i) { return TestGroup("rl", i); });
+  GroupFeed feed(Channel(), "rl", 0, 8, [](int64_t i) { return TestGroup("rl", i); });
   const auto first = feed.Next(4, [this] { return Poll(); });
   const auto rest = feed.Next(4, [this] { return Poll(); });
   user.join();
@@ -132,7 +126,7 @@ TEST_F(GroupFeedTest, RecordsWhatIsQuarantinedAndPausesTheRunBeyondItsBudget) {
 TEST_F(GroupFeedTest, ReturnsNothingWhenEveryGroupIsQuarantined) {
   coordinator_.Quarantine("rl", 0);
   coordinator_.Quarantine("rl", 1);
-  GroupFeed feed(&context_, "rl", 0, 2, [](int64_t i) { return TestGroup("rl", i); });
+  GroupFeed feed(Channel(), "rl", 0, 2, [](int64_t i) { return TestGroup("rl", i); });
   ASSERT_OK_AND_ASSIGN(const auto groups, feed.Next(2, [this] { return Poll(); }));
   EXPECT_TRUE(groups.empty());
 }

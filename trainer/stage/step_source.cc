@@ -14,7 +14,7 @@ namespace {
 // Synchronous: a step's groups are sampled from the weights that the step will change, and nothing is sampled ahead.
 class GroupSource : public StepSource {
  public:
-  GroupSource(RunContext& context, const Policy& policy, GroupTemplate group, std::unique_ptr<DataSource> data,
+  GroupSource(StageContext& context, StagePolicy& policy, GroupTemplate group, std::unique_ptr<DataSource> data,
               uint64_t seed, int64_t prompts_per_step, int64_t data_position)
       : StepSource(std::move(data), seed, data_position),
         context_(context),
@@ -23,12 +23,11 @@ class GroupSource : public StepSource {
         prompts_per_step_(prompts_per_step) {}
 
   absl::StatusOr<StepInput> Next(int64_t step, const std::function<absl::Status()>& poll) override {
-    context_.board->SetPhase("publish");
-    RETURN_IF_ERROR(PublishPolicy(context_, policy_));
+    context_.board.SetPhase("publish");
+    RETURN_IF_ERROR(Publish(context_, policy_));
     group_.policy = policy_.ref();
     const int64_t first = step * prompts_per_step_;
-    // The feed asks for each group once, in order.
-    GroupFeed feed(&context_, group_.stage, first, first + prompts_per_step_,
+    GroupFeed feed(context_.groups, group_.stage, first, first + prompts_per_step_,
                    [&](int64_t i) { return MakeLease(group_, context_.config.run.seed, i, NextItem().prompt); });
     RolloutInput input;
     ASSIGN_OR_RETURN(input.groups, feed.Next(prompts_per_step_, poll));
@@ -36,8 +35,8 @@ class GroupSource : public StepSource {
   }
 
  private:
-  RunContext& context_;
-  const Policy& policy_;
+  StageContext& context_;
+  StagePolicy& policy_;
   GroupTemplate group_;
   const int64_t prompts_per_step_;
 };
@@ -45,17 +44,17 @@ class GroupSource : public StepSource {
 // Rows filled with documents, each followed by the end-of-sequence token; the end of the last one is cut off.
 class RowSource : public StepSource {
  public:
-  RowSource(const Policy& policy, std::unique_ptr<DataSource> data, uint64_t seed, CorpusPlan plan,
+  RowSource(const StagePolicy& policy, std::unique_ptr<DataSource> data, uint64_t seed, CorpusPlan plan,
             int64_t data_position)
       : StepSource(std::move(data), seed, data_position), policy_(policy), plan_(plan) {}
 
   absl::StatusOr<StepInput> Next(int64_t step, const std::function<absl::Status()>& poll) override {
     CorpusInput input;
-    const uint32_t eos = static_cast<uint32_t>(policy_.model->config().eos_token_ids[0]);
+    const uint32_t eos = static_cast<uint32_t>(policy_.config().eos_token_ids[0]);
     for (int64_t i = 0; i < plan_.rows_per_step; ++i) {
       std::vector<uint32_t>& row = input.rows.emplace_back();
       while (static_cast<int64_t>(row.size()) <= plan_.row_tokens) {
-        absl::StatusOr<std::vector<uint32_t>> ids = policy_.tokenizer->Encode(NextItem().document);
+        absl::StatusOr<std::vector<uint32_t>> ids = policy_.tokenizer().Encode(NextItem().document);
         if (!ids.ok()) return Annotate(ids.status(), absl::StrCat("document ", data_position() - 1));
         row.insert(row.end(), ids->begin(), ids->end());
         row.push_back(eos);
@@ -66,20 +65,20 @@ class RowSource : public StepSource {
   }
 
  private:
-  const Policy& policy_;
+  const StagePolicy& policy_;
   const CorpusPlan plan_;
 };
 
 // Traces that others wrote, read by this policy's tokenizer: another policy may have another.
 class TraceSource : public StepSource {
  public:
-  TraceSource(const Policy& policy, std::unique_ptr<DataSource> data, uint64_t seed, TracesPlan plan,
+  TraceSource(const StagePolicy& policy, std::unique_ptr<DataSource> data, uint64_t seed, TracesPlan plan,
               int64_t data_position)
       : StepSource(std::move(data), seed, data_position), policy_(policy), plan_(plan) {}
 
   // Every trace can be learned from: it has a completion, both parts can be tokenized and fit the policy.
   absl::Status Check(const std::string& name) const {
-    const int64_t max_positions = policy_.model->config().max_positions;
+    const int64_t max_positions = policy_.config().max_positions;
     for (int64_t i = 0; i < data().size(); ++i) {
       const DataItem item = data().At(i);
       absl::StatusOr<TokenizedTrace> trace = Tokenize(item);
@@ -87,8 +86,8 @@ class TraceSource : public StepSource {
       const size_t num_tokens = trace->prompt_ids.size() + trace->completion_ids.size();
       if (static_cast<int64_t>(num_tokens) > max_positions) {
         return absl::InvalidArgumentError(absl::StrCat("data.", name, ": trace ", item.prompt.id(), " has ", num_tokens,
-                                                       " tokens, policy ", policy_.id, " has ", max_positions,
-                                                       " positions: leave it out"));
+                                                       " tokens, policy ", policy_.ref().policy_id(), " has ",
+                                                       max_positions, " positions: leave it out"));
       }
     }
     return absl::OkStatus();
@@ -109,50 +108,51 @@ class TraceSource : public StepSource {
           item.prompt.id(), " has no completion to learn from: set completion_field if it has another name"));
     }
     TokenizedTrace trace;
-    absl::StatusOr<std::vector<uint32_t>> prompt = EncodePrompt(*policy_.tokenizer, item.prompt.text());
+    absl::StatusOr<std::vector<uint32_t>> prompt = EncodePrompt(policy_.tokenizer(), item.prompt.text());
     if (!prompt.ok()) return Annotate(prompt.status(), absl::StrCat("the prompt of ", item.prompt.id()));
-    absl::StatusOr<std::vector<uint32_t>> completion = policy_.tokenizer->Encode(item.completion);
+    absl::StatusOr<std::vector<uint32_t>> completion = policy_.tokenizer().Encode(item.completion);
     if (!completion.ok()) return Annotate(completion.status(), absl::StrCat("the completion of ", item.prompt.id()));
     trace.prompt_ids = *std::move(prompt);
     trace.completion_ids = *std::move(completion);
-    trace.completion_ids.push_back(static_cast<uint32_t>(policy_.model->config().eos_token_ids[0]));
+    trace.completion_ids.push_back(static_cast<uint32_t>(policy_.config().eos_token_ids[0]));
     return trace;
   }
 
-  const Policy& policy_;
+  const StagePolicy& policy_;
   const TracesPlan plan_;
 };
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<StepSource>> MakeStepSource(RunContext& context, const StageOptions& stage,
-                                                           const TrainStageOptions& options, const Algorithm& algorithm,
-                                                           const Policy& policy, int64_t data_position) {
-  ASSIGN_OR_RETURN(std::unique_ptr<DataSource> data, OpenData(context, options.data));
-  const uint64_t seed = CombineSeeds(context.config.run.seed, HashName("data of " + stage.name));
+absl::StatusOr<std::unique_ptr<StepSource>> MakeStepSource(StageContext& context, const std::string& data,
+                                                           const std::string& algorithm_name,
+                                                           const Algorithm& algorithm, StagePolicy& policy,
+                                                           int64_t data_position) {
+  ASSIGN_OR_RETURN(std::unique_ptr<DataSource> source, context.files.OpenData(data));
+  const uint64_t seed = CombineSeeds(context.config.run.seed, HashName("data of " + context.name));
   const StepPlan step_plan = algorithm.plan();
   if (const auto* const corpus = std::get_if<CorpusPlan>(&step_plan)) {
-    if (data->size() != 0 && data->At(0).document.empty()) {
-      return absl::InvalidArgumentError(absl::StrCat("data.", options.data, " holds problems, and algorithm ",
-                                                     options.algorithm, " reads documents"));
+    if (source->size() != 0 && source->At(0).document.empty()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("data.", data, " holds problems, and algorithm ", algorithm_name, " reads documents"));
     }
-    return std::make_unique<RowSource>(policy, std::move(data), seed, *corpus, data_position);
+    return std::make_unique<RowSource>(policy, std::move(source), seed, *corpus, data_position);
   }
   if (const auto* const traces = std::get_if<TracesPlan>(&step_plan)) {
-    auto source = std::make_unique<TraceSource>(policy, std::move(data), seed, *traces, data_position);
-    RETURN_IF_ERROR(source->Check(options.data));
-    return source;
+    auto of_traces = std::make_unique<TraceSource>(policy, std::move(source), seed, *traces, data_position);
+    RETURN_IF_ERROR(of_traces->Check(data));
+    return of_traces;
   }
   const RolloutPlan& plan = std::get<RolloutPlan>(step_plan);
   ASSIGN_OR_RETURN(const v1::RewardProfileRef reward,
-                   CheckProblems(context, *data, plan.rewards, policy, plan.sampling));
-  GroupTemplate group{.stage = stage.name,
+                   CheckProblems(context.config, *source, plan.rewards, policy, plan.sampling));
+  GroupTemplate group{.stage = context.name,
                       .kind = v1::LEASE_KIND_TRAIN,
                       .policy = policy.ref(),
                       .reward = reward,
                       .sampling = ToProto(plan.sampling, plan.group_size)};
-  return std::make_unique<GroupSource>(context, policy, std::move(group), std::move(data), seed, plan.prompts_per_step,
-                                       data_position);
+  return std::make_unique<GroupSource>(context, policy, std::move(group), std::move(source), seed,
+                                       plan.prompts_per_step, data_position);
 }
 
 }  // namespace grpo

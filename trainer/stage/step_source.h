@@ -1,9 +1,11 @@
-// Where a train stage's steps get their input: groups sampled from the policy, rows of documents, or traces.
+// Where a train stage's steps get their input: groups sampled from the policy, rows of documents, or traces. Links no
+// torch.
 #ifndef GRPO_TRAINER_STAGE_STEP_SOURCE_H_
 #define GRPO_TRAINER_STAGE_STEP_SOURCE_H_
 
 #include <functional>
 #include <memory>
+#include <string>
 #include <utility>
 
 #include "absl/status/statusor.h"
@@ -18,7 +20,7 @@ class StepSource {
   virtual ~StepSource() = default;
   // Input of step `step`. `poll` is called while waiting; its error is returned.
   virtual absl::StatusOr<StepInput> Next(int64_t step, const std::function<absl::Status()>& poll) = 0;
-  // Items read so far: StageCursor.data_position.
+  // Items read so far: StageProgress.data_position.
   int64_t data_position() const { return data_position_; }
 
  protected:
@@ -34,10 +36,12 @@ class StepSource {
   int64_t data_position_;
 };
 
-// The source that the algorithm's plan asks for, at `data_position`. Checks problems as CheckProblems does.
-absl::StatusOr<std::unique_ptr<StepSource>> MakeStepSource(RunContext& context, const StageOptions& stage,
-                                                           const TrainStageOptions& options, const Algorithm& algorithm,
-                                                           const Policy& policy, int64_t data_position);
+// The source that the algorithm's plan asks for, from the entry `data`, at `data_position`. Checks problems as
+// CheckProblems does. `context` and `policy` outlive it.
+absl::StatusOr<std::unique_ptr<StepSource>> MakeStepSource(StageContext& context, const std::string& data,
+                                                           const std::string& algorithm_name,
+                                                           const Algorithm& algorithm, StagePolicy& policy,
+                                                           int64_t data_position);
 
 }  // namespace grpo
 

@@ -1,37 +1,73 @@
-// A stage of type `synthesize`: group i is problem i of the data. What was sampled before the run was killed is not
-// sampled again.
+// A stage of type `synthesize`: samples every problem of a data set and writes the completions that the reward accepts,
+// problem and completion, one a line. Group i is problem i of the data. What was sampled before the run was killed is
+// not sampled again: it is in the stage's log, so that a checkpoint need not keep it.
 #include <algorithm>
 #include <filesystem>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "common/clock.h"
 #include "common/files.h"
 #include "common/log.h"
 #include "common/status_macros.h"
-#include "configs/load.h"
-#include "trainer/fingerprint.h"
 #include "trainer/stage/context.h"
 #include "trainer/stage/group_feed.h"
+#include "trainer/stage/judged.h"
+#include "trainer/stage/stage_plugin.h"
 #include "trainer/stage/traces.h"
 
 namespace grpo {
 namespace {
 
-using nlohmann::json;
+struct Options {
+  JudgedSampling judged = {.samples_per_problem = 4};
+  int64_t max_traces_per_problem = 0;
+  std::string export_to;
 
-class SynthesizeStage {
+  template <class V>
+  void Visit(V& v) {
+    judged.Visit(v,
+                 {.policy = "Key under `policies`: the weights that write.",
+                  .rewards = "Key under `rewards`: the rules that accept.",
+                  .problems = "How many problems are sampled, from the start of the data; 0 takes all.",
+                  .samples_per_problem = "Completions per problem.",
+                  .accuracy_rule = "Rule of the profile that must give 1: the answer is right.",
+                  .format_rule = "Rule of the profile that must give 1: the form is kept. Empty: any form will do.",
+                  .max_samples_per_problem = 4096},
+                 [&] {
+                   v("max_traces_per_problem", max_traces_per_problem,
+                     {.help = "Accepted completions kept of one problem, the first sampled ones; 0 keeps all that "
+                              "differ.",
+                      .min = 0,
+                      .max = 4096});
+                 });
+    v("export_to", export_to,
+      {.help = "Key under `artifacts`: the file of JSON lines that is written when the stage ends; `data` entries read "
+               "it by their key `artifact`.",
+       .required = true});
+  }
+};
+
+// A synthesize stage while it runs.
+class Synthesis {
  public:
-  SynthesizeStage(RunContext& context, const StageOptions& stage) : context_(context), stage_(stage) {}
+  Synthesis(StageContext& context, const Options& options, const StageCursor& start)
+      : context_(context),
+        options_(options),
+        before_({.stage_index = start.stage_index}),
+        start_time_(context.clock.Now()),
+        selector_({.accuracy_rule = options.judged.accuracy_rule,
+                   .format_rule = options.judged.format_rule,
+                   .max_traces_per_problem = options.max_traces_per_problem}) {}
 
-  absl::StatusOr<json> Run() {
+  absl::StatusOr<StageReport> Run() {
     RETURN_IF_ERROR(Prepare());
-    GroupFeed feed(&context_, stage_.name, log_->num_groups(), num_groups_,
-                   [this](int64_t i) { return MakeLease(group_, context_.config.run.seed, i, data_->At(i).prompt); });
+    GroupFeed feed(context_.groups, context_.name, log_->num_groups(), num_groups_, [this](int64_t i) {
+      return MakeLease(group_, context_.config.run.seed, i, run_.data->At(i).prompt);
+    });
     while (log_->num_groups() < num_groups_) {
       const int64_t count = std::min(kCollectGroups, num_groups_ - log_->num_groups());
       ASSIGN_OR_RETURN(const std::vector<ScoredGroup> groups,
-                       feed.Next(count, [&] { return PollBeforeStage(context_); }));
+                       feed.Next(count, [&] { return context_.saver.Poll([&] { return before_; }); }));
       RETURN_IF_ERROR(Keep(groups, log_->num_groups() + count));
       ShowStep();
     }
@@ -40,42 +76,36 @@ class SynthesizeStage {
 
  private:
   absl::Status Prepare() {
-    RETURN_IF_ERROR(LoadOptions(stage_.options, &options_));
-    ASSIGN_OR_RETURN(policy_, context_.policies->Get(options_.policy));
-    ASSIGN_OR_RETURN(data_, OpenData(context_, options_.data));
-    ASSIGN_OR_RETURN(num_groups_, CountProblems(*data_, options_.data, options_.problems));
-    ASSIGN_OR_RETURN(const v1::RewardProfileRef reward,
-                     CheckProblems(context_, *data_, options_.rewards, *policy_, options_.sampling));
-    group_ = {.stage = stage_.name,
+    ASSIGN_OR_RETURN(run_, PrepareJudged(context_, options_.judged));
+    num_groups_ = run_.num_problems;
+    group_ = {.stage = context_.name,
               .kind = v1::LEASE_KIND_SYNTHESIZE,
-              .policy = policy_->ref(),
-              .reward = reward,
-              .sampling = ToProto(options_.sampling, options_.samples_per_problem)};
-    selector_ = std::make_unique<TraceSelector>(options_);
+              .policy = run_.policy->ref(),
+              .reward = run_.reward,
+              .sampling = ToProto(options_.judged.sampling, options_.judged.samples_per_problem)};
     RETURN_IF_ERROR(OpenLog());
-    context_.board->Update(
-        [&](v1::RunStatus& status) { status.mutable_stages(status.stage_index())->set_num_steps(num_groups_); });
+    context_.board.UpdateStage([&](v1::StageStatus& stage) { stage.set_num_steps(num_groups_); });
     ShowStep();
-    return PublishPolicy(context_, *policy_);
+    return Publish(context_, *run_.policy);
   }
 
   absl::Status OpenLog() {
-    const std::string folder = absl::StrCat(context_.run_dir, "/synthesis");
+    const std::string folder = absl::StrCat(context_.files.run_dir(), "/synthesis");
     RETURN_IF_ERROR(MakeFolders(folder));
-    const nlohmann::ordered_json origin = {{"stage", stage_.name},
-                                           {"policy", policy_->id},
-                                           {"policy_number", policy_->number},
-                                           {"weights_hash", WeightsHash(policy_->model->NamedParameters())},
-                                           {"rewards", options_.rewards},
+    const nlohmann::ordered_json origin = {{"stage", context_.name},
+                                           {"policy", group_.policy.policy_id()},
+                                           {"policy_number", group_.policy.number()},
+                                           {"weights_hash", run_.policy->WeightsHash()},
+                                           {"rewards", options_.judged.rewards},
                                            {"rewards_sha256", group_.reward.sha256()}};
-    ASSIGN_OR_RETURN(log_, TraceLog::Open(absl::StrCat(folder, "/", stage_.name, ".jsonl"), origin,
+    ASSIGN_OR_RETURN(log_, TraceLog::Open(absl::StrCat(folder, "/", context_.name, ".jsonl"), origin,
                                           [this](const GroupTraces& group) {
-                                            selector_->Remember(group);
+                                            selector_.Remember(group);
                                             Count(group);
                                           }));
-    context_.completions->Rewind(stage_.name, log_->num_groups());
+    context_.records.completions.Rewind(context_.name, log_->num_groups());
     if (log_->num_groups() > 0)
-      spdlog::info("stage {} goes on after {} problems of {}", stage_.name, log_->num_groups(), num_groups_);
+      spdlog::info("stage {} goes on after {} problems of {}", context_.name, log_->num_groups(), num_groups_);
     return absl::OkStatus();
   }
 
@@ -87,11 +117,11 @@ class SynthesizeStage {
       GroupTraces traces;
       if (there) {
         // Before the log, which says what need not be sampled again.
-        context_.completions->Append(stage_.name, i + 1, {*next});
-        traces = selector_->Select(*next++);
+        context_.records.completions.Append(context_.name, i + 1, {*next});
+        traces = selector_.Select(*next++);
       } else {
         traces.group_index = i;
-        traces.rejected["quarantined"] = options_.samples_per_problem;
+        traces.rejected["quarantined"] = options_.judged.samples_per_problem;
       }
       RETURN_IF_ERROR(Annotate(log_->Append(traces), "the traces cannot be kept"));
       Count(traces);
@@ -109,10 +139,9 @@ class SynthesizeStage {
   }
 
   void ShowStep() {
-    context_.board->Update([&](v1::RunStatus& status) {
-      v1::StageStatus* stage = status.mutable_stages(status.stage_index());
-      stage->set_step(log_->num_groups());
-      (*stage->mutable_metrics())["num_traces"] = static_cast<double>(num_traces_);
+    context_.board.UpdateStage([&](v1::StageStatus& stage) {
+      stage.set_step(log_->num_groups());
+      (*stage.mutable_metrics())["num_traces"] = static_cast<double>(num_traces_);
     });
   }
 
@@ -134,39 +163,42 @@ class SynthesizeStage {
       metrics["traces/median_length"] = static_cast<double>(lengths_[lengths_.size() / 2]);
       metrics["traces/max_length"] = static_cast<double>(lengths_.back());
     }
-    if (num_tokens_here_ > 0)
-      metrics["tokens_per_second"] =
-          static_cast<double>(num_tokens_here_) / absl::ToDoubleSeconds(Clock::Real().Now() - start_time_);
+    const double seconds = absl::ToDoubleSeconds(context_.clock.Now() - start_time_);
+    if (num_tokens_here_ > 0 && seconds > 0)
+      metrics["tokens_per_second"] = static_cast<double>(num_tokens_here_) / seconds;
     return metrics;
   }
 
-  absl::StatusOr<json> Finish() {
-    const std::map<std::string, double> metrics = Metrics();
+  absl::StatusOr<StageReport> Finish() {
+    StageReport report{.policy = group_.policy.policy_id(),
+                       .policy_number = group_.policy.number(),
+                       .steps = num_groups_,
+                       .metrics = Metrics()};
     if (num_traces_ == 0) {
-      return absl::FailedPreconditionError(
-          absl::StrCat("of ", metrics.at("num_samples"), " completions none was accepted (see ", context_.run_dir,
-                       "/synthesis/", stage_.name,
-                       ".jsonl for the reasons): there is nothing to learn from. Sample more, or a policy that solves "
-                       "some of these problems"));
+      return absl::FailedPreconditionError(absl::StrCat(
+          "of ", report.metrics.at("num_samples"), " completions none was accepted (see ", context_.files.run_dir(),
+          "/synthesis/", context_.name,
+          ".jsonl for the reasons): there is nothing to learn from. Sample more, or a policy that solves some of these "
+          "problems"));
     }
-    const std::string path = context_.ArtifactPath(options_.export_to);
-    RETURN_IF_ERROR(MakeFolders(std::filesystem::path(path).parent_path().string()));
-    ASSIGN_OR_RETURN(const std::string sha256, log_->Export(path));
-    spdlog::info("{} traces of {} problems written to {}", num_traces_, num_groups_ - num_unsolved_, path);
-    context_.metrics->Append(stage_.name, num_groups_, metrics);
-    return json{
-        {"policy", policy_->id}, {"policy_number", policy_->number}, {"steps", num_groups_},     {"metrics", metrics},
-        {"exported_to", path},   {"artifact", options_.export_to},   {"artifact_sha256", sha256}};
+    report.artifact = options_.export_to;
+    report.exported_to = context_.files.ArtifactPath(options_.export_to);
+    RETURN_IF_ERROR(MakeFolders(std::filesystem::path(report.exported_to).parent_path().string()));
+    ASSIGN_OR_RETURN(report.artifact_sha256, log_->Export(report.exported_to));
+    spdlog::info("{} traces of {} problems written to {}", num_traces_, num_groups_ - num_unsolved_,
+                 report.exported_to);
+    context_.records.metrics.Append(context_.name, num_groups_, report.metrics);
+    return report;
   }
 
-  RunContext& context_;
-  const StageOptions& stage_;
-  const absl::Duration start_time_ = Clock::Real().Now();
-  SynthesizeStageOptions options_;
-  Policy* policy_ = nullptr;
-  std::unique_ptr<DataSource> data_;
+  StageContext& context_;
+  const Options& options_;
+  // What a checkpoint keeps of the stage: that it has not begun.
+  const StageCursor before_;
+  const absl::Duration start_time_;
+  JudgedRun run_;
   GroupTemplate group_;
-  std::unique_ptr<TraceSelector> selector_;
+  TraceSelector selector_;
   std::unique_ptr<TraceLog> log_;
   int64_t num_groups_ = 0, num_traces_ = 0, num_unsolved_ = 0;
   // Sampled since this process started.
@@ -176,10 +208,46 @@ class SynthesizeStage {
   std::vector<int64_t> lengths_;
 };
 
+class SynthesizeStage : public Stage {
+ public:
+  explicit SynthesizeStage(Options options) : options_(std::move(options)) {}
+
+  static StageView View() {
+    StageView view;
+    view.step_unit = "group";
+    view.progress = {{.metric = "tokens_per_second", .label = "", .as = ShownMetric::As::kTokensPerSecond}};
+    view.table.title = "Synthesis";
+    view.table.heading = "traces";
+    view.table.details = true;
+    view.writes_data = true;
+    return view;
+  }
+
+  std::vector<Reference> references() const override {
+    std::vector<Reference> references = options_.judged.References();
+    references.push_back({.key = "export_to", .section = "artifacts", .value = options_.export_to, .required = true});
+    return references;
+  }
+  std::vector<RuleReference> rules() const override {
+    const JudgedSampling& keys = options_.judged;
+    return {{.key = "accuracy_rule", .rewards = keys.rewards, .rule = keys.accuracy_rule},
+            {.key = "format_rule", .rewards = keys.rewards, .rule = keys.format_rule}};
+  }
+  std::vector<std::string> writes() const override { return {options_.export_to}; }
+  StageCost cost() const override { return options_.judged.Cost(); }
+  absl::StatusOr<StageReport> Run(StageContext& context, StageCursor start) const override {
+    return Synthesis(context, options_, start).Run();
+  }
+
+ private:
+  const Options options_;
+};
+
 }  // namespace
 
-absl::StatusOr<json> RunSynthesizeStage(RunContext& context, const StageOptions& stage) {
-  return SynthesizeStage(context, stage).Run();
+StagePlugin Stage_synthesize() {
+  return MakeStagePlugin<Options, SynthesizeStage>(
+      "Samples every problem of a data set and writes the completions that the reward accepts, one a line.");
 }
 
 }  // namespace grpo

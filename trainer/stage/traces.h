@@ -3,19 +3,20 @@
 #ifndef GRPO_TRAINER_STAGE_TRACES_H_
 #define GRPO_TRAINER_STAGE_TRACES_H_
 
+#include <cstdint>
 #include <cstdio>
 #include <functional>
 #include <map>
 #include <memory>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "coordinator/scored_group.h"
 #include "nlohmann/json.hpp"
-#include "trainer/options.h"
 
 namespace grpo {
 
@@ -42,7 +43,14 @@ struct GroupTraces {
 // Remembers what it has seen. One thread.
 class TraceSelector {
  public:
-  explicit TraceSelector(const SynthesizeStageOptions& options) : options_(options) {}
+  // What it asks of a completion.
+  struct Options {
+    // Rules of the profile that must give 1. An empty format_rule asks for none.
+    std::string accuracy_rule, format_rule;
+    // 0 keeps all that differ.
+    int64_t max_traces_per_problem = 0;
+  };
+  explicit TraceSelector(Options options) : options_(std::move(options)) {}
 
   GroupTraces Select(const ScoredGroup& group);
   // As if Select had returned it.
@@ -52,7 +60,7 @@ class TraceSelector {
   // Empty when the completion is kept.
   std::string RejectionReason(const v1::Prompt& prompt, const v1::ScoredCompletion& scored, size_t num_kept) const;
 
-  const SynthesizeStageOptions options_;
+  const Options options_;
   // Hashes of prompt and completion.
   std::set<std::string> seen_;
 };

@@ -15,6 +15,9 @@ using nlohmann::ordered_json;
 using ::testing::ElementsAre;
 using ::testing::Pair;
 
+// As a synthesize stage has them by default.
+const TraceSelector::Options kStageDefaults = {.accuracy_rule = "math_answer", .format_rule = "format_tags"};
+
 // Right and well-formed.
 v1::ScoredCompletion Sample(int index, const std::string& text) {
   v1::ScoredCompletion scored;
@@ -73,14 +76,14 @@ TEST(TraceSelectorTest, KeepsWhatTheRewardAcceptsAndSaysWhyNotTheRest) {
 TEST(TraceSelectorTest, AnyFormWillDoWithoutAFormatRule) {
   v1::ScoredCompletion sample = Sample(0, "12");
   sample.mutable_score()->mutable_rules(1)->set_value(0);
-  SynthesizeStageOptions options;
+  TraceSelector::Options options = kStageDefaults;
   EXPECT_TRUE(TraceSelector(options).Select(Group(0, "Q", {sample})).traces.empty());
   options.format_rule = "";
   EXPECT_EQ(TraceSelector(options).Select(Group(0, "Q", {sample})).traces.size(), 1);
 }
 
 TEST(TraceSelectorTest, CapsEachProblemAndForgetsNoDuplicateAcrossProblems) {
-  SynthesizeStageOptions options;
+  TraceSelector::Options options = kStageDefaults;
   options.max_traces_per_problem = 2;
   TraceSelector selector(options);
   const GroupTraces first = selector.Select(Group(0, "Q", {Sample(0, "a"), Sample(1, "b"), Sample(2, "c")}));
@@ -104,7 +107,7 @@ class TraceLogTest : public ::testing::Test {
  protected:
   // Opens the log; what is replayed goes into a new selector.
   std::unique_ptr<TraceLog> Open() {
-    selector_ = std::make_unique<TraceSelector>(SynthesizeStageOptions());
+    selector_ = std::make_unique<TraceSelector>(kStageDefaults);
     replayed_.clear();
     return *TraceLog::Open(path_, origin_, [this](const GroupTraces& group) {
       selector_->Remember(group);

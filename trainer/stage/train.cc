@@ -1,180 +1,318 @@
-// A stage of type `train`: step after step, with the requests from outside served in between.
+// A stage of type `train`: a policy learns by an algorithm, step after step, with the requests from outside served in
+// between. One step, on each rank, is trainer/loop.h.
 #include <algorithm>
 #include <utility>
+#include <variant>
 
 #include "absl/strings/str_cat.h"
+#include "common/count_text.h"
 #include "common/log.h"
 #include "common/peak_memory.h"
 #include "common/status_macros.h"
 #include "configs/load.h"
-#include "model/weights/folder.h"
 #include "trainer/algorithm/algorithm.h"
-#include "trainer/fingerprint.h"
-#include "trainer/learner.h"
-#include "trainer/ranks.h"
 #include "trainer/stage/context.h"
+#include "trainer/stage/stage_plugin.h"
 #include "trainer/stage/step_source.h"
 
 namespace grpo {
 namespace {
 
-using nlohmann::json;
+// Of a stage that samples, its report holds the largest.
+constexpr char kLogprobDifference[] = "logprob_abs_diff_max";
+
+// The algorithm's own keys stand beside these.
+struct Options {
+  std::string algorithm;
+  std::string policy;
+  std::string data;
+  int64_t steps = 0;
+  OptimizerOptions optimizer;
+  std::string export_to;
+  Section algorithm_options;
+
+  template <class V>
+  void Visit(V& v) {
+    v("algorithm", algorithm, {.help = "How the policy learns (trainer/algorithms.inc lists them).", .required = true});
+    v("policy", policy, {.help = "Key under `policies`: the weights that are trained.", .required = true});
+    v("data", data, {.help = "Key under `data`: the problems or documents it learns from.", .required = true});
+    v("steps", steps,
+      {.help = "Steps: batches sampled or read.", .unit = "steps", .min = 1, .max = 1e12, .required = true});
+    v("optimizer", optimizer, {.help = "AdamW and its schedule."});
+    v("export_to", export_to,
+      {.help =
+           "Key under `artifacts`: where the trained policy is written as a Hugging Face folder when the stage ends."});
+    v.Rest(algorithm_options);
+  }
+};
+
+// What a step of a plan's kind costs, times the stage's steps.
+struct CostOfPlan {
+  int64_t steps;
+
+  StageCost operator()(const RolloutPlan& plan) const {
+    const int64_t completions = plan.prompts_per_step * plan.group_size;
+    return {.batch = absl::StrCat(FormatCount(plan.prompts_per_step), " prompts x ", FormatCount(plan.group_size),
+                                  " = ", FormatCount(completions), " completions a step, ",
+                                  FormatCount(plan.updates_per_step), " updates each"),
+            .steps = steps,
+            .completions = completions * steps,
+            .tokens = completions * steps * plan.sampling.max_new_tokens};
+  }
+  StageCost operator()(const CorpusPlan& plan) const {
+    const int64_t tokens = plan.rows_per_step * plan.row_tokens;
+    return {.batch = absl::StrCat(FormatCount(plan.rows_per_step), " rows x ", FormatCount(plan.row_tokens),
+                                  " tokens = ", FormatCount(tokens), " tokens a step"),
+            .steps = steps,
+            .tokens = tokens * steps};
+  }
+  StageCost operator()(const TracesPlan& plan) const {
+    return {.batch = absl::StrCat(FormatCount(plan.traces_per_step), " traces a step"), .steps = steps};
+  }
+};
 
 // A train stage while it runs.
-class TrainStage {
+class Training {
  public:
-  TrainStage(RunContext& context, const StageOptions& stage, StageCursor start)
+  Training(StageContext& context, const Options& options, const Algorithm& algorithm, const LearnerSpec& spec,
+           StageCursor start)
       : context_(context),
-        stage_(stage),
+        options_(options),
+        algorithm_(algorithm),
+        spec_(spec),
         cursor_(std::move(start)),
-        start_time_(Clock::Real().Now()),
-        seconds_before_(cursor_.seconds) {}
+        start_step_(cursor_.progress.step),
+        start_time_(context.clock.Now()),
+        seconds_before_(cursor_.progress.seconds) {}
 
-  absl::StatusOr<json> Run() {
+  absl::StatusOr<StageReport> Run() {
     RETURN_IF_ERROR(Prepare());
-    while (cursor_.step < options_.steps) {
+    while (step() < options_.steps) {
       RETURN_IF_ERROR(Poll());
       RETURN_IF_ERROR(Step());
+      RETURN_IF_ERROR(SaveWhereConfigured());
     }
     return Finish();
   }
 
  private:
+  // The step's clock, and what it was given: all that Measure needs beside the outcome.
+  struct StepTimes {
+    absl::Duration started = {}, received = {}, ended = {};
+  };
+
+  // Steps done.
+  int64_t step() const { return cursor_.progress.step; }
+
   absl::Status Prepare() {
-    RETURN_IF_ERROR(LoadOptions(stage_.options, &options_));
-    ASSIGN_OR_RETURN(algorithm_, MakeAlgorithm(options_.algorithm, options_.algorithm_options));
-    plan_ = algorithm_->plan();
-    ASSIGN_OR_RETURN(learner_,
-                     Learner::Create(context_.config, options_, *algorithm_, context_.policies, context_.collectives));
-    if (cursor_.optimizer_steps > 0)
-      RETURN_IF_ERROR(learner_->optimizer().SetState(cursor_.optimizer, cursor_.optimizer_steps));
-    RETURN_IF_ERROR(BeginTraining(*context_.collectives, context_.stage_index, *learner_));
-    ASSIGN_OR_RETURN(
-        source_, MakeStepSource(context_, stage_, options_, *algorithm_, learner_->policy(), cursor_.data_position));
-    context_.completions->Rewind(stage_.name, cursor_.step);
-    context_.board->Update([&](v1::RunStatus& status) { *status.mutable_policy() = learner_->policy().ref(); });
+    ASSIGN_OR_RETURN(learner_, context_.models.BeginTraining(spec_, cursor_));
+    // Taken over; the learner has its own now.
+    cursor_.learner.reset();
+    ASSIGN_OR_RETURN(source_, MakeStepSource(context_, options_.data, options_.algorithm, algorithm_,
+                                             learner_->policy(), cursor_.progress.data_position));
+    context_.records.completions.Rewind(context_.name, step());
+    context_.board.Update([&](v1::RunStatus& status) { *status.mutable_policy() = learner_->policy().ref(); });
     return absl::OkStatus();
   }
 
   // Between steps: the requests from outside.
   absl::Status Poll() {
-    return context_.control->Poll([&] { return Save(); });
+    return context_.saver.Poll([this] { return Cursor(); });
   }
 
   absl::Status Step() {
-    const Clock& clock = Clock::Real();
-    const absl::Duration started = clock.Now();
-    ASSIGN_OR_RETURN(const StepInput input, source_->Next(cursor_.step, [&] { return Poll(); }));
-    const absl::Duration received = clock.Now();
-    context_.board->SetPhase("step");
-    ASSIGN_OR_RETURN(StepBatch batch, algorithm_->Prepare(input));
-    hashes_["token_ids_hash"] = TokenIdsHash(batch);
-    const double learning_rate = LearningRateAt(options_.optimizer, cursor_.step, options_.steps);
-    ASSIGN_OR_RETURN(const StepBatch part,
-                     SendTrainStep(*context_.collectives, std::move(batch), cursor_.step, learning_rate));
-    ASSIGN_OR_RETURN(StepResult result, learner_->Step(part, learning_rate));
-    metrics_ = std::move(result.metrics);
-    hashes_["weights_hash"] = result.weights_hash;
-    cursor_.data_position = source_->data_position();
-    ++cursor_.step;
-    const absl::Duration ended = clock.Now();
-    const double seconds = absl::ToDoubleSeconds(ended - started);
-    const RolloutInput* const rollouts = std::get_if<RolloutInput>(&input);
-    if (rollouts != nullptr) {
-      const int64_t num_quarantined =
-          std::get<RolloutPlan>(plan_).prompts_per_step - static_cast<int64_t>(rollouts->groups.size());
-      if (num_quarantined > 0) metrics_["num_quarantined_groups"] = static_cast<double>(num_quarantined);
-    }
-    metrics_["wait_seconds"] = absl::ToDoubleSeconds(received - started);
-    metrics_["update_seconds"] = absl::ToDoubleSeconds(ended - received);
-    metrics_["step_seconds"] = seconds;
-    metrics_["peak_memory_bytes"] = static_cast<double>(PeakMemoryBytes());
-    metrics_["tokens_per_second"] = metrics_["num_tokens"] / seconds;
-    const int64_t keep_every = context_.config.completions.train_every_steps;
-    if (rollouts != nullptr && !rollouts->groups.empty() && keep_every > 0 && cursor_.step % keep_every == 0)
-      context_.completions->Append(stage_.name, cursor_.step, rollouts->groups);
-    Record();
-    const int64_t every = context_.config.checkpoint.every_steps;
-    if (every > 0 && cursor_.step % every == 0 && cursor_.step < options_.steps) {
-      return SaveAsConfigured(context_, absl::StrCat("at step ", cursor_.step, " of ", stage_.name),
-                              [this] { return Save(); });
-    }
+    StepTimes times{.started = context_.clock.Now()};
+    ASSIGN_OR_RETURN(const StepInput input, source_->Next(step(), [&] { return Poll(); }));
+    times.received = context_.clock.Now();
+    context_.board.SetPhase("step");
+    ASSIGN_OR_RETURN(StepBatch batch, algorithm_.Prepare(input));
+    ASSIGN_OR_RETURN(StepOutcome outcome, learner_->Step(std::move(batch), step()));
+    cursor_.progress.data_position = source_->data_position();
+    ++cursor_.progress.step;
+    times.ended = context_.clock.Now();
+    Measure(input, times, &outcome.metrics);
+    Keep(input);
+    Record(outcome);
+    metrics_ = std::move(outcome.metrics);
     return absl::OkStatus();
   }
 
-  void Record() {
-    if (const auto difference = metrics_.find("logprob_abs_diff_max"); difference != metrics_.end()) {
-      largest_logprob_difference_ = std::max(largest_logprob_difference_, difference->second);
+  // Adds what the step took, and what it went without.
+  void Measure(const StepInput& input, const StepTimes& times, std::map<std::string, double>* metrics) const {
+    if (const auto* const rollouts = std::get_if<RolloutInput>(&input)) {
+      const int64_t num_quarantined =
+          std::get<RolloutPlan>(algorithm_.plan()).prompts_per_step - static_cast<int64_t>(rollouts->groups.size());
+      if (num_quarantined > 0) (*metrics)["num_quarantined_groups"] = static_cast<double>(num_quarantined);
     }
-    if (metrics_["skipped_updates"] > 0) {
+    const double seconds = absl::ToDoubleSeconds(times.ended - times.started);
+    (*metrics)["wait_seconds"] = absl::ToDoubleSeconds(times.received - times.started);
+    (*metrics)["update_seconds"] = absl::ToDoubleSeconds(times.ended - times.received);
+    (*metrics)["step_seconds"] = seconds;
+    (*metrics)["peak_memory_bytes"] = static_cast<double>(PeakMemoryBytes());
+    const auto num_tokens = metrics->find("num_tokens");
+    if (num_tokens != metrics->end() && seconds > 0) (*metrics)["tokens_per_second"] = num_tokens->second / seconds;
+  }
+
+  // The step's samples, where they are to be kept.
+  void Keep(const StepInput& input) {
+    const auto* const rollouts = std::get_if<RolloutInput>(&input);
+    const int64_t every = context_.config.completions.train_every_steps;
+    if (rollouts != nullptr && !rollouts->groups.empty() && every > 0 && step() % every == 0)
+      context_.records.completions.Append(context_.name, step(), rollouts->groups);
+  }
+
+  void Record(const StepOutcome& outcome) {
+    const auto& metrics = outcome.metrics;
+    if (const auto difference = metrics.find(kLogprobDifference); difference != metrics.end()) {
+      double& largest = cursor_.progress.largest[kLogprobDifference];
+      largest = std::max(largest, difference->second);
+    }
+    if (const auto skipped = metrics.find("skipped_updates"); skipped != metrics.end() && skipped->second > 0) {
       spdlog::error("stage {} step {}: loss or gradient is not finite; {} update(s) skipped, the weights are as before",
-                    stage_.name, cursor_.step, metrics_["skipped_updates"]);
+                    context_.name, step(), skipped->second);
     }
-    context_.metrics->Append(stage_.name, cursor_.step, metrics_, hashes_);
-    context_.board->Update([&](v1::RunStatus& status) {
-      v1::StageStatus* stage = status.mutable_stages(status.stage_index());
-      stage->set_step(cursor_.step);
-      stage->set_seconds(Seconds());
-      for (const auto& [name, value] : metrics_) (*stage->mutable_metrics())[name] = value;
+    // Hashes are equal wherever the step was the same.
+    context_.records.metrics.Append(
+        context_.name, step(), metrics,
+        {{"token_ids_hash", outcome.token_ids_hash}, {"weights_hash", outcome.weights_hash}});
+    context_.board.UpdateStage([&](v1::StageStatus& stage) {
+      stage.set_step(step());
+      stage.set_seconds(Seconds());
+      for (const auto& [name, value] : metrics) (*stage.mutable_metrics())[name] = value;
+    });
+    context_.board.Update([&](v1::RunStatus& status) {
       *status.mutable_policy() = learner_->policy().ref();
-      const int64_t steps_here = cursor_.step - start_step_;
+      const int64_t steps_here = step() - start_step_;
       if (steps_here >= 2) {
         status.set_stage_remaining_seconds((Seconds() - seconds_before_) / static_cast<double>(steps_here) *
-                                           static_cast<double>(options_.steps - cursor_.step));
+                                           static_cast<double>(options_.steps - step()));
       }
     });
   }
 
-  absl::StatusOr<v1::CheckpointStatus> Save() {
-    cursor_.seconds = Seconds();
-    cursor_.optimizer_steps = learner_->optimizer().num_steps();
-    cursor_.optimizer.clear();
-    for (const auto& [name, tensor] : learner_->optimizer().State()) cursor_.optimizer[name] = tensor;
-    return context_.save(cursor_);
+  absl::Status SaveWhereConfigured() {
+    const int64_t every = context_.config.checkpoint.every_steps;
+    if (every == 0 || step() % every != 0 || step() >= options_.steps) return absl::OkStatus();
+    return context_.saver.Save(absl::StrCat("at step ", step(), " of ", context_.name), [this] { return Cursor(); });
   }
 
-  absl::StatusOr<json> Finish() {
-    json report = {
-        {"policy", learner_->policy().id}, {"policy_number", learner_->policy().number}, {"steps", options_.steps}};
+  // Where the stage goes on from now.
+  StageCursor Cursor() {
+    cursor_.progress.seconds = Seconds();
+    learner_->Save(&cursor_);
+    return cursor_;
+  }
+
+  absl::StatusOr<StageReport> Finish() {
+    StageReport report{.policy = learner_->policy().ref().policy_id(),
+                       .policy_number = learner_->policy().ref().number(),
+                       .steps = options_.steps,
+                       .metrics = metrics_,
+                       // Whose work this stage built on.
+                       .data_artifact = context_.config.data.at(options_.data).artifact,
+                       .saved_steps = options_.steps};
     // What is worth knowing of the whole stage, beside the last step's values.
-    if (std::holds_alternative<RolloutPlan>(plan_)) metrics_["logprob_abs_diff_max"] = largest_logprob_difference_;
-    report["metrics"] = metrics_;
-    // Whose work this stage built on.
-    if (const std::string& artifact = context_.config.data.at(options_.data).artifact; !artifact.empty())
-      report["data_artifact"] = artifact;
+    if (std::holds_alternative<RolloutPlan>(algorithm_.plan()))
+      report.metrics[kLogprobDifference] = cursor_.progress.largest[kLogprobDifference];
     if (!options_.export_to.empty()) {
-      const std::string folder = context_.ArtifactPath(options_.export_to);
-      const Policy& policy = learner_->policy();
-      RETURN_IF_ERROR(ExportFolder(*policy.model, policy.tokenizer_json, policy.companions, folder));
-      report["exported_to"] = folder;
-      spdlog::info("policy {} written to {}", learner_->policy().id, folder);
+      report.exported_to = context_.files.ArtifactPath(options_.export_to);
+      RETURN_IF_ERROR(learner_->policy().ExportTo(report.exported_to));
+      spdlog::info("policy {} written to {}", report.policy, report.exported_to);
     }
     return report;
   }
 
-  double Seconds() const { return seconds_before_ + absl::ToDoubleSeconds(Clock::Real().Now() - start_time_); }
+  double Seconds() const { return seconds_before_ + absl::ToDoubleSeconds(context_.clock.Now() - start_time_); }
 
-  RunContext& context_;
-  const StageOptions& stage_;
-  TrainStageOptions options_;
+  StageContext& context_;
+  const Options& options_;
+  const Algorithm& algorithm_;
+  const LearnerSpec& spec_;
   StageCursor cursor_;
-  const int64_t start_step_ = cursor_.step;
+  const int64_t start_step_;
   const absl::Duration start_time_;
   const double seconds_before_;
-  std::unique_ptr<Algorithm> algorithm_;
-  StepPlan plan_;
-  std::unique_ptr<Learner> learner_;
+  std::unique_ptr<StepLearner> learner_;
   std::unique_ptr<StepSource> source_;
-  // Of the newest step; hashes are equal wherever the step was the same.
+  // Of the newest step.
   std::map<std::string, double> metrics_;
-  std::map<std::string, std::string> hashes_;
-  double largest_logprob_difference_ = 0;
+};
+
+class TrainStage : public Stage {
+ public:
+  TrainStage(Options options, std::unique_ptr<Algorithm> algorithm)
+      : options_(std::move(options)), algorithm_(std::move(algorithm)) {}
+
+  // Null without an algorithm: that it is missing has been said.
+  static absl::StatusOr<std::unique_ptr<Stage>> Create(Options options, const Section& section) {
+    if (!SectionText(section, "algorithm")) return nullptr;
+    absl::StatusOr<const AlgorithmPlugin*> plugin = FindAlgorithm(options.algorithm);
+    if (!plugin.ok()) return SectionError(section, "algorithm", plugin.status().message());
+    ASSIGN_OR_RETURN(std::unique_ptr<Algorithm> algorithm, (*plugin)->make(options.algorithm_options));
+    return std::make_unique<TrainStage>(std::move(options), std::move(algorithm));
+  }
+  static absl::Status Resolve(Options* options) {
+    ASSIGN_OR_RETURN(options->algorithm_options, ResolveAlgorithm(options->algorithm, options->algorithm_options));
+    return absl::OkStatus();
+  }
+
+  static StageView View() {
+    using As = ShownMetric::As;
+    StageView view;
+    view.progress = {{.metric = "reward", .label = "reward"},
+                     {.metric = "rewards/*/mean", .label = "*"},
+                     {.metric = "completions/mean_length", .label = "length"},
+                     // Where there is a reward, the loss says nothing about how well the policy does.
+                     {.metric = "loss", .label = "loss", .unless = "reward"},
+                     {.metric = "peak_memory_bytes", .label = "", .as = As::kBytes},
+                     {.metric = "tokens_per_second", .label = "", .as = As::kTokensPerSecond}};
+    view.charts = {
+        {.metric = "reward", .title = "Reward"},
+        {.metric = "rewards/*/mean", .title = "Rule *, mean value"},
+        {.metric = "completions/mean_length", .title = "Completion length", .unit = "tokens"},
+        {.metric = "loss", .title = "Loss"},
+        {.metric = "grad_norm", .title = "Gradient norm"},
+        {.metric = kLogprobDifference, .title = "Largest |policy − sample| log-probability", .keep_largest = true}};
+    view.trains_policy = true;
+    return view;
+  }
+
+  std::vector<Reference> references() const override {
+    std::vector<Reference> references = {
+        {.key = "policy", .section = "policies", .value = options_.policy, .required = true},
+        {.key = "data", .section = "data", .value = options_.data, .required = true},
+        {.key = "export_to", .section = "artifacts", .value = options_.export_to}};
+    for (Reference& reference : algorithm_->references()) references.push_back(std::move(reference));
+    return references;
+  }
+  std::vector<Conflict> Conflicts() const override { return algorithm_->Conflicts(options_.policy); }
+  StageCost cost() const override { return std::visit(CostOfPlan{options_.steps}, algorithm_->plan()); }
+  // Losses of sampled steps and of steps that only read have nothing to do with each other.
+  ChartGroup chart_group() const override {
+    if (std::holds_alternative<RolloutPlan>(algorithm_->plan())) return {.name = "sampled", .rank = 0};
+    return {.name = options_.algorithm, .rank = 1};
+  }
+  std::optional<LearnerSpec> learner() const override {
+    return LearnerSpec{.policy = options_.policy,
+                       .algorithm = *algorithm_,
+                       .optimizer = options_.optimizer,
+                       .num_steps = options_.steps};
+  }
+  absl::Status Check(const Models& models) const override { return models.CheckLosses(algorithm_->losses()); }
+  absl::StatusOr<StageReport> Run(StageContext& context, StageCursor start) const override {
+    const std::optional<LearnerSpec> spec = learner();
+    return Training(context, options_, *algorithm_, *spec, std::move(start)).Run();
+  }
+
+ private:
+  const Options options_;
+  const std::unique_ptr<Algorithm> algorithm_;
 };
 
 }  // namespace
 
-absl::StatusOr<json> RunTrainStage(RunContext& context, const StageOptions& stage, StageCursor start) {
-  return TrainStage(context, stage, std::move(start)).Run();
+StagePlugin Stage_train() {
+  return MakeStagePlugin<Options, TrainStage>("A policy learns, step after step, by one of the algorithms below.");
 }
 
 }  // namespace grpo

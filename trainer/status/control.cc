@@ -11,14 +11,16 @@ constexpr absl::Duration kPoll = absl::Milliseconds(100);
 
 }  // namespace
 
-void RunControl::Pause() {
+void RunControl::Pause(const std::string& reason) {
   const absl::MutexLock lock(&mutex_);
   paused_ = true;
+  if (board_ != nullptr) board_->SetPauseReason(reason);
 }
 
 void RunControl::Resume() {
   const absl::MutexLock lock(&mutex_);
   paused_ = false;
+  if (board_ != nullptr) board_->SetPauseReason("");
 }
 
 void RunControl::Stop() {

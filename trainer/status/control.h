@@ -1,4 +1,4 @@
-// Requests from outside that the training thread obeys between steps: pause, resume, save, stop.
+// Requests that the training thread obeys between steps: pause, resume, save, stop.
 #ifndef GRPO_TRAINER_STATUS_CONTROL_H_
 #define GRPO_TRAINER_STATUS_CONTROL_H_
 
@@ -11,6 +11,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "proto/trainer.pb.h"
+#include "trainer/status/status_board.h"
 
 namespace grpo {
 
@@ -19,8 +20,12 @@ class RunControl {
  public:
   using SaveFunction = absl::FunctionRef<absl::StatusOr<v1::CheckpointStatus>()>;
 
-  // --- RPC threads ---
-  void Pause();
+  // `board`, which outlives this, shows why the run is paused; null for nowhere.
+  explicit RunControl(StatusBoard* board = nullptr) : board_(board) {}
+
+  // --- Any thread ---
+  // `reason` says why and what to do; it is shown until Resume.
+  void Pause(const std::string& reason);
   void Resume();
   void Stop();
   // Waits until the training thread has saved. DeadlineExceeded after `timeout`, Aborted when the run ends first.
@@ -37,6 +42,7 @@ class RunControl {
   void End();
 
  private:
+  StatusBoard* const board_;
   mutable absl::Mutex mutex_;
   bool paused_ ABSL_GUARDED_BY(mutex_) = false;
   bool stop_ ABSL_GUARDED_BY(mutex_) = false;

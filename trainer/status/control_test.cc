@@ -32,8 +32,7 @@ TEST(RunControlTest, ASaveRequestGetsTheStateOfTheNextStep) {
     answer = control.SaveCheckpoint(absl::Seconds(30));
     answered.Notify();
   });
-  for (int64_t step = 5; !answered.HasBeenNotified(); ++step)
-    EXPECT_OK(control.Poll([&] { return SavedAt(step); }));
+  for (int64_t step = 5; !answered.HasBeenNotified(); ++step) EXPECT_OK(control.Poll([&] { return SavedAt(step); }));
   caller.join();
   ASSERT_OK(answer);
   EXPECT_GE(answer->step(), 5);
@@ -57,7 +56,7 @@ TEST(RunControlTest, AFailedSaveIsAnsweredWithItsError) {
 
 TEST(RunControlTest, APausedRunStillSavesAndGoesOnWhenResumed) {
   RunControl control;
-  control.Pause();
+  control.Pause("for a look");
   absl::Notification passed;
   std::thread training([&] {
     EXPECT_OK(control.Poll([] { return SavedAt(3); }));

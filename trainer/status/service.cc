@@ -60,9 +60,7 @@ grpc::Status TrainerServiceImpl::Pause(grpc::ServerContext* context, const v1::P
                                        v1::ControlResponse* response) {
   return rpc::Handle(context, [&]() -> absl::Status {
     RETURN_IF_ERROR(CheckNotEnded());
-    control_->Pause();
-    board_->SetPauseReason(request->reason().empty() ? "paused on request; `grpoctl resume` goes on"
-                                                     : request->reason());
+    control_->Pause(request->reason().empty() ? "paused on request; `grpoctl resume` goes on" : request->reason());
     response->set_state(board_->Snapshot().state());
     return absl::OkStatus();
   });
@@ -73,7 +71,6 @@ grpc::Status TrainerServiceImpl::Resume(grpc::ServerContext* context, const v1::
   return rpc::Handle(context, [&]() -> absl::Status {
     RETURN_IF_ERROR(CheckNotEnded());
     control_->Resume();
-    board_->SetPauseReason("");
     response->set_state(board_->Snapshot().state());
     return absl::OkStatus();
   });

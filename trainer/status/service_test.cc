@@ -46,7 +46,7 @@ class TrainerServiceTest : public ::testing::Test {
   FakeClock clock_;
   Coordinator coordinator_{CoordinatorOptions{}, {.run_id = "r", .config_sha256 = "c", .epoch = 1}, clock_};
   StatusBoard board_{OneStage(), &coordinator_, clock_};
-  RunControl control_;
+  RunControl control_{&board_};
   TrainerServiceImpl service_{&board_, &control_, "run: {name: test}\n", "abc"};
   std::unique_ptr<rpc::Server> server_;
   std::shared_ptr<rpc::Client> client_;

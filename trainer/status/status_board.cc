@@ -19,6 +19,10 @@ void StatusBoard::Update(absl::FunctionRef<void(v1::RunStatus&)> change) {
   status_.set_sequence(status_.sequence() + 1);
 }
 
+void StatusBoard::UpdateStage(absl::FunctionRef<void(v1::StageStatus&)> change) {
+  Update([&](v1::RunStatus& status) { change(*status.mutable_stages(status.stage_index())); });
+}
+
 void StatusBoard::SetPhase(const std::string& phase) {
   Update([&](v1::RunStatus& status) { status.set_phase(phase); });
 }

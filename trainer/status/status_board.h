@@ -24,8 +24,10 @@ class StatusBoard {
 
   // Changes the status and wakes watchers. `change` must not block.
   void Update(absl::FunctionRef<void(v1::RunStatus&)> change);
+  // The same for the running stage's part of it.
+  void UpdateStage(absl::FunctionRef<void(v1::StageStatus&)> change);
   void SetPhase(const std::string& phase);
-  // A user's pause, shown until lifted with an empty reason.
+  // Why the run is paused (RunControl's doing); empty when it is not.
   void SetPauseReason(const std::string& reason);
   // What each rank is doing; a reason that is not empty makes a running run STALLED.
   void SetRanks(std::vector<v1::RankStatus> ranks, const std::string& stall_reason);

@@ -6,8 +6,8 @@
 
 #include "common/exit_codes.h"
 #include "tools/grpoctl/client/connection.h"
-#include "tools/grpoctl/local/progress.h"
 #include "tools/grpoctl/verb.h"
+#include "trainer/status/run_state.h"
 
 namespace grpo {
 

@@ -10,6 +10,7 @@
 #include "google/protobuf/util/json_util.h"
 #include "tools/grpoctl/local/progress.h"
 #include "tools/grpoctl/text.h"
+#include "trainer/status/run_state.h"
 
 namespace grpo {
 namespace {

@@ -7,11 +7,14 @@
 #include <cmath>
 #include <cstdlib>
 #include <map>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/strings/strip.h"
+#include "absl/strings/str_replace.h"
 #include "tools/grpoctl/text.h"
+#include "trainer/stage/stage.h"
+#include "trainer/status/run_state.h"
 
 namespace grpo {
 namespace {
@@ -34,8 +37,25 @@ bool IsPaused(const v1::RunStatus& status) {
 std::string Head(const v1::StageStatus& stage, const ProgressStyle& style) {
   const double fraction = stage.num_steps() > 0 ? static_cast<double>(stage.step()) / stage.num_steps() : 0;
   const std::string bar = style.live ? Bar(fraction) + " " : "";
-  const char* unit = stage.type() == "train" ? "step" : "group";
-  return absl::StrFormat("%s  %s%s %d/%d", Printable(stage.name()), bar, unit, stage.step(), stage.num_steps());
+  return absl::StrFormat("%s  %s%s %d/%d", Printable(stage.name()), bar, StageViewOf(stage.type()).step_unit,
+                         stage.step(), stage.num_steps());
+}
+
+// `star` is what the metric's * stands for.
+std::string Field(const ShownMetric& shown, const std::string& star, double value) {
+  const std::string label = Printable(absl::StrReplaceAll(shown.label, {{"*", star}}));
+  const std::string before = label.empty() ? "" : label + " ";
+  switch (shown.as) {
+    case ShownMetric::As::kNumber:
+      return absl::StrFormat("%s%.3g", before, value);
+    case ShownMetric::As::kPercent:
+      return absl::StrFormat("%s%.1f %%", before, 100 * value);
+    case ShownMetric::As::kBytes:
+      return before + FormatBytes(value);
+    case ShownMetric::As::kTokensPerSecond:
+      return absl::StrCat(before, FormatCount(std::llround(value)), " tok/s");
+  }
+  return "";
 }
 
 std::string TimeField(const v1::RunStatus& status, const v1::StageStatus& stage) {
@@ -56,45 +76,17 @@ ProgressStyle StyleFor(int fd) {
   return style;
 }
 
-std::string StateName(v1::RunState state) {
-  return std::string(absl::StripPrefix(v1::RunState_Name(state), "RUN_STATE_"));
-}
-
 std::vector<std::string> MetricFields(const v1::StageStatus& stage) {
-  const auto& metrics = stage.metrics();
   std::vector<std::string> fields;
-  const auto add = [&](const char* metric, auto&& show) {
-    const auto found = metrics.find(metric);
-    if (found != metrics.end()) fields.push_back(show(found->second));
-  };
-  const auto percent = [](const char* label) {
-    return [label](double value) { return absl::StrFormat("%s %.1f %%", label, 100 * value); };
-  };
-  const auto number = [](const char* label) {
-    return [label](double value) { return absl::StrFormat("%s %.3g", label, value); };
-  };
-  if (metrics.find("pass_at_1") != metrics.end()) {
-    add("pass_at_1", percent("pass@1"));
-    add("pass_at_8", percent("pass@8"));
-    add("greedy_accuracy", percent("greedy"));
-    add("format_rate", percent("format"));
-    add("mean_completion_tokens", number("length"));
-    return fields;
-  }
-  add("reward", number("reward"));
-  // The map's order changes from snapshot to snapshot; the line's must not.
-  const std::map<std::string, double> sorted(metrics.begin(), metrics.end());
-  for (const auto& [metric, value] : sorted) {
-    absl::string_view rule = metric;
-    if (absl::ConsumePrefix(&rule, "rewards/") && absl::ConsumeSuffix(&rule, "/mean")) {
-      fields.push_back(absl::StrFormat("%s %.3g", Printable(rule), value));
+  // The message's map changes its order from snapshot to snapshot; the line's must not change.
+  const std::map<std::string, double> metrics(stage.metrics().begin(), stage.metrics().end());
+  for (const ShownMetric& shown : StageViewOf(stage.type()).progress) {
+    if (!shown.unless.empty() && metrics.count(shown.unless) > 0) continue;
+    for (const auto& [metric, value] : metrics) {
+      const std::optional<std::string> star = MatchMetric(shown.metric, metric);
+      if (star) fields.push_back(Field(shown, *star, value));
     }
   }
-  add("completions/mean_length", number("length"));
-  // Where there is a reward, the loss says nothing about how well the policy does.
-  if (metrics.find("reward") == metrics.end()) add("loss", number("loss"));
-  add("peak_memory_bytes", [](double value) { return FormatBytes(value); });
-  add("tokens_per_second", [](double value) { return FormatCount(std::llround(value)) + " tok/s"; });
   return fields;
 }
 

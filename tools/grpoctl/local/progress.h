@@ -27,7 +27,7 @@ struct ProgressStyle {
 ProgressStyle StyleFor(int fd);
 
 // "reward 1.02", one column per reward rule ("math_answer 0.937"), "length 30.2", "1,234 tok/s" and so on: what the
-// stage has of them, most important first.
+// stage has of the metrics that its type shows (StageView.progress), most important first.
 std::vector<std::string> MetricFields(const v1::StageStatus& stage);
 
 // One line for a stage: bar (live only), step, fields, time left or taken; as many fields as fit. While the run is
@@ -62,9 +62,6 @@ class ProgressPrinter {
   std::string save_error_;
   std::string live_line_;
 };
-
-// "RUNNING" for RUN_STATE_RUNNING.
-std::string StateName(v1::RunState state);
 
 }  // namespace grpo
 

@@ -51,17 +51,27 @@ TEST(MetricFieldsTest, ShowsOneColumnPerRuleAndNoLossBesideAReward) {
 
 TEST(MetricFieldsTest, ShowsTheLossWhereThereIsNoReward) {
   v1::StageStatus stage;
+  stage.set_type("train");
   (*stage.mutable_metrics())["loss"] = 2.5;
   EXPECT_THAT(MetricFields(stage), ElementsAre("loss 2.5"));
 }
 
 TEST(MetricFieldsTest, ShowsEvaluationsInPercent) {
   v1::StageStatus stage;
+  stage.set_type("evaluate");
   auto& metrics = *stage.mutable_metrics();
   metrics["pass_at_1"] = 0.9371;
   metrics["greedy_accuracy"] = 0.991;
   metrics["reward"] = 1;
   EXPECT_THAT(MetricFields(stage), ElementsAre("pass@1 93.7 %", "greedy 99.1 %"));
+}
+
+// A trainer of another version may have stages that this build does not know.
+TEST(MetricFieldsTest, ShowsNothingOfAnUnknownType) {
+  v1::StageStatus stage;
+  stage.set_type("of the future");
+  (*stage.mutable_metrics())["reward"] = 1;
+  EXPECT_THAT(MetricFields(stage), ::testing::IsEmpty());
 }
 
 TEST(StageLineTest, LiveLineHasABarAndTheTimeLeft) {

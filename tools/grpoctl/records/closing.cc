@@ -11,6 +11,7 @@
 #include "tools/grpoctl/records/summary.h"
 #include "tools/grpoctl/text.h"
 #include "trainer/records/completions_format.h"
+#include "trainer/stage/stage.h"
 
 namespace grpo {
 namespace {
@@ -61,20 +62,22 @@ absl::StatusOr<std::string> SampleCompletions(const CompletionsReader& reader, c
 
 }  // namespace
 
-absl::StatusOr<std::string> RunReport(const std::string& run_dir, const std::vector<std::string>& artifacts) {
+absl::StatusOr<std::string> ClosingText(const std::string& run_dir, const std::vector<std::string>& artifacts) {
   ASSIGN_OR_RETURN(const std::string content, ReadFile(run_dir + "/summary.json", kMaxSummaryBytes));
   ASSIGN_OR_RETURN(const RunSummary summary, ParseSummary(content));
-  std::string report = FormatTable(EvaluationRows(summary.stages));
+  std::string report;
   // A run is worth a report without its samples too.
   const absl::StatusOr<std::unique_ptr<CompletionsReader>> reader = CompletionsReader::Open(run_dir);
-  for (const StageSummary& stage : summary.stages) {
-    if (stage.type != "evaluate" || !reader.ok()) continue;
-    ASSIGN_OR_RETURN(const std::string samples, SampleCompletions(**reader, stage.name));
-    if (samples.empty()) continue;
-    absl::StrAppend(&report, "\nCompletions of ", EvaluationHeading(stage, summary.stages), ":\n", samples);
+  for (const SummaryTable& table : SummaryTables(summary.stages)) {
+    absl::StrAppend(&report, report.empty() ? "" : "\n", FormatTable(table.rows));
+    if (!reader.ok() || !StageViewOf(table.type).table.samples) continue;
+    for (const StageReport& stage : summary.stages) {
+      if (stage.type != table.type) continue;
+      ASSIGN_OR_RETURN(const std::string samples, SampleCompletions(**reader, stage.name));
+      if (samples.empty()) continue;
+      absl::StrAppend(&report, "\nCompletions of ", ColumnHeading(stage, summary.stages), ":\n", samples);
+    }
   }
-  if (const TableRows synthesis = SynthesisRows(summary.stages); !synthesis.empty())
-    absl::StrAppend(&report, "\n", FormatTable(synthesis));
   absl::StrAppend(&report, report.empty() ? "" : "\n", FormatTable(StageSecondsRows(summary.stages)), "\n",
                   Places(run_dir, artifacts));
   return report;

@@ -12,7 +12,7 @@ namespace grpo {
 
 // `artifacts` are what the run exports, relative to its folder. NotFound or DataLoss when summary.json is missing or
 // broken.
-absl::StatusOr<std::string> RunReport(const std::string& run_dir, const std::vector<std::string>& artifacts);
+absl::StatusOr<std::string> ClosingText(const std::string& run_dir, const std::vector<std::string>& artifacts);
 
 }  // namespace grpo
 

@@ -21,7 +21,7 @@ constexpr char kSummary[] = R"({"run": {"name": "quickstart"}, "stages": [
   {"name": "evaluate_rl", "type": "evaluate", "policy": "r1_zero", "seconds": 4,
    "metrics": {"pass_at_1": 0.937, "format_rate": 0.99, "mean_completion_tokens": 30.4, "reward": 1.03}}]})";
 
-class RunReportTest : public ::testing::Test {
+class ClosingTextTest : public ::testing::Test {
  protected:
   void SetUp() override {
     ASSERT_OK(MakeFolders(dir_ + "/models/rl"));
@@ -48,8 +48,8 @@ class RunReportTest : public ::testing::Test {
   const std::string dir_ = ::testing::TempDir() + "/report";
 };
 
-TEST_F(RunReportTest, TellsTableSamplesSecondsAndPlaces) {
-  ASSERT_OK_AND_ASSIGN(const std::string report, RunReport(dir_, {"models/rl", "models/none"}));
+TEST_F(ClosingTextTest, TellsTableSamplesSecondsAndPlaces) {
+  ASSERT_OK_AND_ASSIGN(const std::string report, ClosingText(dir_, {"models/rl", "models/none"}));
   EXPECT_THAT(report, HasSubstr("93.7 %"));
   EXPECT_THAT(report, HasSubstr("Completions of r1_zero:\n"
                                 "  Q:H35 L94\n    <answer>\\x1b[31m12</answer>\n    reward 1.1, reference answer 12\n"
@@ -62,8 +62,8 @@ TEST_F(RunReportTest, TellsTableSamplesSecondsAndPlaces) {
   EXPECT_THAT(report, Not(HasSubstr("models/none")));
 }
 
-TEST_F(RunReportTest, SaysWhichFileIsMissing) {
-  EXPECT_STATUS(RunReport(dir_ + "/nowhere", {}), absl::StatusCode::kNotFound, "nowhere/summary.json");
+TEST_F(ClosingTextTest, SaysWhichFileIsMissing) {
+  EXPECT_STATUS(ClosingText(dir_ + "/nowhere", {}), absl::StatusCode::kNotFound, "nowhere/summary.json");
 }
 
 }  // namespace

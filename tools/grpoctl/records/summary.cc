@@ -1,5 +1,7 @@
 #include "tools/grpoctl/records/summary.h"
 
+#include <algorithm>
+#include <cmath>
 #include <set>
 #include <utility>
 
@@ -7,8 +9,10 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_replace.h"
+#include "common/status_macros.h"
 #include "nlohmann/json.hpp"
 #include "tools/grpoctl/text.h"
+#include "trainer/stage/stage.h"
 
 namespace grpo {
 namespace {
@@ -18,22 +22,14 @@ using nlohmann::json;
 constexpr char kLowSuffix[] = "_ci_low";
 constexpr char kHighSuffix[] = "_ci_high";
 
-// What every evaluation has comes first; the rest follows by name.
-constexpr const char* kLeadingMetrics[] = {"pass_at_1", "pass_at_8", "greedy_accuracy", "format_rate",
-                                           "mean_completion_tokens"};
-
 std::string TextOf(const json& object, const char* key) {
   const auto found = object.find(key);
   return found != object.end() && found->is_string() ? found->get<std::string>() : "";
 }
 
-bool IsFraction(absl::string_view metric) {
-  return absl::StartsWith(metric, "pass_at_") || absl::StartsWith(metric, "maj_at_") ||
-         absl::EndsWith(metric, "_accuracy") || absl::EndsWith(metric, "_rate");
-}
-
-std::string ShowValue(absl::string_view metric, double value) {
-  return IsFraction(metric) ? absl::StrFormat("%.1f %%", 100 * value) : FormatNumber(value);
+bool MatchesOne(const std::vector<MetricPattern>& patterns, const std::string& metric) {
+  return std::any_of(patterns.begin(), patterns.end(),
+                     [&](const MetricPattern& pattern) { return MatchMetric(pattern, metric).has_value(); });
 }
 
 // "pass@1" for pass_at_1, "format rate" for format_rate.
@@ -41,54 +37,83 @@ std::string ShowName(absl::string_view metric) {
   return Printable(absl::StrReplaceAll(metric, {{"_at_", "@"}, {"_", " "}, {"/", ": "}}));
 }
 
-std::string Cell(const StageSummary& stage, const std::string& metric) {
-  const auto value = stage.metrics.find(metric);
-  if (value == stage.metrics.end()) return "";
-  const auto low = stage.metrics.find(metric + kLowSuffix), high = stage.metrics.find(metric + kHighSuffix);
-  if (low == stage.metrics.end() || high == stage.metrics.end()) return ShowValue(metric, value->second);
-  const double scale = IsFraction(metric) ? 100 : 1;
-  return absl::StrFormat("%s (%.1f to %.1f)", ShowValue(metric, value->second), scale * low->second,
-                         scale * high->second);
+bool HasInterval(const StageReport& stage) {
+  return std::any_of(stage.metrics.begin(), stage.metrics.end(),
+                     [](const auto& metric) { return absl::EndsWith(metric.first, kLowSuffix); });
 }
 
-std::vector<const StageSummary*> EvaluateStages(const std::vector<StageSummary>& stages) {
-  std::vector<const StageSummary*> found;
-  for (const StageSummary& stage : stages) {
-    if (stage.type == "evaluate") found.push_back(&stage);
+std::string Cell(const StageTable& table, const StageReport& stage, const std::string& metric) {
+  const auto value = stage.metrics.find(metric);
+  if (value == stage.metrics.end() || !std::isfinite(value->second)) return "";
+  const bool percent = MatchesOne(table.percent, metric);
+  const double scale = percent ? 100 : 1;
+  const std::string shown = percent ? absl::StrFormat("%.1f %%", scale * value->second) : FormatNumber(value->second);
+  const auto low = stage.metrics.find(metric + kLowSuffix), high = stage.metrics.find(metric + kHighSuffix);
+  if (low == stage.metrics.end() || high == stage.metrics.end()) return shown;
+  return absl::StrFormat("%s (%.1f to %.1f)", shown, scale * low->second, scale * high->second);
+}
+
+std::vector<const StageReport*> StagesOf(const std::string& type, const std::vector<StageReport>& stages) {
+  std::vector<const StageReport*> found;
+  for (const StageReport& stage : stages) {
+    if (stage.type == type) found.push_back(&stage);
   }
   return found;
 }
 
-// Of the policy, over all train stages and the stages that wrote what they read: what a student's or a teacher's score
-// has cost.
-double TrainingSeconds(const std::string& policy, const std::vector<StageSummary>& stages) {
+// Of the policy, over all stages that trained it and the stages that wrote what they read: what a student's or a
+// teacher's score has cost.
+double TrainingSeconds(const std::string& policy, const std::vector<StageReport>& stages) {
   double seconds = 0;
   std::set<std::string> artifacts;
-  for (const StageSummary& stage : stages) {
-    if (stage.type != "train" || stage.policy != policy) continue;
+  for (const StageReport& stage : stages) {
+    if (stage.policy != policy || !StageViewOf(stage.type).trains_policy) continue;
     seconds += stage.seconds;
     artifacts.insert(stage.data_artifact);
   }
-  for (const StageSummary& stage : stages) {
+  for (const StageReport& stage : stages) {
     if (!stage.artifact.empty() && artifacts.count(stage.artifact) > 0) seconds += stage.seconds;
   }
   return seconds;
 }
 
-std::vector<std::string> MetricRows(const std::vector<const StageSummary*>& stages) {
+// The metrics that have a row, in the rows' order.
+std::vector<std::string> MetricsIn(const StageTable& table, const std::vector<const StageReport*>& stages) {
   std::set<std::string> rest;
-  for (const StageSummary* stage : stages) {
+  for (const StageReport* stage : stages) {
     for (const auto& [metric, value] : stage->metrics) {
       const bool interval = absl::EndsWith(metric, kLowSuffix) || absl::EndsWith(metric, kHighSuffix);
-      // "outcomes/..." and the like are for metrics.jsonl: a table of them would hide what matters.
-      if (!interval && !absl::StrContains(metric, '/')) rest.insert(metric);
+      const bool shown = table.details || !absl::StrContains(metric, '/');
+      if (!interval && shown && !MatchesOne(table.hidden, metric)) rest.insert(metric);
     }
   }
-  std::vector<std::string> rows;
-  for (const char* metric : kLeadingMetrics) {
-    if (rest.erase(metric) > 0) rows.push_back(metric);
+  std::vector<std::string> metrics;
+  for (const std::string& metric : table.leading) {
+    if (rest.erase(metric) > 0) metrics.push_back(metric);
   }
-  rows.insert(rows.end(), rest.begin(), rest.end());
+  metrics.insert(metrics.end(), rest.begin(), rest.end());
+  return metrics;
+}
+
+// Empty where there is nothing to show.
+TableRows RowsOf(const StageTable& table, const std::vector<const StageReport*>& stages,
+                 const std::vector<StageReport>& all_stages) {
+  const std::vector<std::string> metrics = MetricsIn(table, stages);
+  if (metrics.empty()) return {};
+  TableRows rows = {{table.heading}};
+  for (const StageReport* stage : stages) rows[0].push_back(ColumnHeading(*stage, all_stages));
+  for (const std::string& metric : metrics) {
+    std::vector<std::string>& row = rows.emplace_back();
+    row.push_back(ShowName(metric));
+    for (const StageReport* stage : stages) row.push_back(Cell(table, *stage, metric));
+  }
+  if (!table.by_policy) return rows;
+  std::vector<std::string>& training = rows.emplace_back();
+  training.push_back("training seconds");
+  for (const StageReport* stage : stages) {
+    const double seconds = TrainingSeconds(stage->policy, all_stages);
+    training.push_back(seconds > 0 ? absl::StrFormat("%.1f", seconds) : "");
+  }
   return rows;
 }
 
@@ -105,74 +130,35 @@ absl::StatusOr<RunSummary> ParseSummary(absl::string_view summary_json) {
     summary.id = TextOf(*run, "id");
     if (run->contains("seed") && run->at("seed").is_number_integer()) summary.seed = run->at("seed").get<int64_t>();
   }
-  for (const json& entry : document["stages"]) {
-    if (!entry.is_object()) return absl::DataLossError("summary.json holds a stage that is no object");
-    StageSummary stage{.name = TextOf(entry, "name"),
-                       .type = TextOf(entry, "type"),
-                       .policy = TextOf(entry, "policy"),
-                       .artifact = TextOf(entry, "artifact"),
-                       .data_artifact = TextOf(entry, "data_artifact"),
-                       .seconds = 0,
-                       .metrics = {}};
-    if (entry.contains("seconds") && entry["seconds"].is_number()) stage.seconds = entry["seconds"].get<double>();
-    if (entry.contains("metrics") && entry["metrics"].is_object()) {
-      for (const auto& [metric, value] : entry["metrics"].items()) {
-        if (value.is_number()) stage.metrics[metric] = value.get<double>();
-      }
-    }
-    summary.stages.push_back(std::move(stage));
-  }
+  ASSIGN_OR_RETURN(summary.stages, StageReportsFromJson(document["stages"], "summary.json"));
   return summary;
 }
 
-std::string EvaluationHeading(const StageSummary& stage, const std::vector<StageSummary>& stages) {
+std::string ColumnHeading(const StageReport& stage, const std::vector<StageReport>& stages) {
+  if (!StageViewOf(stage.type).table.by_policy || stage.policy.empty()) return Printable(stage.name);
   int num_same = 0;
-  for (const StageSummary* other : EvaluateStages(stages)) num_same += other->policy == stage.policy ? 1 : 0;
-  return Printable(num_same == 1 && !stage.policy.empty() ? stage.policy : stage.name);
+  for (const StageReport* other : StagesOf(stage.type, stages)) num_same += other->policy == stage.policy ? 1 : 0;
+  return Printable(num_same == 1 ? stage.policy : stage.name);
 }
 
-TableRows EvaluationRows(const std::vector<StageSummary>& all_stages) {
-  const std::vector<const StageSummary*> stages = EvaluateStages(all_stages);
-  if (stages.empty()) return {};
-  TableRows rows = {{"metric"}};
-  for (const StageSummary* stage : stages) rows[0].push_back(EvaluationHeading(*stage, all_stages));
-  for (const std::string& metric : MetricRows(stages)) {
-    std::vector<std::string> row = {ShowName(metric)};
-    for (const StageSummary* stage : stages) row.push_back(Cell(*stage, metric));
-    rows.push_back(std::move(row));
+std::vector<SummaryTable> SummaryTables(const std::vector<StageReport>& stages) {
+  std::vector<SummaryTable> tables;
+  for (const auto& [type, plugin] : Stages().entries()) {
+    if (plugin.view.table.heading.empty()) continue;
+    TableRows rows = RowsOf(plugin.view.table, StagesOf(type, stages), stages);
+    if (rows.empty()) continue;
+    const bool intervals = std::any_of(stages.begin(), stages.end(), [&type = type](const StageReport& stage) {
+      return stage.type == type && HasInterval(stage);
+    });
+    tables.push_back({.type = type, .title = plugin.view.table.title, .rows = std::move(rows), .intervals = intervals});
   }
-  std::vector<std::string> training = {"training seconds"};
-  for (const StageSummary* stage : stages) {
-    const double seconds = TrainingSeconds(stage->policy, all_stages);
-    training.push_back(seconds > 0 ? absl::StrFormat("%.1f", seconds) : "");
-  }
-  rows.push_back(std::move(training));
-  return rows;
+  return tables;
 }
 
-TableRows SynthesisRows(const std::vector<StageSummary>& stages) {
-  TableRows rows = {{"traces"}};
-  std::set<std::string> metrics;
-  for (const StageSummary& stage : stages) {
-    if (stage.type != "synthesize") continue;
-    rows[0].push_back(Printable(stage.name));
-    for (const auto& [metric, value] : stage.metrics) metrics.insert(metric);
-  }
-  if (metrics.empty()) return {};
-  for (const std::string& metric : metrics) {
-    std::vector<std::string>& row = rows.emplace_back();
-    row.push_back(ShowName(metric));
-    for (const StageSummary& stage : stages) {
-      if (stage.type == "synthesize") row.push_back(Cell(stage, metric));
-    }
-  }
-  return rows;
-}
-
-TableRows StageSecondsRows(const std::vector<StageSummary>& stages) {
+TableRows StageSecondsRows(const std::vector<StageReport>& stages) {
   TableRows rows = {{"stage", "type", "seconds"}};
   double total = 0;
-  for (const StageSummary& stage : stages) {
+  for (const StageReport& stage : stages) {
     rows.push_back({Printable(stage.name), Printable(stage.type), absl::StrFormat("%.1f", stage.seconds)});
     total += stage.seconds;
   }

@@ -7,6 +7,7 @@ namespace grpo {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 constexpr char kSummary[] = R"({"run": {"name": "quickstart", "id": "q-1", "seed": 7}, "stages": [
   {"name": "pretrain", "type": "train", "policy": "base", "seconds": 133.25, "metrics": {"loss": 1.5}},
@@ -16,12 +17,18 @@ constexpr char kSummary[] = R"({"run": {"name": "quickstart", "id": "q-1", "seed
   {"name": "evaluate_rl", "type": "evaluate", "policy": "r1_zero", "seconds": 4,
    "metrics": {"pass_at_1": 0.937, "format_rate": 0.99, "mean_completion_tokens": 30.4, "reward": 1.03}}]})";
 
+TableRows OnlyTable(const std::vector<StageReport>& stages) {
+  const std::vector<SummaryTable> tables = SummaryTables(stages);
+  EXPECT_EQ(tables.size(), 1u);
+  return tables.empty() ? TableRows() : tables[0].rows;
+}
+
 TEST(ParseSummaryTest, ReadsStages) {
   ASSERT_OK_AND_ASSIGN(const RunSummary summary, ParseSummary(kSummary));
   EXPECT_EQ(summary.name, "quickstart");
   EXPECT_EQ(summary.id, "q-1");
   EXPECT_EQ(summary.seed, 7);
-  const std::vector<StageSummary>& stages = summary.stages;
+  const std::vector<StageReport>& stages = summary.stages;
   ASSERT_EQ(stages.size(), 3u);
   EXPECT_EQ(stages[0].seconds, 133.25);
   EXPECT_EQ(stages[1].policy, "base");
@@ -34,9 +41,9 @@ TEST(ParseSummaryTest, RefusesWhatIsNoSummary) {
   EXPECT_STATUS(ParseSummary("{\"stages\": [1]}"), absl::StatusCode::kDataLoss, "no object");
 }
 
-TEST(EvaluationRowsTest, PutsPoliciesSideBySideWithTheLeadingMetricsFirst) {
+TEST(SummaryTablesTest, PutsPoliciesSideBySideWithTheLeadingMetricsFirst) {
   ASSERT_OK_AND_ASSIGN(const RunSummary summary, ParseSummary(kSummary));
-  EXPECT_EQ(FormatTable(EvaluationRows(summary.stages)),
+  EXPECT_EQ(FormatTable(OnlyTable(summary.stages)),
             "metric                  base                r1_zero\n"
             "pass@1                  3.8 % (2.0 to 5.6)   93.7 %\n"
             "format rate                                  99.0 %\n"
@@ -45,15 +52,40 @@ TEST(EvaluationRowsTest, PutsPoliciesSideBySideWithTheLeadingMetricsFirst) {
             "training seconds                     133.2\n");
 }
 
-TEST(EvaluationRowsTest, NamesTheStageWhereAPolicyWasMeasuredTwice) {
+TEST(SummaryTablesTest, NamesTheStageWhereAPolicyWasMeasuredTwice) {
   ASSERT_OK_AND_ASSIGN(RunSummary summary, ParseSummary(kSummary));
   summary.stages[2].policy = "base";
-  EXPECT_THAT(FormatTable(EvaluationRows(summary.stages)), HasSubstr("evaluate_base"));
-  EXPECT_THAT(FormatTable(EvaluationRows(summary.stages)), HasSubstr("evaluate_rl"));
+  EXPECT_THAT(FormatTable(OnlyTable(summary.stages)), HasSubstr("evaluate_base"));
+  EXPECT_THAT(FormatTable(OnlyTable(summary.stages)), HasSubstr("evaluate_rl"));
 }
 
-TEST(EvaluationRowsTest, IsEmptyWithoutEvaluations) {
-  EXPECT_EQ(EvaluationRows({StageSummary()}), TableRows());
+TEST(SummaryTablesTest, IsEmptyWithoutEvaluations) {
+  EXPECT_TRUE(SummaryTables({StageReport()}).empty());
+}
+
+TEST(SummaryTablesTest, ExcludedSamplesHaveARowOnlyAsAShareThatMatters) {
+  ASSERT_OK_AND_ASSIGN(RunSummary summary, ParseSummary(kSummary));
+  summary.stages[1].metrics["num_excluded_samples"] = 3;
+  EXPECT_THAT(FormatTable(OnlyTable(summary.stages)), Not(HasSubstr("excluded")));
+  summary.stages[1].metrics["excluded_samples_rate"] = 0.025;
+  EXPECT_THAT(FormatTable(OnlyTable(summary.stages)), HasSubstr("excluded samples rate  2.5 %"));
+}
+
+TEST(SummaryTablesTest, WhatBecameOfSynthesizedCompletionsHasATableOfItsOwn) {
+  StageReport write{.name = "write", .type = "synthesize", .policy = "base"};
+  write.metrics = {{"num_traces", 30}, {"rejected/wrong", 2}};
+  EXPECT_EQ(FormatTable(OnlyTable({write})),
+            "traces           write\n"
+            "num traces          30\n"
+            "rejected: wrong      2\n");
+}
+
+TEST(SummaryTablesTest, TrainingSecondsHoldThoseOfTheDataThatWasLearnedFrom) {
+  const StageReport write{.name = "write", .type = "synthesize", .seconds = 20, .policy = "teacher", .artifact = "traces"};
+  const StageReport copy{
+      .name = "copy", .type = "train", .seconds = 10, .policy = "student", .data_artifact = "traces"};
+  const StageReport measure{.name = "measure", .type = "evaluate", .policy = "student", .metrics = {{"pass_at_1", 1}}};
+  EXPECT_THAT(FormatTable(OnlyTable({write, copy, measure})), HasSubstr("training seconds  30.0"));
 }
 
 }  // namespace

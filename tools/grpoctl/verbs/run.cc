@@ -101,7 +101,7 @@ absl::StatusOr<Prepared> Prepare(const RunFlags& flags) {
 int ShowReport(const std::string& run_dir, const RunConfig& config) {
   std::vector<std::string> artifacts;
   for (const auto& [name, artifact] : config.artifacts) artifacts.push_back(artifact.path);
-  const absl::StatusOr<std::string> report = RunReport(run_dir, artifacts);
+  const absl::StatusOr<std::string> report = ClosingText(run_dir, artifacts);
   if (!report.ok()) return Fail(report.status());
   std::cout << *report << std::flush;
   return kExitOk;

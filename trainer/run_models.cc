@@ -1,0 +1,105 @@
+#include "trainer/run_models.h"
+
+#include "common/status_macros.h"
+#include "model/weights/folder.h"
+#include "trainer/fingerprint.h"
+#include "trainer/learner.h"
+#include "trainer/loss/loss.h"
+#include "trainer/optim/adamw.h"
+#include "trainer/ranks.h"
+
+namespace grpo {
+
+std::map<std::string, at::Tensor> OptimizerTensors::Of(const StageCursor& cursor) {
+  const auto* const state = dynamic_cast<const OptimizerTensors*>(cursor.learner.get());
+  return state == nullptr ? std::map<std::string, at::Tensor>() : state->tensors();
+}
+
+class RunModels::Handle : public StagePolicy {
+ public:
+  // The policy stays valid (PolicyStore).
+  Handle(Policy* policy, Coordinator* coordinator) : policy_(*policy), coordinator_(*coordinator) {}
+
+  v1::PolicyRef ref() const override { return policy_.ref(); }
+  const ModelConfig& config() const override { return policy_.model->config(); }
+  const Tokenizer& tokenizer() const override { return *policy_.tokenizer; }
+  std::string WeightsHash() const override { return grpo::WeightsHash(policy_.model->NamedParameters()); }
+  absl::Status Publish() override {
+    ASSIGN_OR_RETURN(std::shared_ptr<const WeightSource> weights, policy_.Weights());
+    coordinator_.Publish(std::move(weights));
+    return absl::OkStatus();
+  }
+  absl::Status ExportTo(const std::string& folder) const override {
+    return ExportFolder(*policy_.model, policy_.tokenizer_json, policy_.companions, folder);
+  }
+
+ private:
+  Policy& policy_;
+  Coordinator& coordinator_;
+};
+
+namespace {
+
+// A Learner on each rank; this is rank 0's.
+class RankedLearner : public StepLearner {
+ public:
+  RankedLearner(std::unique_ptr<Learner> learner, StagePolicy* policy, const LearnerSpec& spec,
+                Collectives* collectives)
+      : learner_(std::move(learner)), policy_(*policy), spec_(spec), collectives_(*collectives) {}
+
+  StagePolicy& policy() override { return policy_; }
+
+  absl::StatusOr<StepOutcome> Step(StepBatch batch, int64_t step) override {
+    StepOutcome outcome{.metrics = {}, .token_ids_hash = TokenIdsHash(batch), .weights_hash = ""};
+    const double learning_rate = LearningRateAt(spec_.optimizer, step, spec_.num_steps);
+    ASSIGN_OR_RETURN(const StepBatch part, SendTrainStep(collectives_, std::move(batch), step, learning_rate));
+    ASSIGN_OR_RETURN(StepResult result, learner_->Step(part, learning_rate));
+    outcome.metrics = std::move(result.metrics);
+    outcome.weights_hash = std::move(result.weights_hash);
+    return outcome;
+  }
+
+  void Save(StageCursor* cursor) const override {
+    const auto state = learner_->optimizer().State();
+    cursor->progress.optimizer_steps = learner_->optimizer().num_steps();
+    cursor->learner = std::make_shared<OptimizerTensors>(std::map<std::string, at::Tensor>(state.begin(), state.end()));
+  }
+
+ private:
+  const std::unique_ptr<Learner> learner_;
+  StagePolicy& policy_;
+  const LearnerSpec spec_;
+  Collectives& collectives_;
+};
+
+}  // namespace
+
+RunModels::RunModels(const TrainerOptions& options, PolicyStore* policies, Coordinator* coordinator,
+                     Collectives* collectives)
+    : options_(options), policies_(*policies), coordinator_(*coordinator), collectives_(*collectives) {}
+
+RunModels::~RunModels() = default;
+
+absl::StatusOr<StagePolicy*> RunModels::Get(const std::string& policy) {
+  ASSIGN_OR_RETURN(Policy* const made, policies_.Get(policy));
+  std::unique_ptr<Handle>& handle = handles_[policy];
+  if (handle == nullptr) handle = std::make_unique<Handle>(made, &coordinator_);
+  return handle.get();
+}
+
+absl::Status RunModels::CheckLosses(const std::vector<LossTerm>& losses) const {
+  return MakeLosses(losses).status();
+}
+
+absl::StatusOr<std::unique_ptr<StepLearner>> RunModels::BeginTraining(const LearnerSpec& spec,
+                                                                      const StageCursor& start) {
+  ASSIGN_OR_RETURN(auto learner, Learner::Create(options_, spec, &policies_, &collectives_));
+  if (start.progress.optimizer_steps > 0) {
+    RETURN_IF_ERROR(learner->optimizer().SetState(OptimizerTensors::Of(start), start.progress.optimizer_steps));
+  }
+  RETURN_IF_ERROR(grpo::BeginTraining(collectives_, start.stage_index, *learner));
+  ASSIGN_OR_RETURN(StagePolicy* const policy, Get(spec.policy));
+  return std::make_unique<RankedLearner>(std::move(learner), policy, spec, &collectives_);
+}
+
+}  // namespace grpo

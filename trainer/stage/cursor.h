@@ -1,0 +1,28 @@
+// Where a run goes on, inside a stage or between two. Links no torch.
+#ifndef GRPO_TRAINER_STAGE_CURSOR_H_
+#define GRPO_TRAINER_STAGE_CURSOR_H_
+
+#include <cstdint>
+#include <memory>
+
+#include "trainer/checkpoint/state.h"
+
+namespace grpo {
+
+// What a learner keeps beside its policy's weights: tensors, which stages carry and do not look at. Immutable.
+class LearnerState {
+ public:
+  virtual ~LearnerState() = default;
+};
+
+struct StageCursor {
+  // Of the stage that goes on, in RunConfig.stages; their number when all have run.
+  int64_t stage_index = 0;
+  StageProgress progress = {};
+  // Null before a stage's first step, and for stages that learn nothing.
+  std::shared_ptr<const LearnerState> learner = {};
+};
+
+}  // namespace grpo
+
+#endif  // GRPO_TRAINER_STAGE_CURSOR_H_

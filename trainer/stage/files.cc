@@ -1,0 +1,27 @@
+#include "trainer/stage/files.h"
+
+#include "absl/strings/str_cat.h"
+#include "common/status_macros.h"
+#include "configs/load.h"
+
+namespace grpo {
+
+std::string RunFiles::ArtifactPath(const std::string& artifact) const {
+  return absl::StrCat(run_dir_, "/", config_.artifacts.at(artifact).path);
+}
+
+absl::StatusOr<std::unique_ptr<DataSource>> RunFiles::OpenData(const std::string& name) const {
+  DataOptions options = config_.data.at(name);
+  const bool is_artifact = !options.artifact.empty();
+  if (is_artifact) options.options = WithText(options.options, "path", ArtifactPath(options.artifact));
+  ASSIGN_OR_RETURN(std::unique_ptr<DataSource> data, MakeDataSource(options, /*base_folder=*/""));
+  const std::map<std::string, std::string>& known = is_artifact ? artifact_sha256_ : data_sha256_;
+  const auto found = known.find(is_artifact ? options.artifact : name);
+  const std::string expected = found == known.end() ? "" : found->second;
+  if (data->content_sha256() == expected) return data;
+  return absl::DataLossError(absl::StrCat("data.", name, " has changed since the run began: its SHA-256 was ", expected,
+                                          ", now it is ", data->content_sha256(),
+                                          "; put the old content back, then go on with `grpoctl run --resume`"));
+}
+
+}  // namespace grpo

@@ -1,0 +1,32 @@
+#include "trainer/stage/judged.h"
+
+#include "absl/strings/str_cat.h"
+#include "common/count_text.h"
+#include "common/status_macros.h"
+
+namespace grpo {
+
+std::vector<Reference> JudgedSampling::References() const {
+  return {{.key = "policy", .section = "policies", .value = policy, .required = true},
+          {.key = "data", .section = "data", .value = data, .required = true},
+          {.key = "rewards", .section = "rewards", .value = rewards, .required = true}};
+}
+
+StageCost JudgedSampling::Cost(const std::string& also) const {
+  if (problems == 0) return {.batch = absl::StrCat("every problem x ", samples_per_problem, also)};
+  const int64_t completions = problems * samples_per_problem;
+  return {.batch = absl::StrCat(FormatCount(problems), " problems x ", FormatCount(samples_per_problem), also),
+          .completions = completions,
+          .tokens = completions * sampling.max_new_tokens};
+}
+
+absl::StatusOr<JudgedRun> PrepareJudged(const StageContext& context, const JudgedSampling& keys) {
+  JudgedRun run;
+  ASSIGN_OR_RETURN(run.policy, context.models.Get(keys.policy));
+  ASSIGN_OR_RETURN(run.data, context.files.OpenData(keys.data));
+  ASSIGN_OR_RETURN(run.num_problems, CountProblems(*run.data, keys.data, keys.problems));
+  ASSIGN_OR_RETURN(run.reward, CheckProblems(context.config, *run.data, keys.rewards, *run.policy, keys.sampling));
+  return run;
+}
+
+}  // namespace grpo

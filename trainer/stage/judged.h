@@ -1,0 +1,66 @@
+// What stages that sample a policy on problems and have rules judge share: keys, references, and what is set up before
+// the first group. Links no torch.
+#ifndef GRPO_TRAINER_STAGE_JUDGED_H_
+#define GRPO_TRAINER_STAGE_JUDGED_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "trainer/options.h"
+#include "trainer/plugin.h"
+#include "trainer/stage/context.h"
+#include "trainer/stage/stage.h"
+
+namespace grpo {
+
+struct JudgedSampling {
+  std::string policy = {}, data = {}, rewards = {};
+  int64_t problems = 0;
+  int64_t samples_per_problem = 8;
+  SamplingOptions sampling = {};
+  std::string accuracy_rule = "math_answer";
+  std::string format_rule = "format_tags";
+
+  // What the keys mean to the stage.
+  struct Words {
+    const char *policy, *rewards, *problems, *samples_per_problem, *accuracy_rule, *format_rule;
+    double max_samples_per_problem;
+  };
+  // `own` visits the stage's own keys that stand beside samples_per_problem.
+  template <class V, class OwnKeys>
+  void Visit(V& v, const Words& words, OwnKeys&& own) {
+    v("policy", policy, {.help = words.policy, .required = true});
+    v("data", data, {.help = "Key under `data`: the problems.", .required = true});
+    v("rewards", rewards, {.help = words.rewards, .required = true});
+    v("problems", problems, {.help = words.problems, .min = 0, .max = 1e9});
+    v("samples_per_problem", samples_per_problem,
+      {.help = words.samples_per_problem, .min = 1, .max = words.max_samples_per_problem});
+    own();
+    v("sampling", sampling, {.help = "How completions are drawn."});
+    v("accuracy_rule", accuracy_rule, {.help = words.accuracy_rule});
+    v("format_rule", format_rule, {.help = words.format_rule});
+  }
+
+  std::vector<Reference> References() const;
+  // `also` follows the batch's words.
+  StageCost Cost(const std::string& also = "") const;
+};
+
+// A stage that is ready to sample.
+struct JudgedRun {
+  StagePolicy* policy = nullptr;
+  std::unique_ptr<DataSource> data;
+  // That are sampled.
+  int64_t num_problems = 0;
+  v1::RewardProfileRef reward;
+};
+
+// Checks the problems (CheckProblems); publishes nothing yet.
+absl::StatusOr<JudgedRun> PrepareJudged(const StageContext& context, const JudgedSampling& keys);
+
+}  // namespace grpo
+
+#endif  // GRPO_TRAINER_STAGE_JUDGED_H_

@@ -1,0 +1,73 @@
+// The run's policies and learners, as stages see them: this is all of torch that a stage touches, and it links none.
+// trainer/run_models.h implements it; tests may have others.
+#ifndef GRPO_TRAINER_STAGE_MODELS_H_
+#define GRPO_TRAINER_STAGE_MODELS_H_
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "model/config.h"
+#include "model/tokenizer/tokenizer.h"
+#include "proto/types.pb.h"
+#include "trainer/batch/streams.h"
+#include "trainer/loss/term.h"
+#include "trainer/stage/cursor.h"
+#include "trainer/stage/stage.h"
+
+namespace grpo {
+
+// One thread, the training thread.
+class StagePolicy {
+ public:
+  virtual ~StagePolicy() = default;
+  // As it is now: the number grows while it learns.
+  virtual v1::PolicyRef ref() const = 0;
+  virtual const ModelConfig& config() const = 0;
+  virtual const Tokenizer& tokenizer() const = 0;
+  // Of the weights as they are now (trainer/fingerprint.h).
+  virtual std::string WeightsHash() const = 0;
+  // Makes the weights available to workers, as they are now.
+  virtual absl::Status Publish() = 0;
+  // Writes a Hugging Face folder (model/weights/folder.h ExportFolder).
+  virtual absl::Status ExportTo(const std::string& folder) const = 0;
+};
+
+// What a step did: StepResult of trainer/loop.h, and the batch's hash.
+struct StepOutcome {
+  std::map<std::string, double> metrics;
+  std::string token_ids_hash, weights_hash;
+};
+
+// A stage's policy and its optimizer, on every rank of the trainer. One thread, the training thread.
+class StepLearner {
+ public:
+  virtual ~StepLearner() = default;
+  virtual StagePolicy& policy() = 0;
+  // Takes the updates of the stage's step number `step`, from 0, at its learning rate, on all ranks together.
+  // Unavailable when another rank is gone.
+  virtual absl::StatusOr<StepOutcome> Step(StepBatch batch, int64_t step) = 0;
+  // Writes what a checkpoint needs of the learner as it is now into the cursor. The state is good until the next Step.
+  virtual void Save(StageCursor* cursor) const = 0;
+};
+
+class Models {
+ public:
+  virtual ~Models() = default;
+  // Made when it is first asked for; stays valid. NotFound for a name that is not configured; errors of loading or
+  // initialising.
+  virtual absl::StatusOr<StagePolicy*> Get(const std::string& policy) = 0;
+  // InvalidArgument for losses that are unknown or whose options do not fit.
+  virtual absl::Status CheckLosses(const std::vector<LossTerm>& losses) const = 0;
+  // Gives every rank the learner of the stage that `start` names, as `start` says. The spec's references and this
+  // outlive the learner.
+  virtual absl::StatusOr<std::unique_ptr<StepLearner>> BeginTraining(const LearnerSpec& spec,
+                                                                     const StageCursor& start) = 0;
+};
+
+}  // namespace grpo
+
+#endif  // GRPO_TRAINER_STAGE_MODELS_H_

@@ -1,0 +1,55 @@
+// What a stage says when it has ended. summary.json, the checkpoints' state.json, the status on the wire and the tables
+// of grpoctl are all made of it, here and nowhere else. Links no torch. Pure; any thread.
+#ifndef GRPO_TRAINER_STAGE_REPORT_H_
+#define GRPO_TRAINER_STAGE_REPORT_H_
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "nlohmann/json.hpp"
+#include "proto/trainer.pb.h"
+
+namespace grpo {
+
+struct StageReport {
+  // --- Filled by whoever runs the stage ---
+  std::string name = {}, type = {};
+  // Wall seconds, over all starts of the run.
+  double seconds = 0;
+
+  // --- Filled by the stage ---
+  // The policy that it changed, or that it sampled, and PolicyRef.number at its end.
+  std::string policy = {};
+  int64_t policy_number = 0;
+  // Steps or groups, as StageStatus counts them.
+  int64_t steps = 0;
+  // Finite numbers under the names of metrics.jsonl. What could not be measured is left out.
+  std::map<std::string, double> metrics = {};
+  // Absolute path of what was written for use outside the run; empty for nothing.
+  std::string exported_to = {};
+  // Key under `artifacts`, and SHA-256 (hex), of data that stages after this one may read; empty for none.
+  std::string artifact = {}, artifact_sha256 = {};
+  // Key under `artifacts` of the data that it read; empty when its data come from elsewhere.
+  std::string data_artifact = {};
+  // StageProgress.step at its end: what its checkpoints counted. 0 for a stage of which a checkpoint keeps nothing. Not
+  // written down.
+  int64_t saved_steps = 0;
+};
+
+// An object of summary.json's list `stages`; keys of empty texts are left out, and a number that is not finite is null.
+nlohmann::json ToJson(const StageReport& report);
+nlohmann::json ToJson(const std::vector<StageReport>& reports);
+
+// Takes what other versions wrote: absent keys, keys of another type and unknown keys are no error. DataLoss, naming
+// `file`, when `entries` is no list of objects.
+absl::StatusOr<std::vector<StageReport>> StageReportsFromJson(const nlohmann::json& entries, const std::string& file);
+
+// The stage is done.
+void ShowReport(const StageReport& report, v1::StageStatus* status);
+
+}  // namespace grpo
+
+#endif  // GRPO_TRAINER_STAGE_REPORT_H_

@@ -1,0 +1,89 @@
+// A synthesize stage with a worker that says what the test wants.
+#include <algorithm>
+#include <filesystem>
+#include <set>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "common/files.h"
+#include "common/status_testing.h"
+#include "nlohmann/json.hpp"
+#include "trainer/stage/testing.h"
+
+namespace grpo {
+namespace {
+
+class SynthesizeStageTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    std::filesystem::remove_all(folder_);
+    ASSERT_OK_AND_ASSIGN(loaded_, LoadTestConfig(folder_ + "/config",
+                                                 "  - {name: s, type: synthesize, policy: model, data: problems, "
+                                                 "rewards: rules, problems: 40, samples_per_problem: 2, export_to: "
+                                                 "out}\n"));
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+
+  static void Judge(v1::ScoredCompletion* sample, bool right) {
+    for (v1::RuleScore& rule : *sample->mutable_score()->mutable_rules()) rule.set_value(right);
+  }
+
+  const std::string folder_ = ::testing::TempDir() + "/synthesize_test";
+  LoadedConfig loaded_;
+};
+
+TEST_F(SynthesizeStageTest, WritesWhatTheRulesAcceptAndCountsWhyTheRestIsNot) {
+  StageRun run(loaded_, folder_ + "/run");
+  run.SetJudge([](const v1::Lease& lease, v1::ScoredCompletion* sample) {
+    Judge(sample, sample->completion().index() == 0);
+    // Our own failure is no wrong answer.
+    sample->mutable_score()->set_excluded(sample->completion().index() == 1 && lease.key().group_index() == 7);
+  });
+  ASSERT_OK_AND_ASSIGN(const StageReport report, run.Start());
+  EXPECT_EQ(report.steps, 40);
+  EXPECT_EQ(report.metrics.at("num_samples"), 80);
+  EXPECT_EQ(
+      report.metrics.at("num_traces") + report.metrics.at("rejected/wrong") + report.metrics.at("rejected/unscored"),
+      80);
+  EXPECT_EQ(report.metrics.at("rejected/unscored"), 1);
+  ASSERT_OK_AND_ASSIGN(const std::string written, ReadFile(report.exported_to));
+  const std::vector<std::string> lines = absl::StrSplit(written, '\n', absl::SkipEmpty());
+  EXPECT_EQ(static_cast<double>(lines.size()), report.metrics.at("num_traces"));
+  EXPECT_EQ(nlohmann::json::parse(lines[0]).at("policy"), kTestPolicy);
+}
+
+TEST_F(SynthesizeStageTest, SaysSoWhenNothingIsAccepted) {
+  StageRun run(loaded_, folder_ + "/run");
+  run.SetJudge([](const v1::Lease&, v1::ScoredCompletion* sample) { Judge(sample, false); });
+  EXPECT_STATUS(run.Start(), absl::StatusCode::kFailedPrecondition, "of 80 completions none was accepted");
+}
+
+// What was sampled is not sampled again, though no checkpoint keeps it.
+TEST_F(SynthesizeStageTest, GoesOnFromItsLogAfterItWasKilled) {
+  StageRun run(loaded_, folder_ + "/run");
+  run.SetJudge([](const v1::Lease&, v1::ScoredCompletion* sample) { Judge(sample, true); });
+  EXPECT_STATUS(run.Start(/*kill_at_poll=*/1), absl::StatusCode::kAborted, "killed");
+  int64_t num_before = 0;
+  if (const auto log = ReadFile(folder_ + "/run/synthesis/s.jsonl"); log.ok())
+    num_before = static_cast<int64_t>(std::count(log->begin(), log->end(), '\n')) - 1;
+  std::set<int64_t> sampled;
+  run.SetJudge([&](const v1::Lease& lease, v1::ScoredCompletion* sample) {
+    sampled.insert(lease.key().group_index());
+    Judge(sample, true);
+  });
+  ASSERT_OK(run.Start());
+  EXPECT_EQ(*sampled.begin(), num_before);
+  EXPECT_EQ(static_cast<int64_t>(sampled.size()), 40 - num_before);
+}
+
+TEST_F(SynthesizeStageTest, AQuarantinedProblemIsCountedAsSuch) {
+  StageRun run(loaded_, folder_ + "/run");
+  run.SetJudge([](const v1::Lease&, v1::ScoredCompletion* sample) { Judge(sample, true); });
+  run.Quarantine(5);
+  ASSERT_OK_AND_ASSIGN(const StageReport report, run.Start());
+  EXPECT_EQ(report.metrics.at("rejected/quarantined"), 2);
+  EXPECT_EQ(report.metrics.at("num_problems_without_trace"), 1);
+}
+
+}  // namespace
+}  // namespace grpo
