@@ -37,8 +37,20 @@ class DistillTest(harness.AgainstUndisturbedRunTest):
         self.assertLessEqual(max(collections.Counter(trace["problem"] for trace in traces).values()), 2)
         self.assertEqual(len(traces), len({trace["id"] for trace in traces}))
         for trace in traces:
-            self.assertTrue(trace["completion"].endswith(f"<answer>{trace['answer']}</answer>"), trace)
             self.assertEqual(("teacher", "200", "write"), (trace["policy"], trace["policy_number"], trace["stage"]))
+        self.assertEqual([], [trace for trace in traces if not self.is_right(trace)])
+        # The rules say so too: an answer may be spelled in more ways than one, such as with a blank before it.
+        lines = "".join(json.dumps({"completion": trace["completion"], "answer": trace["answer"]}) + "\n" for trace in traces)
+        scored = harness.grpoctl("reward", "score", "--config", self.CONFIG, "--profile", "rules_only", stdin=lines)
+        self.assertEqual(harness.EXIT_OK, scored.returncode, scored.stderr)
+        scores = [json.loads(line) for line in scored.stdout.splitlines()]
+        self.assertEqual([1.1] * len(traces), [score["value"] for score in scores])
+
+    @staticmethod
+    def is_right(trace):
+        """The last answer is a number that is the reference's; what no number in digits is, the rules alone can read."""
+        answer = trace["completion"].rpartition("<answer>")[2].partition("</answer>")[0].strip()
+        return not answer.isdecimal() or int(answer) == int(trace["answer"])
 
     def test_every_sample_is_accounted_for(self):
         metrics = self.report(self.undisturbed, "write")["metrics"]
