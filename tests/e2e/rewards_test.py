@@ -152,7 +152,7 @@ class OwnRulesTest(harness.AgainstUndisturbedRunTest):
         runs = {name: self.train(name, rule) for name, rule in ways.items()}
         rewards = {record["rewards/my_rule/mean"] for record in harness.records(runs["yaml"]) if record["stage"] == "tune"}
         # Rules that never pay are all alike.
-        self.assertGreater(len(rewards), 5)
+        self.assertGreater(len(rewards), 2)
         for name in ("python", "cpp", "remote"):
             with self.subTest(name):
                 self.assert_same_weights(runs["yaml"], runs[name])
