@@ -22,7 +22,7 @@ struct ConfigNode {
   // Where it was given: "run.yaml:12" or "--set a.b=c".
   std::string place = {};
   // kMap: in the file's order. kList: the same with empty keys.
-  std::vector<ConfigEntry> entries = {};
+  std::vector<ConfigEntry> entries;
 
   // Null when absent or when this is no map.
   const ConfigEntry* Find(absl::string_view key) const;

@@ -138,6 +138,20 @@ TEST(LoopTest, GradientsAndLossEqualTheNaiveFormula) {
   ExpectEqualGradients(fixture, naive.optimizer.Gradients(), 1e-5);
 }
 
+TEST(LoopTest, ReportsTheLargestDifferenceBetweenPolicyAndSampler) {
+  std::vector<TokenStreams> sequences = RandomSequences(21, 7);
+  // Where nothing is trained it does not count.
+  sequences[2].streams[stream::kSampleLogprob].front() = -1000;
+  Fixture near(13), far(13);
+  ASSERT_OK_AND_ASSIGN(const StepResult small,
+                       near.loop->Step({.minibatches = {sequences}, .iterations = 1, .metrics = {}}, 0.0));
+  sequences[4].streams[stream::kSampleLogprob].back() = -20;
+  ASSERT_OK_AND_ASSIGN(const StepResult large,
+                       far.loop->Step({.minibatches = {sequences}, .iterations = 1, .metrics = {}}, 0.0));
+  EXPECT_LT(small.metrics.at("logprob_abs_diff_max"), 5);
+  EXPECT_NEAR(large.metrics.at("logprob_abs_diff_max"), 17.5, 3);
+}
+
 TEST(LoopTest, WhatSavesMemoryDoesNotChangeTheGradients) {
   const std::vector<TokenStreams> sequences = RandomSequences(21, 7);
   const StepBatch batch = {.minibatches = {sequences}, .iterations = 1, .metrics = {}};

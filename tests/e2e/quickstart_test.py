@@ -92,8 +92,9 @@ class QuickstartTest(harness.EndToEndTest):
     def test_trainer_and_sampler_agree_on_every_log_probability(self):
         differences = [line["logprob_abs_diff_max"] for line in self.metrics if line["stage"] == "r1_zero"]
         print(f"largest |policy_logprob - sample_logprob|: {max(differences):.2e}")
+        self.assertEqual(SHORT["stages.r1_zero.steps"], len(differences))
+        # That a difference would show is trainer/loop_test.cc's; a processor may round both computations alike.
         self.assertLess(max(differences), 1e-4)
-        self.assertGreater(max(differences), 0)  # they are two computations
 
     def test_exports_models_in_the_hugging_face_layout(self):
         for model in ("base", "r1_zero", "student_distilled", "student_rl"):
