@@ -14,14 +14,9 @@
 #include "model/tensor.h"
 #include "trainer/dist/agreement.h"
 #include "trainer/fingerprint.h"
+#include "trainer/records/metrics.h"
 
 namespace grpo {
-namespace {
-
-constexpr char kLogprobAbsDiffMax[] = "logprob_abs_diff_max";
-
-}  // namespace
-
 Loop::Loop(const Transformer* policy, std::vector<FrozenScorer> frozen, std::vector<std::unique_ptr<Loss>> losses,
            AdamW* optimizer, Collectives* collectives, Options options)
     : policy_(policy),
@@ -33,7 +28,7 @@ Loop::Loop(const Transformer* policy, std::vector<FrozenScorer> frozen, std::vec
 
 absl::StatusOr<StepResult> Loop::Step(const StepBatch& part, double learning_rate) {
   StepResult result{.metrics = part.metrics, .weights_hash = {}};
-  result.metrics["learning_rate"] = learning_rate;
+  result.metrics[metric::kLearningRate] = learning_rate;
   collectives_->SetPhase("pack");
   std::vector<std::vector<Microbatch>> minibatches;
   for (const auto& sequences : part.minibatches) {
@@ -45,17 +40,17 @@ absl::StatusOr<StepResult> Loop::Step(const StepBatch& part, double learning_rat
   for (int64_t iteration = 0; iteration < part.iterations; ++iteration) {
     for (const std::vector<Microbatch>& microbatches : minibatches) {
       ASSIGN_OR_RETURN(const v1::UpdateReport report, Update(microbatches, learning_rate));
-      sums["grad_norm"] += report.grad_norm();
+      sums[metric::kGradNorm] += report.grad_norm();
       for (const auto& [name, sum] : report.sums()) sums[name] += sum;
       // Later updates move the policy away from the sampler by design.
       if (num_updates == 0 && report.has_logprob_abs_diff_max())
-        result.metrics["logprob_abs_diff_max"] = report.logprob_abs_diff_max();
+        result.metrics[metric::kLogprobAbsDiffMax] = report.logprob_abs_diff_max();
       ++num_updates;
       num_skipped += !IsFinite(report);
     }
   }
   for (const auto& [name, sum] : sums) result.metrics[name] = sum / num_updates;
-  result.metrics["skipped_updates"] = num_skipped;
+  result.metrics[metric::kSkippedUpdates] = num_skipped;
   collectives_->SetPhase("compare");
   result.weights_hash = WeightsHash(policy_->NamedParameters());
   RETURN_IF_ERROR(ExpectSameWeights(*collectives_, result.weights_hash));
@@ -68,7 +63,7 @@ absl::StatusOr<v1::UpdateReport> Loop::Update(const std::vector<Microbatch>& mic
   ASSIGN_OR_RETURN(const auto totals, Accumulate(microbatches));
   for (const auto& [name, total] : totals) {
     const double value = total.item<double>();
-    if (name == kLogprobAbsDiffMax) {
+    if (name == metric::kLogprobAbsDiffMax) {
       mine.set_logprob_abs_diff_max(value);
     } else {
       (*mine.mutable_sums())[name] = value;
@@ -123,10 +118,10 @@ absl::StatusOr<std::map<std::string, at::Tensor>> Loop::Accumulate(const std::ve
         for (const auto& [name, sum] : output.sums) add(name, sum);
       }
       microbatch_loss.backward();
-      add("loss", microbatch_loss.detach());
+      add(metric::kLoss, microbatch_loss.detach());
       if (const auto sampled = microbatch.streams.find(stream::kSampleLogprob); sampled != microbatch.streams.end()) {
         const at::Tensor largest = (policy_logprob.detach() - sampled->second).abs().max();
-        at::Tensor& total = totals[kLogprobAbsDiffMax];
+        at::Tensor& total = totals[metric::kLogprobAbsDiffMax];
         total = total.defined() ? at::stack({total, largest}).max() : largest;
       }
     }

@@ -9,6 +9,7 @@
 #include "absl/strings/str_format.h"
 #include "common/files.h"
 #include "common/status_macros.h"
+#include "model/families.h"
 #include "model/random_init.h"
 #include "model/tokenizer/tokenizer.h"
 #include "tools/grpoctl/text.h"

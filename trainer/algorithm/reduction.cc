@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "trainer/records/metrics.h"
+
 namespace grpo {
 
 int64_t NumTargets(const TokenStreams& sequence) {
@@ -35,7 +37,7 @@ StepBatch CrossEntropyBatch(std::vector<TokenStreams> sequences, const std::stri
     sequences[i].group = static_cast<int64_t>(i);
     num_tokens += static_cast<double>(NumTargets(sequences[i]));
   }
-  batch.metrics["num_tokens"] = num_tokens;
+  batch.metrics[metric::kNumTokens] = num_tokens;
   batch.minibatches.push_back(std::move(sequences));
   return batch;
 }

@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "reward/outcome.h"
+#include "trainer/records/metrics.h"
 
 namespace grpo {
 namespace {
@@ -37,14 +38,14 @@ class Samples {
 
   void Report(Metrics& metrics) const {
     metrics.insert(outcomes_.begin(), outcomes_.end());
-    metrics["samples_excluded"] = excluded_;
-    metrics["num_tokens"] = num_tokens_;
+    metrics[metric::kSamplesExcluded] = excluded_;
+    metrics[metric::kNumTokens] = num_tokens_;
     if (num_lengths_ > 0) {
-      metrics["completions/mean_length"] = length_sum_ / num_lengths_;
-      metrics["completions/min_length"] = min_length_;
-      metrics["completions/max_length"] = max_length_;
+      metrics[metric::kCompletionsMeanLength] = length_sum_ / num_lengths_;
+      metrics[metric::kCompletionsMinLength] = min_length_;
+      metrics[metric::kCompletionsMaxLength] = max_length_;
     }
-    if (count_ > 0) metrics["completions/clipped_ratio"] = clipped_ / count_;
+    if (count_ > 0) metrics[metric::kCompletionsClippedRatio] = clipped_ / count_;
   }
 
  private:
@@ -66,8 +67,7 @@ class Rewards {
       squares_ += score.value() * score.value();
       lowest = std::min(lowest, score.value());
       highest = std::max(highest, score.value());
-      for (const v1::RuleScore& rule : score.rules())
-        rule_sums_[absl::StrCat("rewards/", rule.name(), "/mean")] += rule.value();
+      for (const v1::RuleScore& rule : score.rules()) rule_sums_[metric::RuleMean(rule.name())] += rule.value();
     }
     num_groups_ += lowest <= highest;
     zero_std_ += lowest == highest;
@@ -76,9 +76,10 @@ class Rewards {
   void Report(Metrics& metrics) const {
     if (count_ == 0) return;
     const double mean = sum_ / count_;
-    metrics["reward"] = mean;
-    if (count_ > 1) metrics["reward_std"] = std::sqrt(std::max(0.0, (squares_ - count_ * mean * mean) / (count_ - 1)));
-    metrics["frac_reward_zero_std"] = zero_std_ / num_groups_;
+    metrics[metric::kReward] = mean;
+    if (count_ > 1)
+      metrics[metric::kRewardStd] = std::sqrt(std::max(0.0, (squares_ - count_ * mean * mean) / (count_ - 1)));
+    metrics[metric::kFracRewardZeroStd] = zero_std_ / num_groups_;
     for (const auto& [name, sum] : rule_sums_) metrics[name] = sum / count_;
   }
 
@@ -102,8 +103,8 @@ std::map<std::string, double> RolloutMetrics(const std::vector<ScoredGroup>& gro
   Metrics metrics;
   samples.Report(metrics);
   rewards.Report(metrics);
-  metrics["sample_seconds"] = sample_seconds;
-  metrics["score_seconds"] = score_seconds;
+  metrics[metric::kSampleSeconds] = sample_seconds;
+  metrics[metric::kScoreSeconds] = score_seconds;
   return metrics;
 }
 

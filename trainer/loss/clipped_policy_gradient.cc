@@ -11,6 +11,7 @@
 
 #include "trainer/batch/streams.h"
 #include "trainer/loss/loss_plugin.h"
+#include "trainer/records/metrics.h"
 
 namespace grpo {
 namespace {
@@ -42,8 +43,8 @@ class ClippedPolicyGradient : public Loss {
     output.loss = -(objective * weight).sum();
     // The side on which clipping takes the gradient away, as TRL counts it.
     const at::Tensor detached = ratio.detach();
-    output.sums["clip_ratio/low_mean"] = (weight * ((detached < low_) & (advantage < 0))).sum();
-    output.sums["clip_ratio/high_mean"] = (weight * ((detached > high_) & (advantage > 0))).sum();
+    output.sums[metric::kClipRatioLowMean] = (weight * ((detached < low_) & (advantage < 0))).sum();
+    output.sums[metric::kClipRatioHighMean] = (weight * ((detached > high_) & (advantage > 0))).sum();
     return output;
   }
 

@@ -8,6 +8,7 @@
 
 #include "trainer/batch/streams.h"
 #include "trainer/loss/loss_plugin.h"
+#include "trainer/records/metrics.h"
 
 namespace grpo {
 namespace {
@@ -24,7 +25,7 @@ class ReferenceKl : public Loss {
     const at::Tensor kl = at::expm1(difference) - difference;  // [M]
     LossOutput output;
     output.loss = (kl * input.streams.at(stream::kKlWeight)).sum();
-    output.sums["kl"] = (kl.detach() * input.streams.at(stream::kRlWeight)).sum();
+    output.sums[metric::kKl] = (kl.detach() * input.streams.at(stream::kRlWeight)).sum();
     return output;
   }
 };

@@ -1,5 +1,7 @@
 #include "trainer/records/metrics.h"
 
+#include <utility>
+
 #include "absl/strings/match.h"
 
 namespace grpo {
@@ -64,14 +66,20 @@ bool Matches(const MetricInfo& info, absl::string_view name) {
 }  // namespace
 
 const std::vector<MetricInfo>& ListMetrics() {
-  static const auto* metrics = new std::vector<MetricInfo>{
+  static const auto* metrics = [] {
+    auto* list = new std::vector<MetricInfo>{
 #define METRIC(constant, name, unit, join, help) {name, name, "", false, MetricUnit::unit, MetricJoin::join, help},
 #define METRIC_FAMILY(function, prefix, placeholder, suffix, unit, join, help) \
   {prefix "<" placeholder ">" suffix, prefix, suffix, true, MetricUnit::unit, MetricJoin::join, help},
 #include "trainer/records/metrics.inc"
 #undef METRIC
 #undef METRIC_FAMILY
-  };
+    };
+    if (ToyMetrics != nullptr) {
+      for (MetricInfo& toy : ToyMetrics()) list->push_back(std::move(toy));
+    }
+    return list;
+  }();
   return *metrics;
 }
 

@@ -57,6 +57,9 @@ const MetricInfo* FindMetric(absl::string_view name);
 // What stands in the place of a family's placeholder: "format_tags" of "rewards/format_tags/mean". Empty for a single metric.
 absl::string_view FamilyPart(const MetricInfo& info, absl::string_view name);
 
+// Null but in the binaries of tests that add entries (tests/toy/README.md).
+[[gnu::weak]] std::vector<MetricInfo> ToyMetrics();
+
 // docs/metrics.md.
 std::string MetricsReference();
 

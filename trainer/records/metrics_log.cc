@@ -12,6 +12,7 @@
 #include "common/log.h"
 #include "common/status_macros.h"
 #include "nlohmann/json.hpp"
+#include "trainer/records/metrics.h"
 
 namespace grpo {
 namespace {
@@ -58,8 +59,13 @@ MetricsLog::~MetricsLog() {
 void MetricsLog::Append(const std::string& stage, int64_t step, const std::map<std::string, double>& metrics,
                         const std::map<std::string, std::string>& hashes) {
   ordered_json record = {{"stage", stage}, {"step", step}};
-  for (const auto& [name, value] : metrics)
-    record[name] = std::isfinite(value) ? ordered_json(value) : ordered_json(nullptr);
+  for (const auto& [name, value] : metrics) {
+    if (FindMetric(name) != nullptr) {
+      record[name] = std::isfinite(value) ? ordered_json(value) : ordered_json(nullptr);
+    } else if (refused_.insert(name).second) {
+      spdlog::error("metric {} is not declared and is left out: give it a row in trainer/records/metrics.inc", name);
+    }
+  }
   for (const auto& [name, hash] : hashes) record[name] = hash;
   const std::string line = record.dump() + "\n";
   const bool written = std::fwrite(line.data(), 1, line.size(), file_) == line.size() && std::fflush(file_) == 0;

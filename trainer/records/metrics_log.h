@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -21,7 +22,8 @@ class MetricsLog {
                                                           const std::string& stage, int64_t step);
   ~MetricsLog();
 
-  // Reaches the file at once; durability is the checkpoint's business. `hashes` are written as text.
+  // Reaches the file at once; durability is the checkpoint's business. A metric that metrics.inc does not declare is left
+  // out, with an error in the log: nobody could say what it means. `hashes` are written as text.
   void Append(const std::string& stage, int64_t step, const std::map<std::string, double>& metrics,
               const std::map<std::string, std::string>& hashes = {});
 
@@ -29,6 +31,8 @@ class MetricsLog {
   explicit MetricsLog(std::FILE* file) : file_(file) {}
   std::FILE* const file_;
   bool failed_ = false;
+  // Undeclared metrics that were said to be so.
+  std::set<std::string> refused_;
 };
 
 }  // namespace grpo

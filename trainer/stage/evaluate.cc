@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/log.h"
 #include "common/status_macros.h"
+#include "trainer/records/metrics.h"
 #include "trainer/stage/context.h"
 #include "trainer/stage/evaluation.h"
 #include "trainer/stage/group_feed.h"
@@ -123,25 +124,25 @@ class Evaluation {
   std::map<std::string, double> Metrics() const {
     std::map<std::string, double> metrics = AccuracyMetrics(problems_, options_.samples_per_problem);
     metrics.merge(sums_.Metrics());
-    metrics["num_problems"] = static_cast<double>(problems_.size());
-    metrics["samples_per_problem"] = static_cast<double>(options_.samples_per_problem);
-    metrics["num_parameters"] = static_cast<double>(run_.policy->config().NumParameters());
+    metrics[metric::kNumProblems] = static_cast<double>(problems_.size());
+    metrics[metric::kSamplesPerProblem] = static_cast<double>(options_.samples_per_problem);
+    metrics[metric::kNumParameters] = static_cast<double>(run_.policy->config().NumParameters());
     const double seconds = absl::ToDoubleSeconds(context_.clock.Now() - start_time_);
     // What samples them may know no tokens.
-    if (seconds > 0 && num_tokens_ > 0) metrics["tokens_per_second"] = num_tokens_ / seconds;
+    if (seconds > 0 && num_tokens_ > 0) metrics[metric::kTokensPerSecond] = num_tokens_ / seconds;
     if (num_greedy_ > 0) {
-      metrics["greedy_accuracy"] = static_cast<double>(greedy_solved_) / static_cast<double>(num_greedy_);
-      metrics["num_greedy_problems"] = static_cast<double>(num_greedy_);
+      metrics[metric::kGreedyAccuracy] = static_cast<double>(greedy_solved_) / static_cast<double>(num_greedy_);
+      metrics[metric::kNumGreedyProblems] = static_cast<double>(num_greedy_);
     }
     const int64_t num_quarantined = num_groups_ - num_collected_;
-    if (num_quarantined > 0) metrics["num_quarantined_groups"] = static_cast<double>(num_quarantined);
+    if (num_quarantined > 0) metrics[metric::kNumQuarantinedGroups] = static_cast<double>(num_quarantined);
     AddExcluded(&metrics);
     return metrics;
   }
 
   void AddExcluded(std::map<std::string, double>* metrics) const {
     if (num_excluded_ == 0) return;
-    (*metrics)["num_excluded_samples"] = static_cast<double>(num_excluded_);
+    (*metrics)[metric::kNumExcludedSamples] = static_cast<double>(num_excluded_);
     const double excluded = static_cast<double>(num_excluded_) / static_cast<double>(num_samples_);
     if (excluded <= kTolerableExcludedFrac) return;
     (*metrics)["excluded_samples_rate"] = excluded;
@@ -182,23 +183,22 @@ class EvaluateStage : public Stage {
   explicit EvaluateStage(Options options) : options_(std::move(options)) {}
 
   static StageView View() {
-    using As = ShownMetric::As;
     StageView view;
     view.step_unit = "group";
-    view.progress = {{.metric = "pass_at_1", .label = "pass@1", .as = As::kPercent},
-                     {.metric = "pass_at_8", .label = "pass@8", .as = As::kPercent},
-                     {.metric = "greedy_accuracy", .label = "greedy", .as = As::kPercent},
-                     {.metric = "format_rate", .label = "format", .as = As::kPercent},
-                     {.metric = "mean_completion_tokens", .label = "length"}};
+    view.progress = {{.metric = metric::PassAt(1), .label = "pass@1"},
+                     {.metric = metric::PassAt(8), .label = "pass@8"},
+                     {.metric = metric::kGreedyAccuracy, .label = "greedy"},
+                     {.metric = metric::kFormatRate, .label = "format"},
+                     {.metric = metric::kMeanCompletionTokens, .label = "length"}};
     view.table = {
         .title = "Evaluations",
         .heading = "metric",
         .by_policy = true,
-        .leading = {"pass_at_1", "pass_at_8", "greedy_accuracy", "format_rate", "mean_completion_tokens"},
+        .leading = {metric::PassAt(1), metric::PassAt(8), metric::kGreedyAccuracy, metric::kFormatRate,
+                    metric::kMeanCompletionTokens},
         .details = false,
         // As a share, where it is worth a row: excluded_samples_rate.
-        .hidden = {"num_excluded_samples"},
-        .percent = {"pass_at_*", "maj_at_*", "*_accuracy", "*_rate"},
+        .hidden = {metric::kNumExcludedSamples},
         .samples = true,
     };
     return view;

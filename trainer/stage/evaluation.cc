@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "reward/outcome.h"
+#include "trainer/records/metrics.h"
 
 namespace grpo {
 namespace {
@@ -56,19 +57,19 @@ std::map<std::string, double> AccuracyMetrics(const std::vector<ProblemSamples>&
       sum += PassAtK(NumSamples(problem), NumSolved(problem), k);
       ++num_counted;
     }
-    if (num_counted > 0) metrics[absl::StrCat("pass_at_", k)] = sum / num_counted;
+    if (num_counted > 0) metrics[metric::PassAt(k)] = sum / num_counted;
   }
   double majority = 0, squares = 0;
-  const double mean = metrics["pass_at_1"];
+  const double mean = metrics[metric::PassAt(1)];
   for (const ProblemSamples& problem : problems) {
     majority += MajoritySolved(problem.samples);
     const double difference = static_cast<double>(NumSolved(problem)) / static_cast<double>(NumSamples(problem)) - mean;
     squares += difference * difference;
   }
-  metrics[absl::StrCat("maj_at_", samples_per_problem)] = majority / num_problems;
+  metrics[metric::MajAt(samples_per_problem)] = majority / num_problems;
   const double standard_error = problems.size() > 1 ? std::sqrt(squares / (num_problems - 1) / num_problems) : 1;
-  metrics["pass_at_1_ci_low"] = std::max(0.0, mean - 1.96 * standard_error);
-  metrics["pass_at_1_ci_high"] = std::min(1.0, mean + 1.96 * standard_error);
+  metrics[metric::kPassAt1CiLow] = std::max(0.0, mean - 1.96 * standard_error);
+  metrics[metric::kPassAt1CiHigh] = std::min(1.0, mean + 1.96 * standard_error);
   return metrics;
 }
 
@@ -82,8 +83,7 @@ void SampleSums::Add(const ScoredGroup& group) {
     length_sum_ += static_cast<double>(CompletionLength(scored.completion()));
     num_clipped_ += scored.completion().finish_reason() == v1::FINISH_REASON_LENGTH;
     reward_sum_ += score.value();
-    for (const v1::RuleScore& rule : score.rules())
-      rule_sums_[absl::StrCat("rewards/", rule.name(), "/mean")] += rule.value();
+    for (const v1::RuleScore& rule : score.rules()) rule_sums_[metric::RuleMean(rule.name())] += rule.value();
     if (const v1::RuleScore* const format = FindRule(score, format_rule_); format != nullptr) {
       ++num_with_format_;
       format_sum_ += format->value();
@@ -94,12 +94,12 @@ void SampleSums::Add(const ScoredGroup& group) {
 std::map<std::string, double> SampleSums::Metrics() const {
   std::map<std::string, double> metrics = outcomes_;
   if (num_samples_ > 0) {
-    if (num_lengths_ > 0) metrics["mean_completion_tokens"] = length_sum_ / num_lengths_;
-    metrics["clipped_ratio"] = num_clipped_ / num_samples_;
-    metrics["reward"] = reward_sum_ / num_samples_;
+    if (num_lengths_ > 0) metrics[metric::kMeanCompletionTokens] = length_sum_ / num_lengths_;
+    metrics[metric::kClippedRatio] = num_clipped_ / num_samples_;
+    metrics[metric::kReward] = reward_sum_ / num_samples_;
     for (const auto& [name, sum] : rule_sums_) metrics[name] = sum / num_samples_;
   }
-  if (num_with_format_ > 0) metrics["format_rate"] = format_sum_ / num_with_format_;
+  if (num_with_format_ > 0) metrics[metric::kFormatRate] = format_sum_ / num_with_format_;
   return metrics;
 }
 

@@ -9,6 +9,7 @@
 #include "common/files.h"
 #include "common/log.h"
 #include "common/status_macros.h"
+#include "trainer/records/metrics.h"
 #include "trainer/stage/context.h"
 #include "trainer/stage/group_feed.h"
 #include "trainer/stage/judged.h"
@@ -141,7 +142,7 @@ class Synthesis {
   void ShowStep() {
     context_.board.UpdateStage([&](v1::StageStatus& stage) {
       stage.set_step(log_->num_groups());
-      (*stage.mutable_metrics())["num_traces"] = static_cast<double>(num_traces_);
+      (*stage.mutable_metrics())[metric::kNumTraces] = static_cast<double>(num_traces_);
     });
   }
 
@@ -149,23 +150,23 @@ class Synthesis {
     double num_rejected = 0, length_sum = 0;
     std::map<std::string, double> metrics;
     for (const auto& [reason, number] : rejected_) {
-      metrics[absl::StrCat("rejected/", reason)] = static_cast<double>(number);
+      metrics[metric::RejectedCount(reason)] = static_cast<double>(number);
       num_rejected += static_cast<double>(number);
     }
-    metrics["num_problems"] = static_cast<double>(num_groups_);
-    metrics["num_samples"] = static_cast<double>(num_traces_) + num_rejected;
-    metrics["num_traces"] = static_cast<double>(num_traces_);
-    metrics["num_problems_without_trace"] = static_cast<double>(num_unsolved_);
+    metrics[metric::kNumProblems] = static_cast<double>(num_groups_);
+    metrics[metric::kNumSamples] = static_cast<double>(num_traces_) + num_rejected;
+    metrics[metric::kNumTraces] = static_cast<double>(num_traces_);
+    metrics[metric::kNumProblemsWithoutTrace] = static_cast<double>(num_unsolved_);
     if (!lengths_.empty()) {
       std::sort(lengths_.begin(), lengths_.end());
       for (const int64_t length : lengths_) length_sum += static_cast<double>(length);
-      metrics["traces/mean_length"] = length_sum / static_cast<double>(num_traces_);
-      metrics["traces/median_length"] = static_cast<double>(lengths_[lengths_.size() / 2]);
-      metrics["traces/max_length"] = static_cast<double>(lengths_.back());
+      metrics[metric::kTracesMeanLength] = length_sum / static_cast<double>(num_traces_);
+      metrics[metric::kTracesMedianLength] = static_cast<double>(lengths_[lengths_.size() / 2]);
+      metrics[metric::kTracesMaxLength] = static_cast<double>(lengths_.back());
     }
     const double seconds = absl::ToDoubleSeconds(context_.clock.Now() - start_time_);
     if (num_tokens_here_ > 0 && seconds > 0)
-      metrics["tokens_per_second"] = static_cast<double>(num_tokens_here_) / seconds;
+      metrics[metric::kTokensPerSecond] = static_cast<double>(num_tokens_here_) / seconds;
     return metrics;
   }
 
@@ -176,8 +177,8 @@ class Synthesis {
                        .metrics = Metrics()};
     if (num_traces_ == 0) {
       return absl::FailedPreconditionError(absl::StrCat(
-          "of ", report.metrics.at("num_samples"), " completions none was accepted (see ", context_.files.run_dir(),
-          "/synthesis/", context_.name,
+          "of ", report.metrics.at(metric::kNumSamples), " completions none was accepted (see ",
+          context_.files.run_dir(), "/synthesis/", context_.name,
           ".jsonl for the reasons): there is nothing to learn from. Sample more, or a policy that solves some of these "
           "problems"));
     }
@@ -215,7 +216,7 @@ class SynthesizeStage : public Stage {
   static StageView View() {
     StageView view;
     view.step_unit = "group";
-    view.progress = {{.metric = "tokens_per_second", .label = "", .as = ShownMetric::As::kTokensPerSecond}};
+    view.progress = {{.metric = metric::kTokensPerSecond, .label = ""}};
     view.table.title = "Synthesis";
     view.table.heading = "traces";
     view.table.details = true;

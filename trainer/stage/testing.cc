@@ -23,7 +23,7 @@ policies:
   model: {random_init: {tokenizer: tokenizer.json, hidden_size: 8, intermediate_size: 12, num_layers: 1, num_heads: 2, num_kv_heads: 1, max_positions: 1024}}
   frozen: {initialize_from: model}
 data:
-  problems: {source: chickens_rabbits, max_heads: 10}
+  problems: {source: chickens_rabbits, max_heads: 14}
   corpus: {source: chickens_rabbits_corpus}
   traces: {source: jsonl, path: traces.jsonl}
   written: {source: jsonl, artifact: out}

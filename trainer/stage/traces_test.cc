@@ -66,7 +66,7 @@ TEST(TraceSelectorTest, KeepsWhatTheRewardAcceptsAndSaysWhyNotTheRest) {
   samples[4].mutable_score()->mutable_rules(1)->set_value(0.5);
   samples[5].mutable_completion()->set_text("\xff");
   samples[6].mutable_completion()->set_text("text 0");
-  const GroupTraces group = TraceSelector({}).Select(Group(3, "Q", samples));
+  const GroupTraces group = TraceSelector(kStageDefaults).Select(Group(3, "Q", samples));
   EXPECT_THAT(Completions(group), ElementsAre("text 0", "text 7"));
   EXPECT_THAT(group.rejected, ElementsAre(Pair("duplicate", 1), Pair("malformed", 1), Pair("not_utf8", 1),
                                           Pair("unfinished", 1), Pair("unscored", 1), Pair("wrong", 1)));
@@ -97,7 +97,7 @@ TEST(TraceSelectorTest, CapsEachProblemAndForgetsNoDuplicateAcrossProblems) {
 }
 
 TEST(TraceSelectorTest, SaysWhereATraceComesFrom) {
-  const ordered_json trace = TraceSelector({}).Select(Group(3, "Q", {Sample(2, "a")})).traces.at(0);
+  const ordered_json trace = TraceSelector(kStageDefaults).Select(Group(3, "Q", {Sample(2, "a")})).traces.at(0);
   EXPECT_EQ(trace, ordered_json::parse(R"({"id":"train/7#3.2","problem":"Q","answer":"12","completion":"a",
       "policy":"teacher","policy_number":120,"stage":"write","group_index":3,"sample_index":2,
       "seed":"18446744073709551615","num_tokens":1,"reward":1.1,"rewards":{"math_answer":1.0,"format_tags":1.0}})"));

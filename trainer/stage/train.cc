@@ -11,6 +11,7 @@
 #include "common/status_macros.h"
 #include "configs/load.h"
 #include "trainer/algorithm/algorithm.h"
+#include "trainer/records/metrics.h"
 #include "trainer/stage/context.h"
 #include "trainer/stage/stage_plugin.h"
 #include "trainer/stage/step_source.h"
@@ -19,7 +20,6 @@ namespace grpo {
 namespace {
 
 // Of a stage that samples, its report holds the largest.
-constexpr char kLogprobDifference[] = "logprob_abs_diff_max";
 
 // The algorithm's own keys stand beside these.
 struct Options {
@@ -142,15 +142,16 @@ class Training {
     if (const auto* const rollouts = std::get_if<RolloutInput>(&input)) {
       const int64_t num_quarantined =
           std::get<RolloutPlan>(algorithm_.plan()).prompts_per_step - static_cast<int64_t>(rollouts->groups.size());
-      if (num_quarantined > 0) (*metrics)["num_quarantined_groups"] = static_cast<double>(num_quarantined);
+      if (num_quarantined > 0) (*metrics)[metric::kNumQuarantinedGroups] = static_cast<double>(num_quarantined);
     }
     const double seconds = absl::ToDoubleSeconds(times.ended - times.started);
-    (*metrics)["wait_seconds"] = absl::ToDoubleSeconds(times.received - times.started);
-    (*metrics)["update_seconds"] = absl::ToDoubleSeconds(times.ended - times.received);
-    (*metrics)["step_seconds"] = seconds;
-    (*metrics)["peak_memory_bytes"] = static_cast<double>(PeakMemoryBytes());
-    const auto num_tokens = metrics->find("num_tokens");
-    if (num_tokens != metrics->end() && seconds > 0) (*metrics)["tokens_per_second"] = num_tokens->second / seconds;
+    (*metrics)[metric::kWaitSeconds] = absl::ToDoubleSeconds(times.received - times.started);
+    (*metrics)[metric::kUpdateSeconds] = absl::ToDoubleSeconds(times.ended - times.received);
+    (*metrics)[metric::kStepSeconds] = seconds;
+    (*metrics)[metric::kPeakMemoryBytes] = static_cast<double>(PeakMemoryBytes());
+    const auto num_tokens = metrics->find(metric::kNumTokens);
+    if (num_tokens != metrics->end() && seconds > 0)
+      (*metrics)[metric::kTokensPerSecond] = num_tokens->second / seconds;
   }
 
   // The step's samples, where they are to be kept.
@@ -163,11 +164,11 @@ class Training {
 
   void Record(const StepOutcome& outcome) {
     const auto& metrics = outcome.metrics;
-    if (const auto difference = metrics.find(kLogprobDifference); difference != metrics.end()) {
-      double& largest = cursor_.progress.largest[kLogprobDifference];
+    if (const auto difference = metrics.find(metric::kLogprobAbsDiffMax); difference != metrics.end()) {
+      double& largest = cursor_.progress.largest[metric::kLogprobAbsDiffMax];
       largest = std::max(largest, difference->second);
     }
-    if (const auto skipped = metrics.find("skipped_updates"); skipped != metrics.end() && skipped->second > 0) {
+    if (const auto skipped = metrics.find(metric::kSkippedUpdates); skipped != metrics.end() && skipped->second > 0) {
       spdlog::error("stage {} step {}: loss or gradient is not finite; {} update(s) skipped, the weights are as before",
                     context_.name, step(), skipped->second);
     }
@@ -213,7 +214,7 @@ class Training {
                        .saved_steps = options_.steps};
     // What is worth knowing of the whole stage, beside the last step's values.
     if (std::holds_alternative<RolloutPlan>(algorithm_.plan()))
-      report.metrics[kLogprobDifference] = cursor_.progress.largest[kLogprobDifference];
+      report.metrics[metric::kLogprobAbsDiffMax] = cursor_.progress.largest[metric::kLogprobAbsDiffMax];
     if (!options_.export_to.empty()) {
       report.exported_to = context_.files.ArtifactPath(options_.export_to);
       RETURN_IF_ERROR(learner_->policy().ExportTo(report.exported_to));
@@ -257,22 +258,22 @@ class TrainStage : public Stage {
   }
 
   static StageView View() {
-    using As = ShownMetric::As;
     StageView view;
-    view.progress = {{.metric = "reward", .label = "reward"},
-                     {.metric = "rewards/*/mean", .label = "*"},
-                     {.metric = "completions/mean_length", .label = "length"},
+    view.progress = {{.metric = metric::kReward, .label = "reward"},
+                     {.metric = metric::RuleMean("*"), .label = "*"},
+                     {.metric = metric::kCompletionsMeanLength, .label = "length"},
                      // Where there is a reward, the loss says nothing about how well the policy does.
-                     {.metric = "loss", .label = "loss", .unless = "reward"},
-                     {.metric = "peak_memory_bytes", .label = "", .as = As::kBytes},
-                     {.metric = "tokens_per_second", .label = "", .as = As::kTokensPerSecond}};
-    view.charts = {
-        {.metric = "reward", .title = "Reward"},
-        {.metric = "rewards/*/mean", .title = "Rule *, mean value"},
-        {.metric = "completions/mean_length", .title = "Completion length", .unit = "tokens"},
-        {.metric = "loss", .title = "Loss"},
-        {.metric = "grad_norm", .title = "Gradient norm"},
-        {.metric = kLogprobDifference, .title = "Largest |policy − sample| log-probability", .keep_largest = true}};
+                     {.metric = metric::kLoss, .label = "loss", .unless = metric::kReward},
+                     {.metric = metric::kPeakMemoryBytes, .label = ""},
+                     {.metric = metric::kTokensPerSecond, .label = ""}};
+    view.charts = {{.metric = metric::kReward, .title = "Reward"},
+                   {.metric = metric::RuleMean("*"), .title = "Rule *, mean value"},
+                   {.metric = metric::kCompletionsMeanLength, .title = "Completion length", .unit = "tokens"},
+                   {.metric = metric::kLoss, .title = "Loss"},
+                   {.metric = metric::kGradNorm, .title = "Gradient norm"},
+                   {.metric = metric::kLogprobAbsDiffMax,
+                    .title = "Largest |policy − sample| log-probability",
+                    .keep_largest = true}};
     view.trains_policy = true;
     return view;
   }

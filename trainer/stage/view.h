@@ -26,14 +26,11 @@ inline std::optional<std::string> MatchMetric(absl::string_view pattern, absl::s
   return std::string(metric.substr(before.size(), metric.size() - before.size() - after.size()));
 }
 
-// A field of the line of progress.
+// A field of the line of progress; its value is shown in the metric's unit (trainer/records/metrics.h).
 struct ShownMetric {
-  enum class As { kNumber, kPercent, kBytes, kTokensPerSecond };
-
   MetricPattern metric = {};
   // Stands before the value; a * is what the pattern's stands for.
   std::string label = {};
-  As as = As::kNumber;
   // Is not shown beside this metric, which says it better; empty for none.
   std::string unless = {};
 };
@@ -53,8 +50,6 @@ struct StageTable {
   bool details = false;
   // Are only in summary.json.
   std::vector<MetricPattern> hidden = {};
-  // Fractions that are shown in percent.
-  std::vector<MetricPattern> percent = {};
   // Whether what the stages sampled first is shown too; Stage::accuracy_rule says which of it is right.
   bool samples = false;
 };

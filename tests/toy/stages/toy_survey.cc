@@ -44,8 +44,8 @@ class ToySurvey : public Stage {
   static StageView View() {
     StageView view;
     view.step_unit = "question";
-    view.progress = {{.metric = "long_rate", .label = "long", .as = ShownMetric::As::kPercent}};
-    view.table = {.title = "Surveys", .heading = "survey", .by_policy = true, .percent = {"*_rate"}};
+    view.progress = {{.metric = "long_rate", .label = "long"}};
+    view.table = {.title = "Surveys", .heading = "survey", .by_policy = true};
     view.writes_data = true;
     return view;
   }

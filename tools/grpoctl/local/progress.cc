@@ -13,6 +13,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_replace.h"
 #include "tools/grpoctl/text.h"
+#include "trainer/records/metrics.h"
 #include "trainer/stage/stage.h"
 #include "trainer/status/run_state.h"
 
@@ -42,20 +43,20 @@ std::string Head(const v1::StageStatus& stage, const ProgressStyle& style) {
 }
 
 // `star` is what the metric's * stands for.
-std::string Field(const ShownMetric& shown, const std::string& star, double value) {
+std::string Field(const ShownMetric& shown, const std::string& metric, const std::string& star, double value) {
   const std::string label = Printable(absl::StrReplaceAll(shown.label, {{"*", star}}));
   const std::string before = label.empty() ? "" : label + " ";
-  switch (shown.as) {
-    case ShownMetric::As::kNumber:
-      return absl::StrFormat("%s%.3g", before, value);
-    case ShownMetric::As::kPercent:
+  const MetricInfo* info = FindMetric(metric);
+  switch (info == nullptr ? MetricUnit::kNumber : info->unit) {
+    case MetricUnit::kFraction:
       return absl::StrFormat("%s%.1f %%", before, 100 * value);
-    case ShownMetric::As::kBytes:
+    case MetricUnit::kBytes:
       return before + FormatBytes(value);
-    case ShownMetric::As::kTokensPerSecond:
+    case MetricUnit::kTokensPerSecond:
       return absl::StrCat(before, FormatCount(std::llround(value)), " tok/s");
+    default:
+      return absl::StrFormat("%s%.3g", before, value);
   }
-  return "";
 }
 
 std::string TimeField(const v1::RunStatus& status, const v1::StageStatus& stage) {
@@ -84,7 +85,7 @@ std::vector<std::string> MetricFields(const v1::StageStatus& stage) {
     if (!shown.unless.empty() && metrics.count(shown.unless) > 0) continue;
     for (const auto& [metric, value] : metrics) {
       const std::optional<std::string> star = MatchMetric(shown.metric, metric);
-      if (star) fields.push_back(Field(shown, *star, value));
+      if (star) fields.push_back(Field(shown, metric, *star, value));
     }
   }
   return fields;

@@ -12,6 +12,7 @@
 #include "common/status_macros.h"
 #include "nlohmann/json.hpp"
 #include "tools/grpoctl/text.h"
+#include "trainer/records/metrics.h"
 #include "trainer/stage/stage.h"
 
 namespace grpo {
@@ -45,7 +46,8 @@ bool HasInterval(const StageReport& stage) {
 std::string Cell(const StageTable& table, const StageReport& stage, const std::string& metric) {
   const auto value = stage.metrics.find(metric);
   if (value == stage.metrics.end() || !std::isfinite(value->second)) return "";
-  const bool percent = MatchesOne(table.percent, metric);
+  const MetricInfo* info = FindMetric(metric);
+  const bool percent = info != nullptr && info->unit == MetricUnit::kFraction;
   const double scale = percent ? 100 : 1;
   const std::string shown = percent ? absl::StrFormat("%.1f %%", scale * value->second) : FormatNumber(value->second);
   const auto low = stage.metrics.find(metric + kLowSuffix), high = stage.metrics.find(metric + kHighSuffix);
