@@ -55,6 +55,10 @@ class Checker {
         CheckArtifactData(name, data);
         continue;
       }
+      if (!MixedSources(data).empty()) {
+        CheckMix(name, data);
+        continue;
+      }
       const absl::StatusOr<std::unique_ptr<DataSource>> source = MakeDataSource(data, folder_);
       Add(source.status());
       if (source.ok() && !(*source)->content_sha256().empty()) loaded_.data_sha256[name] = (*source)->content_sha256();
@@ -160,15 +164,36 @@ class Checker {
     Add(CheckDataOptions(with_path));
   }
 
+  // Its sources are opened, and checked, by the stages that read it.
+  void CheckMix(const std::string& name, const DataOptions& data) {
+    Add(CheckDataOptions(data));
+    for (const std::string& part : MixedSources(data)) {
+      const std::string key = absl::StrCat("data.", name, ".mix.", part);
+      Refer(key, part, "data", config_.data);
+      const auto found = config_.data.find(part);
+      if (found != config_.data.end() && found->second.source == "mix") {
+        Add(key, "is a mix itself; name its sources");
+      }
+    }
+  }
+
   // Artifacts that are data are written before they are read.
   void CheckArtifactReaders() {
     std::set<std::string> written;
     for (size_t i = 0; i < config_.stages.size(); ++i) {
       const StageOptions& stage = config_.stages[i];
-      const auto data = config_.data.find(SectionText(stage.options, "data").value_or(""));
-      if (data != config_.data.end() && !data->second.artifact.empty() && written.count(data->second.artifact) == 0) {
+      const std::string read = SectionText(stage.options, "data").value_or("");
+      std::vector<std::string> names = {read};
+      if (const auto data = config_.data.find(read); data != config_.data.end()) {
+        for (const std::string& part : MixedSources(data->second)) names.push_back(part);
+      }
+      for (const std::string& name : names) {
+        const auto data = config_.data.find(name);
+        if (data == config_.data.end() || data->second.artifact.empty() || written.count(data->second.artifact) > 0) {
+          continue;
+        }
         Add(absl::StrCat("stages.", i, ".data"),
-            absl::StrCat("data.", data->first, " is artifacts.", data->second.artifact,
+            absl::StrCat("data.", name, " is artifacts.", data->second.artifact,
                          ", which no `synthesize` stage before this one has as its export_to"));
       }
       if (stage.type == "synthesize") written.insert(SectionText(stage.options, "export_to").value_or(""));

@@ -55,7 +55,9 @@ absl::StatusOr<std::unique_ptr<DataSource>> OpenData(const RunContext& context, 
   DataOptions options = context.config.data.at(name);
   const bool is_artifact = !options.artifact.empty();
   if (is_artifact) options.options = WithText(options.options, "path", context.ArtifactPath(options.artifact));
-  ASSIGN_OR_RETURN(std::unique_ptr<DataSource> data, MakeDataSource(options, /*base_folder=*/""));
+  ASSIGN_OR_RETURN(
+      std::unique_ptr<DataSource> data,
+      MakeDataSource(options, /*base_folder=*/"", [&](const std::string& part) { return OpenData(context, part); }));
   const auto& known = is_artifact ? context.artifact_sha256 : context.data_sha256;
   const auto found = known.find(is_artifact ? options.artifact : name);
   const std::string expected = found == known.end() ? "" : found->second;
@@ -108,11 +110,11 @@ absl::StatusOr<v1::RewardProfileRef> CheckProblems(const RunContext& context, co
   ASSIGN_OR_RETURN(const std::unique_ptr<RewardProfile> profile,
                    RewardProfile::Make(rewards, context.config.rewards.at(rewards)));
   const int64_t context_tokens = ContextTokens(context, policy);
-  const int64_t num_problems = source.size() < 0 ? kEndlessSourceSample : source.size();
+  const int64_t num_problems = source.num_checked(kEndlessSourceSample);
   int64_t num_unreadable = 0;
   absl::Status first_unreadable;
   for (int64_t i = 0; i < num_problems; ++i) {
-    const DataItem item = source.At(i);
+    const DataItem item = source.CheckedAt(i, kEndlessSourceSample);
     RETURN_IF_ERROR(CheckPrompt(item.prompt, policy, sampling.max_new_tokens, context_tokens));
     const absl::Status readable = profile->CheckReference(item.prompt);
     if (readable.ok()) continue;
