@@ -54,6 +54,23 @@ absl::Status ValidateRopeScaling(const RopeScaling& scaling) {
   return ExpectRange("rope_scaling.original_max_position_embeddings", scaling.original_max_positions, 1, 1 << 24);
 }
 
+// transformers stops at the end tokens of generation_config.json.
+absl::Status AddEndTokens(absl::string_view generation_config_json, ModelConfig& config) {
+  if (generation_config_json.empty()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const nlohmann::json object, ParseJsonObject(generation_config_json, "generation_config.json"));
+  const auto field = object.find("eos_token_id");
+  if (field == object.end() || field->is_null()) return absl::OkStatus();
+  for (const nlohmann::json& id : field->is_array() ? *field : nlohmann::json::array({*field})) {
+    if (!id.is_number_unsigned() || id.get<uint64_t>() >= static_cast<uint64_t>(config.vocab_size)) {
+      return absl::InvalidArgumentError(absl::StrCat("generation_config.json: eos_token_id holds ", ShowJson(id),
+                                                     ", expected token ids below vocab_size ", config.vocab_size));
+    }
+    std::vector<int64_t>& ends = config.eos_token_ids;
+    if (std::find(ends.begin(), ends.end(), id.get<int64_t>()) == ends.end()) ends.push_back(id.get<int64_t>());
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 std::vector<std::string> ModelFamilyNames() {
@@ -104,12 +121,14 @@ absl::Status ModelConfig::Validate() const {
     return absl::InvalidArgumentError(absl::StrCat("model rms_norm_eps is ", rms_norm_eps, ", expected 0 to 1"));
   }
   if (eos_token_ids.empty())
-    return absl::InvalidArgumentError("model eos_token_id is missing: no completion could end");
+    return absl::InvalidArgumentError(
+        "model eos_token_id is missing, in generation_config.json too: no completion could end");
   for (const int64_t id : eos_token_ids) RETURN_IF_ERROR(ExpectRange("eos_token_id", id, 0, vocab_size - 1));
   return absl::OkStatus();
 }
 
-absl::StatusOr<ModelConfig> ParseModelConfig(absl::string_view config_json) {
+absl::StatusOr<ModelConfig> ParseModelConfig(absl::string_view config_json, absl::string_view generation_config_json,
+                                             std::vector<std::string>* ignored) {
   ASSIGN_OR_RETURN(const nlohmann::json object, ParseJsonObject(config_json, "config.json"));
   const auto type = object.find("model_type");
   if (type == object.end() || !type->is_string()) {
@@ -122,7 +141,10 @@ absl::StatusOr<ModelConfig> ParseModelConfig(absl::string_view config_json) {
   family->read(reader, config);
   reader.RefuseUnknown();
   RETURN_IF_ERROR(reader.status());
+  RETURN_IF_ERROR(AddEndTokens(generation_config_json, config));
+  if (config.pad_token_id == -1) config.pad_token_id = config.eos_token_ids.empty() ? 0 : config.eos_token_ids.front();
   RETURN_IF_ERROR(config.Validate());
+  if (ignored != nullptr) ignored->insert(ignored->end(), reader.ignored().begin(), reader.ignored().end());
   return config;
 }
 
