@@ -183,8 +183,11 @@ void Worker::StartJob(Job job) {
   absl::Status status = ids.status();
   if (status.ok()) {
     job.prompt_ids = *std::move(ids);
-    status = engine_->Add(
-        {.id = job.id, .prompt_ids = job.prompt_ids, .seed = job.lease.seed(), .sampling = job.lease.sampling()});
+    status = engine_->Add({.id = job.id,
+                           .prompt_ids = job.prompt_ids,
+                           .seed = job.lease.seed(),
+                           .sampling = job.lease.sampling(),
+                           .tokenizer = held_->tokenizer.get()});
   }
   if (status.ok()) {
     const int64_t id = job.id;
@@ -222,7 +225,7 @@ void Worker::Finish(GenerateResult result) {
   for (v1::Completion& completion : result.completions) {
     const bool ended = completion.finish_reason() == v1::FINISH_REASON_STOP;
     std::vector<uint32_t> ids(completion.ids().begin(), completion.ids().end() - (ended ? 1 : 0));
-    completion.set_text(held_->tokenizer->Decode(ids));
+    completion.set_text(BeforeStop(held_->tokenizer->Decode(ids), job.lease.sampling()));
   }
   submitter_->Add({.lease_id = job.id,
                    .lease = std::move(job.lease),

@@ -154,6 +154,9 @@ TEST_F(RunConfigTest, ReferencesMustExist) {
   expect("group_size: 4", "kl_coefficient: 0.1", "stages.0.kl_coefficient: is above 0, which needs a reference_policy");
   expect("group_size: 4", "sampling: {temperature: 0}", "stages.0.sampling.temperature: is 0");
   expect("group_size: 4", "sampling: {top_p: 0.9}", "stages.0.sampling.top_p: is below 1");
+  expect("group_size: 4", "sampling: {top_k: 50}", "stages.0.sampling.top_k: is above 0");
+  expect("group_size: 4", "sampling: {min_p: 0.1}", "stages.0.sampling.min_p: is above 0");
+  expect("group_size: 4", "sampling: {stop: [x]}", "stages.0.sampling.stop: names stop strings");
   expect("group_size: 4", "kl_coefficient: 0.1, reference_policy: tuned",
          "stages.0.reference_policy: is the policy that is trained");
 }

@@ -34,6 +34,17 @@ struct GrpoOptions {
     if (sampling.top_p < 1) {
       conflicts.emplace_back("sampling.top_p", "is below 1, and the loss is of the whole distribution; set it to 1");
     }
+    if (sampling.top_k > 0) {
+      conflicts.emplace_back("sampling.top_k", "is above 0, and the loss is of the whole distribution; set it to 0");
+    }
+    if (sampling.min_p > 0) {
+      conflicts.emplace_back("sampling.min_p", "is above 0, and the loss is of the whole distribution; set it to 0");
+    }
+    if (!sampling.stop.empty()) {
+      conflicts.emplace_back("sampling.stop",
+                             "names stop strings: the policy would learn from text that no end token of its own ends; "
+                             "leave it out");
+    }
     if (kl_coefficient > 0 && reference_policy.empty()) {
       conflicts.emplace_back("kl_coefficient", "is above 0, which needs a reference_policy; name one, or set it to 0");
     }

@@ -138,6 +138,9 @@ v1::SamplingParams ToProto(const SamplingOptions& sampling, int64_t num_completi
   params.set_max_new_tokens(static_cast<int32_t>(sampling.max_new_tokens));
   params.set_temperature(sampling.temperature);
   params.set_top_p(sampling.top_p);
+  params.set_top_k(static_cast<int32_t>(sampling.top_k));
+  params.set_min_p(sampling.min_p);
+  for (const std::string& stop : sampling.stop) params.add_stop(stop);
   return params;
 }
 
