@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "model/tokenizer/tokenizer.h"
@@ -17,6 +18,8 @@ struct LoadedModel {
   std::string tokenizer_json;
   std::unique_ptr<Tokenizer> tokenizer;
   Companions companions;
+  // What the folder asks for and is not done, a phrase each; LoadModel says it on stderr.
+  std::vector<std::string> ignored = {};
 };
 
 // `policy` names one of a checkpoint's policies; it may be empty where there is one only. NotFound, InvalidArgument or
