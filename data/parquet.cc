@@ -119,32 +119,19 @@ absl::StatusOr<Json> NumberToJson(const arrow::Scalar& scalar) {
 
 absl::StatusOr<Json> ToJson(const arrow::Scalar& scalar) {
   if (!scalar.is_valid) return Json();
-  switch (scalar.type->id()) {
-    case arrow::Type::BOOL:
-      return Number<arrow::BooleanScalar>(scalar);
-    case arrow::Type::STRING:
-    case arrow::Type::LARGE_STRING:
-    case arrow::Type::STRING_VIEW:
-    case arrow::Type::BINARY:
-    case arrow::Type::LARGE_BINARY:
-    case arrow::Type::BINARY_VIEW:
-    case arrow::Type::FIXED_SIZE_BINARY:
-      return BytesToJson(static_cast<const arrow::BaseBinaryScalar&>(scalar));
-    case arrow::Type::LIST:
-    case arrow::Type::LARGE_LIST:
-    case arrow::Type::FIXED_SIZE_LIST:
-    case arrow::Type::LIST_VIEW:
-    case arrow::Type::LARGE_LIST_VIEW:
-      return ListToJson(*static_cast<const arrow::BaseListScalar&>(scalar).value);
-    case arrow::Type::MAP:
-      return MapToJson(static_cast<const arrow::BaseListScalar&>(scalar));
-    case arrow::Type::STRUCT:
-      return StructToJson(static_cast<const arrow::StructScalar&>(scalar));
-    case arrow::Type::DICTIONARY:
-      return DictionaryToJson(static_cast<const arrow::DictionaryScalar&>(scalar));
-    default:
-      return NumberToJson(scalar);
+  const arrow::Type::type id = scalar.type->id();
+  if (id == arrow::Type::BOOL) return Number<arrow::BooleanScalar>(scalar);
+  if (arrow::is_base_binary_like(id) || arrow::is_binary_view_like(id) || id == arrow::Type::FIXED_SIZE_BINARY) {
+    return BytesToJson(static_cast<const arrow::BaseBinaryScalar&>(scalar));
   }
+  // A map is a list too.
+  if (id == arrow::Type::MAP) return MapToJson(static_cast<const arrow::BaseListScalar&>(scalar));
+  if (arrow::is_list_like(id) || arrow::is_list_view(id)) {
+    return ListToJson(*static_cast<const arrow::BaseListScalar&>(scalar).value);
+  }
+  if (id == arrow::Type::STRUCT) return StructToJson(static_cast<const arrow::StructScalar&>(scalar));
+  if (id == arrow::Type::DICTIONARY) return DictionaryToJson(static_cast<const arrow::DictionaryScalar&>(scalar));
+  return NumberToJson(scalar);
 }
 
 absl::StatusOr<Json> RowToJson(const arrow::RecordBatch& batch, int64_t row) {

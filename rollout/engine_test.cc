@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <functional>
 #include <limits>
 #include <map>
 
@@ -228,7 +227,7 @@ TEST(Engine, AStopStringEndsACompletionAsCuttingTheWholeOneWould) {
     request.tokenizer = tokenizer.get();
   }
   const auto whole = RunAll(plain, 16), cut = RunAll(stopped, 16);
-  int64_t num_stopped = 0, num_across = 0;
+  int64_t num_across = 0;
   for (const auto& [id, result] : whole) {
     for (size_t i = 0; i < result.completions.size(); ++i) {
       const v1::Completion &full = result.completions[i], &got = cut.at(id).completions[i];
@@ -250,21 +249,19 @@ TEST(Engine, AStopStringEndsACompletionAsCuttingTheWholeOneWould) {
         EXPECT_EQ(got.finish_reason(), full.finish_reason());
         continue;
       }
-      ++num_stopped;
       const std::string text = tokenizer->Decode(ids), kept = BeforeStop(text, stopped[0].sampling);
       EXPECT_LT(kept.size(), text.size());
       for (const std::string& stop : stops) EXPECT_EQ(kept.find(stop), std::string::npos);
       num_across += kept.size() % 2;
     }
   }
-  EXPECT_GT(num_stopped, 5);
   EXPECT_GT(num_across, 0);
 }
 
 TEST(Engine, RefusesStopStringsAndCutsThatMakeNoSense) {
   const auto tokenizer = PairTokenizer();
   Engine engine(TinyModel(), 1, {.num_slots = 2, .max_tokens = kMaxTokens});
-  const auto add = [&](const std::function<void(GenerateRequest&)>& change) {
+  const auto add = [&](const auto& change) {
     GenerateRequest request = Request(1, {2, 3}, 1, 4);
     request.tokenizer = tokenizer.get();
     change(request);
