@@ -7,6 +7,7 @@
 #include "common/seeds.h"
 #include "common/status_macros.h"
 #include "configs/load.h"
+#include "data/mix.h"
 #include "data/source_plugin.h"
 
 namespace grpo {
@@ -40,9 +41,19 @@ absl::StatusOr<const DataSourcePlugin*> FindPlugin(const DataOptions& options) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<DataSource>> MakeDataSource(const DataOptions& options, const std::string& base_folder) {
+absl::StatusOr<std::unique_ptr<DataSource>> MakeDataSource(const DataOptions& options, const std::string& base_folder,
+                                                           const OpenDataFunction& open) {
   ASSIGN_OR_RETURN(const DataSourcePlugin* const plugin, FindPlugin(options));
-  return plugin->make({.section = options.options, .base_folder = base_folder});
+  return plugin->make({.section = options.options, .base_folder = base_folder, .open = open});
+}
+
+std::vector<std::string> MixedSources(const DataOptions& options) {
+  MixOptions mix;
+  // Errors are CheckDataOptions's to tell.
+  if (options.source != "mix" || !LoadOptions(options.options, &mix).ok()) return {};
+  std::vector<std::string> names;
+  for (const auto& [name, share] : mix.mix) names.push_back(name);
+  return names;
 }
 
 absl::Status CheckDataOptions(const DataOptions& options) {
@@ -58,7 +69,18 @@ std::vector<DataSourceInfo> ListDataSources() {
   return infos;
 }
 
+ShuffledReader::ShuffledReader(const DataSource* source, uint64_t seed) : source_(source), seed_(seed) {
+  if (source->mix() == nullptr) return;
+  for (const MixPart& part : source->mix()->parts()) {
+    parts_.emplace_back(part.source.get(), CombineSeeds(seed, HashName(part.name)));
+  }
+}
+
 DataItem ShuffledReader::At(int64_t position) {
+  if (const MixedSource* const mix = source_->mix(); mix != nullptr) {
+    const MixSchedule::Draw draw = mix->schedule().At(position);
+    return mix->Name(draw, parts_[draw.part].At(draw.position));
+  }
   const int64_t size = source_->size();
   if (size < 0) return source_->At(position);
   const int64_t epoch = position / size;

@@ -18,10 +18,11 @@
 
 namespace grpo {
 
-// Where a source's options stand, and what their relative paths are relative to.
+// Where a source's options stand, what their relative paths are relative to, and the way to other sources.
 struct DataSourceContext {
   const Section& section;
   const std::string& base_folder;
+  const OpenDataFunction& open;
 };
 
 struct DataSourcePlugin {

@@ -51,7 +51,7 @@ TEST(ListDataSources, DescribesEachOne) {
     EXPECT_FALSE(info.summary.empty());
     EXPECT_FALSE(info.reference_table.empty());
   }
-  EXPECT_THAT(names, ElementsAre("jsonl", "chickens_rabbits", "chickens_rabbits_corpus"));
+  EXPECT_THAT(names, ElementsAre("file", "jsonl", "mix", "chickens_rabbits", "chickens_rabbits_corpus"));
 }
 
 TEST(ChickensRabbits, HoldsOutAFifthOfAllProblems) {
@@ -260,8 +260,8 @@ TEST(JsonlTest, ABadLineIsNamedWithItsNumber) {
       {"{\"problem\": \"p\", \"answer\": 1e999}", "not JSON: byte 32: number overflow"},
       {"[1, 2]", "no object"},
       {"{\"problem\": \"p\"}", "no field \"answer\": set answer_field"},
-      {"{\"problem\": \"p\", \"answer\": 0.1}", "neither a text nor a whole number"},
-      {"{\"problem\": \"p\", \"answer\": 123456789012345678901234567890}", "neither a text nor a whole number"},
+      {"{\"problem\": \"p\", \"answer\": null}", "\"answer\" is null"},
+      {"{\"problem\": \"p\", \"answer\": 123456789012345678901234567890}", "too large to keep all its digits"},
       {"{\"answer\": \"1\"}", "no text in field \"problem\""},
       {"{\"problem\": \"\", \"answer\": \"1\"}", "no text in field \"problem\""},
       {"{\"problem\": \"p\", \"problem\": \"q\", \"answer\": \"1\"}", "\"problem\" stands there twice"},
@@ -276,7 +276,7 @@ TEST(JsonlTest, ABadLineIsNamedWithItsNumber) {
     ASSERT_OK_AND_ASSIGN(const auto skipped, Jsonl(good + line, "max_line_bytes: 200, skip_bad_lines: true"));
     EXPECT_EQ(skipped->size(), 1);
   }
-  EXPECT_STATUS(Jsonl(good, "template: \"{hint}\""), kBadData, "text field \"hint\"");
+  EXPECT_STATUS(Jsonl(good, "template: \"{hint}\""), kBadData, "the field \"hint\"");
   const std::string deep = std::string(100000, '[') + std::string(100000, ']');
   EXPECT_STATUS(Jsonl("{\"problem\": \"p\", \"answer\": \"1\", \"x\": " + deep + "}"), kBadData, "deeper than 16");
 }

@@ -71,7 +71,8 @@ absl::Status ModelConfig::Validate() const {
     return absl::InvalidArgumentError(absl::StrCat("model rms_norm_eps is ", rms_norm_eps, ", expected 0 to 1"));
   }
   if (eos_token_ids.empty())
-    return absl::InvalidArgumentError("model eos_token_id is missing: no completion could end");
+    return absl::InvalidArgumentError(
+        "model eos_token_id is missing, in generation_config.json too: no completion could end");
   for (const int64_t id : eos_token_ids) RETURN_IF_ERROR(ExpectRange("eos_token_id", id, 0, vocab_size - 1));
   return absl::OkStatus();
 }

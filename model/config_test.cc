@@ -174,7 +174,6 @@ TEST(ModelConfigTest, RefusesByNameAndValueWhatItCannotCompute) {
       {"use_mrope", "true", "use_mrope is true"},
       {"layer_types", R"("full_attention")", "expected a list"},
       {"hidden_act", R"("gelu")", R"(hidden_act is "gelu", and only "silu" is supported)"},
-      {"attention_dropout", "0.1", "attention_dropout is 0.1"},
       {"layer_types", R"(["full_attention","sliding_attention"])", R"(layer_types holds "sliding_attention")"},
       {"quantization_config", R"({"bits":4})", "quantization_config is"},
       {"hidden_size", R"("96")", R"(hidden_size is "96", expected an integer)"},
@@ -191,13 +190,63 @@ TEST(ModelConfigTest, RefusesByNameAndValueWhatItCannotCompute) {
       {"eos_token_id", "null", "eos_token_id is missing"},
       {"eos_token_id", "[7,320]", "eos_token_id is 320, expected 0 to 319"},
       {"eos_token_id", R"([7,"x"])", R"(eos_token_id holds "x")"},
-      {"pad_token_id", "-1", "pad_token_id is -1"},
+      {"pad_token_id", "-2", "pad_token_id is -2"},
+      {"partial_rotary_factor", "0.5", "partial_rotary_factor is 0.5"},
   };
   for (const auto& [field, value, message] : kCases) {
     json file = Qwen2();
     file[field] = json::parse(value);
     EXPECT_STATUS(ParseModelConfig(file.dump()), absl::StatusCode::kInvalidArgument, message);
   }
+}
+
+TEST(ModelConfigTest, SaysWhatItIgnores) {
+  const struct {
+    const char *field, *value, *ignored;
+  } kCases[] = {
+      {"unsloth_fixed", "true", "unsloth_fixed true: a note of the program that wrote the folder"},
+      {"unsloth_version", R"("2025.3.19")", R"(unsloth_version "2025.3.19": a note)"},
+      {"gradient_checkpointing", "true", "gradient_checkpointing true: trainer.activation_checkpointing"},
+      {"gradient_checkpointing", "false", nullptr},
+      {"attention_dropout", "0.1", "attention_dropout 0.1: dropout is not applied"},
+      {"attention_dropout", "0.0", nullptr},
+      {"resid_pdrop", "0.1", "resid_pdrop 0.1: dropout is not applied"},
+      {"auto_map", R"({"AutoModelForCausalLM":"modeling.X"})",
+       "auto_map {\"AutoModelForCausalLM\":\"modeling.X\"}: code"},
+      {"_attn_implementation", R"("sdpa")", R"(_attn_implementation "sdpa": another way)"},
+      {"attn_implementation", R"("flash_attention_2")", "attn_implementation"},
+      {"use_flash_attn", "true", "use_flash_attn true"},
+      {"partial_rotary_factor", "1.0", nullptr},
+      {"pad_token_id", "-1", "pad_token_id -1: there is no such token"},
+      {"use_cache", "true", nullptr},
+  };
+  const ModelConfig plain = *ParseModelConfig(Qwen2().dump());
+  for (const auto& [field, value, expected] : kCases) {
+    json file = Qwen2();
+    file[field] = json::parse(value);
+    std::vector<std::string> ignored;
+    ASSERT_OK_AND_ASSIGN(const ModelConfig config, ParseModelConfig(file.dump(), "", &ignored));
+    EXPECT_EQ(ModelConfigJson(config), ModelConfigJson(plain)) << field;
+    ASSERT_EQ(ignored.size(), expected == nullptr ? 0u : 1u) << field;
+    if (expected != nullptr) EXPECT_EQ(ignored[0].rfind(expected, 0), 0u) << ignored[0];
+  }
+}
+
+TEST(ModelConfigTest, EndTokensMayStandInTheGenerationConfigurationAlone) {
+  json file = Qwen2();
+  file["eos_token_id"] = nullptr;
+  ASSERT_OK_AND_ASSIGN(const ModelConfig alone, ParseModelConfig(file.dump(), R"({"eos_token_id":[9,3]})"));
+  EXPECT_EQ(alone.eos_token_ids, (std::vector<int64_t>{9, 3}));
+  EXPECT_EQ(alone.pad_token_id, 9);
+  ASSERT_OK_AND_ASSIGN(const ModelConfig both, ParseModelConfig(Qwen2().dump(), R"({"eos_token_id":[3,7]})"));
+  EXPECT_EQ(both.eos_token_ids, (std::vector<int64_t>{7, 3}));
+  EXPECT_EQ(both.pad_token_id, 7);
+  constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
+  EXPECT_STATUS(ParseModelConfig(file.dump(), "{}"), kInvalid,
+                "eos_token_id is missing, in generation_config.json too");
+  EXPECT_STATUS(ParseModelConfig(file.dump(), R"({"eos_token_id":"0"})"), kInvalid,
+                "generation_config.json: eos_token_id holds \"0\"");
+  EXPECT_STATUS(ParseModelConfig(file.dump(), R"({"eos_token_id":320})"), kInvalid, "below vocab_size 320");
 }
 
 TEST(ModelConfigTest, RefusesTextThatIsNoPlainObject) {

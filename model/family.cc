@@ -1,5 +1,6 @@
 #include "model/family.h"
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "model/strict_json.h"
 
@@ -89,6 +90,17 @@ void ConfigReader::EachMustBe(const char* field, const nlohmann::json& supported
     if (element != supported) {
       Fail(absl::StrCat(field, " holds ", ShowJson(element), ", and only ", ShowJson(supported), " is supported"));
     }
+  }
+}
+
+void ConfigReader::IgnoreUnless(const char* field, const nlohmann::json& neutral, const char* reason) {
+  const nlohmann::json& value = Value(field);
+  if (!value.is_null() && value != neutral) ignored_.push_back(absl::StrCat(field, " ", ShowJson(value), ": ", reason));
+}
+
+void ConfigReader::IgnorePrefix(const char* prefix, const char* reason) {
+  for (const auto& [field, value] : object_.items()) {
+    if (absl::StartsWith(field, prefix)) IgnoreUnless(field.c_str(), nullptr, reason);
   }
 }
 
@@ -216,6 +228,21 @@ void IgnoreBookkeeping(ConfigReader& reader) {
                  "typical_p"});
 }
 
+// What asks for something that a model for generation does not do, or says how others computed the same.
+void IgnoreAloud(ConfigReader& reader) {
+  for (const char* field : {"attention_dropout", "attn_pdrop", "embd_pdrop", "hidden_dropout", "resid_pdrop"}) {
+    reader.IgnoreUnless(field, 0.0, "dropout is not applied");
+  }
+  reader.IgnorePrefix("unsloth_", "a note of the program that wrote the folder");
+  reader.IgnoreUnless("auto_map", nullptr, "code that comes with a folder is not run");
+  reader.IgnoreUnless("gradient_checkpointing", false, "trainer.activation_checkpointing says it here");
+  for (const char* field : {"_attn_implementation", "_flash_attn_2_enabled", "attn_implementation",
+                            "use_flash_attention_2", "use_flash_attn"}) {
+    reader.IgnoreUnless(field, false, "another way to compute the same attention");
+  }
+  if (reader.IntOr("pad_token_id", 0) == -1) reader.IgnoreUnless("pad_token_id", nullptr, "there is no such token");
+}
+
 }  // namespace
 
 void ReadDecoder(ConfigReader& reader, const char* architecture, ModelConfig& config) {
@@ -230,17 +257,18 @@ void ReadDecoder(ConfigReader& reader, const char* architecture, ModelConfig& co
   config.rms_norm_eps = reader.NumberOr("rms_norm_eps", 1e-6);  // transformers' own default
   config.tie_word_embeddings = reader.BoolOr("tie_word_embeddings", false);
   config.eos_token_ids = reader.IntList("eos_token_id");
-  config.pad_token_id = reader.IntOr("pad_token_id", config.eos_token_ids.empty() ? 0 : config.eos_token_ids.front());
+  config.pad_token_id = reader.IntOr("pad_token_id", -1);
   config.bos_token_id = reader.IntOr("bos_token_id", -1);
   ReadRope(reader, config);
   reader.EachMustBe("architectures", architecture);
   reader.MustBe("hidden_act", "silu");
-  reader.MustBe("attention_dropout", 0.0);
+  reader.MustBe("partial_rotary_factor", 1.0);
   reader.MustBe("is_encoder_decoder", false);
   reader.MustBe("pruned_heads", nlohmann::json::object());
   reader.MustBe("quantization_config", nullptr);
   reader.EachMustBe("layer_types", "full_attention");
   IgnoreBookkeeping(reader);
+  IgnoreAloud(reader);
 }
 
 nlohmann::json WriteDecoder(const ModelConfig& config, const char* architecture) {

@@ -43,17 +43,25 @@ class ConfigReader {
   void EachMustBe(const char* field, const nlohmann::json& supported);
   // For fields that change nothing in the forward pass.
   void Ignore(std::initializer_list<const char*> fields) { known_.insert(fields.begin(), fields.end()); }
+  // For a field whose value is not honoured: unless it is absent, null or `neutral`, it is kept for ignored(), with the
+  // reason.
+  void IgnoreUnless(const char* field, const nlohmann::json& neutral, const char* reason);
+  // For fields of other programs, all of which begin so.
+  void IgnorePrefix(const char* prefix, const char* reason);
   // The error of a field that nobody asked for.
   void RefuseUnknown();
 
   void Fail(const std::string& message);
   const absl::Status& status() const { return status_; }
+  // "FIELD VALUE: REASON"
+  const std::vector<std::string>& ignored() const { return ignored_; }
 
  private:
   const nlohmann::json& object_;
   const std::string place_;
   std::set<std::string> known_;
   absl::Status status_;
+  std::vector<std::string> ignored_;
 };
 
 // What the decoders of all families have in common, their rotary embedding included, with `architecture` as the class

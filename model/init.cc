@@ -3,7 +3,9 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "common/files.h"
+#include "common/log.h"
 #include "common/status_macros.h"
 #include "model/random_init.h"
 #include "model/tokenizer/tokenizer.h"
@@ -31,12 +33,10 @@ absl::StatusOr<InitializedModel> FolderModel(const std::string& folder, Placemen
                              .companions = std::move(loaded.companions)};
   const auto tokenizer = Tokenizer::FromJson(result.tokenizer_json);
   if (!tokenizer.ok()) return Annotate(tokenizer.status(), folder);
-  // Embeddings are often padded to a round number; the other way round would read beyond them.
-  if ((*tokenizer)->vocab_size() > result.model->config().vocab_size) {
-    return absl::InvalidArgumentError(absl::StrCat(folder, ": tokenizer.json has ", (*tokenizer)->vocab_size(),
-                                                   " tokens, and vocab_size of config.json is ",
-                                                   result.model->config().vocab_size));
-  }
+  RETURN_IF_ERROR(Annotate(CheckVocabularyFits(**tokenizer, result.model->config().vocab_size), folder));
+  std::vector<std::string> ignored = std::move(loaded.ignored);
+  ignored.insert(ignored.end(), (*tokenizer)->ignored().begin(), (*tokenizer)->ignored().end());
+  if (!ignored.empty()) spdlog::info("{}: ignored {}", folder, absl::StrJoin(ignored, "; "));
   return result;
 }
 

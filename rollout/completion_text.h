@@ -1,4 +1,4 @@
-// What of a completion's tokens is its text: all but the one that ended it.
+// What of a completion's tokens is its text: all but the one that ended it, up to a stop string.
 #ifndef GRPO_ROLLOUT_COMPLETION_TEXT_H_
 #define GRPO_ROLLOUT_COMPLETION_TEXT_H_
 
@@ -6,13 +6,16 @@
 
 #include "model/tokenizer/tokenizer.h"
 #include "proto/types.pb.h"
+#include "rollout/stop_strings.h"
 
 namespace grpo {
 
-// The decoded ids without the end-of-sequence token (Completion.text). May be invalid UTF-8.
-inline std::string CompletionText(const Tokenizer& tokenizer, const v1::Completion& completion) {
+// The decoded ids without the end-of-sequence token, up to the first of `sampling`'s stop strings (Completion.text). May
+// be invalid UTF-8.
+inline std::string CompletionText(const Tokenizer& tokenizer, const v1::Completion& completion,
+                                  const v1::SamplingParams& sampling) {
   const bool ended = completion.finish_reason() == v1::FINISH_REASON_STOP && completion.ids_size() > 0;
-  return tokenizer.Decode({completion.ids().begin(), completion.ids().end() - (ended ? 1 : 0)});
+  return BeforeStop(tokenizer.Decode({completion.ids().begin(), completion.ids().end() - (ended ? 1 : 0)}), sampling);
 }
 
 }  // namespace grpo

@@ -41,11 +41,17 @@ absl::Status CheckSampling(const v1::SamplingParams& sampling) {
   if (const double top_p = sampling.top_p(); !(top_p >= 0 && top_p <= 1)) {
     return absl::InvalidArgumentError(absl::StrCat("top_p is ", top_p, "; it must be above 0 and at most 1"));
   }
-  return absl::OkStatus();
+  if (sampling.top_k() < 0) {
+    return absl::InvalidArgumentError(absl::StrCat("top_k is ", sampling.top_k(), "; it must be 0 (all) or more"));
+  }
+  if (const double min_p = sampling.min_p(); !(min_p >= 0 && min_p <= 1)) {
+    return absl::InvalidArgumentError(absl::StrCat("min_p is ", min_p, "; it must be 0 to 1"));
+  }
+  return CheckStopStrings(sampling);
 }
 
-double TopP(const v1::SamplingParams& sampling) {
-  return sampling.top_p() == 0 ? 1 : sampling.top_p();
+Cut CutOf(const v1::SamplingParams& sampling) {
+  return {.top_p = sampling.top_p() == 0 ? 1 : sampling.top_p(), .top_k = sampling.top_k(), .min_p = sampling.min_p()};
 }
 
 }  // namespace
@@ -62,6 +68,9 @@ Engine::Engine(std::shared_ptr<const Transformer> model, int64_t number, Options
 
 absl::Status Engine::Add(GenerateRequest request) {
   RETURN_IF_ERROR(CheckSampling(request.sampling));
+  if (request.sampling.stop_size() > 0 && request.tokenizer == nullptr) {
+    return absl::InvalidArgumentError("there are stop strings, and no tokenizer to read the text with");
+  }
   const int64_t prompt_tokens = request.prompt_ids.size(), new_tokens = request.sampling.max_new_tokens();
   if (prompt_tokens == 0) return absl::InvalidArgumentError("the prompt is empty; give at least one token");
   if (prompt_tokens + new_tokens > options_.max_tokens) {
@@ -80,7 +89,8 @@ absl::Status Engine::Add(GenerateRequest request) {
   group->request = std::move(request);
   group->completions.resize(group->request.sampling.num_completions());
   const v1::SamplingParams& params = group->request.sampling;
-  const bool cut = TopP(params) < 1 && params.temperature() > 0;
+  const bool cut = CutOf(params).cuts() && params.temperature() > 0;
+  if (params.stop_size() > 0) group->watches.resize(group->completions.size());
   for (int32_t i = 0; i < static_cast<int32_t>(group->completions.size()); ++i) {
     group->completions[i].set_index(i);
     group->completions[i].set_logprob_kind(cut ? v1::LOGPROB_KIND_RENORMALIZED : v1::LOGPROB_KIND_FULL);
@@ -166,7 +176,7 @@ absl::Status Engine::SampleInto(const at::Tensor& logits, const std::vector<int6
     const auto& [group, index] = slots_[slots[i]];
     draws[i] = {.row = rows[i],
                 .temperature = group->request.sampling.temperature(),
-                .top_p = TopP(group->request.sampling),
+                .cut = CutOf(group->request.sampling),
                 .seed = SampleSeed(group->request.seed, index),
                 .token_index = static_cast<uint64_t>(group->completions[index].ids_size())};
   }
@@ -175,7 +185,7 @@ absl::Status Engine::SampleInto(const at::Tensor& logits, const std::vector<int6
   for (size_t i = 0; i < slots.size(); ++i) {
     const auto& [group, index] = slots_[slots[i]];
     next_ids_[slots[i]] = tokens[i].id;
-    if (Append(group->completions[index], tokens[i], group->request.sampling.max_new_tokens())) {
+    if (Append(*group, index, tokens[i])) {
       ++group->num_finished;
       Release(slots[i]);
     }
@@ -183,7 +193,8 @@ absl::Status Engine::SampleInto(const at::Tensor& logits, const std::vector<int6
   return absl::OkStatus();
 }
 
-bool Engine::Append(v1::Completion& completion, const SampledToken& token, int32_t max_new_tokens) const {
+bool Engine::Append(Group& group, int32_t index, const SampledToken& token) const {
+  v1::Completion& completion = group.completions[index];
   completion.add_ids(token.id);
   completion.add_sample_logprob(token.sample_logprob);
   if (completion.spans().empty() || completion.spans().rbegin()->policy_number() != number_) {
@@ -200,7 +211,12 @@ bool Engine::Append(v1::Completion& completion, const SampledToken& token, int32
     completion.set_finish_reason(v1::FINISH_REASON_STOP);
     return true;
   }
-  if (completion.ids_size() == max_new_tokens) {
+  const v1::SamplingParams& sampling = group.request.sampling;
+  if (!group.watches.empty() && group.watches[index].Push(group.request.tokenizer->TokenBytes(token.id), sampling)) {
+    completion.set_finish_reason(v1::FINISH_REASON_STOP_STRING);
+    return true;
+  }
+  if (completion.ids_size() == sampling.max_new_tokens()) {
     completion.set_finish_reason(v1::FINISH_REASON_LENGTH);
     return true;
   }

@@ -20,9 +20,11 @@
 #include "absl/status/statusor.h"
 #include "common/clock.h"
 #include "model/kv_cache.h"
+#include "model/tokenizer/tokenizer.h"
 #include "model/transformer.h"
 #include "proto/types.pb.h"
 #include "rollout/sampler.h"
+#include "rollout/stop_strings.h"
 
 namespace grpo {
 
@@ -34,9 +36,11 @@ struct GenerateRequest {
   // Lease.seed.
   uint64_t seed = 0;
   v1::SamplingParams sampling;
+  // Reads the text for sampling.stop, and may be absent without it. Must outlive the group.
+  const Tokenizer* tokenizer = nullptr;
 };
 
-// A whole group; text is not filled (the engine knows no tokenizer).
+// A whole group; text is not filled.
 struct GenerateResult {
   int64_t id = 0;
   // GenerateRequest's.
@@ -84,6 +88,7 @@ class Engine {
   struct Group {
     GenerateRequest request;
     std::vector<v1::Completion> completions;
+    std::vector<StopWatch> watches;  // of each completion, where there are stop strings
     // Completions 0 .. num_admitted-1 have or had a slot; num_finished of them ended.
     int32_t num_admitted = 0, num_finished = 0;
     // When the first was admitted.
@@ -103,8 +108,8 @@ class Engine {
   // leave their slots.
   absl::Status SampleInto(const at::Tensor& logits, const std::vector<int64_t>& rows,
                           const std::vector<int64_t>& slots);
-  // True when the completion ended.
-  bool Append(v1::Completion& completion, const SampledToken& token, int32_t max_new_tokens) const;
+  // True when completion `index` of the group ended.
+  bool Append(Group& group, int32_t index, const SampledToken& token) const;
   void Release(int64_t slot);
   std::vector<GenerateResult> TakeWhole();
 

@@ -5,11 +5,13 @@
 #include <ATen/ops/from_blob.h>
 #include <c10/core/InferenceMode.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <limits>
 #include <map>
 
+#include "absl/strings/str_cat.h"
 #include "common/seeds.h"
 #include "common/status_testing.h"
 
@@ -203,6 +205,96 @@ TEST(Engine, GreedyTakesTheMostLikelyTokenInEveryCompletion) {
   const std::vector<v1::Completion>& completions = results.at(0).completions;
   EXPECT_EQ(Ids(completions[0]), Ids(completions[1]));
   EXPECT_EQ(Ids(completions[0]), Ids(completions[2]));
+}
+
+// Forty tokens of two characters each, "aa" to "dj", so that stop strings lie across tokens.
+std::unique_ptr<Tokenizer> PairTokenizer() {
+  std::string vocab;
+  for (int64_t id = 0; id < kVocab; ++id) {
+    const std::string text = {static_cast<char>('a' + id / 10), static_cast<char>('a' + id % 10)};
+    absl::StrAppend(&vocab, id == 0 ? "" : ",", "\"", text, "\":", id);
+  }
+  auto tokenizer = Tokenizer::FromJson(
+      absl::StrCat(R"({"decoder":{"type":"Fuse"},"model":{"type":"BPE","vocab":{)", vocab, R"(},"merges":[]}})"));
+  EXPECT_OK(tokenizer);
+  return *std::move(tokenizer);
+}
+
+TEST(Engine, AStopStringEndsACompletionAsCuttingTheWholeOneWould) {
+  const auto tokenizer = PairTokenizer();
+  std::vector<GenerateRequest> plain = Requests(), stopped = Requests();
+  const std::vector<std::string> stops = {"ab", "ca", "d", "bcd", "zz"};
+  for (GenerateRequest& request : stopped) {
+    for (const std::string& stop : stops) request.sampling.add_stop(stop);
+    request.tokenizer = tokenizer.get();
+  }
+  const auto whole = RunAll(plain, 16), cut = RunAll(stopped, 16);
+  int64_t num_across = 0;
+  for (const auto& [id, result] : whole) {
+    for (size_t i = 0; i < result.completions.size(); ++i) {
+      const v1::Completion &full = result.completions[i], &got = cut.at(id).completions[i];
+      // The naive way: decode ever more of the whole completion, and look.
+      std::vector<uint32_t> ids;
+      bool found = false;
+      for (const uint32_t token : Ids(full)) {
+        ids.push_back(token);
+        if (token == kEos) break;
+        const std::string text = tokenizer->Decode(ids);
+        found = std::any_of(stops.begin(), stops.end(),
+                            [&](const std::string& stop) { return text.find(stop) != std::string::npos; });
+        if (found) break;
+      }
+      EXPECT_EQ(Ids(got), ids);
+      EXPECT_EQ(got.finish_reason() == v1::FINISH_REASON_STOP_STRING, found);
+      for (int t = 0; t < got.ids_size(); ++t) EXPECT_EQ(got.sample_logprob(t), full.sample_logprob(t));
+      if (!found) {
+        EXPECT_EQ(got.finish_reason(), full.finish_reason());
+        continue;
+      }
+      const std::string text = tokenizer->Decode(ids), kept = BeforeStop(text, stopped[0].sampling);
+      EXPECT_LT(kept.size(), text.size());
+      for (const std::string& stop : stops) EXPECT_EQ(kept.find(stop), std::string::npos);
+      num_across += kept.size() % 2;
+    }
+  }
+  EXPECT_GT(num_across, 0);
+}
+
+TEST(Engine, RefusesStopStringsAndCutsThatMakeNoSense) {
+  const auto tokenizer = PairTokenizer();
+  Engine engine(TinyModel(), 1, {.num_slots = 2, .max_tokens = kMaxTokens});
+  const auto add = [&](const auto& change) {
+    GenerateRequest request = Request(1, {2, 3}, 1, 4);
+    request.tokenizer = tokenizer.get();
+    change(request);
+    return engine.Add(request);
+  };
+  constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
+  EXPECT_STATUS(add([](auto& r) { r.sampling.set_top_k(-1); }), kInvalid, "top_k is -1");
+  EXPECT_STATUS(add([](auto& r) { r.sampling.set_min_p(1.5); }), kInvalid, "min_p is 1.5");
+  EXPECT_STATUS(add([](auto& r) { r.sampling.add_stop(""); }), kInvalid, "a stop string has 0 bytes");
+  EXPECT_STATUS(add([](auto& r) { r.sampling.add_stop(std::string(257, 'x')); }), kInvalid, "has 257 bytes");
+  EXPECT_STATUS(add([](auto& r) {
+                  for (int i = 0; i < 17; ++i) r.sampling.add_stop("x");
+                }),
+                kInvalid, "there are 17 stop strings");
+  EXPECT_STATUS(add([](auto& r) {
+                  r.sampling.add_stop("x");
+                  r.tokenizer = nullptr;
+                }),
+                kInvalid, "no tokenizer");
+}
+
+TEST(Engine, ACutMakesTheLogprobRenormalized) {
+  std::vector<GenerateRequest> requests = {Request(0, {2, 3}, 1, 3), Request(1, {2, 3}, 1, 3),
+                                           Request(2, {2, 3}, 1, 3)};
+  requests[1].sampling.set_top_k(1);
+  requests[2].sampling.set_min_p(0.5);
+  const auto results = RunAll(requests, 4);
+  EXPECT_EQ(results.at(0).completions[0].logprob_kind(), v1::LOGPROB_KIND_FULL);
+  EXPECT_EQ(results.at(1).completions[0].logprob_kind(), v1::LOGPROB_KIND_RENORMALIZED);
+  EXPECT_EQ(results.at(2).completions[0].logprob_kind(), v1::LOGPROB_KIND_RENORMALIZED);
+  for (const float logprob : results.at(1).completions[0].sample_logprob()) EXPECT_EQ(logprob, 0);
 }
 
 TEST(Engine, AdmitsFirstComeFirstServed) {

@@ -69,40 +69,56 @@ int64_t ScanBlock(const float* weights, int64_t size, double target) {
   return last;
 }
 
-// The nucleus of `weights`, whose sum is total > 0, by falling weight.
-void FindNucleus(absl::Span<const float> weights, double total, double top_p, std::vector<int64_t>& nucleus) {
-  // All tokens that are lighter than this weigh less than what may be left out: only the others need sorting.
-  const double bound = (1 - top_p) * total / static_cast<double>(weights.size());
-  nucleus.clear();
+// The tokens of `weights`, whose sum is total > 0, that may be drawn, by falling weight; one at least.
+void FindCandidates(absl::Span<const float> weights, double total, const Cut& cut, std::vector<int64_t>& candidates) {
+  const auto heavier = [&](int64_t a, int64_t b) {
+    return weights[a] > weights[b] || (weights[a] == weights[b] && a < b);
+  };
+  const bool take_k = cut.top_k > 0 && cut.top_k < static_cast<int64_t>(weights.size());
+  const double least = cut.min_p > 0 ? cut.min_p * *std::max_element(weights.begin(), weights.end()) : 0;
+  // All tokens that are lighter than this weigh less than what may be left out: only the others need sorting. With
+  // top_k that is a share of less, which is not known yet.
+  const double bound = take_k ? 0 : std::max(least, (1 - cut.top_p) * total / static_cast<double>(weights.size()));
+  candidates.clear();
   for (size_t i = 0; i < weights.size(); ++i) {
-    if (weights[i] > 0 && weights[i] >= bound) nucleus.push_back(static_cast<int64_t>(i));
+    if (weights[i] > 0 && weights[i] >= bound) candidates.push_back(static_cast<int64_t>(i));
   }
-  std::stable_sort(nucleus.begin(), nucleus.end(), [&](int64_t a, int64_t b) { return weights[a] > weights[b]; });
+  if (take_k && cut.top_k < static_cast<int64_t>(candidates.size())) {
+    std::nth_element(candidates.begin(), candidates.begin() + cut.top_k, candidates.end(), heavier);
+    candidates.resize(static_cast<size_t>(cut.top_k));
+  }
+  std::sort(candidates.begin(), candidates.end(), heavier);
+  if (take_k) {
+    total = 0;
+    for (const int64_t id : candidates) total += weights[id];
+  }
   double sum = 0;
   size_t size = 0;
-  while (size < nucleus.size() && sum < top_p * total) sum += weights[nucleus[size++]];
-  nucleus.resize(size);
+  if (cut.top_p >= 1) size = candidates.size();
+  while (size < candidates.size() && sum < cut.top_p * total) sum += weights[candidates[size++]];
+  while (size > 1 && weights[candidates[size - 1]] < least) --size;
+  candidates.resize(size);
 }
 
-// Draws from the nucleus; `total` becomes its weight.
-int64_t DrawFromNucleus(absl::Span<const float> weights, double top_p, double uniform, double& total) {
-  static thread_local std::vector<int64_t> nucleus;
-  FindNucleus(weights, total, top_p, nucleus);
+// Draws from what the cut leaves; `total` becomes its weight.
+int64_t DrawFromCut(absl::Span<const float> weights, const Cut& cut, double uniform, double& total) {
+  static thread_local std::vector<int64_t> candidates;
+  FindCandidates(weights, total, cut, candidates);
   total = 0;
-  for (const int64_t id : nucleus) total += weights[id];
+  for (const int64_t id : candidates) total += weights[id];
   const double target = uniform * total;
   double sum = 0;
-  for (const int64_t id : nucleus) {
+  for (const int64_t id : candidates) {
     sum += weights[id];
     if (sum > target) return id;
   }
-  return nucleus.back();
+  return candidates.back();
 }
 
 }  // namespace
 
 absl::StatusOr<SampledToken> SampleRow(absl::Span<const float> logits, double temperature, double uniform,
-                                       double top_p) {
+                                       const Cut& cut) {
   const float max = MaxIfFinite(logits.data(), logits.size());
   if (std::isnan(max)) return NotFinite(logits);
   const bool greedy = temperature == 0;
@@ -124,8 +140,8 @@ absl::StatusOr<SampledToken> SampleRow(absl::Span<const float> logits, double te
   int64_t id = 0;
   if (greedy) {
     id = std::find(logits.begin(), logits.end(), max) - logits.begin();
-  } else if (top_p < 1) {
-    id = DrawFromNucleus(weights, top_p, uniform, total);
+  } else if (cut.cuts()) {
+    id = DrawFromCut(weights, cut, uniform, total);
   } else {
     // Below total, and the same additions in the same order as for total: some block's running sum exceeds it.
     const double target = std::min(uniform * total, std::nextafter(total, 0.0));
@@ -155,7 +171,7 @@ absl::StatusOr<std::vector<SampledToken>> Sample(const at::Tensor& logits, absl:
       const Draw& draw = draws[i];
       const absl::Span<const float> row(data + draw.row * vocab_size, vocab_size);
       absl::StatusOr<SampledToken> token =
-          SampleRow(row, draw.temperature, UniformAt(draw.seed, draw.token_index), draw.top_p);
+          SampleRow(row, draw.temperature, UniformAt(draw.seed, draw.token_index), draw.cut);
       if (token.ok()) {
         tokens[i] = *token;
       } else {

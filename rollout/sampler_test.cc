@@ -4,6 +4,7 @@
 #include <ATen/ops/log_softmax.h>
 #include <ATen/ops/tensor.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <map>
@@ -72,7 +73,7 @@ TEST(SampleRow, TopPDrawsFromTheNucleusWithItsOwnProbabilities) {
     std::map<uint32_t, int64_t> counts;
     constexpr int64_t kDraws = 20000;
     for (int64_t i = 0; i < kDraws; ++i) {
-      const SampledToken token = *SampleRow(logits, 0.8, UniformAt(4, i), top_p);
+      const SampledToken token = *SampleRow(logits, 0.8, UniformAt(4, i), {.top_p = top_p});
       ASSERT_TRUE(nucleus.contains(token.id)) << top_p;
       EXPECT_NEAR(token.sample_logprob, std::log(nucleus[token.id] / mass), 1e-5);
       ++counts[token.id];
@@ -81,6 +82,82 @@ TEST(SampleRow, TopPDrawsFromTheNucleusWithItsOwnProbabilities) {
       const double expected = kDraws * probability / mass;
       EXPECT_NEAR(counts[id], expected, 6 * std::sqrt(expected) + 1) << top_p << " token " << id;
     }
+  }
+}
+
+// What the cut leaves, by brute force: each token is judged by itself, in the order top_k, top_p, min_p.
+std::map<uint32_t, double> NaiveCut(const std::vector<double>& p, const Cut& cut) {
+  const auto before = [&](size_t a, size_t b) { return p[a] > p[b] || (p[a] == p[b] && a < b); };
+  const double largest = *std::max_element(p.begin(), p.end());
+  std::vector<size_t> rank(p.size(), 0);
+  for (size_t i = 0; i < p.size(); ++i) {
+    for (size_t j = 0; j < p.size(); ++j) rank[i] += before(j, i);
+  }
+  const auto in_k = [&](size_t i) { return cut.top_k == 0 || static_cast<int64_t>(rank[i]) < cut.top_k; };
+  double mass_k = 0, mass = 0;
+  for (size_t i = 0; i < p.size(); ++i) mass_k += in_k(i) ? p[i] : 0;
+  std::map<uint32_t, double> left;
+  for (size_t i = 0; i < p.size(); ++i) {
+    double heavier = 0;
+    for (size_t j = 0; j < p.size(); ++j) heavier += before(j, i) ? p[j] : 0;
+    const bool in_nucleus = cut.top_p >= 1 || heavier < cut.top_p * mass_k;
+    if (!in_k(i) || !in_nucleus || p[i] < cut.min_p * largest) continue;
+    left[static_cast<uint32_t>(i)] = p[i];
+    mass += p[i];
+  }
+  for (auto& [id, probability] : left) probability /= mass;
+  return left;
+}
+
+TEST(SampleRow, CutsAsANaiveReferenceDoes) {
+  const Cut cuts[] = {{.top_k = 1},
+                      {.top_k = 5},
+                      {.top_k = 57},
+                      {.top_k = 58},
+                      {.top_k = 1000},
+                      {.min_p = 0.1},
+                      {.min_p = 0.9},
+                      {.min_p = 1},
+                      {.top_p = 0.7, .top_k = 10},
+                      {.top_p = 0.95, .top_k = 3, .min_p = 0.2},
+                      {.top_p = 0.9, .min_p = 0.05},
+                      {.top_p = 0.001, .top_k = 20, .min_p = 0.5}};
+  for (const uint64_t seed : {9, 10, 11}) {
+    const std::vector<float> logits = RandomLogits(58, seed);
+    for (const Cut& cut : cuts) {
+      const std::map<uint32_t, double> expected = NaiveCut(Probabilities(logits, 0.8), cut);
+      std::map<uint32_t, int64_t> counts;
+      constexpr int64_t kDraws = 4000;
+      for (int64_t i = 0; i < kDraws; ++i) {
+        const SampledToken token = *SampleRow(logits, 0.8, UniformAt(4, i), cut);
+        ASSERT_TRUE(expected.contains(token.id)) << cut.top_k << " " << cut.top_p << " " << cut.min_p;
+        EXPECT_NEAR(token.sample_logprob, std::log(expected.at(token.id)), 1e-5);
+        ++counts[token.id];
+      }
+      for (const auto& [id, probability] : expected) {
+        EXPECT_NEAR(counts[id], kDraws * probability, 6 * std::sqrt(kDraws * probability) + 1) << id;
+      }
+    }
+  }
+}
+
+TEST(SampleRow, OfEqualTokensTheLowerIdsAreKept) {
+  const std::vector<float> logits = {1, 2, 2, 2, 0};
+  std::map<uint32_t, int64_t> counts;
+  for (int64_t i = 0; i < 200; ++i) ++counts[SampleRow(logits, 1, UniformAt(1, i), {.top_k = 2})->id];
+  EXPECT_EQ(counts.size(), 2u);
+  EXPECT_TRUE(counts.contains(1) && counts.contains(2));
+  EXPECT_EQ(SampleRow(logits, 0, 0.5, {.top_k = 2, .min_p = 0.5})->id, 1);
+}
+
+// Nothing that is switched off changes a bit.
+TEST(SampleRow, WithoutACutTheDrawIsTheSameToTheBit) {
+  const std::vector<float> logits = RandomLogits(1000, 3);
+  for (int64_t i = 0; i < 200; ++i) {
+    const SampledToken plain = *SampleRow(logits, 1, UniformAt(2, i));
+    const SampledToken off = *SampleRow(logits, 1, UniformAt(2, i), {.top_p = 1, .top_k = 0, .min_p = 0});
+    EXPECT_EQ(plain.id, off.id);
+    EXPECT_EQ(plain.sample_logprob, off.sample_logprob);
   }
 }
 

@@ -133,6 +133,9 @@ struct OptimizerOptions {
 struct SamplingOptions {
   double temperature = 1.0;
   double top_p = 1.0;
+  int64_t top_k = 0;
+  double min_p = 0.0;
+  std::vector<std::string> stop;
   int64_t max_new_tokens = 512;
 
   template <class V>
@@ -144,6 +147,18 @@ struct SamplingOptions {
            "loss is of the whole distribution.",
        .min = 0.001,
        .max = 1});
+    v("top_k", top_k,
+      {.help = "Draw only from so many of the most likely tokens, before top_p; 0: all. Not in `train` stages.",
+       .min = 0,
+       .max = 1 << 24});
+    v("min_p", min_p,
+      {.help = "Draw only tokens at least this many times as likely as the most likely one (arXiv:2407.01082); 0: all. "
+               "Not in `train` stages.",
+       .min = 0,
+       .max = 1});
+    v("stop", stop,
+      {.help = "Texts that end a completion, such as [\"\\nQ:\"] for a base model that runs on into the next "
+               "question; its text ends before the first of them. Not in `train` stages."});
     v("max_new_tokens", max_new_tokens,
       {.help = "Longest completion, end-of-sequence token included.", .unit = "tokens", .min = 1, .max = 1 << 24});
   }

@@ -54,6 +54,10 @@ class Checker {
         CheckArtifactData(name, data);
         continue;
       }
+      if (!MixedSources(data).empty()) {
+        CheckMix(name, data);
+        continue;
+      }
       const absl::StatusOr<std::unique_ptr<DataSource>> source = MakeDataSource(data, folder_);
       Add(source.status());
       if (source.ok() && !(*source)->content_sha256().empty()) loaded_.data_sha256[name] = (*source)->content_sha256();
@@ -148,19 +152,42 @@ class Checker {
     Add(CheckDataOptions(with_path));
   }
 
+  // Its sources are opened, and checked, by the stages that read it.
+  void CheckMix(const std::string& name, const DataOptions& data) {
+    Add(CheckDataOptions(data));
+    for (const std::string& part : MixedSources(data)) {
+      const std::string key = absl::StrCat("data.", name, ".mix.", part);
+      Refer(key, part, "data", config_.data);
+      const auto found = config_.data.find(part);
+      if (found != config_.data.end() && found->second.source == "mix") {
+        Add(key, "is a mix itself; name its sources");
+      }
+    }
+  }
+
+  // What the reference of stage `i` reads, itself or mixed into it.
+  void CheckArtifactIsWritten(size_t i, const Reference& reference, const std::set<std::string>& written) {
+    std::vector<std::string> names = {reference.value};
+    if (const auto data = config_.data.find(reference.value); data != config_.data.end()) {
+      for (const std::string& part : MixedSources(data->second)) names.push_back(part);
+    }
+    for (const std::string& name : names) {
+      const auto data = config_.data.find(name);
+      if (data == config_.data.end() || data->second.artifact.empty() || written.count(data->second.artifact) > 0)
+        continue;
+      Add(absl::StrCat("stages.", i, ".", reference.key),
+          absl::StrCat("data.", name, " is artifacts.", data->second.artifact, ", which no ", WritersOfData(),
+                       " stage before this one has as its export_to"));
+    }
+  }
+
   // Artifacts that are data are written before they are read.
   void CheckArtifactReaders() {
     std::set<std::string> written;
     for (size_t i = 0; i < config_.stages.size(); ++i) {
       const Stage& stage = *config_.stages[i].stage;
       for (const Reference& reference : stage.references()) {
-        if (reference.section != "data") continue;
-        const auto data = config_.data.find(reference.value);
-        if (data == config_.data.end() || data->second.artifact.empty() || written.count(data->second.artifact) > 0)
-          continue;
-        Add(absl::StrCat("stages.", i, ".", reference.key),
-            absl::StrCat("data.", data->first, " is artifacts.", data->second.artifact, ", which no ", WritersOfData(),
-                         " stage before this one has as its export_to"));
+        if (reference.section == "data") CheckArtifactIsWritten(i, reference, written);
       }
       for (const std::string& artifact : stage.writes()) written.insert(artifact);
     }

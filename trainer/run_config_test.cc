@@ -152,6 +152,9 @@ TEST_F(RunConfigTest, ReferencesMustExist) {
   expect("group_size: 4", "kl_coefficient: 0.1", "stages.0.kl_coefficient: is above 0, which needs a reference_policy");
   expect("group_size: 4", "sampling: {temperature: 0}", "stages.0.sampling.temperature: is 0");
   expect("group_size: 4", "sampling: {top_p: 0.9}", "stages.0.sampling.top_p: is below 1");
+  expect("group_size: 4", "sampling: {top_k: 50}", "stages.0.sampling.top_k: is above 0");
+  expect("group_size: 4", "sampling: {min_p: 0.1}", "stages.0.sampling.min_p: is above 0");
+  expect("group_size: 4", "sampling: {stop: [x]}", "stages.0.sampling.stop: names stop strings");
   expect("group_size: 4", "kl_coefficient: 0.1, reference_policy: tuned",
          "stages.0.reference_policy: is the policy that is trained");
 }
@@ -261,6 +264,38 @@ TEST_F(RunConfigTest, ReadsWhatARunWasWithoutChecking) {
   ASSERT_NE(config.stages[1].stage, nullptr);
   EXPECT_EQ(config.stages[1].stage->accuracy_rule(), "math_answer");
   EXPECT_TRUE(ReadRunConfig(folder_ + "/nothing.yaml").stages.empty());
+}
+
+TEST_F(RunConfigTest, AMixNamesOtherDataThatAreThereByThen) {
+  const auto mixed = [](const std::string& yaml, const std::string& mix) {
+    return absl::StrReplaceAll(yaml,
+                               {{"data:\n  ", absl::StrCat("data:\n  mixed: {source: mix, mix: {", mix, "}}\n  ")},
+                                {"policy: tuned, data: problems", "policy: tuned, data: mixed"}});
+  };
+  const std::string two = absl::StrReplaceAll(kYaml, {{"data:\n", "data:\n  more: {source: chickens_rabbits}\n"}});
+  ASSERT_OK_AND_ASSIGN(const LoadedConfig loaded, Load(mixed(two, "problems: 0.75, more: 0.25")));
+  EXPECT_EQ(loaded.data_sha256.count("mixed"), 0u);
+  EXPECT_EQ(loaded.data_sha256.count("problems"), 1u);
+  ASSERT_OK_AND_ASSIGN(const LoadedConfig again, Load(loaded.resolved_yaml));
+  EXPECT_EQ(again.sha256, loaded.sha256);
+  const auto expect = [&](const std::string& yaml, const std::string& text) {
+    EXPECT_STATUS(Load(yaml).status(), absl::StatusCode::kInvalidArgument, text);
+  };
+  expect(mixed(two, "problems: 0.75, moer: 0.25"), "data.mixed.mix.moer: there is no data.moer; did you mean more?");
+  expect(mixed(two, "problems: 0.75, more: 0.5"), "data.mixed.mix: has shares that add up to 1.25; make it 1");
+  expect(mixed(two, "problems: 0.75, mixed: 0.25"), "data.mixed.mix.mixed: is a mix itself; name its sources");
+  expect(mixed(two, "problems: 0.75, more: 0.25, artefact: x"), "data.mixed.mix.artefact");
+  // Learned from before it is written, and after.
+  expect(mixed(WithTraces(), "problems: 0.5, traces: 0.5"),
+         "stages.0.data: data.traces is artifacts.traces, which no `synthesize` stage before this one has");
+  ASSERT_OK(Load(absl::StrReplaceAll(
+      mixed(WithTraces("{source: file, artifact: traces}"), "traces: 1"),
+      {{"policy: tuned, data: mixed", "policy: tuned, data: problems"}, {"data: traces,", "data: mixed,"}})));
+}
+
+TEST_F(RunConfigTest, ATemplateThatHidesTheProblemIsRefusedWithItsLine) {
+  EXPECT_STATUS(ErrorOf("problems.jsonl}", "problems.jsonl, template: \"Q: {{problem}}\\nA:\"}"),
+                absl::StatusCode::kInvalidArgument, "run.yaml:7: data.problems.template: names no field of the data");
 }
 
 class ReadyConfigTest : public ::testing::TestWithParam<const char*> {};

@@ -18,11 +18,10 @@ using nlohmann::json;
 
 absl::StatusOr<Bpe> Bpe::FromJson(const json& model, const Vocabulary& vocabulary, bool byte_level) {
   RETURN_IF_ERROR(ExpectNeutral(model, "model", "dropout", 0.0));
-  RETURN_IF_ERROR(ExpectNeutral(model, "model", "unk_token", nullptr));
   RETURN_IF_ERROR(ExpectNeutral(model, "model", "continuing_subword_prefix", ""));
   RETURN_IF_ERROR(ExpectNeutral(model, "model", "end_of_word_suffix", ""));
   RETURN_IF_ERROR(ExpectNeutral(model, "model", "byte_fallback", false));
-  // fuse_unk is about unk_token, of which there is none.
+  // fuse_unk is about unk_token, which is never written.
   RETURN_IF_ERROR(ExpectKeys(model, "model",
                              {"type", "dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix",
                               "fuse_unk", "byte_fallback", "ignore_merges", "vocab", "merges"}));
@@ -31,6 +30,11 @@ absl::StatusOr<Bpe> Bpe::FromJson(const json& model, const Vocabulary& vocabular
   Bpe bpe;
   bpe.byte_level_ = byte_level;
   bpe.LoadCharacters(vocabulary, ignore_merges);
+  // Where every byte has its token, none is ever unknown.
+  const auto& bytes = bpe.id_of_byte_;
+  if (!byte_level || std::count(bytes.begin(), bytes.end(), kNone) > 0) {
+    RETURN_IF_ERROR(ExpectNeutral(model, "model", "unk_token", nullptr));
+  }
   RETURN_IF_ERROR(bpe.LoadMerges(Field(model, "merges"), vocabulary));
   return bpe;
 }

@@ -68,6 +68,7 @@ class BpeTokenizer : public Tokenizer {
     PostProcessor post_processor;
     Decoder decoder;
     Vocabulary vocabulary;
+    std::vector<std::string> ignored;
   };
 
   explicit BpeTokenizer(Stages stages) : stages_(std::move(stages)) {}
@@ -105,6 +106,7 @@ class BpeTokenizer : public Tokenizer {
   }
 
   int64_t vocab_size() const override { return static_cast<int64_t>(stages_.decoder.num_ids()); }
+  const std::vector<std::string>& ignored() const override { return stages_.ignored; }
 
  private:
   // What lies between added tokens.
@@ -146,8 +148,6 @@ absl::Status CheckOutline(const json& file) {
                              {"version", "truncation", "padding", "added_tokens", "normalizer", "pre_tokenizer",
                               "post_processor", "decoder", "model"}));
   RETURN_IF_ERROR(ExpectNeutral(file, "", "version", "1.0"));
-  RETURN_IF_ERROR(ExpectNeutral(file, "", "truncation", nullptr));
-  RETURN_IF_ERROR(ExpectNeutral(file, "", "padding", nullptr));
   const json& model = Field(file, "model");
   // Old files of GPT-2 name no type.
   if (!model.is_object() || (model.contains("type") && model["type"] != "BPE")) {
@@ -157,7 +157,27 @@ absl::Status CheckOutline(const json& file) {
   return absl::OkStatus();
 }
 
+// transformers sets both anew for each call, and so a file's own never hold there.
+std::vector<std::string> Ignored(const json& file) {
+  std::vector<std::string> ignored;
+  for (const char* part : {"truncation", "padding"}) {
+    if (const json& value = Field(file, part); !value.is_null()) {
+      ignored.push_back(absl::StrCat("tokenizer.json ", part, " ", ShowJson(value), ": texts are taken as they are"));
+    }
+  }
+  if (const json& unknown = Field(Field(file, "model"), "unk_token"); !unknown.is_null()) {
+    ignored.push_back(absl::StrCat("tokenizer.json unk_token ", ShowJson(unknown), ": every byte has a token"));
+  }
+  return ignored;
+}
+
 }  // namespace
+
+absl::Status CheckVocabularyFits(const Tokenizer& tokenizer, int64_t embedding_rows) {
+  if (tokenizer.vocab_size() <= embedding_rows) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("tokenizer.json has ", tokenizer.vocab_size(),
+                                                 " tokens, and vocab_size of config.json is ", embedding_rows));
+}
 
 std::string Tokenizer::Decode(const std::vector<uint32_t>& ids) const {
   std::string text;
@@ -180,6 +200,7 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::FromJson(absl::string_view
   ASSIGN_OR_RETURN(AddedTokenCutter cutter, AddedTokenCutter::Make(added, /*normalized=*/false));
   ASSIGN_OR_RETURN(AddedTokenCutter normalized_cutter, AddedTokenCutter::Make(added, /*normalized=*/true));
   ASSIGN_OR_RETURN(Decoder decoder, Decoder::FromJson(Field(file, "decoder"), vocabulary, added));
+  std::vector<std::string> ignored = Ignored(file);
   return std::make_unique<BpeTokenizer>(BpeTokenizer::Stages{
       .added = std::move(cutter),
       .normalized_added = std::move(normalized_cutter),
@@ -189,6 +210,7 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::FromJson(absl::string_view
       .post_processor = std::move(post_processor),
       .decoder = std::move(decoder),
       .vocabulary = std::move(vocabulary),
+      .ignored = std::move(ignored),
   });
 }
 

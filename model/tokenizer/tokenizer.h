@@ -40,7 +40,14 @@ class Tokenizer {
   virtual absl::StatusOr<uint32_t> TokenId(absl::string_view token) const = 0;
   // One more than the largest id.
   virtual int64_t vocab_size() const = 0;
+
+  // What the file asks for and is not done, a phrase each.
+  virtual const std::vector<std::string>& ignored() const = 0;
 };
+
+// InvalidArgument when the tokenizer has ids that an embedding of so many rows has not: they would be read beyond it.
+// The other way round is common, embeddings are padded to a round number.
+absl::Status CheckVocabularyFits(const Tokenizer& tokenizer, int64_t embedding_rows);
 
 }  // namespace grpo
 

@@ -9,6 +9,7 @@
 #include "common/files.h"
 #include "common/seeds.h"
 #include "common/status_testing.h"
+#include "model/tokenizer/byte_alphabet.h"
 #include "model/tokenizer/prompt.h"
 
 namespace grpo {
@@ -53,6 +54,45 @@ TEST(TokenizerTest, ShippedVocabularyIsThePrototypes) {
   const std::string text = "Q:H35 L94\nA:<think></think><answer>12</answer><eos>";
   EXPECT_EQ(tokenizer->Encode(text).value_or(std::vector<uint32_t>()), ids);
   EXPECT_EQ(tokenizer->Decode(ids), text);
+}
+
+// Every byte has a token.
+json ByteLevel() {
+  json vocab = json::object();
+  for (int byte = 0; byte < 256; ++byte) vocab[AlphabetOfBytes(std::string(1, static_cast<char>(byte)))] = byte;
+  return {{"added_tokens", json::array()},
+          {"pre_tokenizer", {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", true}}},
+          {"decoder", {{"type", "ByteLevel"}}},
+          {"model", {{"type", "BPE"}, {"vocab", vocab}, {"merges", json::array()}}}};
+}
+
+TEST(TokenizerTest, SaysWhatItIgnoresAndTakesTextsAsTheyAre) {
+  const std::string text = "Hello world, this is a longer text of more than eight tokens";
+  const auto plain = MustMake(ByteLevel().dump());
+  EXPECT_TRUE(plain->ignored().empty());
+  json file = ByteLevel();
+  file["truncation"] = {{"direction", "Right"}, {"max_length", 8}, {"strategy", "LongestFirst"}, {"stride", 0}};
+  file["padding"] = {{"strategy", "BatchLongest"}, {"direction", "Left"}, {"pad_id", 0}, {"pad_token", "!"}};
+  file["model"]["unk_token"] = "!";
+  const auto tokenizer = MustMake(file.dump());
+  ASSERT_NE(tokenizer, nullptr);
+  EXPECT_EQ(tokenizer->Encode(text).value_or(std::vector<uint32_t>()), *plain->Encode(text));
+  EXPECT_EQ(tokenizer->Encode(text)->size(), text.size());
+  ASSERT_EQ(tokenizer->ignored().size(), 3u);
+  EXPECT_EQ(tokenizer->ignored()[0].rfind("tokenizer.json truncation {", 0), 0u);
+  EXPECT_EQ(tokenizer->ignored()[1].rfind("tokenizer.json padding {", 0), 0u);
+  EXPECT_EQ(tokenizer->ignored()[2], "tokenizer.json unk_token \"!\": every byte has a token");
+  // Where a byte lacks its token, the unknown one would be written.
+  file["model"]["vocab"].erase(AlphabetOfBytes("~"));
+  EXPECT_STATUS(Tokenizer::FromJson(file.dump()), absl::StatusCode::kInvalidArgument, "model.unk_token is \"!\"");
+}
+
+TEST(TokenizerTest, AVocabularyLargerThanTheEmbeddingDoesNotFit) {
+  const auto tokenizer = MustMake(ByteLevel().dump());
+  EXPECT_OK(CheckVocabularyFits(*tokenizer, 256));
+  EXPECT_OK(CheckVocabularyFits(*tokenizer, 320));
+  EXPECT_STATUS(CheckVocabularyFits(*tokenizer, 255), absl::StatusCode::kInvalidArgument,
+                "tokenizer.json has 256 tokens, and vocab_size of config.json is 255");
 }
 
 TEST(TokenizerTest, EveryTextOfTheVocabularyComesBack) {
@@ -130,8 +170,6 @@ TEST(TokenizerTest, RefusesByNameWhateverWouldChangeTokenization) {
        R"(post_processor.special_tokens "a" ids is null)"},
       {"/post_processor", R"({"type":"TemplateProcessing","single":[{"Sequence":{"id":"B"}}]})",
        "post_processor.single"},
-      {"/truncation", R"({"max_length":5})", "truncation is"},
-      {"/padding", R"({"length":5})", "padding is"},
       {"/decoder", R"({"type":"ByteFallback"})", R"(decoder is {"type":"ByteFallback"})"},
       {"/decoder", R"({"type":"Sequence","decoders":[{"type":"Fuse"},{"type":"ByteLevel"}]})", "decoder is"},
       {"/decoder", "null", "decoder is null"},

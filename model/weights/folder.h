@@ -21,12 +21,16 @@ struct LoadedFolder {
   std::unique_ptr<Transformer> model;
   std::string tokenizer_json;
   Companions companions;
+  // What the folder holds and is not used, or asks for and is not done, a phrase each; for one line of the log.
+  std::vector<std::string> ignored;
 };
 
 // A model of the folder's config.json, and of the further end tokens of its generation_config.json, with the folder's
 // weights (OpenWeightFiles says which), which are mapped and copied straight into the model; float32, bfloat16 and
 // float16 are converted to what the model keeps. Everything is checked before the model is made, and none is made that
-// is much larger than the files warrant. NotFound for a missing file; InvalidArgument for one that does not fit, and
+// is much larger than the files warrant. Where config.json ties the head to the embedding and the files hold another
+// head, that head counts, as in transformers 5. Buffers that are computed anew (rotary_emb.inv_freq) are left out.
+// NotFound for a missing file; InvalidArgument for one that does not fit, and
 // for a tensor that is missing, unexpected or of another shape; DataLoss when a file changed meanwhile.
 absl::StatusOr<LoadedFolder> LoadFolder(const std::string& folder, Placement placement = {});
 

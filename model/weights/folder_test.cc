@@ -216,6 +216,94 @@ TEST_F(FolderTest, ATensorOfAnotherShapeThanTheConfigurationSaysIsNamed) {
                 "mlp.gate_proj.weight has shape [40, 24], and config.json describes one of [44, 24]");
 }
 
+// Writes the model's tensors and others into out/model.safetensors.
+class StoredTensorsTest : public FolderTest {
+ protected:
+  absl::Status Store(const std::vector<std::pair<std::string, at::Tensor>>& others, const Transformer& model) {
+    std::vector<SafetensorsEntry> entries;
+    std::vector<std::pair<std::string, at::Tensor>> tensors = others;
+    for (const auto& [name, tensor] : model.HuggingFaceTensors()) {
+      const bool given = std::any_of(others.begin(), others.end(), [&](const auto& one) { return one.first == name; });
+      if (!given) tensors.emplace_back(name, tensor);
+    }
+    for (auto& [name, tensor] : tensors) {
+      tensor = tensor.contiguous();
+      entries.push_back({name, "F32", tensor.sizes().vec(),
+                         absl::string_view(static_cast<const char*>(tensor.const_data_ptr()), tensor.nbytes())});
+    }
+    return WriteFileSynced(Place("out/model.safetensors"), WriteSafetensors(entries));
+  }
+};
+
+TEST_F(StoredTensorsTest, AHeadThatDiffersFromTheEmbeddingItShouldBeTiedToCounts) {
+  ASSERT_OK(Export("out"));
+  const at::Tensor embedding = model_->HuggingFaceTensors()[0].second;
+  ASSERT_EQ(model_->HuggingFaceTensors()[0].first, "model.embed_tokens.weight");
+  ASSERT_OK(Store({{"lm_head.weight", embedding + 1}}, *model_));
+  ASSERT_OK_AND_ASSIGN(const LoadedFolder own, LoadFolder(Place("out")));
+  EXPECT_FALSE(own.model->config().tie_word_embeddings);
+  const at::Tensor hidden = at::ones({1, config_.hidden_size});
+  EXPECT_TRUE(at::allclose(own.model->Logits(hidden), hidden.matmul((embedding + 1).t()), 1e-4, 1e-4));
+  ASSERT_EQ(own.ignored.size(), 1u);
+  EXPECT_EQ(own.ignored[0].rfind("tie_word_embeddings true: the lm_head.weight", 0), 0u);
+  EXPECT_STATUS(LoadFolderTensors(Place("out"), *model_), kInvalid, "tensor lm_head.weight differs from the embedding");
+  // And out again as what it is.
+  ASSERT_OK(ExportFolder(*own.model, tokenizer_json_, companions_, Place("again")));
+  EXPECT_EQ(ReadJson("again/config.json")["tie_word_embeddings"], false);
+  // The same head twice is one.
+  ASSERT_OK(Store({{"lm_head.weight", embedding.clone()}}, *model_));
+  ASSERT_OK_AND_ASSIGN(const LoadedFolder tied, LoadFolder(Place("out")));
+  EXPECT_TRUE(tied.model->config().tie_word_embeddings);
+  EXPECT_TRUE(tied.ignored.empty());
+  ExpectLoads("out", Same);
+  // Of another shape it is no head.
+  ASSERT_OK(Store({{"lm_head.weight", at::ones({3, 4})}}, *model_));
+  EXPECT_STATUS(LoadFolder(Place("out")), kInvalid, "tensor lm_head.weight has shape [3, 4]");
+}
+
+TEST_F(StoredTensorsTest, RotaryFrequenciesAreLeftOutAndAllElseIsRefused) {
+  ASSERT_OK(Export("out"));
+  ASSERT_OK(Store({{"model.layers.0.self_attn.rotary_emb.inv_freq", at::ones({3})},
+                   {"model.layers.1.self_attn.rotary_emb.inv_freq", at::ones({3})}},
+                  *model_));
+  ExpectLoads("out", Same);
+  ASSERT_OK_AND_ASSIGN(const LoadedFolder loaded, LoadFolder(Place("out")));
+  EXPECT_EQ(loaded.ignored, std::vector<std::string>{"2 tensors rotary_emb.inv_freq: computed from config.json"});
+  for (const char* name :
+       {"model.layers.0.self_attn.q_norm.weight", "model.layers.2.mlp.up_proj.weight", "lm_head.bias",
+        "model.layers.0.self_attn.o_proj.bias", "_orig_mod.lm_head.weight", "score.weight"}) {
+    ASSERT_OK(Store({{name, at::ones({3})}}, *model_));
+    EXPECT_STATUS(LoadFolder(Place("out")), kInvalid, std::string("tensor ") + name + " is unexpected");
+  }
+}
+
+TEST_F(FolderTest, WhatWasDownloadedInPlaceOfAFileIsNamed) {
+  const std::string pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 3554214621\n";
+  for (const char* name : {"model.safetensors", "config.json", "tokenizer.json"}) {
+    ASSERT_OK(Export("out"));
+    ASSERT_OK(WriteFileSynced(Place(std::string("out/") + name), pointer));
+    EXPECT_STATUS(LoadFolder(Place("out")), kInvalid,
+                  std::string(name) + " is a Git LFS pointer to a file of 3554214621");
+    fs::remove_all(Place("out"));
+  }
+}
+
+TEST_F(FolderTest, AWrongTotalSizeAndEndTokensElsewhereAreSaidAndLoaded) {
+  companions_ = {{"generation_config.json", R"({"eos_token_id":[1,0]})"}};
+  ASSERT_OK(Export("out", {.max_shard_bytes = 5000}));
+  json index = ReadJson("out/model.safetensors.index.json"), config = ReadJson("out/config.json");
+  index["metadata"]["total_size"] = 1;
+  config["eos_token_id"] = nullptr;
+  config["attention_dropout"] = 0.1;
+  ASSERT_OK(WriteFileSynced(Place("out/model.safetensors.index.json"), index.dump()));
+  ASSERT_OK(WriteFileSynced(Place("out/config.json"), config.dump()));
+  ASSERT_OK_AND_ASSIGN(const LoadedFolder loaded, LoadFolder(Place("out")));
+  EXPECT_EQ(loaded.model->config().eos_token_ids, (std::vector<int64_t>{1, 0}));
+  ASSERT_EQ(loaded.ignored.size(), 2u);
+  EXPECT_EQ(loaded.ignored[0], "attention_dropout 0.1: dropout is not applied");
+  EXPECT_EQ(loaded.ignored[1].rfind("metadata.total_size 1: the tensors have", 0), 0u);
+}
+
 TEST_F(FolderTest, NamesWhatIsMissingOrDoesNotFit) {
   const auto load = [&] { return LoadFolder(Place("out")); };
   EXPECT_STATUS(load(), absl::StatusCode::kNotFound, "out/config.json");

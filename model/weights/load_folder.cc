@@ -1,13 +1,13 @@
-#include <algorithm>
 #include <filesystem>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/files.h"
+#include "common/foreign_content.h"
 #include "common/status_macros.h"
 #include "model/families.h"
 #include "model/tensor.h"
@@ -28,6 +28,8 @@ const std::map<absl::string_view, at::ScalarType>& ReadableDtypes() {
   return *kDtypes;
 }
 
+constexpr absl::string_view kHead = "lm_head.weight", kEmbedding = "model.embed_tokens.weight";
+
 // A tensor of the files and the model's tensor that it goes into.
 struct Move {
   const SafetensorsEntry* entry;
@@ -46,14 +48,21 @@ absl::Status CheckEntry(const SafetensorsEntry& entry, const at::Tensor& target)
 }
 
 // Which tensor goes where; each of the model's has its one.
-absl::StatusOr<std::vector<Move>> MatchTensors(const std::vector<WeightFile>& files, const Transformer& model) {
+absl::StatusOr<std::vector<Move>> MatchTensors(const std::vector<WeightFile>& files, const Transformer& model,
+                                               std::vector<std::string>* ignored) {
   std::map<std::string, at::Tensor> missing;
   for (auto& [name, tensor] : model.HuggingFaceTensors()) missing.emplace(name, tensor);
   std::vector<Move> moves;
+  int64_t num_frequencies = 0;
   for (const WeightFile& file : files) {
     for (const SafetensorsEntry& entry : file.entries) {
-      // Some writers store a tied head a second time; transformers ties it again and so reads the embedding.
-      if (entry.name == "lm_head.weight" && model.config().tie_word_embeddings) continue;
+      // Some writers store a tied head a second time; here it is known to equal the embedding.
+      if (entry.name == kHead && model.config().tie_word_embeddings) continue;
+      // Older writers stored the rotary frequencies, which follow from config.json.
+      if (absl::EndsWith(entry.name, "rotary_emb.inv_freq")) {
+        ++num_frequencies;
+        continue;
+      }
       const auto target = missing.find(entry.name);
       if (target == missing.end()) {
         return absl::InvalidArgumentError(absl::StrCat(file.file->path(), ": tensor ", entry.name,
@@ -64,14 +73,18 @@ absl::StatusOr<std::vector<Move>> MatchTensors(const std::vector<WeightFile>& fi
       missing.erase(target);
     }
   }
+  if (num_frequencies > 0 && ignored != nullptr) {
+    ignored->push_back(absl::StrCat(num_frequencies, " tensors rotary_emb.inv_freq: computed from config.json"));
+  }
   if (missing.empty()) return moves;
   return absl::InvalidArgumentError(
       absl::StrCat("tensor ", missing.begin()->first, " is missing", missing.size() > 1 ? ", among others" : ""));
 }
 
-absl::Status CopyTensors(const std::vector<WeightFile>& files, const Transformer& model) {
+absl::Status CopyTensors(const std::vector<WeightFile>& files, const Transformer& model,
+                         std::vector<std::string>* ignored) {
   return TorchGuard([&]() -> absl::Status {
-    ASSIGN_OR_RETURN(const std::vector<Move> moves, MatchTensors(files, model));
+    ASSIGN_OR_RETURN(const std::vector<Move> moves, MatchTensors(files, model, ignored));
     for (const auto& [entry, target] : moves) CopyFromBytes(entry->bytes, ReadableDtypes().at(entry->dtype), target);
     for (const WeightFile& file : files) RETURN_IF_ERROR(file.file->Check());
     return absl::OkStatus();
@@ -90,44 +103,59 @@ absl::Status CheckSize(const ModelConfig& config, const std::vector<WeightFile>&
                                                  " parameters, but the weights have only ", num_bytes, " bytes"));
 }
 
-// transformers stops at the end tokens of generation_config.json; chat models often name more there than in
-// config.json.
-absl::Status AddEndTokens(const Companions& companions, ModelConfig& config) {
-  const auto file = companions.find("generation_config.json");
-  if (file == companions.end()) return absl::OkStatus();
-  const nlohmann::json object = nlohmann::json::parse(file->second, nullptr, /*allow_exceptions=*/false);
-  const auto field = object.find("eos_token_id");
-  if (field == object.end() || field->is_null()) return absl::OkStatus();
-  for (const nlohmann::json& id : field->is_array() ? *field : nlohmann::json::array({*field})) {
-    if (!id.is_number_unsigned() || id.get<uint64_t>() >= static_cast<uint64_t>(config.vocab_size)) {
-      return absl::InvalidArgumentError(absl::StrCat("generation_config.json: eos_token_id holds ", id.dump(),
-                                                     ", expected token ids below vocab_size ", config.vocab_size));
+const SafetensorsEntry* FindEntry(const std::vector<WeightFile>& files, absl::string_view name) {
+  for (const WeightFile& file : files) {
+    for (const SafetensorsEntry& entry : file.entries) {
+      if (entry.name == name) return &entry;
     }
-    std::vector<int64_t>& ends = config.eos_token_ids;
-    if (std::find(ends.begin(), ends.end(), id.get<int64_t>()) == ends.end()) ends.push_back(id.get<int64_t>());
   }
-  return absl::OkStatus();
+  return nullptr;
+}
+
+// Whether the files hold a head that is another than the embedding.
+bool HoldsOwnHead(const std::vector<WeightFile>& files) {
+  const SafetensorsEntry* const head = FindEntry(files, kHead);
+  const SafetensorsEntry* const embedding = FindEntry(files, kEmbedding);
+  return head != nullptr && embedding != nullptr &&
+         (head->dtype != embedding->dtype || head->bytes != embedding->bytes);
+}
+
+std::string CompanionOr(const Companions& companions, const std::string& name) {
+  const auto found = companions.find(name);
+  return found == companions.end() ? "" : found->second;
+}
+
+// For a file that something else was downloaded in place of.
+absl::StatusOr<std::string> ReadOwnFile(const fs::path& path, int64_t max_bytes) {
+  ASSIGN_OR_RETURN(std::string content, ReadFile(path.string(), max_bytes));
+  const std::string foreign = ForeignContent(content);
+  if (foreign.empty()) return content;
+  return absl::InvalidArgumentError(absl::StrCat(path.string(), " ", foreign));
 }
 
 }  // namespace
 
 absl::StatusOr<std::string> ReadTokenizerJson(const std::string& folder) {
-  return ReadFile((fs::path(folder) / "tokenizer.json").string(), kMaxTokenizerBytes);
+  return ReadOwnFile(fs::path(folder) / "tokenizer.json", kMaxTokenizerBytes);
 }
 
 absl::StatusOr<LoadedFolder> LoadFolder(const std::string& folder, Placement placement) {
   const fs::path place(folder);
   LoadedFolder loaded;
-  ASSIGN_OR_RETURN(const std::string config_json, ReadFile((place / "config.json").string(), kMaxConfigBytes));
+  ASSIGN_OR_RETURN(const std::string config_json, ReadOwnFile(place / "config.json", kMaxConfigBytes));
   ASSIGN_OR_RETURN(loaded.tokenizer_json, ReadTokenizerJson(folder));
   ASSIGN_OR_RETURN(loaded.companions, ReadCompanions(folder));
-  auto config = ParseModelConfig(config_json);
+  auto config =
+      ParseModelConfig(config_json, CompanionOr(loaded.companions, "generation_config.json"), &loaded.ignored);
   if (!config.ok()) return Annotate(config.status(), folder);
-  RETURN_IF_ERROR(Annotate(AddEndTokens(loaded.companions, *config), folder));
-  ASSIGN_OR_RETURN(const std::vector<WeightFile> files, OpenWeightFiles(folder));
+  ASSIGN_OR_RETURN(const std::vector<WeightFile> files, OpenWeightFiles(folder, &loaded.ignored));
+  if (config->tie_word_embeddings && HoldsOwnHead(files)) {
+    config->tie_word_embeddings = false;
+    loaded.ignored.push_back("tie_word_embeddings true: the lm_head.weight that is stored differs from the embedding");
+  }
   RETURN_IF_ERROR(Annotate(CheckSize(*config, files), folder));
   ASSIGN_OR_RETURN(loaded.model, Transformer::Create(*config, placement));
-  RETURN_IF_ERROR(Annotate(CopyTensors(files, *loaded.model), folder));
+  RETURN_IF_ERROR(Annotate(CopyTensors(files, *loaded.model, &loaded.ignored), folder));
   return loaded;
 }
 

@@ -9,6 +9,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/files.h"
+#include "common/foreign_content.h"
 #include "common/status_macros.h"
 #include "model/strict_json.h"
 
@@ -50,7 +51,11 @@ absl::StatusOr<WeightFile> OpenWeightFile(const fs::path& path) {
   auto entries = ParseSafetensors(opened.file->content());
   // First whether it is the file's own fault.
   RETURN_IF_ERROR(opened.file->Check());
-  if (!entries.ok()) return Annotate(entries.status(), path.string());
+  if (!entries.ok()) {
+    const std::string foreign = ForeignContent(opened.file->content());
+    return foreign.empty() ? Annotate(entries.status(), path.string())
+                           : absl::InvalidArgumentError(absl::StrCat(path.string(), " ", foreign));
+  }
   opened.entries = *std::move(entries);
   return opened;
 }
@@ -75,7 +80,7 @@ absl::StatusOr<std::vector<std::string>> ListShards(const fs::path& folder) {
 
 // Every tensor lies in one file, where the index says.
 absl::Status CheckAgainstIndex(const ShardIndex& index, const std::vector<std::string>& names,
-                               const std::vector<WeightFile>& files) {
+                               const std::vector<WeightFile>& files, std::vector<std::string>* ignored) {
   int64_t total_bytes = 0;
   std::set<absl::string_view> found;
   for (size_t i = 0; i < files.size(); ++i) {
@@ -94,9 +99,9 @@ absl::Status CheckAgainstIndex(const ShardIndex& index, const std::vector<std::s
       return BadIndex(absl::StrCat("weight_map says that tensor ", tensor, " lies in ", file, ", which has none"));
     }
   }
-  if (index.total_bytes.has_value() && *index.total_bytes != total_bytes) {
-    return BadIndex(absl::StrCat("metadata.total_size is ", *index.total_bytes, ", but the tensors have ", total_bytes,
-                                 " bytes: a shard may be of another version; if not, correct or remove total_size"));
+  if (index.total_bytes.has_value() && *index.total_bytes != total_bytes && ignored != nullptr) {
+    ignored->push_back(absl::StrCat("metadata.total_size ", *index.total_bytes, ": the tensors have ", total_bytes,
+                                    " bytes, each as many as its shape says"));
   }
   return absl::OkStatus();
 }
@@ -134,7 +139,7 @@ absl::StatusOr<ShardIndex> ParseShardIndex(absl::string_view index_json) {
   return index;
 }
 
-absl::StatusOr<std::vector<WeightFile>> OpenWeightFiles(const std::string& folder) {
+absl::StatusOr<std::vector<WeightFile>> OpenWeightFiles(const std::string& folder, std::vector<std::string>* ignored) {
   const fs::path place(folder);
   std::error_code error;
   std::optional<ShardIndex> index;
@@ -156,7 +161,7 @@ absl::StatusOr<std::vector<WeightFile>> OpenWeightFiles(const std::string& folde
   for (const std::string& name : names) {
     ASSIGN_OR_RETURN(files.emplace_back(), OpenWeightFile(place / name));
   }
-  if (index.has_value()) RETURN_IF_ERROR(Annotate(CheckAgainstIndex(*index, names, files), folder));
+  if (index.has_value()) RETURN_IF_ERROR(Annotate(CheckAgainstIndex(*index, names, files, ignored), folder));
   RETURN_IF_ERROR(CheckUnique(files));
   return files;
 }

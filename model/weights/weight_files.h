@@ -41,9 +41,10 @@ struct WeightFile {
 
 // model.safetensors; where there is none, the shards that the index names; where there is none either, all
 // model-*.safetensors (transformers goes by the same order, and knows only the first two). Each tensor lies in one
-// file, the one that the index names, and total_size is their sum. NotFound for a missing file; InvalidArgument for
-// what does not fit, named; errors of MappedFile.
-absl::StatusOr<std::vector<WeightFile>> OpenWeightFiles(const std::string& folder);
+// file, the one that the index names. NotFound for a missing file; InvalidArgument for what does not fit, named; errors
+// of MappedFile. `ignored` gets a phrase when total_size is not the tensors' sum, which many writers get wrong.
+absl::StatusOr<std::vector<WeightFile>> OpenWeightFiles(const std::string& folder,
+                                                        std::vector<std::string>* ignored = nullptr);
 
 }  // namespace grpo
 

@@ -1,6 +1,8 @@
 // Our own sampler (rollout/engine.h) behind the interface: text in, text out, and everything that it carries.
 #include "rollout/engine.h"
 
+#include <map>
+#include <memory>
 #include <optional>
 #include <utility>
 
@@ -23,13 +25,19 @@ class EngineGenerator final : public Generator {
 
   absl::Status Add(GroupRequest request) override {
     ASSIGN_OR_RETURN(std::vector<uint32_t> prompt_ids, EncodePrompt(*policy_.tokenizer, request.prompt));
-    return engine_->Add({.id = request.id,
-                         .prompt_ids = std::move(prompt_ids),
-                         .seed = request.seed,
-                         .sampling = std::move(request.sampling)});
+    RETURN_IF_ERROR(engine_->Add({.id = request.id,
+                                  .prompt_ids = std::move(prompt_ids),
+                                  .seed = request.seed,
+                                  .sampling = request.sampling,
+                                  .tokenizer = policy_.tokenizer.get()}));
+    running_[request.id] = {std::move(request.sampling), policy_.tokenizer};
+    return absl::OkStatus();
   }
 
-  void Cancel(int64_t id) override { engine_->Cancel(id); }
+  void Cancel(int64_t id) override {
+    engine_->Cancel(id);
+    running_.erase(id);
+  }
 
   absl::Status SwapWeights(const HeldPolicy& policy) override {
     const bool same_architecture = policy_.manifest.config_json() == policy.manifest.config_json();
@@ -46,8 +54,9 @@ class EngineGenerator final : public Generator {
     ASSIGN_OR_RETURN(std::vector<GenerateResult> whole, engine_->Step());
     std::vector<SampledGroup> groups;
     for (GenerateResult& result : whole) {
+      const Running group = std::move(running_.extract(result.id).mapped());
       for (v1::Completion& completion : result.completions) {
-        completion.set_text(CompletionText(*policy_.tokenizer, completion));
+        completion.set_text(CompletionText(*group.tokenizer, completion, group.sampling));
       }
       groups.push_back({.id = result.id,
                         .prompt_ids = std::move(result.prompt_ids),
@@ -63,6 +72,12 @@ class EngineGenerator final : public Generator {
   int64_t num_tokens_generated() const override { return num_tokens_before_ + engine_->num_tokens_generated(); }
 
  private:
+  // What the engine reads of a group while it samples it, and what its text is made with.
+  struct Running {
+    v1::SamplingParams sampling;
+    std::shared_ptr<const Tokenizer> tokenizer;
+  };
+
   explicit EngineGenerator(const GeneratorContext& context)
       : rollout_(context.rollout), clock_(context.clock), policy_(context.policy) {}
 
@@ -80,6 +95,8 @@ class EngineGenerator final : public Generator {
   const RolloutOptions rollout_;
   const Clock& clock_;
   HeldPolicy policy_;
+  // By id. The engine refers to their tokenizers.
+  std::map<int64_t, Running> running_;
   // For policy_; empty only after an error of SwapWeights.
   std::optional<Engine> engine_;
   // By the engines before this one.

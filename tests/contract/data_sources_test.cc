@@ -20,10 +20,19 @@ namespace {
 
 // The least that the source needs, as YAML.
 std::string KeysFor(const std::string& source) {
-  if (source != "jsonl") return "";
+  if (source == "mix") return "mix: {problems: 0.3, others: 0.7}";
+  if (source != "jsonl" && source != "file") return "";
   std::ofstream file(::testing::TempDir() + "/contract.jsonl");
   for (int i = 0; i < 40; ++i) file << "{\"problem\": \"" << i << " + 1 = ?\", \"answer\": \"" << i + 1 << "\"}\n";
   return "path: contract.jsonl";
+}
+
+// What a mix draws from.
+absl::StatusOr<std::unique_ptr<DataSource>> OpenPart(const std::string& name) {
+  const std::string source = name == "problems" ? "jsonl" : "chickens_rabbits";
+  const auto section = ParseConfigText(absl::StrCat("{", KeysFor(source), "}"), "contract.yaml");
+  if (!section.ok()) return section.status();
+  return MakeDataSource({.source = source, .options = *section}, ::testing::TempDir());
 }
 
 class DataSourceContract : public ::testing::TestWithParam<DataSourceInfo> {
@@ -31,7 +40,7 @@ class DataSourceContract : public ::testing::TestWithParam<DataSourceInfo> {
   static std::unique_ptr<DataSource> Make() {
     const auto section = ParseConfigText(absl::StrCat("{", KeysFor(GetParam().name), "}"), "contract.yaml");
     EXPECT_OK(section);
-    auto source = MakeDataSource({.source = GetParam().name, .options = *section}, ::testing::TempDir());
+    auto source = MakeDataSource({.source = GetParam().name, .options = *section}, ::testing::TempDir(), OpenPart);
     EXPECT_OK(source);
     return source.ok() ? *std::move(source) : nullptr;
   }

@@ -27,6 +27,12 @@ absl::StatusOr<ModelConfig> ShapeOfRandomInit(const PolicyOptions::RandomInit& o
   return RandomInitConfig(options, *tokenizer);
 }
 
+absl::Status CheckVocabulary(const std::string& folder, const ModelConfig& shape) {
+  ASSIGN_OR_RETURN(const std::string tokenizer_json, ReadFile(folder + "/tokenizer.json"));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer, Tokenizer::FromJson(tokenizer_json));
+  return CheckVocabularyFits(*tokenizer, shape.vocab_size);
+}
+
 std::string ShowCount(const std::optional<int64_t>& count) {
   return count ? FormatCount(*count) : "";
 }
@@ -42,7 +48,10 @@ absl::StatusOr<ModelConfig> PolicyShape(const RunConfig& config, const std::stri
     const PolicyOptions& options = found->second;
     if (!options.path.empty()) {
       ASSIGN_OR_RETURN(const std::string config_json, ReadFile(options.path + "/config.json"));
-      return ParseModelConfig(config_json);
+      const absl::StatusOr<std::string> generation = ReadFile(options.path + "/generation_config.json");
+      ASSIGN_OR_RETURN(const ModelConfig shape, ParseModelConfig(config_json, generation.value_or("")));
+      RETURN_IF_ERROR(Annotate(CheckVocabulary(options.path, shape), options.path));
+      return shape;
     }
     if (options.initialize_from.empty()) return ShapeOfRandomInit(options.random_init);
     name = options.initialize_from;

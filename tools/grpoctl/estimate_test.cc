@@ -65,8 +65,16 @@ TEST(PolicyShapeTest, FollowsInitializeFromToAFolder) {
   RunConfig config;
   config.policies["base"].path = dir;
   config.policies["r1_zero"].initialize_from = "base";
+  ASSERT_OK(WriteFileSynced(dir + "/tokenizer.json",
+                            R"({"decoder":{"type":"Fuse"},"model":{"type":"BPE","vocab":{"a":0,"b":1},"merges":[]}})"));
   ASSERT_OK_AND_ASSIGN(const ModelConfig shape, PolicyShape(config, "r1_zero"));
   EXPECT_EQ(shape.NumParameters(), model.NumParameters());
+  // Two tokens are more than an embedding of one row has.
+  model.vocab_size = 1;
+  model.eos_token_ids = {0};
+  ASSERT_OK(WriteFileSynced(dir + "/config.json", ModelConfigJson(model)));
+  EXPECT_STATUS(PolicyShape(config, "r1_zero"), absl::StatusCode::kInvalidArgument,
+                "tokenizer.json has 2 tokens, and vocab_size of config.json is 1");
 }
 
 TEST(PolicyShapeTest, RefusesCirclesAndUnknownNames) {

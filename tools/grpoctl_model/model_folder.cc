@@ -1,6 +1,7 @@
 #include "tools/grpoctl_model/model_folder.h"
 
 #include <filesystem>
+#include <iostream>
 #include <nlohmann/json.hpp>
 #include <utility>
 #include <vector>
@@ -47,7 +48,8 @@ absl::StatusOr<LoadedModel> FromFolder(const std::string& folder, Placement plac
                      .tokenizer_json = std::move(loaded.tokenizer_json),
                      .tokenizer = nullptr,
                      .companions = std::move(loaded.companions),
-                     .source = {}};
+                     .source = {},
+                     .ignored = std::move(loaded.ignored)};
 }
 
 absl::StatusOr<LoadedModel> FromWeights(const WeightSource& weights, Placement placement) {
@@ -154,6 +156,9 @@ absl::StatusOr<LoadedModel> LoadModel(const std::string& folder, const std::stri
       place.checkpoint ? FromCheckpoint(place.path, policy, placement) : FromFolder(place.path.string(), placement);
   if (!loaded.ok()) return Annotate(loaded.status(), folder);
   ASSIGN_OR_RETURN(loaded->tokenizer, Tokenizer::FromJson(loaded->tokenizer_json));
+  std::vector<std::string>& ignored = loaded->ignored;
+  ignored.insert(ignored.end(), loaded->tokenizer->ignored().begin(), loaded->tokenizer->ignored().end());
+  if (!ignored.empty()) std::cerr << "grpoctl: " << folder << ": ignored " << absl::StrJoin(ignored, "; ") << "\n";
   return loaded;
 }
 

@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "model/tokenizer/tokenizer.h"
@@ -19,6 +20,8 @@ struct LoadedModel {
   Companions companions;
   // Where the weights come from when the checkpoint does not hold them itself; empty otherwise.
   std::string source;
+  // What the folder asks for and is not done, a phrase each; LoadModel says it on stderr.
+  std::vector<std::string> ignored = {};
 };
 
 // `policy` names one of a checkpoint's policies; it may be empty where there is one only. One that was never trained is

@@ -75,17 +75,33 @@ absl::StatusOr<GenerateRequest> MakeRequest(const JsonLine& line, const Transfor
   request.sampling.set_max_new_tokens(static_cast<int32_t>(options.max_new_tokens));
   request.sampling.set_temperature(options.temperature);
   request.sampling.set_top_p(options.top_p);
+  request.sampling.set_top_k(static_cast<int32_t>(options.top_k));
+  request.sampling.set_min_p(options.min_p);
+  for (const std::string& stop : options.stop) request.sampling.add_stop(stop);
+  request.tokenizer = &tokenizer;
   return request;
 }
 
-ordered_json CompletionsJson(const std::vector<v1::Completion>& completions, const Tokenizer& tokenizer) {
+const char* FinishName(v1::FinishReason reason) {
+  switch (reason) {
+    case v1::FINISH_REASON_STOP:
+      return "stop";
+    case v1::FINISH_REASON_STOP_STRING:
+      return "stop_string";
+    default:
+      return "length";
+  }
+}
+
+ordered_json CompletionsJson(const std::vector<v1::Completion>& completions, const Tokenizer& tokenizer,
+                             const v1::SamplingParams& sampling) {
   ordered_json list = ordered_json::array();
   for (const v1::Completion& completion : completions) {
     list.push_back(
-        {{"text", CompletionText(tokenizer, completion)},
+        {{"text", CompletionText(tokenizer, completion, sampling)},
          {"ids", std::vector<uint32_t>(completion.ids().begin(), completion.ids().end())},
          {"logprobs", std::vector<float>(completion.sample_logprob().begin(), completion.sample_logprob().end())},
-         {"finish_reason", completion.finish_reason() == v1::FINISH_REASON_STOP ? "stop" : "length"}});
+         {"finish_reason", FinishName(completion.finish_reason())}});
   }
   return {{"completions", list}};
 }
@@ -147,10 +163,10 @@ int64_t GenerateLines(std::istream& in, std::ostream& out, std::shared_ptr<const
   for (const Pending& pending : all) {
     absl::Status status = pending.request.status();
     if (status.ok()) status = generated;
-    num_errors +=
-        !WriteJsonLine(out, pending.line,
-                       status.ok() ? absl::StatusOr<ordered_json>(CompletionsJson(pending.completions, tokenizer))
-                                   : absl::StatusOr<ordered_json>(status));
+    num_errors += !WriteJsonLine(out, pending.line,
+                                 status.ok() ? absl::StatusOr<ordered_json>(CompletionsJson(
+                                                   pending.completions, tokenizer, pending.request->sampling))
+                                             : absl::StatusOr<ordered_json>(status));
   }
   out << std::flush;
   return num_errors;

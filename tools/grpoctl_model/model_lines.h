@@ -7,6 +7,8 @@
 #include <istream>
 #include <memory>
 #include <ostream>
+#include <string>
+#include <vector>
 
 #include "model/tokenizer/tokenizer.h"
 #include "model/transformer.h"
@@ -27,6 +29,9 @@ struct GenerateOptions {
   // 0 takes the most likely token.
   double temperature = 1;
   double top_p = 1;
+  int64_t top_k = 0;
+  double min_p = 0;
+  std::vector<std::string> stop;
   uint64_t seed = 0;
   // Completions a line.
   int64_t num_completions = 1;

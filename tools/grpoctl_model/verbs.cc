@@ -109,6 +109,17 @@ void AddGenerateOptions(CLI::App& verb, GenerateOptions& generate) {
   verb.add_option("--top-p", generate.top_p, "Draw from the most likely tokens that sum to this (default: 1)")
       ->check(CLI::Range(0.001, 1.0))
       ->option_text("P");
+  verb.add_option("--top-k", generate.top_k, "Draw from so many of the most likely tokens (default: 0, all)")
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 24))
+      ->option_text("K");
+  verb.add_option("--min-p", generate.min_p,
+                  "Draw from tokens at least this many times as likely as the most likely one (default: 0, all)")
+      ->check(CLI::Range(0.0, 1.0))
+      ->option_text("P");
+  verb.add_option("--stop", generate.stop,
+                  "A text that ends a completion, which keeps what is before it; may be repeated")
+      ->allow_extra_args(false)
+      ->option_text("TEXT");
   verb.add_option("--seed", generate.seed, "Same seed and line, same completion (default: 0)")->option_text("S");
   verb.add_option("-n", generate.num_completions, "Completions for each line (default: 1)")
       ->check(CLI::Range(int64_t{1}, int64_t{4096}))

@@ -120,6 +120,17 @@ class Grpo : public Algorithm {
     if (options_.sampling.top_p < 1) {
       conflicts.push_back({"sampling.top_p", "is below 1, and the loss is of the whole distribution; set it to 1"});
     }
+    if (options_.sampling.top_k > 0) {
+      conflicts.push_back({"sampling.top_k", "is above 0, and the loss is of the whole distribution; set it to 0"});
+    }
+    if (options_.sampling.min_p > 0) {
+      conflicts.push_back({"sampling.min_p", "is above 0, and the loss is of the whole distribution; set it to 0"});
+    }
+    if (!options_.sampling.stop.empty()) {
+      conflicts.push_back({"sampling.stop",
+                           "names stop strings: the policy would learn from text that no end token of its own ends; "
+                           "leave it out"});
+    }
     if (options_.kl_coefficient > 0 && options_.reference_policy.empty()) {
       conflicts.push_back({"kl_coefficient", "is above 0, which needs a reference_policy; name one, or set it to 0"});
     }

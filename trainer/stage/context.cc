@@ -63,11 +63,11 @@ absl::StatusOr<v1::RewardProfileRef> CheckProblems(const RunConfig& config, cons
   ASSIGN_OR_RETURN(const std::unique_ptr<RewardProfile> profile,
                    RewardProfile::Make(rewards, config.rewards.at(rewards)));
   const int64_t context_tokens = config.rollout_worker.ContextTokens(policy.config().max_positions);
-  const int64_t num_problems = source.size() < 0 ? kEndlessSourceSample : source.size();
+  const int64_t num_problems = source.num_checked(kEndlessSourceSample);
   int64_t num_unreadable = 0;
   absl::Status first_unreadable;
   for (int64_t i = 0; i < num_problems; ++i) {
-    const DataItem item = source.At(i);
+    const DataItem item = source.CheckedAt(i, kEndlessSourceSample);
     RETURN_IF_ERROR(CheckPrompt(item.prompt, policy, sampling.max_new_tokens, context_tokens));
     const absl::Status readable = profile->CheckReference(item.prompt);
     if (readable.ok()) continue;
@@ -91,6 +91,9 @@ v1::SamplingParams ToProto(const SamplingOptions& sampling, int64_t num_completi
   params.set_max_new_tokens(static_cast<int32_t>(sampling.max_new_tokens));
   params.set_temperature(sampling.temperature);
   params.set_top_p(sampling.top_p);
+  params.set_top_k(static_cast<int32_t>(sampling.top_k));
+  params.set_min_p(sampling.min_p);
+  for (const std::string& stop : sampling.stop) params.add_stop(stop);
   return params;
 }
 

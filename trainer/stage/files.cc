@@ -14,7 +14,9 @@ absl::StatusOr<std::unique_ptr<DataSource>> RunFiles::OpenData(const std::string
   DataOptions options = config_.data.at(name);
   const bool is_artifact = !options.artifact.empty();
   if (is_artifact) options.options = WithText(options.options, "path", ArtifactPath(options.artifact));
-  ASSIGN_OR_RETURN(std::unique_ptr<DataSource> data, MakeDataSource(options, /*base_folder=*/""));
+  ASSIGN_OR_RETURN(
+      std::unique_ptr<DataSource> data,
+      MakeDataSource(options, /*base_folder=*/"", [this](const std::string& part) { return OpenData(part); }));
   const std::map<std::string, std::string>& known = is_artifact ? artifact_sha256_ : data_sha256_;
   const auto found = known.find(is_artifact ? options.artifact : name);
   const std::string expected = found == known.end() ? "" : found->second;

@@ -79,8 +79,8 @@ class TraceSource : public StepSource {
   // Every trace can be learned from: it has a completion, both parts can be tokenized and fit the policy.
   absl::Status Check(const std::string& name) const {
     const int64_t max_positions = policy_.config().max_positions;
-    for (int64_t i = 0; i < data().size(); ++i) {
-      const DataItem item = data().At(i);
+    for (int64_t i = 0; i < data().num_checked(/*endless_items=*/0); ++i) {
+      const DataItem item = data().CheckedAt(i, /*endless_items=*/0);
       absl::StatusOr<TokenizedTrace> trace = Tokenize(item);
       if (!trace.ok()) return Annotate(trace.status(), absl::StrCat("data.", name));
       const size_t num_tokens = trace->prompt_ids.size() + trace->completion_ids.size();

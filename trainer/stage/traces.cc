@@ -65,7 +65,8 @@ std::string TraceSelector::RejectionReason(const v1::Prompt& prompt, const v1::S
   const v1::Score& score = scored.score();
   const std::string& text = scored.completion().text();
   if (score.excluded()) return "unscored";
-  if (scored.completion().finish_reason() != v1::FINISH_REASON_STOP) return "unfinished";
+  const v1::FinishReason finish = scored.completion().finish_reason();
+  if (finish != v1::FINISH_REASON_STOP && finish != v1::FINISH_REASON_STOP_STRING) return "unfinished";
   if (RuleValue(score, options_.accuracy_rule) < 1) return "wrong";
   if (!options_.format_rule.empty() && RuleValue(score, options_.format_rule) < 1) return "malformed";
   if (!IsUtf8(text)) return "not_utf8";

@@ -66,6 +66,7 @@ TEST(TraceSelectorTest, KeepsWhatTheRewardAcceptsAndSaysWhyNotTheRest) {
   samples[4].mutable_score()->mutable_rules(1)->set_value(0.5);
   samples[5].mutable_completion()->set_text("\xff");
   samples[6].mutable_completion()->set_text("text 0");
+  samples[7].mutable_completion()->set_finish_reason(v1::FINISH_REASON_STOP_STRING);
   const GroupTraces group = TraceSelector(kStageDefaults).Select(Group(3, "Q", samples));
   EXPECT_THAT(Completions(group), ElementsAre("text 0", "text 7"));
   EXPECT_THAT(group.rejected, ElementsAre(Pair("duplicate", 1), Pair("malformed", 1), Pair("not_utf8", 1),

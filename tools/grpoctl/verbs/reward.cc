@@ -161,6 +161,8 @@ int Audit(const ScoreFlags& flags) {
       std::cerr << "grpoctl: " << name << " is what a stage of the run writes: nothing to audit yet\n";
       continue;
     }
+    // Its sources are audited as what they are.
+    if (!MixedSources(options).empty()) continue;
     const absl::StatusOr<std::unique_ptr<DataSource>> source = MakeDataSource(options, FolderOf(flags.config));
     if (!source.ok()) return Fail(source.status());
     num_unreadable += AuditSource(name, **source, **profile);

@@ -1,0 +1,42 @@
+// The records of a file: JSON lines, a JSON array of objects, or Parquet; the first two gzip'ed or not.
+#ifndef GRPO_DATA_FILE_READER_H_
+#define GRPO_DATA_FILE_READER_H_
+
+#include <cstdint>
+#include <string>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "data/record.h"
+
+namespace grpo {
+
+struct FileReadOptions {
+  // auto: what the file begins as decides.
+  std::string format = "auto";
+  // Of one record's text in JSON.
+  int64_t max_record_bytes = 1 << 20;
+  // Of the file, unpacked.
+  int64_t max_file_bytes = 1 << 30;
+};
+
+// Where a record stands.
+struct RecordPlace {
+  // "FILE:17" of a line, "FILE: row 17" otherwise; from 1.
+  std::string text;
+  // "line/17" or "row/17": the record's name when it has none.
+  std::string id;
+};
+
+// Takes one record, or why it cannot be used. An error ends the reading.
+using RecordSink = absl::FunctionRef<absl::Status(absl::StatusOr<Json>, const RecordPlace&)>;
+
+// Reads every record in order; returns the SHA-256 (hex) of the file's bytes, of the text where it is gzip'ed.
+// NotFound, InvalidArgument (too long) and DataLoss (damaged, of another format, or no data at all but a Git LFS
+// pointer, a web page, ...) name the path.
+absl::StatusOr<std::string> ReadRecords(const std::string& path, const FileReadOptions& options, RecordSink sink);
+
+}  // namespace grpo
+
+#endif  // GRPO_DATA_FILE_READER_H_

@@ -1,0 +1,44 @@
+// How well-known data sets are published: which field holds what, and where in it the answer stands.
+#ifndef GRPO_DATA_PRESETS_H_
+#define GRPO_DATA_PRESETS_H_
+
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace grpo {
+
+// Where in the answer's field the answer stands.
+enum class AnswerForm {
+  kWhole,
+  // The last \boxed{...} of a worked solution.
+  kBoxed,
+  // What follows the last "####", without the commas of thousands.
+  kHashLine,
+  // The field is the right one of several options: the letter it gets among them, in shuffled order.
+  kOption,
+};
+
+struct Preset {
+  const char* name;
+  // Fields by name or path; where there are several, the first that a record has.
+  std::vector<const char*> problem = {}, answer = {}, id = {};
+  AnswerForm answer_form = AnswerForm::kWhole;
+  // A template of the problem, where no one field is it.
+  const char* problem_text = "";
+  // Of kOption: the fields of the wrong options.
+  std::vector<const char*> wrong_options = {};
+  // The fields that metadata keeps, and what they are called there; all others are dropped.
+  std::vector<std::pair<const char*, const char*>> metadata = {};
+  // Records that repeat an earlier one's prompt and answer are left out.
+  bool drop_repeated = false;
+};
+
+const std::vector<Preset>& Presets();
+
+// Null for "" and for what is none.
+const Preset* FindPreset(const std::string& name);
+
+}  // namespace grpo
+
+#endif  // GRPO_DATA_PRESETS_H_
