@@ -168,7 +168,7 @@ TEST_F(WorkerTest, WithoutAnyRewardServerItIsBlockedUntilOneRegisters) {
     absl::MutexLock lock(&coordinator_.mutex);
     coordinator_.reward_servers.clear();
   }
-  coordinator_.Offer(MakeLease(0));
+  coordinator_.Offer(TinyLease(0));
   StartWorker();
   ASSERT_TRUE(coordinator_.Wait([&] { return coordinator_.heartbeat.blocked_for_ms() > 0; }));
   {
@@ -182,7 +182,7 @@ TEST_F(WorkerTest, WithoutAnyRewardServerItIsBlockedUntilOneRegisters) {
 }
 
 TEST_F(WorkerTest, ARewardServerThatMovesIsFollowedAndASilentCoordinatorChangesNothing) {
-  coordinator_.Offer(MakeLease(0));
+  coordinator_.Offer(TinyLease(0));
   StartWorker();
   ASSERT_TRUE(WaitForSubmissions(1));
   StopReward();
@@ -193,7 +193,7 @@ TEST_F(WorkerTest, ARewardServerThatMovesIsFollowedAndASilentCoordinatorChangesN
     coordinator_.worker_id = "of another life";
   }
   const std::string before = reward_address_;
-  coordinator_.Offer(MakeLease(1));
+  coordinator_.Offer(TinyLease(1));
   ASSERT_TRUE(coordinator_.Wait([&] { return !coordinator_.heartbeat.blocked_reason().empty(); }));
   {
     absl::MutexLock lock(&coordinator_.mutex);

@@ -227,7 +227,7 @@ void FakeWorker::Work() {
       // A run that was killed in between does not take it.
       v1::SubmitHeader header = TestHeader(lease, registered->worker_id());
       if (const auto weights = coordinator_.Weights(lease.policy()); weights.ok())
-        header.set_policy_digest((*weights)->manifest.digest());
+        header.set_policy_digest((*weights)->manifest().digest());
       const auto submitted = coordinator_.Submit(header, std::move(completions));
       if (!submitted.ok() && !absl::IsFailedPrecondition(submitted.status())) ADD_FAILURE() << submitted.status();
     }
