@@ -151,7 +151,7 @@ TEST_F(CoordinatorWorkersTest, KeepsOneVersionOfEachPolicy) {
   EXPECT_STATUS(coordinator_.Weights(policy), absl::StatusCode::kNotFound,
                 "model version 7 is not kept, only version 8 is");
   // A transfer that runs keeps what it started with.
-  EXPECT_EQ(seven->manifest.digest(), "digest-7");
+  EXPECT_EQ(seven->manifest().digest(), "digest-7");
   policy.set_policy_id("teacher");
   EXPECT_STATUS(coordinator_.Weights(policy), absl::StatusCode::kNotFound, "teacher version 7 was never published");
 }

@@ -41,7 +41,8 @@ class PullPolicyTest : public ::testing::Test {
     coordinator_.weights[3] = TinyWeights(3, std::string(kTokenizer) + "\n");
     server_ = *rpc::Server::Start({}, {&coordinator_});
     client_ = *rpc::Client::Create(server_->address());
-    session_ = std::make_unique<Session>(*rpc::Client::Create(server_->address()), Session::Identity{});
+    session_ = std::make_unique<Session>(*rpc::Client::Create(server_->address()),
+                                         Session::Identity{.weight_channels = {"grpc"}});
     session_->Track(kLease, {});
   }
 

@@ -141,11 +141,11 @@ TEST(LoopTest, GradientsAndLossEqualTheNaiveFormula) {
 TEST(LoopTest, ReportsTheLargestDifferenceBetweenPolicyAndSampler) {
   std::vector<TokenStreams> sequences = RandomSequences(21, 7);
   // Where nothing is trained it does not count.
-  sequences[2].streams[stream::kSampleLogprob].front() = -1000;
+  sequences[2].streams[stream::kSampleLogprob].floats().front() = -1000;
   Fixture near(13), far(13);
   ASSERT_OK_AND_ASSIGN(const StepResult small,
                        near.loop->Step({.minibatches = {sequences}, .iterations = 1, .metrics = {}}, 0.0));
-  sequences[4].streams[stream::kSampleLogprob].back() = -20;
+  sequences[4].streams[stream::kSampleLogprob].floats().back() = -20;
   ASSERT_OK_AND_ASSIGN(const StepResult large,
                        far.loop->Step({.minibatches = {sequences}, .iterations = 1, .metrics = {}}, 0.0));
   EXPECT_LT(small.metrics.at("logprob_abs_diff_max"), 5);

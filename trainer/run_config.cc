@@ -157,7 +157,7 @@ class Checker {
     Add(CheckDataOptions(data));
     for (const std::string& part : MixedSources(data)) {
       const std::string key = absl::StrCat("data.", name, ".mix.", part);
-      Refer(key, part, "data", config_.data);
+      Refer(key, part, "data");
       const auto found = config_.data.find(part);
       if (found != config_.data.end() && found->second.source == "mix") {
         Add(key, "is a mix itself; name its sources");

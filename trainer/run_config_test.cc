@@ -244,8 +244,8 @@ TEST_F(RunConfigTest, ArtifactsThatAreDataAreCheckedBeforeTheyAreThere) {
          "stages.2.format_rule: rewards.rules_only has no rule form;");
 }
 
-// A checkpoint is resumed only under the resolved configuration that saved it, so a key's text, place and default are
-// for good. The golden is that of the first version whose stages are typed, with the folder's path replaced.
+// A checkpoint is resumed only under the resolved configuration that saved it: a change of this golden, which has the
+// folder's path replaced, is a change that runs under way do not survive.
 TEST(ResolvedYamlTest, TheQuickstartsIsByteForByteWhatCheckpointsHold) {
   ASSERT_OK_AND_ASSIGN(const LoadedConfig loaded, LoadRunConfig("configs/quickstart.yaml"));
   ASSERT_OK_AND_ASSIGN(const std::string golden, ReadFile("trainer/testdata/resolved_quickstart.yaml"));

@@ -246,7 +246,6 @@ TEST_F(StoredTensorsTest, AHeadThatDiffersFromTheEmbeddingItShouldBeTiedToCounts
   EXPECT_TRUE(at::allclose(own.model->Logits(hidden), hidden.matmul((embedding + 1).t()), 1e-4, 1e-4));
   ASSERT_EQ(own.ignored.size(), 1u);
   EXPECT_EQ(own.ignored[0].rfind("tie_word_embeddings true: the lm_head.weight", 0), 0u);
-  EXPECT_STATUS(LoadFolderTensors(Place("out"), *model_), kInvalid, "tensor lm_head.weight differs from the embedding");
   // And out again as what it is.
   ASSERT_OK(ExportFolder(*own.model, tokenizer_json_, companions_, Place("again")));
   EXPECT_EQ(ReadJson("again/config.json")["tie_word_embeddings"], false);

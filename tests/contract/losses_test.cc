@@ -150,7 +150,7 @@ INSTANTIATE_TEST_SUITE_P(EveryLoss, LossContractTest, ::testing::ValuesIn(ListLo
 
 TEST(LossesIncTest, AnOptionOutOfRangeIsRefusedByItsKeyAndAnUnknownLossByItsName) {
   EXPECT_STATUS(MakeLoss("clipped_policy_gradient", WithNumber({}, "clip_low", 2)), absl::StatusCode::kInvalidArgument,
-                "loss clipped_policy_gradient: clip_low: is 2");
+                "loss clipped_policy_gradient: configuration: clip_low: is 2");
   EXPECT_STATUS(MakeLoss("reference_lk"), absl::StatusCode::kInvalidArgument,
                 "there is no loss reference_lk; did you mean reference_kl?");
 }

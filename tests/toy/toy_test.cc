@@ -51,7 +51,7 @@ TEST(ToyTest, TheListsHoldTheToysBehindTheProductsOwn) {
 
 TEST(ToyTest, ItsOptionsAreReadAndEveryKeyIsResolved) {
   ASSERT_OK_AND_ASSIGN(const LoadedConfig loaded, Load());
-  for (const char* line : {"    strength: 0.5\n", "    groups_per_step: 4\n", "    teacher_policy: teacher\n"})
+  for (const char* line : {"    strength: 0.5\n", "    groups_per_step: 4\n", "    teacher_policy: \"teacher\"\n"})
     EXPECT_THAT(loaded.resolved_yaml, HasSubstr(line));
 }
 
@@ -72,7 +72,7 @@ TEST(ToyTest, TheLossChecksItsOwnOption) {
   ASSERT_OK_AND_ASSIGN(const LoadedConfig loaded, Load("strength: 0.5", "strength: 1001"));
   const auto alone = Collectives::SingleRank();
   EXPECT_STATUS(LeadFirstStage(*alone, loaded.config, RandomRollouts(1, 2, 2), 1, 1e-2),
-                absl::StatusCode::kInvalidArgument, "loss toy_gap: strength: is 1001");
+                absl::StatusCode::kInvalidArgument, "loss toy_gap: configuration: strength: is 1001");
 }
 
 TEST(ToyTest, StepsCloseTheGapToTheTeacherOnOneRankAndOnTwo) {

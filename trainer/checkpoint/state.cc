@@ -41,27 +41,27 @@ std::string StateToJson(const CheckpointState& state) {
   json frozen = json::array();
   for (const UntrainedPolicy& policy : state.frozen_policies)
     frozen.push_back({{"policy", policy.id}, {"digest", policy.digest}, {"source", policy.source}});
-  const json text = {{"format", kFormat},
-                     {"run_id", state.run_id},
-                     {"epoch", state.epoch},
-                     {"sequence", state.sequence},
-                     {"stage_index", state.stage_index},
-                     {"stage", state.stage},
-                     {"step", state.progress.step},
-                     {"data_position", state.progress.data_position},
-                     {"stage_seconds", state.progress.seconds},
-                     {"optimizer_steps", state.progress.optimizer_steps},
-                     {"largest", state.progress.largest},
-                     {"policies", state.policy_ids},
-                     {"frozen_policies", frozen},
-                     {"stage_reports", state.stage_reports},
-                     {"config_sha256", state.config_sha256},
-                     {"data_sha256", state.data_sha256},
-                     {"environment",
-                      {{"build", state.environment.build},
-                       {"world_size", state.environment.world_size},
-                       {"threads", state.environment.threads},
-                       {"cpu_capability", state.environment.cpu_capability}}}};
+  json text = {{"format", kFormat},
+               {"run_id", state.run_id},
+               {"epoch", state.epoch},
+               {"sequence", state.sequence},
+               {"stage_index", state.stage_index},
+               {"stage", state.stage},
+               {"step", state.progress.step},
+               {"data_position", state.progress.data_position},
+               {"stage_seconds", state.progress.seconds},
+               {"optimizer_steps", state.progress.optimizer_steps},
+               {"policies", state.policy_ids},
+               {"frozen_policies", frozen},
+               {"stage_reports", state.stage_reports},
+               {"config_sha256", state.config_sha256},
+               {"data_sha256", state.data_sha256},
+               {"environment",
+                {{"build", state.environment.build},
+                 {"world_size", state.environment.world_size},
+                 {"threads", state.environment.threads},
+                 {"cpu_capability", state.environment.cpu_capability}}}};
+  if (!state.progress.largest.empty()) text["largest"] = state.progress.largest;
   return text.dump(1) + "\n";
 }
 

@@ -145,7 +145,7 @@ class Evaluation {
     (*metrics)[metric::kNumExcludedSamples] = static_cast<double>(num_excluded_);
     const double excluded = static_cast<double>(num_excluded_) / static_cast<double>(num_samples_);
     if (excluded <= kTolerableExcludedFrac) return;
-    (*metrics)["excluded_samples_rate"] = excluded;
+    (*metrics)[metric::kExcludedSamplesRate] = excluded;
     spdlog::error(
         "{} OF {} SAMPLES OF STAGE {} ARE EXCLUDED, and no mean counts them: `grpoctl completions` and outcomes/... in "
         "metrics.jsonl say why",
