@@ -27,7 +27,7 @@ constexpr char kConfig[] =
 // A run's checkpoint in which tuned was trained and base was not.
 class CheckpointModelTest : public ::testing::Test {
  protected:
-  CheckpointModelTest() : folder_(::testing::TempDir() + "/model_folder") {
+  CheckpointModelTest() : folder_(fs::path(::testing::TempDir() + "/model_folder").lexically_normal().string()) {
     fs::remove_all(folder_);
     fs::create_directories(folder_);
   }
