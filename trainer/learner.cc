@@ -38,13 +38,13 @@ absl::StatusOr<std::unique_ptr<Learner>> Learner::Create(const TrainerOptions& o
   }
   ASSIGN_OR_RETURN(std::vector<std::unique_ptr<Loss>> losses, MakeLosses(algorithm.losses()));
   std::unique_ptr<Learner> learner(new Learner(policy, std::move(frozen), spec.optimizer));
-  learner->loop_ = std::make_unique<Loop>(
-      policy->model.get(), std::move(scorers), std::move(losses), &learner->optimizer_, collectives,
-      Loop::Options{.micro_batch_tokens = options.micro_batch_tokens,
-                    .temperature = algorithm.temperature(),
-                    .max_grad_norm = spec.optimizer.max_grad_norm,
-                    .activation_checkpointing = options.activation_checkpointing,
-                    .head_chunk_bytes = options.head_chunk_bytes});
+  learner->loop_ = std::make_unique<Loop>(policy->model.get(), std::move(scorers), std::move(losses),
+                                          &learner->optimizer_, collectives,
+                                          Loop::Options{.micro_batch_tokens = options.micro_batch_tokens,
+                                                        .temperature = algorithm.temperature(),
+                                                        .max_grad_norm = spec.optimizer.max_grad_norm,
+                                                        .activation_checkpointing = options.activation_checkpointing,
+                                                        .head_chunk_bytes = options.head_chunk_bytes});
   return learner;
 }
 

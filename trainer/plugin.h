@@ -9,9 +9,9 @@ namespace grpo {
 
 // Something that a plug-in's options name elsewhere in the configuration.
 struct Reference {
-  std::string key;      // of the plug-in's own section, such as "reference_policy"
-  std::string section;  // "policies", "data", "rewards" or "artifacts"
-  std::string value;    // the name; an empty one refers to nothing
+  std::string key;        // of the plug-in's own section, such as "reference_policy"
+  std::string section;    // "policies", "data", "rewards" or "artifacts"
+  std::string value;      // the name; an empty one refers to nothing
   bool required = false;  // whether an empty one is an error
 };
 

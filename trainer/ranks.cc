@@ -92,7 +92,8 @@ class Follower {
     const ConfiguredStage& stage = config_.stages[begin.stage_index()];
     const std::optional<LearnerSpec> spec = stage.stage->learner();
     if (!spec)
-      return absl::InternalError(absl::StrCat("rank 0 begins to train in stage ", stage.name, ", which learns nothing"));
+      return absl::InternalError(
+          absl::StrCat("rank 0 begins to train in stage ", stage.name, ", which learns nothing"));
     learner_.reset();
     RETURN_IF_ERROR(ReceivePolicy(collectives_, policies_));
     for (size_t i = 0; i < FrozenPolicies(spec->algorithm).size(); ++i)

@@ -39,8 +39,7 @@ TEST(GrpoctlTest, LinksNoTorch) {
   const Result libraries = Shell("ldd tools/grpoctl");
   EXPECT_EQ(libraries.exit_code, 0);
   EXPECT_THAT(libraries.output, HasSubstr("libc.so"));
-  for (const char* name : {"torch", "c10", "gloo"})
-    EXPECT_THAT(libraries.output, ::testing::Not(HasSubstr(name)));
+  for (const char* name : {"torch", "c10", "gloo"}) EXPECT_THAT(libraries.output, ::testing::Not(HasSubstr(name)));
 }
 
 TEST(GrpoctlTest, HelpPutsExamplesBeforeUsage) {

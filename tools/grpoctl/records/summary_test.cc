@@ -81,7 +81,8 @@ TEST(SummaryTablesTest, WhatBecameOfSynthesizedCompletionsHasATableOfItsOwn) {
 }
 
 TEST(SummaryTablesTest, TrainingSecondsHoldThoseOfTheDataThatWasLearnedFrom) {
-  const StageReport write{.name = "write", .type = "synthesize", .seconds = 20, .policy = "teacher", .artifact = "traces"};
+  const StageReport write{
+      .name = "write", .type = "synthesize", .seconds = 20, .policy = "teacher", .artifact = "traces"};
   const StageReport copy{
       .name = "copy", .type = "train", .seconds = 10, .policy = "student", .data_artifact = "traces"};
   const StageReport measure{.name = "measure", .type = "evaluate", .policy = "student", .metrics = {{"pass_at_1", 1}}};
