@@ -94,7 +94,7 @@ class BadInputTest(harness.EndToEndTest):
         }.items():
             with self.subTest(line):
                 path = self.problems(GOOD_LINE, line)
-                says += [f"{path}:2: this line", "Mend the line"]
+                says += [f"{path}:2: ", "Mend the line"]
                 self.assert_run_refused(harness.EXIT_DATA, OWN, f"data.problems.path={path}", says=says)
 
     def test_prompt_longer_than_the_context(self):
