@@ -25,6 +25,7 @@ stages:
     rewards: rules_only
     problems: 4
     samples_per_problem: 8
+    greedy: false
     sampling: {{max_new_tokens: 8}}
 """
 
