@@ -331,9 +331,9 @@ class EndToEndTest(unittest.TestCase):
             for pid in processes_of(self.folder):
                 os.kill(pid, signal.SIGKILL)
 
-    def run_to_end(self, run_dir, config=None, settings=None, resume=False):
+    def run_to_end(self, run_dir, config=None, settings=None, resume=False, program=GRPOCTL):
         """Runs without disturbance and returns what was shown on stdout."""
-        with Run(run_dir, config, settings, resume) as run:
+        with Run(run_dir, config, settings, resume, program=program) as run:
             code = run.wait()
             self.assertEqual(EXIT_OK, code, run.stderr)
             return run.stdout

@@ -44,16 +44,15 @@ class ToyGeneratorTest(harness.EndToEndTest):
             ("rollout_worker", ROLLOUT_WORKER_TOY),
         ):
             (programs / name).symlink_to(program.resolve())
-        self.addCleanup(setattr, harness, "GRPOCTL", harness.GRPOCTL)
-        harness.GRPOCTL = programs / "grpoctl"
+        self.grpoctl = programs / "grpoctl"
         self.config = self.folder / "parrots.yaml"
         self.config.write_text(CONFIG.format(tokenizer=harness.ROOT / "configs/tokenizers/chickens_rabbits.json"))
 
     def test_text_alone_is_measured_and_reported(self):
-        checked = harness.grpoctl("validate", self.config)
+        checked = harness.grpoctl("validate", self.config, program=self.grpoctl)
         self.assertEqual(harness.EXIT_OK, checked.returncode, checked.stderr)
         run_dir = self.folder / "run"
-        self.run_to_end(run_dir, self.config)
+        self.run_to_end(run_dir, self.config, program=self.grpoctl)
 
         samples = harness.completions(run_dir)
         self.assertEqual(4 * 8, len(samples))
