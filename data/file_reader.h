@@ -5,8 +5,6 @@
 #include <cstdint>
 #include <string>
 
-#include "absl/functional/function_ref.h"
-#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "data/record.h"
 
@@ -20,17 +18,6 @@ struct FileReadOptions {
   // Of the file, unpacked.
   int64_t max_file_bytes = 1 << 30;
 };
-
-// Where a record stands.
-struct RecordPlace {
-  // "FILE:17" of a line, "FILE: row 17" otherwise; from 1.
-  std::string text;
-  // "line/17" or "row/17": the record's name when it has none.
-  std::string id;
-};
-
-// Takes one record, or why it cannot be used. An error ends the reading.
-using RecordSink = absl::FunctionRef<absl::Status(absl::StatusOr<Json>, const RecordPlace&)>;
 
 // Reads every record in order; returns the SHA-256 (hex) of the file's bytes, of the text where it is gzip'ed.
 // NotFound, InvalidArgument (too long) and DataLoss (damaged, of another format, or no data at all but a Git LFS

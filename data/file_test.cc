@@ -9,7 +9,7 @@
 #include "common/sha256.h"
 #include "common/status_testing.h"
 #include "configs/load.h"
-#include "data/source.h"
+#include "data/sources.h"
 #include "google/protobuf/util/json_util.h"
 #include "nlohmann/json.hpp"
 

@@ -12,6 +12,8 @@
 #include "common/seeds.h"
 #include "common/status_testing.h"
 #include "configs/load.h"
+#include "data/shuffled_reader.h"
+#include "data/sources.h"
 
 namespace grpo {
 namespace {

@@ -7,7 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
-#include "data/file_reader.h"
+#include "data/record.h"
 
 namespace grpo {
 

@@ -47,6 +47,17 @@ absl::StatusOr<std::string> AnswerText(const Json& field);
 // A list of {"role": ..., "content": ...}.
 bool IsMessageList(const Json& field);
 
+// Where a record stands.
+struct RecordPlace {
+  // "FILE:17" of a line, "FILE: row 17" otherwise; from 1.
+  std::string text;
+  // "line/17" or "row/17": the record's name when it has none.
+  std::string id;
+};
+
+// Takes one record, or why it cannot be used. An error ends the reading.
+using RecordSink = absl::FunctionRef<absl::Status(absl::StatusOr<Json>, const RecordPlace&)>;
+
 }  // namespace grpo
 
 #endif  // GRPO_DATA_RECORD_H_

@@ -1,15 +1,13 @@
-// Where prompts and documents come from. One .cc in sources/ and one line in sources.inc each.
+// Where prompts and documents come from: the interface. data/sources.h has the list of those there are.
 #ifndef GRPO_DATA_SOURCE_H_
 #define GRPO_DATA_SOURCE_H_
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "absl/status/statusor.h"
-#include "configs/visit.h"
-#include "data/options.h"
 #include "proto/types.pb.h"
 
 namespace grpo {
@@ -48,41 +46,6 @@ class DataSource {
 
 // Opens another entry of `data` by its name.
 using OpenDataFunction = std::function<absl::StatusOr<std::unique_ptr<DataSource>>(const std::string& name)>;
-
-// Builds the source that options.source names. InvalidArgument for unknown sources (the nearest is named) and bad
-// options, DataLoss for bad data (with file and line), NotFound for a missing file. Relative paths are relative to
-// base_folder. `open` opens the sources that a mix refers to.
-absl::StatusOr<std::unique_ptr<DataSource>> MakeDataSource(const DataOptions& options, const std::string& base_folder,
-                                                           const OpenDataFunction& open = nullptr);
-
-// The other entries of `data` that a mix draws from; none for all that is no mix.
-std::vector<std::string> MixedSources(const DataOptions& options);
-
-// The errors in what is configured that can be said before the source's file is there.
-absl::Status CheckDataOptions(const DataOptions& options);
-
-// Names and one-line summaries, in the order of sources.inc, with each source's table of keys (configs/load.h
-// ReferenceTable).
-struct DataSourceInfo {
-  std::string name, summary, reference_table;
-};
-std::vector<DataSourceInfo> ListDataSources();
-
-// Reads a source in an order of its own: position p is the p-th draw of a seeded permutation, a new one each epoch
-// (endless sources are read in their order; of a mix each source is read so, in the mix's shares). The position alone
-// is the state to save. Thread-compatible.
-class ShuffledReader {
- public:
-  ShuffledReader(const DataSource* source, uint64_t seed);
-  DataItem At(int64_t position);
-
- private:
-  const DataSource* const source_;
-  const uint64_t seed_;
-  std::vector<ShuffledReader> parts_;  // of a mix
-  int64_t epoch_ = -1;
-  std::vector<int64_t> order_;  // of epoch_
-};
 
 }  // namespace grpo
 

@@ -11,7 +11,7 @@
 #include "common/sha256.h"
 #include "common/status_macros.h"
 #include "configs/load.h"
-#include "data/source.h"
+#include "data/sources.h"
 #include "reward/profile.h"
 #include "trainer/stage/stage.h"
 

@@ -12,7 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/status_testing.h"
 #include "configs/load.h"
-#include "data/source.h"
+#include "data/sources.h"
 #include "reward/rule.h"
 
 namespace grpo {

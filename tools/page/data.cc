@@ -17,8 +17,8 @@
 #include "common/files.h"
 #include "common/status_macros.h"
 #include "nlohmann/json.hpp"
-#include "tools/grpoctl/local/run_folder.h"
 #include "tools/grpoctl/records/completions.h"
+#include "tools/grpoctl/records/run_folder.h"
 #include "tools/grpoctl/text.h"
 #include "trainer/run_config.h"
 

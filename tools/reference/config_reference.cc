@@ -6,7 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "configs/load.h"
-#include "data/source.h"
+#include "data/sources.h"
 #include "reward/rule.h"
 #include "trainer/algorithm/algorithm.h"
 #include "trainer/run_config.h"

@@ -3,6 +3,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
 #include "configs/load.h"
+#include "data/sources.h"
 
 namespace grpo {
 

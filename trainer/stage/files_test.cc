@@ -4,6 +4,7 @@
 
 #include "common/status_testing.h"
 #include "configs/load.h"
+#include "data/sources.h"
 
 namespace grpo {
 namespace {

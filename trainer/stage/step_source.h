@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "absl/status/statusor.h"
+#include "data/shuffled_reader.h"
 #include "trainer/algorithm/algorithm.h"
 #include "trainer/stage/context.h"
 

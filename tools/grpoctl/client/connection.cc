@@ -3,7 +3,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/rpc/status.h"
 #include "common/status_macros.h"
-#include "tools/grpoctl/local/run_folder.h"
+#include "tools/grpoctl/records/run_folder.h"
 #include "tools/grpoctl/text.h"
 
 namespace grpo {

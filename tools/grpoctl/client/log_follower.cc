@@ -6,7 +6,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "tools/grpoctl/local/process.h"
+#include "tools/grpoctl/records/log_tail.h"
 #include "tools/grpoctl/text.h"
 
 namespace grpo {

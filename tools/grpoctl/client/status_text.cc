@@ -8,7 +8,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
 #include "google/protobuf/util/json_util.h"
-#include "tools/grpoctl/local/progress.h"
+#include "tools/grpoctl/client/progress.h"
 #include "tools/grpoctl/text.h"
 #include "trainer/status/run_state.h"
 

@@ -6,8 +6,8 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "tools/grpoctl/client/progress.h"
 #include "tools/grpoctl/client/status_stream.h"
-#include "tools/grpoctl/local/progress.h"
 #include "tools/grpoctl/local/supervisor.h"
 #include "tools/launch/run_plan.h"
 

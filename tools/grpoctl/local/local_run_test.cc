@@ -9,7 +9,7 @@
 #include "common/exit_codes.h"
 #include "common/files.h"
 #include "common/status_testing.h"
-#include "tools/grpoctl/local/run_folder.h"
+#include "tools/grpoctl/records/run_folder.h"
 
 namespace grpo {
 namespace {

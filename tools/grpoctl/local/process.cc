@@ -8,10 +8,8 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <fstream>
 
 #include "absl/cleanup/cleanup.h"
-#include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "common/exit_codes.h"
 #include "common/files.h"
@@ -110,21 +108,6 @@ std::optional<int> Process::WaitFor(absl::Duration timeout) {
 void Process::Signal(int signal_number) {
   // An exited child keeps its pid until Poll reaps it, so the signal cannot reach a stranger.
   if (!exit_code_.has_value()) ::kill(pid_, signal_number);
-}
-
-std::vector<std::string> LastLines(const std::string& path, int num_lines) {
-  constexpr int64_t kMaxBytes = 64 << 10;
-  std::ifstream file(path, std::ios::binary | std::ios::ate);
-  if (!file) return {};
-  const int64_t size = file.tellg();
-  const int64_t length = std::min(size, kMaxBytes);
-  std::string tail(static_cast<size_t>(length), '\0');
-  file.seekg(size - length);
-  file.read(tail.data(), length);
-  std::vector<std::string> lines = absl::StrSplit(tail, '\n');
-  if (!lines.empty() && lines.back().empty()) lines.pop_back();
-  if (static_cast<int>(lines.size()) > num_lines) lines.erase(lines.begin(), lines.end() - num_lines);
-  return lines;
 }
 
 }  // namespace grpo

@@ -45,9 +45,6 @@ class Process {
   std::optional<int> exit_code_;
 };
 
-// The last lines of a text file, at most 64 KiB of them; empty when it cannot be read.
-std::vector<std::string> LastLines(const std::string& path, int num_lines);
-
 }  // namespace grpo
 
 #endif  // GRPO_TOOLS_GRPOCTL_LOCAL_PROCESS_H_

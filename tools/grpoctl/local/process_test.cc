@@ -9,12 +9,12 @@
 #include "absl/time/clock.h"
 #include "common/files.h"
 #include "common/status_testing.h"
+#include "tools/grpoctl/records/log_tail.h"
 
 namespace grpo {
 namespace {
 
 using ::testing::ElementsAre;
-using ::testing::IsEmpty;
 using ::testing::Optional;
 
 constexpr absl::Duration kPatience = absl::Seconds(20);
@@ -111,10 +111,6 @@ TEST(ProcessTest, ChildDiesWithAParentThatIsKilled) {
   ::kill(parent, SIGKILL);
   ::waitpid(parent, nullptr, 0);
   EXPECT_TRUE(Ends(absl::StrCat(child)));
-}
-
-TEST(LastLinesTest, IsEmptyForAMissingFile) {
-  EXPECT_THAT(LastLines("/nowhere", 3), IsEmpty());
 }
 
 }  // namespace

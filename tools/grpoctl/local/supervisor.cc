@@ -12,6 +12,7 @@
 #include "common/free_port.h"
 #include "common/rpc/endpoint.h"
 #include "common/status_macros.h"
+#include "tools/grpoctl/records/log_tail.h"
 #include "tools/grpoctl/text.h"
 
 namespace grpo {

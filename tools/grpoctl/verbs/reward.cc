@@ -12,7 +12,7 @@
 #include "common/exit_codes.h"
 #include "common/status_macros.h"
 #include "configs/load.h"
-#include "data/source.h"
+#include "data/sources.h"
 #include "reward/profile.h"
 #include "tools/grpoctl/rewards/rule_check.h"
 #include "tools/grpoctl/rewards/rule_skeleton.h"

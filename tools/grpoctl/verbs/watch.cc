@@ -6,9 +6,9 @@
 
 #include "common/exit_codes.h"
 #include "tools/grpoctl/client/connection.h"
+#include "tools/grpoctl/client/progress.h"
 #include "tools/grpoctl/client/status_stream.h"
 #include "tools/grpoctl/client/status_text.h"
-#include "tools/grpoctl/local/progress.h"
 #include "tools/grpoctl/verb.h"
 
 namespace grpo {

@@ -7,8 +7,8 @@
 //   endpoints/<name>.json    where each reward server does
 //   logs/<name>.log          stdout and stderr of each process, appended
 //   summary.json, metrics.jsonl, completions.sqlite, checkpoints/    written by the trainer
-#ifndef GRPO_TOOLS_GRPOCTL_LOCAL_RUN_FOLDER_H_
-#define GRPO_TOOLS_GRPOCTL_LOCAL_RUN_FOLDER_H_
+#ifndef GRPO_TOOLS_GRPOCTL_RECORDS_RUN_FOLDER_H_
+#define GRPO_TOOLS_GRPOCTL_RECORDS_RUN_FOLDER_H_
 
 #include <memory>
 #include <string>
@@ -54,4 +54,4 @@ class RunFolder {
 
 }  // namespace grpo
 
-#endif  // GRPO_TOOLS_GRPOCTL_LOCAL_RUN_FOLDER_H_
+#endif  // GRPO_TOOLS_GRPOCTL_RECORDS_RUN_FOLDER_H_

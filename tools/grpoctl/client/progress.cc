@@ -1,4 +1,4 @@
-#include "tools/grpoctl/local/progress.h"
+#include "tools/grpoctl/client/progress.h"
 
 #include <sys/ioctl.h>
 #include <unistd.h>

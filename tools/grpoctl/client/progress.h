@@ -1,6 +1,6 @@
 // A run's progress as text: a live line per stage on a terminal, plain lines elsewhere.
-#ifndef GRPO_TOOLS_GRPOCTL_LOCAL_PROGRESS_H_
-#define GRPO_TOOLS_GRPOCTL_LOCAL_PROGRESS_H_
+#ifndef GRPO_TOOLS_GRPOCTL_CLIENT_PROGRESS_H_
+#define GRPO_TOOLS_GRPOCTL_CLIENT_PROGRESS_H_
 
 #include <ostream>
 #include <string>
@@ -65,4 +65,4 @@ class ProgressPrinter {
 
 }  // namespace grpo
 
-#endif  // GRPO_TOOLS_GRPOCTL_LOCAL_PROGRESS_H_
+#endif  // GRPO_TOOLS_GRPOCTL_CLIENT_PROGRESS_H_

@@ -1,10 +1,8 @@
-#include "data/source.h"
+#include "data/sources.h"
 
-#include <numeric>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "common/seeds.h"
 #include "common/status_macros.h"
 #include "configs/load.h"
 #include "data/mix.h"
@@ -67,30 +65,6 @@ std::vector<DataSourceInfo> ListDataSources() {
     infos.push_back({.name = name, .summary = plugin.summary, .reference_table = plugin.reference_table});
   }
   return infos;
-}
-
-ShuffledReader::ShuffledReader(const DataSource* source, uint64_t seed) : source_(source), seed_(seed) {
-  if (source->mix() == nullptr) return;
-  for (const MixPart& part : source->mix()->parts()) {
-    parts_.emplace_back(part.source.get(), CombineSeeds(seed, HashName(part.name)));
-  }
-}
-
-DataItem ShuffledReader::At(int64_t position) {
-  if (const MixedSource* const mix = source_->mix(); mix != nullptr) {
-    const MixSchedule::Draw draw = mix->schedule().At(position);
-    return mix->Name(draw, parts_[draw.part].At(draw.position));
-  }
-  const int64_t size = source_->size();
-  if (size < 0) return source_->At(position);
-  const int64_t epoch = position / size;
-  if (epoch != epoch_) {
-    order_.resize(static_cast<size_t>(size));
-    std::iota(order_.begin(), order_.end(), int64_t{0});
-    Shuffle(order_, CombineSeeds(seed_, static_cast<uint64_t>(epoch)));
-    epoch_ = epoch;
-  }
-  return source_->At(order_[static_cast<size_t>(position % size)]);
 }
 
 }  // namespace grpo

@@ -1,4 +1,4 @@
-#include "tools/grpoctl/local/run_folder.h"
+#include "tools/grpoctl/records/run_folder.h"
 
 #include <sys/stat.h>
 #include <unistd.h>

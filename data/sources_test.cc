@@ -1,4 +1,4 @@
-#include "data/source.h"
+#include "data/sources.h"
 
 #include <cmath>
 #include <cstdlib>
@@ -13,6 +13,7 @@
 #include "common/sha256.h"
 #include "common/status_testing.h"
 #include "configs/load.h"
+#include "data/shuffled_reader.h"
 #include "proto/coordinator.pb.h"
 
 namespace grpo {

@@ -1,4 +1,4 @@
-#include "tools/grpoctl/local/run_folder.h"
+#include "tools/grpoctl/records/run_folder.h"
 
 #include <fcntl.h>
 #include <sys/file.h>

@@ -1,0 +1,30 @@
+// A source in the order in which it is learned from.
+#ifndef GRPO_DATA_SHUFFLED_READER_H_
+#define GRPO_DATA_SHUFFLED_READER_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "data/source.h"
+
+namespace grpo {
+
+// Reads a source in an order of its own: position p is the p-th draw of a seeded permutation, a new one each epoch
+// (endless sources are read in their order; of a mix each source is read so, in the mix's shares). The position alone
+// is the state to save. Thread-compatible.
+class ShuffledReader {
+ public:
+  ShuffledReader(const DataSource* source, uint64_t seed);
+  DataItem At(int64_t position);
+
+ private:
+  const DataSource* const source_;
+  const uint64_t seed_;
+  std::vector<ShuffledReader> parts_;  // of a mix
+  int64_t epoch_ = -1;
+  std::vector<int64_t> order_;  // of epoch_
+};
+
+}  // namespace grpo
+
+#endif  // GRPO_DATA_SHUFFLED_READER_H_
