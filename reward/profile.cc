@@ -33,6 +33,14 @@ const std::string& TypeOf(const std::string& name, const RuleOptions& options) {
   return options.type.empty() ? name : options.type;
 }
 
+Section WithAbsolutePath(const std::string& folder, const std::string& key, const Section& options) {
+  namespace fs = std::filesystem;
+  const fs::path given = SectionText(options, key).value_or("");
+  std::error_code error;
+  const fs::path path = fs::absolute(fs::path(folder) / given, error).lexically_normal();
+  return error ? options : WithText(options, key, path.string());
+}
+
 double WeightFor(const RuleOptions& options, const v1::Prompt& prompt) {
   if (options.weight_for.empty()) return options.weight;
   const auto source = prompt.metadata().fields().find("source");
@@ -299,14 +307,12 @@ RewardProfileOptions DefaultRewardProfile() {
 }
 
 void ResolveRewardPaths(const std::string& folder, std::map<std::string, RewardProfileOptions>* rewards) {
-  namespace fs = std::filesystem;
   for (auto& [profile_name, profile] : *rewards) {
     for (auto& [name, rule] : profile.rules) {
-      if (TypeOf(name, rule) != "program") continue;
-      const fs::path given = SectionText(rule.rule, "folder").value_or("");
-      std::error_code error;
-      const fs::path path = fs::absolute(fs::path(folder) / given, error).lexically_normal();
-      if (!error) rule.rule = WithText(rule.rule, "folder", path.string());
+      for (const RuleInfo& info : ListRules()) {
+        if (info.name != TypeOf(name, rule)) continue;
+        for (const std::string& key : info.path_keys) rule.rule = WithAbsolutePath(folder, key, rule.rule);
+      }
     }
   }
 }

@@ -91,6 +91,8 @@ struct RuleInfo {
   double min_value = 0, max_value = 1;
   // Keys of the rule's own options (configs/load.h ReferenceTable).
   std::string reference_table = {};
+  // Those of them that are paths.
+  std::vector<std::string> path_keys = {};
 };
 
 // In the order of rules.inc.

@@ -7,7 +7,9 @@
 // where XOptions declares the rule's keys (configs/visit.h) and XRule is a Rule that is constructed from them; or,
 // where not every value of the keys makes a rule, that has
 //   static absl::StatusOr<std::unique_ptr<Rule>> Create(const XOptions& options, const Section& section);
-// whose errors name key and place with SectionError(section, "key", ...).
+// whose errors name key and place with SectionError(section, "key", ...). Keys that are paths, relative to the
+// configuration's folder, are named in XOptions by
+//   static std::vector<std::string> PathKeys();
 #ifndef GRPO_REWARD_RULE_PLUGIN_H_
 #define GRPO_REWARD_RULE_PLUGIN_H_
 
@@ -31,12 +33,22 @@ struct RewardRulePlugin {
   std::function<absl::StatusOr<Section>(const Section& options)> resolve;
 };
 
+template <class Options>
+std::vector<std::string> PathKeysOf() {
+  if constexpr (requires { Options::PathKeys(); }) {
+    return Options::PathKeys();
+  } else {
+    return {};
+  }
+}
+
 template <class Options, class RuleType>
 RewardRulePlugin MakeRewardRulePlugin(std::string summary, double min_value, double max_value) {
   return {.info = {.summary = std::move(summary),
                    .min_value = min_value,
                    .max_value = max_value,
-                   .reference_table = ReferenceTable<Options>()},
+                   .reference_table = ReferenceTable<Options>(),
+                   .path_keys = PathKeysOf<Options>()},
           .make = [](const Section& section) -> absl::StatusOr<std::unique_ptr<Rule>> {
             Options options;
             RETURN_IF_ERROR(LoadOptions(section, &options));

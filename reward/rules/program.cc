@@ -26,6 +26,8 @@ struct ProgramOptions {
   double deadline_s = 1, start_deadline_s = 10;
   int64_t memory_mib = 512, cpu_s = 3600, max_failures = 20;
 
+  static std::vector<std::string> PathKeys() { return {"folder"}; }
+
   template <class V>
   void Visit(V& v) {
     v("command", command, {.help = "The program and its arguments: [python3, my_rule.py].", .required = true});
