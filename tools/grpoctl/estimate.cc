@@ -72,7 +72,6 @@ TrainerMemory EstimateTrainer(const ModelConfig& model, const std::string& compu
   return {.weights = weights,
           .gradients = weights,
           .optimizer = 2 * weights,
-          .published = weights,
           .activations = tokens * kept + logits + rounded_weights};
 }
 
@@ -90,16 +89,16 @@ absl::StatusOr<std::string> EstimateText(const RunConfig& config) {
     stages.push_back({configured.name, configured.type, cost.batch, ShowCount(cost.steps), ShowCount(cost.completions),
                       ShowCount(cost.tokens)});
   }
-  Rows memory = {{"policy", "parameters", "trainer", "weights", "gradients", "AdamW", "published", "activations",
-                  "each worker", "weights", "KV cache"}};
+  Rows memory = {{"policy", "parameters", "trainer", "weights", "gradients", "AdamW", "activations", "each worker",
+                  "weights", "KV cache"}};
   for (const auto& [name, policy] : config.policies) {
     ASSIGN_OR_RETURN(const ModelConfig model, PolicyShape(config, name));
     const TrainerMemory trainer = EstimateTrainer(model, policy.compute_dtype, config.trainer);
     const WorkerMemory worker = EstimateWorker(model, config.rollout_worker);
     memory.push_back({name, FormatCount(model.NumParameters()), FormatBytes(trainer.Total()),
                       FormatBytes(trainer.weights), FormatBytes(trainer.gradients), FormatBytes(trainer.optimizer),
-                      FormatBytes(trainer.published), FormatBytes(trainer.activations), FormatBytes(worker.Total()),
-                      FormatBytes(worker.weights), FormatBytes(worker.kv_cache)});
+                      FormatBytes(trainer.activations), FormatBytes(worker.Total()), FormatBytes(worker.weights),
+                      FormatBytes(worker.kv_cache)});
   }
   return absl::StrCat(
       FormatTable(stages),

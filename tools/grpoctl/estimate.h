@@ -16,13 +16,13 @@ absl::StatusOr<ModelConfig> PolicyShape(const RunConfig& config, const std::stri
 
 // Bytes of one process for one policy; weights, gradients and AdamW in float32.
 struct TrainerMemory {
-  // Weights, gradients, two moments of AdamW, and the copy that workers pull.
-  double weights = 0, gradients = 0, optimizer = 0, published = 0;
+  // Weights (workers pull them from where they are), gradients, two moments of AdamW.
+  double weights = 0, gradients = 0, optimizer = 0;
   // Kept from forward to backward for one micro-batch: per token and layer 2 D numbers of float32 and about 8 D + 3 I
   // of the compute dtype (with activation checkpointing D of float32, and the rest for one layer only); a chunk of
   // logits; for bfloat16 the layers' rounded weights.
   double activations = 0;
-  double Total() const { return weights + gradients + optimizer + published + activations; }
+  double Total() const { return weights + gradients + optimizer + activations; }
 };
 TrainerMemory EstimateTrainer(const ModelConfig& model, const std::string& compute_dtype,
                               const TrainerOptions& options);
