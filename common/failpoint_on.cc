@@ -17,6 +17,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+#include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "common/exit_codes.h"
 #include "common/failpoint.h"
@@ -55,9 +56,18 @@ std::unique_ptr<Failpoints> ParsedOrAbort(absl::string_view list, const std::str
   std::abort();
 }
 
+// No list is ever deleted, since another thread may be passing it; what is kept here is no leak.
+Failpoints* Kept(std::unique_ptr<Failpoints> failpoints) {
+  static absl::Mutex mutex(absl::kConstInit);
+  static auto* const kept = new std::vector<std::unique_ptr<Failpoints>>;
+  const absl::MutexLock lock(&mutex);
+  kept->push_back(std::move(failpoints));
+  return kept->back().get();
+}
+
 std::atomic<Failpoints*>& Armed() {
   static std::atomic<Failpoints*> armed =
-      ParsedOrAbort(FromEnvironment("GRPO_FAILPOINTS"), FromEnvironment("GRPO_FAILPOINT_DIR")).release();
+      Kept(ParsedOrAbort(FromEnvironment("GRPO_FAILPOINTS"), FromEnvironment("GRPO_FAILPOINT_DIR")));
   return armed;
 }
 // When the process starts, so that a list with a mistake cannot pass unseen because its place was never reached.
@@ -70,8 +80,7 @@ int FailpointErrno(absl::string_view name, absl::string_view detail) {
 }
 
 void ArmFailpoints(absl::string_view list, const std::string& folder) {
-  // The old list is never deleted: another thread may be passing it.
-  Armed() = ParsedOrAbort(list, folder).release();
+  Armed() = Kept(ParsedOrAbort(list, folder));
 }
 
 absl::StatusOr<std::unique_ptr<Failpoints>> Failpoints::Parse(absl::string_view list, const std::string& folder) {
