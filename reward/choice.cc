@@ -76,7 +76,7 @@ bool IsRejection(string_view word) {
       "not",      "never",  "neither",  "cannot",   "wrong",   "incorrect",   "false",       "impossible",
       "invalid",  "untrue", "unlikely", "excluded", "exclude", "excluding",   "eliminated",  "eliminate",
       "rejected", "reject", "except",   "instead",  "rather",  "unlike",      "contradicts", "contradict",
-      "fails",    "fail",   "violates", "ruled",    "rule",    "implausible",
+      "fails",    "fail",   "violates", "ruled",    "rule",    "implausible", "doubtful",    "questionable",
   });
   return words.contains(word) || absl::EndsWith(word, "n't");
 }
@@ -174,7 +174,8 @@ class Reader {
     const ChoiceToken& behind = At(i + 1);
     const string_view word = WordAt(i + 1);
     if (tokens_[i].text == "A") {
-      return (behind.kind == ChoiceToken::kWord && !BeginsClause(word) && !IsRejection(word)) ||
+      return (behind.kind == ChoiceToken::kWord && !BeginsClause(word) && !IsRejection(word) &&
+              !IsOneOf(word, {"only", "alone"})) ||
              behind.kind == ChoiceToken::kNumber;
     }
     if (tokens_[i].text != "I") return false;

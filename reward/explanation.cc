@@ -28,15 +28,24 @@ using Words = absl::flat_hash_set<string_view>;
 // Words that take back, widen or change what is stated.
 bool IsHedge(const std::string& word) {
   static const auto& words = *new Words({
-      "or",       "nor",        "either",   "neither",       "not",           "no",       "but",      "however",
-      "maybe",    "perhaps",    "possibly", "unless",        "except",        "if",       "whether",  "otherwise",
-      "instead",  "rather",     "wrong",    "incorrect",     "false",         "could",    "might",    "depending",
-      "else",     "also",       "plus",     "minus",         "times",         "divided",  "than",     "wait",
-      "actually", "about",      "roughly",  "almost",        "approximately", "nearly",   "half",     "third",
-      "thirds",   "quarter",    "quarters", "double",        "twice",         "negative", "opposite", "squared",
-      "cubed",    "modulo",     "mod",      "factorial",     "etc",           "although", "though",   "while",
-      "whereas",  "when",       "until",    "alternatively", "infinity",      "pi",       "its",      "conjugate",
-      "inverse",  "reciprocal", "percent",  "any",           "every",         "cannot",   "without",
+      "or",          "nor",           "either",     "neither",       "not",       "no",        "but",
+      "however",     "maybe",         "perhaps",    "possibly",      "unless",    "except",    "if",
+      "whether",     "otherwise",     "instead",    "rather",        "wrong",     "incorrect", "false",
+      "could",       "might",         "depending",  "else",          "also",      "plus",      "minus",
+      "times",       "divided",       "than",       "wait",          "actually",  "about",     "roughly",
+      "almost",      "approximately", "nearly",     "half",          "third",     "thirds",    "quarter",
+      "quarters",    "double",        "twice",      "negative",      "opposite",  "squared",   "cubed",
+      "modulo",      "mod",           "factorial",  "etc",           "although",  "though",    "while",
+      "whereas",     "when",          "until",      "alternatively", "infinity",  "pi",        "its",
+      "conjugate",   "inverse",       "reciprocal", "percent",       "any",       "every",     "cannot",
+      "without",     "too",           "most",       "least",         "best",      "worst",     "up",
+      "below",       "above",         "under",      "over",          "among",     "besides",   "beyond",
+      "apart",       "including",     "excluding",  "ignoring",      "example",   "instance",  "say",
+      "never",       "nobody",        "hardly",     "yet",           "sometimes", "usually",   "assuming",
+      "suppose",     "supposing",     "provided",   "case",          "cases",     "base",      "binary",
+      "octal",       "hexadecimal",   "hex",        "measured",      "expressed", "thousands", "millions",
+      "billions",    "hundreds",      "dozens",     "sign",          "remainder", "unlike",    "versus",
+      "alternative", "option",
   });
   return words.contains(word) || absl::EndsWith(word, "n't");
 }
@@ -84,7 +93,7 @@ struct Piece {
   bool is_capital = false;
 };
 
-constexpr string_view kApostrophe = "\u2019", kDashes[] = {"\u2014", "\u2013", "--"};
+constexpr string_view kApostrophe = "\u2019", kEnDash = "\u2013", kDashes[] = {"\u2014", kEnDash, "--"};
 
 class Splitter {
  public:
@@ -213,10 +222,7 @@ class Sentence {
     const std::string& word = WordAt(is_apart ? i + 1 : i);
     if (word.empty()) return false;
     const std::string& next = WordAt(is_apart ? i + 2 : i + 1);
-    const bool goes_on = i + (is_apart ? 2 : 1) < pieces_.size();
-    if (goes_on && IsReason(word) &&
-        (is_apart || word != "as" || IsOneOf(next, {"required", "desired", "there", "it", "we", "he", "she", "they"})))
-      return true;
+    if (GivesReason(is_apart ? i + 1 : i, is_apart)) return true;
     if (i < last_value_) return false;
     // "25 percent of the total".
     const bool is_percent = IsOneOf(WordAt(i - 1), {"percent", "percentage"}) ||
@@ -227,7 +233,20 @@ class Sentence {
     if (is_sum || IsConnective(word)) return true;
     if (!is_apart) return false;
     if (word == "and") return IsOneOf(next, {"that", "this", "it", "we", "he", "she", "they", "you", "i", "there"});
-    return has_value && !pieces_[i + 1].is_capital && !next.empty() && !HasAnd(i);
+    // "72, all told", but not "72, in cm", "5 - the discount", "72, Monday".
+    const string_view mark = text_.substr(pieces_[i].begin, pieces_[i].end - pieces_[i].begin);
+    const bool may_be_minus = mark == "-" || mark == kEnDash;
+    return has_value && !may_be_minus && word != "in" && !pieces_[i + 1].is_capital && !next.empty() && !HasAnd(i);
+  }
+
+  // Whether a reason begins at `i`; behind a comma or a dash also "as 48 + 24 = 72", but never "as well as 73".
+  bool GivesReason(size_t i, bool is_apart) const {
+    if (i + 1 >= pieces_.size() || !IsReason(WordAt(i))) return false;
+    if (WordAt(i) != "as") return true;
+    const std::string& next = WordAt(i + 1);
+    if (IsOneOf(next, {"it", "we", "he", "she", "they", "there", "required", "desired", "expected"})) return true;
+    const bool is_equation = next.empty() && absl::StrContains(text_.substr(pieces_[i].begin), "=");
+    return is_apart && (is_equation || IsOneOf(next, {"the", "this", "that", "each", "all", "both", "a", "an"}));
   }
 
   // "not 73", "rather than 73", to the end.

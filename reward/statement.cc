@@ -195,7 +195,9 @@ bool IsTakenBackBehind(string_view behind) {
 string_view UpToSentenceEnd(string_view text, size_t from) {
   for (size_t i = from; i < text.size(); ++i) {
     const bool is_mark = text[i] == '.' || text[i] == '!' || text[i] == '?';
-    if (!is_mark) continue;
+    // TeX's space.
+    const bool is_escaped = i > 0 && text[i - 1] == '\\';
+    if (!is_mark || is_escaped) continue;
     size_t next = i + 1;
     // Bold and quoted sentences end before the mark that closes them.
     while (next < text.size() && absl::StrContains("*_\"'", text.substr(next, 1))) ++next;
@@ -277,6 +279,9 @@ void AppendValueLines(string_view below, std::vector<std::string>* parts) {
 Statement StatementBehind(string_view behind, bool reaches_next_line) {
   string_view text = behind.substr(StatementBegin(behind, reaches_next_line));
   const size_t formula = std::min(text.find_first_not_of(" \t\r"), text.size());
+  // "Answer:", and the first of several steps below.
+  const bool is_step = absl::StartsWith(text.substr(formula), "1. ") || absl::StartsWith(text.substr(formula), "1) ");
+  if (is_step && text.data() != behind.data()) return {};
   const size_t display_end = DisplayEnd(text.substr(formula));
   if (display_end == kNone) return {};
   const size_t formula_end = display_end == 0 ? 0 : formula + display_end;
