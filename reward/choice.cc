@@ -7,6 +7,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "reward/choice_token.h"
+#include "reward/words.h"
 
 namespace grpo {
 namespace {
@@ -95,10 +96,6 @@ bool BlursRejection(string_view word) {
   static const auto& words =
       *new Words({"worse", "less", "more", "better", "bad", "entirely", "longer", "wholly", "fully", "only", "just"});
   return words.contains(word);
-}
-
-bool IsOneOf(string_view word, std::initializer_list<string_view> words) {
-  return std::find(words.begin(), words.end(), word) != words.end();
 }
 
 // Reads one text.

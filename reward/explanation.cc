@@ -5,13 +5,14 @@
 #include <utility>
 #include <vector>
 
-#include "absl/container/flat_hash_set.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "reward/math/equal.h"
 #include "reward/math/text.h"
+#include "reward/sentence.h"
+#include "reward/words.h"
 
 namespace grpo {
 namespace {
@@ -23,161 +24,12 @@ constexpr size_t kMaxSentence = 4096, kMaxCompared = 200;
 // Clauses and parentheses of one sentence.
 constexpr int kMaxCuts = 4;
 
-using Words = absl::flat_hash_set<string_view>;
-
-// Words that take back, widen or change what is stated.
-bool IsHedge(const std::string& word) {
-  static const auto& words = *new Words({
-      "or",          "nor",           "either",     "neither",       "not",       "no",        "but",
-      "however",     "maybe",         "perhaps",    "possibly",      "unless",    "except",    "if",
-      "whether",     "otherwise",     "instead",    "rather",        "wrong",     "incorrect", "false",
-      "could",       "might",         "depending",  "else",          "also",      "plus",      "minus",
-      "times",       "divided",       "than",       "wait",          "actually",  "about",     "roughly",
-      "almost",      "approximately", "nearly",     "half",          "third",     "thirds",    "quarter",
-      "quarters",    "double",        "twice",      "negative",      "opposite",  "squared",   "cubed",
-      "modulo",      "mod",           "factorial",  "etc",           "although",  "though",    "while",
-      "whereas",     "when",          "until",      "alternatively", "infinity",  "pi",        "its",
-      "conjugate",   "inverse",       "reciprocal", "percent",       "any",       "every",     "cannot",
-      "without",     "too",           "most",       "least",         "best",      "worst",     "up",
-      "below",       "above",         "under",      "over",          "among",     "besides",   "beyond",
-      "apart",       "including",     "excluding",  "ignoring",      "example",   "instance",  "say",
-      "never",       "nobody",        "hardly",     "yet",           "sometimes", "usually",   "assuming",
-      "suppose",     "supposing",     "provided",   "case",          "cases",     "base",      "binary",
-      "octal",       "hexadecimal",   "hex",        "measured",      "expressed", "thousands", "millions",
-      "billions",    "hundreds",      "dozens",     "sign",          "remainder", "unlike",    "versus",
-      "alternative", "option",
-  });
-  return words.contains(word) || absl::EndsWith(word, "n't");
-}
-
-bool IsNumberWord(const std::string& word) {
-  static const auto& words = *new Words({
-      "zero",     "one",      "two",      "three",   "four",     "five",     "six",     "seven",   "eight",
-      "nine",     "ten",      "eleven",   "twelve",  "thirteen", "fourteen", "fifteen", "sixteen", "seventeen",
-      "eighteen", "nineteen", "twenty",   "thirty",  "forty",    "fifty",    "sixty",   "seventy", "eighty",
-      "ninety",   "hundred",  "thousand", "million", "billion",  "dozen",
-  });
-  return words.contains(word.substr(0, word.find('-')));
-}
-
-// Clauses that give a reason, also for a value.
-bool IsReason(const std::string& word) {
-  return word == "since" || word == "because" || word == "as";
-}
-
-// Words that begin a conclusion: a value behind one is stated anew.
-bool IsConclusion(const std::string& word) {
-  static const auto& words = *new Words({"so", "thus", "hence", "therefore", "then", "giving", "making", "which"});
-  return words.contains(word);
-}
-
-// Other words that a clause begins with, whatever is stated before it.
-bool IsConnective(const std::string& word) {
-  static const auto& words = *new Words({"where", "altogether", "overall", "exactly", "precisely", "indeed",
-                                         "obviously", "clearly", "meaning", "respectively"});
-  return words.contains(word) || IsConclusion(word);
-}
-
-bool IsOneOf(const std::string& word, std::initializer_list<string_view> words) {
-  return std::find(words.begin(), words.end(), word) != words.end();
-}
-
-// One word, value or mark of a sentence.
-struct Piece {
-  enum Kind { kWord, kValue, kComma, kDash, kOpen, kClose, kOther } kind = kOther;
-  size_t begin = 0, end = 0;
-  // Brackets around it; of a bracket, those outside of it.
-  int depth = 0;
-  // Of a word, in lower case; a curly apostrophe is a plain one.
-  std::string word = {};
-  bool is_capital = false;
-};
-
-constexpr string_view kApostrophe = "\u2019", kEnDash = "\u2013", kDashes[] = {"\u2014", kEnDash, "--"};
-
-class Splitter {
- public:
-  explicit Splitter(string_view text) : text_(text) {}
-
-  std::vector<Piece> Run() {
-    while (at_ < text_.size()) {
-      if (absl::ascii_isspace(text_[at_])) {
-        ++at_;
-      } else if (absl::ascii_isalpha(text_[at_])) {
-        Word();
-      } else {
-        Mark();
-      }
-    }
-    return std::move(pieces_);
-  }
-
- private:
-  void Add(Piece::Kind kind, size_t length) {
-    pieces_.push_back({.kind = kind, .begin = at_, .end = at_ + length, .depth = depth_});
-    at_ += length;
-  }
-
-  void Word() {
-    std::string word;
-    size_t end = at_;
-    while (end < text_.size()) {
-      const string_view rest = text_.substr(end);
-      const size_t joint = rest[0] == '\'' || rest[0] == '-' ? 1 : absl::StartsWith(rest, kApostrophe) ? 3 : 0;
-      if (joint > 0 && (end + joint == text_.size() || !absl::ascii_isalpha(text_[end + joint]))) break;
-      if (joint == 0 && !absl::ascii_isalpha(rest[0])) break;
-      word += joint == 3 ? '\'' : absl::ascii_tolower(rest[0]);
-      end += std::max<size_t>(joint, 1);
-    }
-    // A single letter is a name of mathematics, and so is one with digits.
-    const bool is_name = (word.size() == 1 && word != "a" && word != "i") ||
-                         (end < text_.size() && (absl::ascii_isdigit(text_[end]) || text_[end] == '_'));
-    const bool is_capital = absl::ascii_isupper(text_[at_]);
-    Add(is_name || IsNumberWord(word) ? Piece::kValue : Piece::kWord, end - at_);
-    pieces_.back().word = std::move(word);
-    pieces_.back().is_capital = is_capital;
-  }
-
-  void Mark() {
-    const string_view rest = text_.substr(at_);
-    const bool is_spaced = at_ > 0 && absl::ascii_isspace(text_[at_ - 1]);
-    for (const string_view dash : kDashes) {
-      if (absl::StartsWith(rest, dash)) return Add(Piece::kDash, dash.size());
-    }
-    if (rest[0] == '-' && is_spaced && rest.size() > 1 && absl::ascii_isspace(rest[1])) return Add(Piece::kDash, 1);
-    for (const string_view space : {"\\,", "\\;", "\\:", "\\!", "\\ "}) {
-      if (absl::StartsWith(rest, space)) return Add(Piece::kOther, space.size());
-    }
-    if (rest[0] == '\\') {
-      size_t length = 1;
-      while (length < rest.size() && absl::ascii_isalpha(rest[length])) ++length;
-      return Add(Piece::kValue, std::min(std::max<size_t>(length, 2), rest.size()));
-    }
-    if (absl::StrContains("([{", rest.substr(0, 1))) {
-      Add(Piece::kOpen, 1);
-      ++depth_;
-    } else if (absl::StrContains(")]}", rest.substr(0, 1))) {
-      --depth_;
-      Add(Piece::kClose, 1);
-    } else if (rest[0] == ',' || rest[0] == ';') {
-      Add(Piece::kComma, 1);
-    } else {
-      Add(absl::StrContains(".:'\"", rest.substr(0, 1)) ? Piece::kOther : Piece::kValue, 1);
-    }
-  }
-
-  const string_view text_;
-  size_t at_ = 0;
-  int depth_ = 0;
-  std::vector<Piece> pieces_;
-};
-
 // A sentence and what its words may do to what is stated before them.
 class Sentence {
  public:
   // `may_compare` allows one comparison, and is false behind it: a comparison takes longer than all the rest.
   Sentence(string_view text, bool* may_compare)
-      : text_(text), pieces_(Splitter(text).Run()), may_compare_(*may_compare) {
+      : text_(text), pieces_(SplitSentence(text)), may_compare_(*may_compare) {
     for (size_t i = 0; i < pieces_.size(); ++i) {
       const Piece& piece = pieces_[i];
       const bool goes_on =
@@ -235,7 +87,7 @@ class Sentence {
     if (word == "and") return IsOneOf(next, {"that", "this", "it", "we", "he", "she", "they", "you", "i", "there"});
     // "72, all told", but not "72, in cm", "5 - the discount", "72, Monday".
     const string_view mark = text_.substr(pieces_[i].begin, pieces_[i].end - pieces_[i].begin);
-    const bool may_be_minus = mark == "-" || mark == kEnDash;
+    const bool may_be_minus = mark == "-" || mark == "\u2013";
     return has_value && !may_be_minus && word != "in" && !pieces_[i + 1].is_capital && !next.empty() && !HasAnd(i);
   }
 
