@@ -5,8 +5,8 @@
 
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/ascii.h"
-#include "absl/strings/match.h"
 #include "reward/choice_token.h"
+#include "reward/choice_words.h"
 #include "reward/words.h"
 
 namespace grpo {
@@ -14,89 +14,6 @@ namespace {
 
 using absl::string_view;
 constexpr size_t kMaxText = 20000;
-
-using Words = absl::flat_hash_set<string_view>;
-
-// Words that say nothing about the letter behind them: what stands before them does.
-bool IsTransparent(string_view word) {
-  static const auto& words = *new Words({"the", "option", "options", "choice", "choices", "answer", "answers", "letter",
-                                         "correct", "right", "alternative", "statement", "statements"});
-  return words.contains(word);
-}
-
-// Nouns that make a choice of a lower-case letter, too.
-bool IsChoiceNoun(string_view word) {
-  return word == "option" || word == "choice" || word == "letter" || word == "answer" || word == "alternative";
-}
-
-// Words behind which a letter is a choice.
-bool IsAnnouncer(string_view word) {
-  static const auto& words = *new Words({
-      "is",     "are",      "be",        "was",    "say",        "choose",   "chose",     "pick",   "picked",  "select",
-      "with",   "for",      "to",        "maybe",  "perhaps",    "possibly", "probably",  "likely", "also",    "either",
-      "surely", "clearly",  "certainly", "simply", "definitely", "guess",    "answering", "just",   "finally", "only",
-      "chosen", "selected", "therefore", "thus",   "hence",      "then",     "so",        "both",   "it's",    "namely",
-  });
-  return words.contains(word);
-}
-
-// Words that a choice's own text does not begin with.
-bool BeginsClause(string_view word) {
-  static const auto& words = *new Words({
-      "is",        "isn't",    "are",      "was",     "since",  "because",       "as",       "and",
-      "or",        "nor",      "but",      "so",      "then",   "which",         "maybe",    "perhaps",
-      "possibly",  "also",     "rather",   "instead", "unless", "while",         "although", "though",
-      "wait",      "actually", "probably", "however", "cannot", "can't",         "does",     "doesn't",
-      "would",     "seems",    "fits",     "fails",   "looks",  "alternatively", "hence",    "thus",
-      "therefore", "if",       "must",     "could",   "might",  "may",
-  });
-  return words.contains(word);
-}
-
-// Words in a choice's text where that text ends.
-bool EndsOptionText(string_view word) {
-  static const auto& words = *new Words({"since", "because", "but", "so", "maybe", "perhaps", "possibly", "however",
-                                         "although", "though", "unless", "alternatively"});
-  return words.contains(word);
-}
-
-bool IsReason(string_view word) {
-  return word == "since" || word == "because" || word == "as";
-}
-
-// Words between clauses that give no reason.
-bool IsSeparator(string_view word) {
-  static const auto& words = *new Words({"but", "while", "whereas", "although", "though", "so", "then", "thus", "hence",
-                                         "therefore", "which", "where", "however", "if"});
-  return words.contains(word);
-}
-
-// Words that reject a choice.
-bool IsRejection(string_view word) {
-  static const auto& words = *new Words({
-      "not",      "never",  "neither",  "cannot",   "wrong",   "incorrect",   "false",       "impossible",
-      "invalid",  "untrue", "unlikely", "excluded", "exclude", "excluding",   "eliminated",  "eliminate",
-      "rejected", "reject", "except",   "instead",  "rather",  "unlike",      "contradicts", "contradict",
-      "fails",    "fail",   "violates", "ruled",    "rule",    "implausible", "doubtful",    "questionable",
-  });
-  return words.contains(word) || absl::EndsWith(word, "n't");
-}
-
-// Rejections of what stands directly behind them, whatever stands before.
-bool RejectsBehind(string_view word) {
-  return word == "not" || word == "rather" || word == "instead" || word == "unlike" || word == "except";
-}
-
-// Words beside which nobody can be sure what is said of a choice, and those that do so beside a rejection.
-bool Blurs(string_view word) {
-  static const auto& words = *new Words({"no", "nothing", "none", "nobody", "hardly", "without", "necessarily"});
-  return words.contains(word);
-}
-bool BlursRejection(string_view word) {
-  static const auto& words =
-      *new Words({"worse", "less", "more", "better", "bad", "entirely", "longer", "wholly", "fully", "only", "just"});
-  return words.contains(word);
-}
 
 // Reads one text.
 class Reader {
@@ -194,6 +111,7 @@ class Reader {
     } else if (!tokens_[head_].is_bracketed && !behind.is_capital && behind.kind != ChoiceToken::kNumber) {
       return;
     }
+    text_is_marked_ = tokens_[head_].is_bracketed || (begin == head_ + 2 && !in_brackets && !behind.IsMark('-'));
     const ChoiceToken& first = At(begin);
     const bool is_text = first.kind == ChoiceToken::kWord || first.kind == ChoiceToken::kNumber ||
                          first.kind == ChoiceToken::kOperator || IsLetter(begin) || first.kind == ChoiceToken::kLetter;
@@ -228,8 +146,9 @@ class Reader {
         is_word = is_last_word && joined == last;
       } else {
         const string_view word = WordAt(before - 1);
-        is_word = token.kind == ChoiceToken::kWord &&
-                  (!IsAnnouncer(word) || IsOneOf(word, {"both", "either", "only", "with", "for", "to"}));
+        is_word = MayNameLetter(word) || IsOneOf(word, {"both", "either", "neither", "only", "all", "none", "not"}) ||
+                  (word == "of" && IsOneOf(WordAt(before - 2), {"all", "none", "any", "some", "both"})) ||
+                  (text_is_marked_ && IsPreposition(word) && RelatesLetter(before - 1));
       }
       // "B. Paris C) London".
       const bool is_label = i + 1 < text_end_ && (At(i + 1).IsMark(')') || At(i + 1).IsMark(':'));
@@ -237,6 +156,11 @@ class Reader {
       last = i;
       if (!is_last_word) named_.insert(letters_[i]);
     }
+  }
+
+  // Whether the preposition at `i` stands behind nothing, a choice or a noun: "from A to B", but not "closer to B".
+  bool RelatesLetter(size_t i) const {
+    return i == text_begin_ || At(i - 1).kind == ChoiceToken::kLetter || MayNameLetter(WordAt(i - 1));
   }
 
   bool IsJoin(size_t i) const {
@@ -258,13 +182,20 @@ class Reader {
            IsOneOf(WordAt(i - 1), {"all", "any", "anything", "everything", "every", "nothing", "none"});
   }
 
+  // "rather D" names D, "rather than D" rejects it.
+  bool RejectsAt(size_t i) const {
+    if (WordAt(i) == "rather") return WordAt(i + 1) == "than";
+    if (WordAt(i) == "instead") return WordAt(i + 1) == "of";
+    return IsRejection(WordAt(i)) || IsExceptBut(i);
+  }
+
   bool SplitsAt(size_t i) const {
     const ChoiceToken& token = tokens_[i];
     if (i >= text_begin_ && i < text_end_) return true;
     if (token.kind == ChoiceToken::kMark) return !IsJoin(i) || (token.IsMark(',') && !JoinsLetters(i));
     const string_view word = WordAt(i);
     if (word == "and") return !JoinsLetters(i);
-    return !IsExceptBut(i) && (IsReason(word) || IsSeparator(word));
+    return !IsExceptBut(i) && (BeginsReason(word) || IsSeparator(word));
   }
 
   void ReadClauses() {
@@ -276,7 +207,7 @@ class Reader {
       begin = i + 1;
       if (i == tokens_.size() || (i >= text_begin_ && i < text_end_)) continue;
       const bool keeps_reason = tokens_[i].IsMark(',') || WordAt(i) == "and";
-      gives_reason = IsReason(WordAt(i)) || (gives_reason && keeps_reason);
+      gives_reason = BeginsReason(WordAt(i)) || (gives_reason && keeps_reason);
       is_blurred_ = is_blurred_ || tokens_[i].IsMark('?');
     }
   }
@@ -288,11 +219,11 @@ class Reader {
     for (size_t i = begin; i < end; ++i) {
       const string_view word = WordAt(i);
       if (IsLetter(i)) letters.push_back(i);
-      if (IsRejection(word) || IsExceptBut(i)) rejections.push_back(i);
+      if (RejectsAt(i)) rejections.push_back(i);
       blurs = blurs || (Blurs(word) && !IsExceptBut(i + 1));
       blurs_rejection = blurs_rejection || BlursRejection(word);
       // "C, or Paris", "C unless".
-      is_blurred_ = is_blurred_ || word == "unless" || (word == "or" && i == begin && !gives_reason);
+      is_blurred_ = is_blurred_ || word == "unless" || word == "if" || (word == "or" && i == begin && !gives_reason);
     }
     if (letters.empty()) return;
     size_t num_named = letters.size();
@@ -317,8 +248,9 @@ class Reader {
     size_t next = rejection + 1;
     while (IsTransparent(WordAt(next)) || IsOneOf(WordAt(next), {"than", "of"})) ++next;
     // "C is not D": who knows.
-    const bool is_direct = WordAt(rejection) != "not" || letters[num_before - 1] + 1 == rejection;
-    if (!is_direct || !RejectsBehind(WordAt(rejection)) || next != letters[num_before]) is_blurred_ = true;
+    const string_view word = WordAt(rejection);
+    const bool is_direct = word != "not" || letters[num_before - 1] + 1 == rejection;
+    if (!is_direct || !RejectsBehind(word) || next != letters[num_before]) is_blurred_ = true;
     return num_before;
   }
 
@@ -328,10 +260,9 @@ class Reader {
     while (before > begin && IsTransparent(WordAt(before - 1))) --before;
     is_blurred_ = is_blurred_ || WordAt(i + 1) == "or" || (before > begin && WordAt(before - 1) == "or");
     const bool is_marked = tokens_[i].is_bracketed || tokens_[i].is_quoted;
-    const ChoiceToken& token = At(before - 1);
     if (is_marked || before == begin || IsJoin(before - 1) || IsLetter(before - 1) || IsAnnouncer(WordAt(before - 1))) {
       named_.insert(letters_[i]);
-    } else if (!gives_reason || token.kind != ChoiceToken::kWord) {
+    } else if (!gives_reason || !MayNameLetter(WordAt(before - 1))) {
       is_blurred_ = true;
     }
   }
@@ -343,6 +274,8 @@ class Reader {
   std::vector<char> letters_;
   // The tokens of the text of the choice at the head.
   size_t text_begin_ = 0, text_end_ = 0;
+  // A mark that choices have stands before it: "B.", "(B)".
+  bool text_is_marked_ = false;
   absl::flat_hash_set<char> named_, rejected_;
   // Something was said that leaves the choice open.
   bool is_blurred_ = false;

@@ -31,13 +31,8 @@ class Sentence {
   Sentence(string_view text, bool* may_compare)
       : text_(text), pieces_(SplitSentence(text)), may_compare_(*may_compare) {
     for (size_t i = 0; i < pieces_.size(); ++i) {
-      const Piece& piece = pieces_[i];
-      const bool goes_on =
-          piece.word == "so" && i + 1 < pieces_.size() && IsOneOf(pieces_[i + 1].word, {"on", "forth"});
-      // The month.
-      const bool is_month = piece.word == "may" && piece.is_capital;
-      if (goes_on || IsHedge(piece.word) || (piece.word == "may" && !is_month)) last_hedge_ = i + 1;
-      if (piece.kind == Piece::kValue) last_value_ = i + 1;
+      if (Hedges(i)) last_hedge_ = i + 1;
+      if (pieces_[i].kind == Piece::kValue) last_value_ = i + 1;
     }
     for (size_t i = last_hedge_; i < last_value_; ++i) {
       if (IsConclusion(pieces_[i].word)) last_hedge_ = i + 1;
@@ -66,6 +61,27 @@ class Sentence {
     return i < pieces_.size() && pieces_[i].kind == Piece::kWord ? pieces_[i].word : none;
   }
 
+  string_view TextOf(size_t i) const { return text_.substr(pieces_[i].begin, pieces_[i].end - pieces_[i].begin); }
+
+  // Whether the piece takes back, widens or changes what is stated, or states another value: "since the total is 73".
+  bool Hedges(size_t i) const {
+    const Piece& piece = pieces_[i];
+    if (piece.kind == Piece::kValue) {
+      const bool restates =
+          i > 0 && IsOneOf(pieces_[i - 1].word, {"is", "be", "get", "gets", "becomes", "gives", "makes", "equals"});
+      return restates && absl::ascii_isdigit(TextOf(i)[0]) && TextOf(i) != FirstValue();
+    }
+    const bool goes_on = piece.word == "so" && IsOneOf(WordAt(i + 1), {"on", "forth"});
+    // The month is none.
+    return goes_on || IsHedge(piece.word) || (piece.word == "may" && !piece.is_capital);
+  }
+
+  string_view FirstValue() const {
+    const auto first =
+        std::find_if(pieces_.begin(), pieces_.end(), [](const Piece& piece) { return piece.kind == Piece::kValue; });
+    return first == pieces_.end() ? "" : TextOf(first - pieces_.begin());
+  }
+
   // Whether the pieces from `i` are a clause that explains what stands before it.
   bool IsClause(size_t i, bool has_value) const {
     const bool is_apart = pieces_[i].kind == Piece::kComma || pieces_[i].kind == Piece::kDash;
@@ -86,7 +102,7 @@ class Sentence {
     if (!is_apart) return false;
     if (word == "and") return IsOneOf(next, {"that", "this", "it", "we", "he", "she", "they", "you", "i", "there"});
     // "72, all told", but not "72, in cm", "5 - the discount", "72, Monday".
-    const string_view mark = text_.substr(pieces_[i].begin, pieces_[i].end - pieces_[i].begin);
+    const string_view mark = TextOf(i);
     const bool may_be_minus = mark == "-" || mark == "\u2013";
     return has_value && !may_be_minus && word != "in" && !pieces_[i + 1].is_capital && !next.empty() && !HasAnd(i);
   }
@@ -136,17 +152,17 @@ class Sentence {
   // What stays of a parenthesis: the word that may be a unit, mostly nothing; absent when all of it must.
   std::optional<std::string> UnitIn(size_t open, size_t close) const {
     if (close == open + 1) return std::nullopt;
-    bool has_value = false;
-    for (size_t i = open + 1; i < close; ++i) has_value = has_value || pieces_[i].kind == Piece::kValue;
-    const bool has_hedge = std::any_of(pieces_.begin() + open, pieces_.begin() + close,
-                                       [](const Piece& piece) { return IsHedge(piece.word) || piece.word == "may"; });
-    if (!has_hedge && IsReason(WordAt(open + 1)) && (!has_value || !HasConclusion(open, close))) return "";
+    bool has_value = false, has_hedge = false;
+    for (size_t i = open + 1; i < close; ++i) {
+      has_value = has_value || pieces_[i].kind == Piece::kValue;
+      has_hedge = has_hedge || Hedges(i);
+    }
+    if (!has_hedge && GivesReason(open + 1, /*is_apart=*/true) && (!has_value || !HasConclusion(open, close)))
+      return "";
     if (has_value) return EqualsHead(open, close) ? std::make_optional<std::string>() : std::nullopt;
     if (has_hedge) return std::nullopt;
     const size_t first = WordAt(open + 1) == "in" ? open + 2 : open + 1;
-    return first + 1 == close
-               ? absl::StrCat(" ", text_.substr(pieces_[first].begin, pieces_[first].end - pieces_[first].begin))
-               : "";
+    return first + 1 == close ? absl::StrCat(" ", TextOf(first)) : "";
   }
 
   bool HasConclusion(size_t begin, size_t end) const {

@@ -34,6 +34,8 @@ class Splitter {
         ++at_;
       } else if (absl::ascii_isalpha(text_[at_])) {
         Word();
+      } else if (absl::ascii_isdigit(text_[at_])) {
+        Number();
       } else {
         Mark();
       }
@@ -65,6 +67,18 @@ class Splitter {
     Add(is_name || IsNumberWord(word) ? Piece::kValue : Piece::kWord, end - at_);
     pieces_.back().word = std::move(word);
     pieces_.back().is_capital = is_capital;
+  }
+
+  // "1,234.5", but of "2, 3" the first only.
+  void Number() {
+    size_t length = 1;
+    while (at_ + length < text_.size()) {
+      const string_view rest = text_.substr(at_ + length);
+      const bool is_point = rest.size() > 1 && (rest[0] == '.' || rest[0] == ',') && absl::ascii_isdigit(rest[1]);
+      if (!absl::ascii_isdigit(rest[0]) && !is_point) break;
+      ++length;
+    }
+    Add(Piece::kValue, length);
   }
 
   void Mark() {

@@ -180,16 +180,6 @@ Standing StandingBehind(string_view before) {
   return Standing::kStated;
 }
 
-// Whether the words behind the sentence take it back.
-bool IsTakenBackBehind(string_view behind) {
-  behind.remove_prefix(std::min(behind.find_first_not_of(" \t\r\n.!*_`\"')}$"), behind.size()));
-  constexpr string_view kWords[] = {"or", "alternatively", "wait", "correction", "oops", "sorry", "scratch"};
-  string_view rest = behind;
-  if (ConsumeAnyWord(&rest, kWords)) return true;
-  rest = behind;
-  return ConsumeWord(&rest, "no") && rest.find_first_of(",.!:") == 0;
-}
-
 // `text` up to the first full stop, exclamation or question mark that ends a sentence; "3.5" holds none, nor do "5! = 120"
 // and "5! ways".
 string_view UpToSentenceEnd(string_view text, size_t from) {
@@ -197,7 +187,9 @@ string_view UpToSentenceEnd(string_view text, size_t from) {
     const bool is_mark = text[i] == '.' || text[i] == '!' || text[i] == '?';
     // TeX's space.
     const bool is_escaped = i > 0 && text[i - 1] == '\\';
-    if (!is_mark || is_escaped) continue;
+    // "i.e."
+    const bool is_abbreviation = i > 1 && text[i] == '.' && text[i - 2] == '.' && absl::ascii_isalpha(text[i - 1]);
+    if (!is_mark || is_escaped || is_abbreviation) continue;
     size_t next = i + 1;
     // Bold and quoted sentences end before the mark that closes them.
     while (next < text.size() && absl::StrContains("*_\"'", text.substr(next, 1))) ++next;
@@ -211,6 +203,51 @@ string_view UpToSentenceEnd(string_view text, size_t from) {
     return text.substr(0, i);
   }
   return text;
+}
+
+// Whether a line holds a value and no words.
+bool IsValueLine(string_view line) {
+  if (line.size() > kMaxValueLine) return false;
+  bool has_value = false;
+  for (size_t i = 0; i < line.size(); ++i) {
+    if (line[i] == '\\') {
+      while (i + 1 < line.size() && absl::ascii_isalpha(line[i + 1])) ++i;
+      has_value = true;
+    } else if (absl::ascii_isalpha(line[i]) && i + 1 < line.size() && absl::ascii_isalpha(line[i + 1])) {
+      return false;
+    }
+    has_value = has_value || absl::ascii_isalnum(line[i]);
+  }
+  return has_value;
+}
+
+// Whether a number, a formula or a choice stands behind the head of `text`.
+bool NamesValue(string_view text) {
+  for (size_t i = 1; i < text.size(); ++i) {
+    const bool is_letter = absl::ascii_isupper(text[i]) && text[i] != 'I' && !absl::ascii_isalnum(text[i - 1]) &&
+                           (i + 1 == text.size() || !absl::ascii_isalnum(text[i + 1]));
+    if (is_letter || absl::ascii_isdigit(text[i]) || text[i] == '\\' || text[i] == '$') return true;
+  }
+  return false;
+}
+
+// Whether what stands behind the sentence takes it back or names another answer: "Or 73", "Wait", "Maybe 73", "73".
+bool IsTakenBackBehind(string_view behind) {
+  const size_t begin = std::min(behind.find_first_not_of(" \t\r\n.!*_`\"')}$"), behind.size());
+  const bool same_line = !absl::StrContains(behind.substr(0, begin), "\n");
+  behind.remove_prefix(begin);
+  constexpr string_view kAlways[] = {"or", "alternatively", "wait", "correction", "oops", "sorry", "scratch"};
+  string_view rest = behind;
+  if (ConsumeAnyWord(&rest, kAlways)) return true;
+  if (ConsumeWord(&rest, "no") && rest.find_first_of(",.!:") == 0) return true;
+  const string_view next =
+      behind.substr(0, std::min({behind.find('\n'), UpToSentenceEnd(behind, 0).size(), kMaxBefore}));
+  if (same_line && IsValueLine(next) && !absl::StrContains(next, "=")) return true;
+  constexpr string_view kWithValue[] = {"maybe",  "perhaps", "possibly", "otherwise", "actually", "rather",
+                                        "hmm",    "else",    "also",     "but",       "though",   "although",
+                                        "I mean", "I meant", "it could", "it might",  "could be", "might be"};
+  rest = behind;
+  return (absl::StartsWith(behind, "and ") || ConsumeAnyWord(&rest, kWithValue)) && NamesValue(next);
 }
 
 // Whether `text` is one formula and nothing else, so that its own full stops end no sentence.
@@ -247,22 +284,6 @@ size_t DisplayEnd(string_view text) {
   if (close.empty()) return 0;
   const size_t end = text.find(close, 2);
   return end == kNone ? kNone : end + close.size();
-}
-
-// Whether a line holds a value and no words.
-bool IsValueLine(string_view line) {
-  if (line.size() > kMaxValueLine) return false;
-  bool has_value = false;
-  for (size_t i = 0; i < line.size(); ++i) {
-    if (line[i] == '\\') {
-      while (i + 1 < line.size() && absl::ascii_isalpha(line[i + 1])) ++i;
-      has_value = true;
-    } else if (absl::ascii_isalpha(line[i]) && i + 1 < line.size() && absl::ascii_isalpha(line[i + 1])) {
-      return false;
-    }
-    has_value = has_value || absl::ascii_isalnum(line[i]);
-  }
-  return has_value;
 }
 
 // The values on the lines directly below.
