@@ -65,7 +65,7 @@ TEST(Reading, NeighboursOfThemToo) {
       rule = line.substr(1, line.find(':') - 1);
     }
     const size_t bars = line.find(" || ");
-    if (bars == std::string::npos) continue;
+    if (bars == std::string::npos || line[0] == '#') continue;
     const auto text = [](const std::string& cut) { return absl::StrReplaceAll(cut, {{"\u23ce", "\n"}}); };
     const RuleResult result = Score(rule, text(line.substr(bars + 4)), text(line.substr(2, bars - 2)));
     EXPECT_EQ(result.value, line[0] == '1' ? 1 : 0) << section << "\n" << line << "\n" << result.decided_by;

@@ -79,8 +79,7 @@ void ConsumeObject(string_view* text) {
       *text = rest;
       return;
     }
-    rest.remove_prefix(std::min(std::find_if_not(rest.begin(), rest.end(), absl::ascii_isalpha) - rest.begin(),
-                                static_cast<std::ptrdiff_t>(rest.size())));
+    rest.remove_prefix(std::find_if_not(rest.begin(), rest.end(), absl::ascii_isalpha) - rest.begin());
   }
 }
 
@@ -123,6 +122,7 @@ Phrase PhraseAt(string_view text, size_t at) {
   if (absl::StartsWithIgnoreCase(rest, "s")) rest.remove_prefix(1);
   ConsumeMarks(&rest);
   ConsumeObject(&rest);
+  ConsumeMarks(&rest);
   const auto length = [&] { return text.size() - at - rest.size(); };
   string_view behind = rest;
   ConsumeBlanks(&behind);
@@ -158,7 +158,8 @@ Standing StandingBehind(string_view before) {
   constexpr string_view kTakesBack[] = {"or", "otherwise", "unless"};
   constexpr string_view kSupposes[] = {"if",    "whether",   "suppose", "assuming", "assume",
                                        "wrong", "incorrect", "false",   "tempting"};
-  constexpr string_view kNegates[] = {"not", "never", "cannot", "don't", "can't", "doesn't", "isn't", "wouldn't"};
+  constexpr string_view kNegates[] = {"not",      "never", "cannot",    "don't", "can't",   "doesn't", "isn't",
+                                      "wouldn't", "wrong", "incorrect", "false", "mistake", "might",   "may"};
   constexpr string_view kNegated[] = {"think", "believe", "true", "sure",    "certain", "clear",      "know",
                                       "say",   "mean",    "be",   "correct", "right",   "necessarily"};
   std::string next;
@@ -175,7 +176,8 @@ Standing StandingBehind(string_view before) {
     if (directly && IsIn(kTakesBack, word)) return Standing::kTakenBack;
     if (directly && IsIn(kSupposes, word)) return Standing::kSupposed;
     directly = directly && IsIn(kBetween, word);
-    next = word;
+    // "wrong to say".
+    if (word != "to") next = word;
   }
   return Standing::kStated;
 }
