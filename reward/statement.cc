@@ -115,11 +115,22 @@ bool OpensHeading(string_view before) {
   return before.empty();
 }
 
+// Whether behind "answer" there is anything that a phrase goes on with. Most that is none is told apart by this alone: a
+// megabyte of "answer" is no reason to linger either.
+bool MayGoOn(string_view behind) {
+  const size_t next = behind.find_first_not_of(" \t");
+  if (next == 0 || next == kNone) return true;
+  const char c = absl::ascii_tolower(behind[next]);
+  if (c == 'a') return next + 1 < behind.size() && absl::ascii_tolower(behind[next + 1]) == 'r';
+  return !absl::ascii_isalpha(c) || absl::StrContains("cefhilmostw", string_view(&c, 1));
+}
+
 // The phrase at `at`, where an "a" stands that begins a word.
 Phrase PhraseAt(string_view text, size_t at) {
   string_view rest = text.substr(at);
   if (!ConsumeIgnoreCase(&rest, "answer")) return {};
   if (absl::StartsWithIgnoreCase(rest, "s")) rest.remove_prefix(1);
+  if (!MayGoOn(rest)) return {};
   ConsumeMarks(&rest);
   ConsumeObject(&rest);
   ConsumeMarks(&rest);
