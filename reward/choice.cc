@@ -135,13 +135,10 @@ class Reader {
       size_t before = i;
       while (before > text_begin_ && IsTransparent(WordAt(before - 1))) --before;
       const bool is_first = before == text_begin_;
-      const ChoiceToken& token = At(before - 1);
-      const bool is_join = IsOneOf(WordAt(before - 1), {"and", "or", "nor"}) || token.IsMark(',') ||
-                           token.IsMark('/') || token.IsMark('&');
       bool is_word = false;
       if (is_first) {
         is_word = IsJoin(i + 1) && (IsLetter(i + 2) || (IsJoin(i + 2) && IsLetter(i + 3)));
-      } else if (is_join) {
+      } else if (IsJoin(before - 1)) {
         const size_t joined = IsJoin(before - 2) && before >= 2 ? before - 3 : before - 2;
         is_word = is_last_word && joined == last;
       } else {

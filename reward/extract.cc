@@ -107,15 +107,16 @@ bool IsDigitAt(string_view text, size_t at) {
 }
 
 // The end of what a box without braces holds from `begin`: a number, a letter, or a command with its arguments. kNone
-// when something else stands there. TeX boxes one digit of "\boxed 12"; nobody means that.
-size_t BareContentEnd(string_view text, size_t begin) {
+// when something else stands there; absent when an argument never closes. TeX boxes one digit of "\boxed 12"; nobody
+// means that.
+std::optional<size_t> BareContentEnd(string_view text, size_t begin) {
   size_t end = begin;
   if (text[begin] == '\\') {
     for (++end; end < text.size() && absl::ascii_isalpha(text[end]);) ++end;
     if (end == begin + 1) return kNone;
     while (end < text.size() && text[end] == '{') {
       const size_t close = ClosingBrace(text, end + 1);
-      if (close == kNone) return kNone;
+      if (close == kNone) return std::nullopt;
       end = close + 1;
     }
     // "\frac12".
@@ -132,19 +133,22 @@ size_t BareContentEnd(string_view text, size_t begin) {
   return end > digits ? end : kNone;
 }
 
-// Whether the bare content of a box that ends at `end` is all that it can be meant to hold: a formula or a sentence ends
-// there, or words follow a number.
+// Whether the bare content of a box that ends at `end` is all that it can be meant to hold: a formula, a sentence or a
+// line ends there, or words follow a number.
 bool EndsBareContent(string_view text, size_t begin, size_t end) {
   const string_view rest = text.substr(end);
-  const string_view behind = absl::StripLeadingAsciiWhitespace(rest);
-  if (behind.empty() || std::memchr("$.,;)]}", behind[0], 7) != nullptr) return true;
-  if (absl::StartsWith(behind, "\\)") || absl::StartsWith(behind, "\\]") || absl::StartsWith(behind, "\\boxed"))
-    return true;
-  const bool is_number = !absl::ascii_isalpha(text[begin]);
-  if (rest.data() == behind.data() || !is_number) return rest[0] == '\n' || rest[0] == '\r';
-  return rest[0] == '\n' || rest[0] == '\r' ||
-         (behind.size() > 1 && absl::ascii_isalpha(behind[0]) && absl::ascii_isalpha(behind[1]) &&
-          !absl::StartsWith(behind, "or ") && !absl::StartsWith(behind, "and "));
+  string_view behind = absl::StripLeadingAsciiWhitespace(rest);
+  const auto starts = [&](string_view mark) { return absl::StartsWith(behind, mark); };
+  if (behind.empty() || rest[0] == '\n' || rest[0] == '\r') return true;
+  if (absl::ConsumePrefix(&behind, ",") || absl::ConsumePrefix(&behind, ";")) {
+    // "\boxed 1, 2" may be a list.
+    behind = absl::StripLeadingAsciiWhitespace(behind);
+    return !IsDigitAt(behind, 0) && !starts("-") && (!starts("\\") || starts("\\boxed") || starts("\\fbox"));
+  }
+  if (std::memchr("$.)]}", behind[0], 5) != nullptr || starts("\\)") || starts("\\]") || starts("\\boxed")) return true;
+  const bool is_apart = rest.data() != behind.data(), is_letter = absl::ascii_isalpha(text[begin]);
+  const bool is_word = behind.size() > 1 && absl::ascii_isalpha(behind[0]) && absl::ascii_isalpha(behind[1]);
+  return is_apart && !is_letter && is_word && !starts("or ") && !starts("and ");
 }
 
 // The box whose command of `length` bytes stands at `at`. Absent when it never closes; with an end of 0 when the
@@ -161,13 +165,12 @@ std::optional<Box> BoxAt(string_view text, size_t at, size_t length) {
   }
   // "\boxedx" is another command.
   if (content == at + length && absl::ascii_isalpha(text[content])) return kMention;
-  const size_t end = BareContentEnd(text, content);
-  const bool is_word =
-      end != kNone && absl::ascii_isalpha(text[content]) && end < text.size() && absl::ascii_isalnum(text[end]);
-  if (end == kNone || is_word) return kMention;
-  if (!EndsBareContent(text, content, end))
-    return absl::ascii_isalpha(text[content]) ? std::make_optional(kMention) : std::nullopt;
-  return Box{at, content, end, end};
+  const std::optional<size_t> end = BareContentEnd(text, content);
+  if (!end.has_value()) return std::nullopt;
+  if (*end == kNone) return kMention;
+  if (EndsBareContent(text, content, *end)) return Box{at, content, *end, *end};
+  // "I use \boxed to mark it".
+  return absl::ascii_isalpha(text[content]) ? std::make_optional(kMention) : std::nullopt;
 }
 
 // Rung 1.

@@ -2,8 +2,9 @@
 // equals the reference (reward/math/equal.h), 0 when it differs, and otherwise the outcome that says why there is
 // neither.
 //
-// A reference that is a whole solution is read like a completion (reward/answer.h). One that cannot be read excludes every completion of its prompt, also those without an answer, but for one
-// that repeats it: a baseline over some of them would be a number about nothing.
+// A reference that is a whole solution is read like a completion (reward/answer.h). One that cannot be read excludes
+// every completion of its prompt, also those without an answer, but for one that repeats it: a baseline over some of
+// them would be a number about nothing.
 #include <optional>
 #include <string>
 #include <utility>
