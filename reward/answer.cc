@@ -1,5 +1,6 @@
 #include "reward/answer.h"
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "configs/load.h"
@@ -16,6 +17,15 @@ constexpr int kMaxProgramSize = 1000;
 Extraction ReadAnswer(const RuleInput& input, const AnswerOptions& options) {
   return ExtractAnswer(input.completion, {.prefill = options.prefill || IsPrefilled(input.prompt),
                                           .plain_fallback = options.plain_fallback});
+}
+
+std::optional<std::string> ReadReference(absl::string_view reference) {
+  const Extraction extraction = ExtractAnswer(reference);
+  if (extraction.outcome == v1::OUTCOME_SCORED) return extraction.Text();
+  for (const absl::string_view mark : {"\\boxed", "\\fbox", "####", "<answer>"}) {
+    if (absl::StrContains(reference, mark)) return std::nullopt;
+  }
+  return std::string(reference);
 }
 
 absl::string_view ThinkingOf(const RuleInput& input) {

@@ -3,6 +3,7 @@
 #define GRPO_REWARD_ANSWER_H_
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -31,6 +32,10 @@ struct AnswerOptions {
 };
 
 Extraction ReadAnswer(const RuleInput& input, const AnswerOptions& options);
+
+// The answer of a reference. One that is a whole solution, with a \boxed{}, a "####", answer tags or "the answer is" in
+// it, is read by a completion's rules (reward/extract.h), and absent when those find no answer; any other is the answer.
+std::optional<std::string> ReadReference(absl::string_view reference);
 
 // The thinking: what stands before the last </think>, without the <think> in front; all of it while it is not closed,
 // nothing when it never began.

@@ -9,7 +9,9 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
+#include "reward/explanation.h"
 #include "reward/math/text.h"
+#include "reward/statement.h"
 
 namespace grpo {
 namespace {
@@ -80,10 +82,9 @@ bool IsGlue(string_view gap) {
   return true;
 }
 
-// A box: where the command begins, its content, where the closing brace ends.
+// A box: where the command begins, its content, what stands behind it.
 struct Box {
-  size_t begin, content_begin, content_end;
-  size_t end() const { return content_end + 1; }
+  size_t begin, content_begin, content_end, end;
 };
 
 // Position of the brace that closes the one before `begin`; kNone when there is none. Escaped braces do not count.
@@ -101,6 +102,77 @@ size_t ClosingBrace(string_view text, size_t begin) {
   return kNone;
 }
 
+bool IsDigitAt(string_view text, size_t at) {
+  return at < text.size() && absl::ascii_isdigit(text[at]);
+}
+
+// The end of what a box without braces holds from `begin`: a number, a letter, or a command with its arguments. kNone
+// when something else stands there; absent when an argument never closes. TeX boxes one digit of "\boxed 12"; nobody
+// means that.
+std::optional<size_t> BareContentEnd(string_view text, size_t begin) {
+  size_t end = begin;
+  if (text[begin] == '\\') {
+    for (++end; end < text.size() && absl::ascii_isalpha(text[end]);) ++end;
+    if (end == begin + 1) return kNone;
+    while (end < text.size() && text[end] == '{') {
+      const size_t close = ClosingBrace(text, end + 1);
+      if (close == kNone) return std::nullopt;
+      end = close + 1;
+    }
+    // "\frac12".
+    for (int i = 0; i < 2 && end < text.size() && absl::ascii_isdigit(text[end]); ++i) ++end;
+    return end;
+  }
+  if (absl::ascii_isalpha(text[begin])) return begin + 1;
+  if (text[end] == '-') ++end;
+  const size_t digits = end;
+  while (IsDigitAt(text, end) || (end > digits && end < text.size() && std::memchr(".,", text[end], 2) != nullptr &&
+                                  IsDigitAt(text, end + 1))) {
+    ++end;
+  }
+  return end > digits ? end : kNone;
+}
+
+// Whether the bare content of a box that ends at `end` is all that it can be meant to hold: a formula, a sentence or a
+// line ends there, or words follow a number.
+bool EndsBareContent(string_view text, size_t begin, size_t end) {
+  const string_view rest = text.substr(end);
+  string_view behind = absl::StripLeadingAsciiWhitespace(rest);
+  const auto starts = [&](string_view mark) { return absl::StartsWith(behind, mark); };
+  if (behind.empty() || rest[0] == '\n' || rest[0] == '\r') return true;
+  if (absl::ConsumePrefix(&behind, ",") || absl::ConsumePrefix(&behind, ";")) {
+    // "\boxed 1, 2" may be a list.
+    behind = absl::StripLeadingAsciiWhitespace(behind);
+    return !IsDigitAt(behind, 0) && !starts("-") && (!starts("\\") || starts("\\boxed") || starts("\\fbox"));
+  }
+  if (std::memchr("$.)]}", behind[0], 5) != nullptr || starts("\\)") || starts("\\]") || starts("\\boxed")) return true;
+  const bool is_apart = rest.data() != behind.data(), is_letter = absl::ascii_isalpha(text[begin]);
+  const bool is_word = behind.size() > 1 && absl::ascii_isalpha(behind[0]) && absl::ascii_isalpha(behind[1]);
+  return is_apart && !is_letter && is_word && !starts("or ") && !starts("and ");
+}
+
+// The box whose command of `length` bytes stands at `at`. Absent when it never closes; with an end of 0 when the
+// command is only mentioned.
+std::optional<Box> BoxAt(string_view text, size_t at, size_t length) {
+  constexpr Box kMention{};
+  const size_t content = text.find_first_not_of(" \t\r\n", at + length);
+  // Cut off behind the command: a box that never closes.
+  if (content == kNone) return std::nullopt;
+  if (text[content] == '{') {
+    const size_t close = ClosingBrace(text, content + 1);
+    if (close == kNone) return std::nullopt;
+    return Box{at, content + 1, close, close + 1};
+  }
+  // "\boxedx" is another command.
+  if (content == at + length && absl::ascii_isalpha(text[content])) return kMention;
+  const std::optional<size_t> end = BareContentEnd(text, content);
+  if (!end.has_value()) return std::nullopt;
+  if (*end == kNone) return kMention;
+  if (EndsBareContent(text, content, *end)) return Box{at, content, *end, *end};
+  // "I use \boxed to mark it".
+  return absl::ascii_isalpha(text[content]) ? std::make_optional(kMention) : std::nullopt;
+}
+
 // Rung 1.
 Rung LastBoxes(string_view text) {
   std::vector<Box> boxes;
@@ -111,21 +183,14 @@ Rung LastBoxes(string_view text) {
       ++at;
       continue;
     }
-    const size_t brace = text.find_first_not_of(" \t\r\n", at + length);
-    // Cut off behind the command: a box that never closes.
-    if (brace == kNone) return Parts{};
-    if (text[brace] != '{') {
-      at = brace;
-      continue;
-    }
-    const size_t close = ClosingBrace(text, brace + 1);
-    if (close == kNone) return Parts{};
-    boxes.push_back({at, brace + 1, close});
-    at = close + 1;
+    const std::optional<Box> box = BoxAt(text, at, length);
+    if (!box.has_value()) return Parts{};
+    if (box->end > 0) boxes.push_back(*box);
+    at = box->end > 0 ? box->end : at + length;
   }
   if (boxes.empty()) return std::nullopt;
   size_t first = boxes.size() - 1;
-  while (first > 0 && IsGlue(text.substr(boxes[first - 1].end(), boxes[first].begin - boxes[first - 1].end()))) --first;
+  while (first > 0 && IsGlue(text.substr(boxes[first - 1].end, boxes[first].begin - boxes[first - 1].end))) --first;
   Parts parts;
   for (size_t i = first; i < boxes.size(); ++i) {
     const string_view part =
@@ -144,60 +209,6 @@ Rung LastHashLine(string_view text) {
   constexpr string_view kMark = "#### ";
   for (size_t at = text.rfind(kMark); at != kNone; at = text.rfind(kMark, at - 1)) {
     if (at == 0 || text[at - 1] == '\n') return Single(UpToLineEnd(text.substr(at + kMark.size())));
-  }
-  return std::nullopt;
-}
-
-// The length of "answer is" and its like at the head of `text`; 0 when it is something else.
-size_t PhraseLength(string_view text) {
-  constexpr string_view kAnswer = "answer";
-  if (!absl::StartsWithIgnoreCase(text, kAnswer)) return 0;
-  const string_view behind = text.substr(kAnswer.size());
-  string_view rest = absl::StripPrefix(behind, "s");
-  const size_t line_blanks = std::min(rest.find_first_not_of(" \t"), rest.size());
-  rest.remove_prefix(line_blanks);
-  for (const string_view verb : {"is", "are"}) {
-    if (line_blanks == 0 || !absl::StartsWithIgnoreCase(rest, verb)) continue;
-    rest.remove_prefix(verb.size());
-    if (!rest.empty() && (absl::ascii_isalnum(rest[0]))) return 0;
-    // "The answer is: 5".
-    const string_view blank = rest.substr(std::min(rest.find_first_not_of(" \t"), rest.size()));
-    if (!absl::StartsWith(blank, ":") && !absl::StartsWith(blank, "=")) return text.size() - rest.size();
-    return text.size() - blank.size() + 1;
-  }
-  if (absl::StartsWith(rest, ":") || absl::StartsWith(rest, "=")) return text.size() - rest.size() + 1;
-  return 0;
-}
-
-// `text` up to the first full stop, exclamation or question mark that ends a sentence; "3.5" holds none.
-string_view UpToSentenceEnd(string_view text) {
-  for (size_t i = 0; i < text.size(); ++i) {
-    const bool is_mark = text[i] == '.' || text[i] == '!' || text[i] == '?';
-    if (is_mark && (i + 1 == text.size() || absl::ascii_isspace(text[i + 1]))) return text.substr(0, i);
-  }
-  return text;
-}
-
-// Whether `text` is one formula and nothing else, so that its own full stops end no sentence.
-bool IsOneFormula(string_view text) {
-  text = absl::StripAsciiWhitespace(text);
-  const string_view trimmed = math::TrimDecoration(text);
-  if (trimmed.empty() || trimmed.data() == text.data()) return false;
-  const char before = trimmed.data()[-1];
-  return before == '$' || before == '(' || before == '[';
-}
-
-// Rung 3. Searches from the end for "answer", in any case.
-Rung LastPhrase(string_view text) {
-  for (size_t at = text.size(); at-- > 0;) {
-    // The second letter is looked at first: a megabyte of "a" is no reason to linger.
-    if (absl::ascii_tolower(text[at]) != 'a' || at + 1 == text.size() || absl::ascii_tolower(text[at + 1]) != 'n')
-      continue;
-    if (at > 0 && absl::ascii_isalnum(text[at - 1])) continue;
-    const size_t length = PhraseLength(text.substr(at));
-    if (length == 0) continue;
-    const string_view line = UpToLineEnd(text.substr(at + length));
-    return Single(IsOneFormula(line) ? line : UpToSentenceEnd(line));
   }
   return std::nullopt;
 }
@@ -241,10 +252,6 @@ string_view LastBareFormula(string_view text) {
     }
   }
   return line;
-}
-
-bool IsDigitAt(string_view text, size_t at) {
-  return at < text.size() && absl::ascii_isdigit(text[at]);
 }
 
 // The last number with its sign, separators, fraction bar and percent sign, not one inside a word; empty when there is
@@ -339,27 +346,46 @@ std::string Extraction::Text() const {
   return absl::StrJoin(parts, ", ");
 }
 
+namespace {
+
+// Rung 3.
+std::optional<Extraction> ReadPhrase(string_view text, bool plain_fallback) {
+  std::optional<Statement> statement = LastStatement(text);
+  if (!statement.has_value()) return std::nullopt;
+  Extraction extraction{.parts = std::move(statement->parts)};
+  if (extraction.parts.size() == 1) extraction.sentence = std::string(math::TrimDecoration(statement->sentence));
+  // "Answer: the largest n is 34."
+  if (plain_fallback && extraction.parts.size() == 1) {
+    std::string& part = extraction.parts[0];
+    const size_t verb = part.rfind(" is ");
+    if (verb != kNone) part = WithoutExplanation(string_view(part).substr(verb + 4));
+    if (part.empty()) extraction.parts.clear();
+  }
+  return extraction;
+}
+
+}  // namespace
+
 Extraction ExtractAnswer(string_view completion, const ExtractOptions& options) {
   const std::optional<Region> region = FindRegion(completion, options.prefill, options.answer_tags);
   if (!region.has_value()) return {};
+  Extraction extraction;
   Rung rung;
   if (options.boxes) rung = LastBoxes(region->text);
   if (!rung.has_value() && options.hash_lines) rung = LastHashLine(region->text);
-  if (!rung.has_value() && options.phrases) {
-    rung = LastPhrase(region->text);
-    // "Answer: the largest n is 34."
-    if (options.plain_fallback && rung.has_value() && !rung->empty()) {
-      const size_t verb = rung->front().rfind(" is ");
-      if (verb != kNone) rung = Single(rung->front().substr(verb + 4));
-    }
+  std::optional<Extraction> stated;
+  if (!rung.has_value() && options.phrases) stated = ReadPhrase(region->text, options.plain_fallback);
+  if (stated.has_value()) {
+    extraction = *std::move(stated);
+  } else {
+    if (!rung.has_value() && region->in_answer_tags) rung = Single(region->text);
+    if (!rung.has_value() && options.plain_fallback) rung = LastFormulaOrNumber(region->text);
+    for (const string_view part : rung.value_or(Parts{})) extraction.parts.emplace_back(part);
   }
-  if (!rung.has_value() && region->in_answer_tags) rung = Single(region->text);
-  if (!rung.has_value() && options.plain_fallback) rung = LastFormulaOrNumber(region->text);
-  Extraction extraction;
-  absl::flat_hash_set<string_view> seen;
-  for (const string_view part : rung.value_or(Parts{})) {
-    if (seen.insert(part).second) extraction.parts.emplace_back(part.data(), part.size());
-  }
+  absl::flat_hash_set<std::string> seen;
+  extraction.parts.erase(std::remove_if(extraction.parts.begin(), extraction.parts.end(),
+                                        [&](const std::string& part) { return !seen.insert(part).second; }),
+                         extraction.parts.end());
   if (!extraction.parts.empty()) extraction.outcome = v1::OUTCOME_SCORED;
   return extraction;
 }

@@ -4,12 +4,13 @@
 // tag, the content of the last whole <answer>...</answer>; a later <answer> left open means no answer (it may be cut
 // short). Ladder inside the region, the first rung that is there decides:
 //   1. the last \boxed{} or \fbox{} with balanced braces, the outermost of a nest. One that never closes means no
-//   answer. Boxes with only
-//      glue between them (blanks, punctuation, "and", "or") are one list answer, so that a hedge over boxes cannot pay;
+//      answer. Without braces it holds the number, the letter or the command that follows (\boxed 9, \boxed\frac12)
+//      where a formula, a sentence or a line ends behind it or words follow; before an operator it means no answer.
+//      Boxes with only glue between them (blanks, punctuation, "and", "or") are one list answer, so that a hedge over
+//      boxes cannot pay;
 //   2. the last line "#### ...";
-//   3. the last "answer is|are|:|=": the formula that is all of the rest of its line, otherwise the text to the end of
-//   the sentence or
-//      line;
+//   3. what the last "answer is|are|:|=" states, on its line or the next, without what explains it
+//      (reward/statement.h);
 //   4. inside answer tags: all of the content;
 //   5. with plain_fallback: the formula or number that ends last; several with "or" between them are one list.
 // Tags are exact: lower-case ASCII, no attributes, no blanks. Any bytes; linear in the completion. Thread-safe.
@@ -41,7 +42,11 @@ struct Extraction {
   v1::Outcome outcome = v1::OUTCOME_NO_ANSWER;
   // The answer, trimmed for display (math/text.h). Several parts are the boxes of one list, each text once. None
   // without an answer.
-  std::vector<std::string> parts;
+  std::vector<std::string> parts = {};
+
+  // Where a phrase states the answer in one part: the whole sentence behind it, with what explains the answer. Rules of
+  // their own mind read that. Otherwise empty.
+  std::string sentence = {};
 
   // The parts, joined by ", ".
   std::string Text() const;

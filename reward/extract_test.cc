@@ -88,9 +88,35 @@ TEST(Extract, TheLastBoxWithBalancedBraces) {
       {"\\boxed{ \\boxed{4}", nullptr},
       {"\\boxed{3} \\boxed", nullptr},
       {"\\boxed{}", nullptr},
-      {"\\boxed7", nullptr},
+      {"\\boxed", nullptr},
       {"#### 3\n\\boxed{4}", "4"},
       {"\\boxed{3}\nThe answer is 4.", "3"},
+  });
+}
+
+TEST(Extract, ABoxWithoutBracesHoldsWhatFollowsWhenNothingElseMayBeMeant) {
+  ExpectAll({
+      {"\\boxed7", "7"},
+      {"so $\\boxed 9$.", "9"},
+      {"so $\\boxed 12$.", "12"},
+      {"so \\(\\boxed -1,234.5\\)", "-1,234.5"},
+      {"so $\\boxed\\frac12$", "\\frac12"},
+      {"so $\\boxed \\frac{1}{2}$", "\\frac{1}{2}"},
+      {"so $\\boxed x$", "x"},
+      {"so \\boxed 9 apples", "9"},
+      {"\\boxed 3, \\boxed 4", "3, 4"},
+      {"so $\\boxed 9 + 1$", nullptr},
+      {"so $\\boxed 9^2$", nullptr},
+      {"so $\\boxed 9x$", nullptr},
+      {"so $\\boxed 1/2$", nullptr},
+      {"so \\boxed 9 or 10", nullptr},
+      {"so $\\boxed 9, 10$", nullptr},
+      {"so \\boxed 9, and that is all", "9"},
+      {"\\boxed{4} and \\boxed x + 1", "4"},
+      {"I use \\boxed to mark it", nullptr},
+      {"I use \\boxed a lot", nullptr},
+      {"\\boxedx 9", nullptr},
+      {"\\boxed \\frac{1}{2", nullptr},
   });
 }
 
@@ -189,22 +215,80 @@ TEST(Extract, AnyBytesAreText) {
 // 1 MB of what a quadratic scan would drown in: at 1e12 steps it would take minutes.
 TEST(Extract, IsLinearInTheCompletion) {
   const auto begin = std::chrono::steady_clock::now();
-  for (const std::string unit : {"<think>",    "</think>",  "<answer>", "</answer>",  "<answer></answer>",
-                                 "\\boxed",    "\\boxed ",  "\\boxed{", "\\boxed{1}", "\\fbox{1} x",
-                                 "{",          "}",         "\\",       "answer",     "answer ",
-                                 "answer is ", "answer:\n", "#### ",    "\n#### ",    "$",
-                                 "$ ",         "\\(",       "\\)",      "\\[",        "**",
-                                 "**.",        "$**",       "1",        "1,",         ".",
-                                 " ",          "a"}) {
+  for (const std::string unit : {"<think>",
+                                 "</think>",
+                                 "<answer>",
+                                 "</answer>",
+                                 "<answer></answer>",
+                                 "\\boxed",
+                                 "\\boxed ",
+                                 "\\boxed{",
+                                 "\\boxed{1}",
+                                 "\\fbox{1} x",
+                                 "{",
+                                 "}",
+                                 "\\",
+                                 "answer",
+                                 "answer ",
+                                 "answer is ",
+                                 "answer:\n",
+                                 "#### ",
+                                 "\n#### ",
+                                 "$",
+                                 "$ ",
+                                 "\\(",
+                                 "\\)",
+                                 "\\[",
+                                 "**",
+                                 "**.",
+                                 "$**",
+                                 "1",
+                                 "1,",
+                                 ".",
+                                 " ",
+                                 "a",
+                                 "\\boxed 1",
+                                 "\\boxed\\frac1",
+                                 "\\boxed\\frac{",
+                                 "\\boxed x ",
+                                 "answer to the ",
+                                 "answer is:\n\n",
+                                 "answer is $$",
+                                 "or the answer is ",
+                                 "if the answer is ",
+                                 "answer of the x ",
+                                 "answer is 1, since 2 (3) ",
+                                 "answer:\n1\n2\n",
+                                 ", ",
+                                 "\\, ",
+                                 "}",
+                                 "* ",
+                                 "C, "}) {
     std::string text;
     while (text.size() < (1 << 20)) text += unit;
     ExtractAnswer(text, {.plain_fallback = true});
     ExtractAnswer("<answer>" + text + "</answer>", {.plain_fallback = true});
     ExtractAnswer("\\boxed{" + text + "}", {.plain_fallback = true});
   }
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(20));
+}
+
+TEST(Extract, IsLinearInTheBoxes) {
+  const auto begin = std::chrono::steady_clock::now();
   std::string boxes;
   for (int i = 0; boxes.size() < (1 << 20); ++i) boxes += "\\boxed{" + std::to_string(i) + "}";
   EXPECT_GT(ExtractAnswer(boxes).parts.size(), 50000u);
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(20));
+}
+
+TEST(Extract, IsLinearInTheStatement) {
+  const auto begin = std::chrono::steady_clock::now();
+  for (const std::string unit : {"1, since ", "(1 ", "(1) ", "**", "** a ", "_a_ ", ", so 1", "\n1", "}", ";", "\\,",
+                                 "!", "5! ", "\n\n", "$$", "\\[", "or ", "not "}) {
+    std::string text = "answer is: ";
+    while (text.size() < (1 << 20)) text += unit;
+    ExtractAnswer(text);
+  }
   EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(20));
 }
 

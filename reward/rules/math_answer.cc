@@ -2,10 +2,16 @@
 // equals the reference (reward/math/equal.h), 0 when it differs, and otherwise the outcome that says why there is
 // neither.
 //
-// A reference that cannot be read excludes every completion of its prompt, also those without an answer, but for one
-// that repeats it: a baseline over some of them would be a number about nothing.
+// A reference that is a whole solution is read like a completion (reward/answer.h). One that cannot be read excludes
+// every completion of its prompt, also those without an answer, but for one that repeats it: a baseline over some of
+// them would be a number about nothing.
+#include <optional>
+#include <string>
 #include <utility>
+#include <vector>
 
+#include "absl/strings/str_cat.h"
+#include "re2/re2.h"
 #include "reward/answer.h"
 #include "reward/extract.h"
 #include "reward/math/equal.h"
@@ -51,6 +57,16 @@ struct MathAnswerOptions {
   }
 };
 
+// "72 per week" with the unit marked as text, which is how reward/math reads a rate without a unit before it; "per cent"
+// is one word there.
+std::string WithRateAsText(const std::string& answer) {
+  static const auto* form = new RE2(
+      R"((?i)\s*((?:\\?\$)?\s*-?[0-9][0-9.,]*)\s+(?:(per\s+cent)|(per\s+[a-z]+(?:\s+[a-z]+){0,2}))\s*)", RE2::Latin1);
+  std::string number, percent, rate;
+  if (!RE2::FullMatch(answer, *form, &number, &percent, &rate)) return answer;
+  return absl::StrCat(number, "\\text{ ", percent.empty() ? rate : "percent", "}");
+}
+
 class MathAnswerRule final : public Rule {
  public:
   explicit MathAnswerRule(const MathAnswerOptions& options)
@@ -72,7 +88,14 @@ class MathAnswerRule final : public Rule {
     }
     math::EqualOptions equal = equal_;
     equal.explain = input.explain;
-    math::Comparison comparison = math::Equal(input.prompt.answer(), extraction.parts, equal);
+    const std::optional<std::string> reference = ReadReference(input.prompt.answer());
+    if (!reference.has_value()) {
+      return {.outcome = v1::OUTCOME_REFERENCE_UNPARSABLE,
+              .decided_by = "the reference is a solution without an answer"};
+    }
+    std::vector<std::string> parts;
+    for (const std::string& part : extraction.parts) parts.push_back(WithRateAsText(part));
+    math::Comparison comparison = math::Equal(WithRateAsText(*reference), parts, equal);
     return {.outcome = comparison.outcome,
             .value = comparison.equal.value_or(false) ? 1.0 : 0.0,
             .extracted = CutForLog(extraction.Text()),
@@ -82,7 +105,12 @@ class MathAnswerRule final : public Rule {
   }
 
   absl::Status CheckReference(const v1::Prompt& prompt) const override {
-    return math::CheckReadable(prompt.answer(), equal_);
+    const std::optional<std::string> reference = ReadReference(prompt.answer());
+    if (reference.has_value()) return math::CheckReadable(WithRateAsText(*reference), equal_);
+    return absl::InvalidArgumentError(
+        absl::StrCat("the reference \"", CutForLog(prompt.answer()).substr(0, 200),
+                     "\" is a solution in which no answer is found; end it in "
+                     "\\boxed{ANSWER} or a line \"#### ANSWER\", or give the answer alone"));
   }
 
  private:

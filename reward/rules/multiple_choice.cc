@@ -1,7 +1,8 @@
-// The answer is the letter of the right choice: B, (B), B., "B) Paris", \text{B}, in any case. Naming two choices is
-// wrong, also when one is right.
+// The answer names the right choice and no other (reward/choice.h): B, (B), "B) Paris", \text{B}, "option B", "B, since A
+// is wrong".
 #include "absl/strings/ascii.h"
 #include "reward/answer.h"
+#include "reward/choice.h"
 #include "reward/rule_plugin.h"
 
 namespace grpo {
@@ -30,44 +31,36 @@ class MultipleChoiceRule final : public Rule {
     if (options.choices.size() < 2) return SectionError(section, "choices", "has fewer than two letters");
     return std::make_unique<MultipleChoiceRule>(options);
   }
-  explicit MultipleChoiceRule(const MultipleChoiceOptions& options)
-      : options_(options),
-        hedge_(absl::StrCat(R"((?i)(?:\bor\b|\band\b|[,;/&])\s*(?:\\text\{)?[(\[]?[)", options.choices, R"(]\b)")) {}
+  explicit MultipleChoiceRule(const MultipleChoiceOptions& options) : options_(options) {}
 
   RuleResult Score(const RuleInput& input) const override {
-    const char reference = Letter(input.prompt.answer());
+    const char reference = ReferenceOf(input.prompt);
     if (reference == 0)
       return {.outcome = v1::OUTCOME_REFERENCE_UNPARSABLE, .decided_by = "the reference is no choice"};
     const Extraction extraction = ReadAnswer(input, options_.answer);
     if (extraction.outcome != v1::OUTCOME_SCORED) return {.outcome = extraction.outcome};
-    const std::string answer = extraction.Text();
-    const char letter = extraction.parts.size() == 1 ? Letter(answer) : 0;
+    // All of a sentence is looked at: what explains one choice may name another.
+    const std::string answer = extraction.sentence.empty() ? extraction.Text() : extraction.sentence;
+    const char letter = extraction.parts.size() == 1 ? ReadChoice(options_.choices, answer) : 0;
     return {.value = letter == reference ? 1.0 : 0.0,
             .extracted = CutForLog(answer),
             .decided_by = letter == 0 ? "the answer is not one choice" : ""};
   }
 
   absl::Status CheckReference(const v1::Prompt& prompt) const override {
-    if (Letter(prompt.answer()) != 0) return absl::OkStatus();
+    if (ReferenceOf(prompt) != 0) return absl::OkStatus();
     return absl::InvalidArgumentError(absl::StrCat("the reference answer \"", CutForLog(prompt.answer()),
                                                    "\" is not one of the choices ", options_.choices));
   }
 
  private:
   // 0 for what is not exactly one choice.
-  char Letter(absl::string_view text) const {
-    const absl::string_view trimmed = absl::StripAsciiWhitespace(text);
-    const re2::StringPiece piece(trimmed.data(), trimmed.size());
-    re2::StringPiece letter, rest;
-    if (!RE2::FullMatch(piece, form_, &letter, &rest) || RE2::PartialMatch(rest, hedge_)) return 0;
-    const char upper = absl::ascii_toupper(letter[0]);
-    return options_.choices.find(upper) == std::string::npos ? 0 : upper;
+  char ReferenceOf(const v1::Prompt& prompt) const {
+    const std::optional<std::string> reference = ReadReference(prompt.answer());
+    return reference.has_value() ? ReadChoice(options_.choices, *reference) : 0;
   }
 
   const MultipleChoiceOptions options_;
-  // A letter, perhaps in parentheses or \text, perhaps a mark and the choice's text behind it.
-  const RE2 form_{R"((?s)(?:\\text(?:bf)?\{)?[(\[]?([A-Za-z])[)\]]?\}?((?:[.:)]|\s[-:]\s|\s).*|))", RE2::Latin1};
-  const RE2 hedge_;
 };
 
 }  // namespace

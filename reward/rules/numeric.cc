@@ -43,6 +43,11 @@ std::optional<double> ParseNumber(absl::string_view text) {
   return number;
 }
 
+std::optional<double> ParseReference(const v1::Prompt& prompt) {
+  const std::optional<std::string> reference = ReadReference(prompt.answer());
+  return reference.has_value() ? ParseNumber(*reference) : std::nullopt;
+}
+
 class NumericRule final : public Rule {
  public:
   static absl::StatusOr<std::unique_ptr<Rule>> Create(const NumericOptions& options, const Section& section) {
@@ -56,7 +61,7 @@ class NumericRule final : public Rule {
       : options_(options), pattern_(std::move(pattern)) {}
 
   RuleResult Score(const RuleInput& input) const override {
-    const std::optional<double> reference = ParseNumber(input.prompt.answer());
+    const std::optional<double> reference = ParseReference(input.prompt);
     if (!reference.has_value()) {
       return {.outcome = v1::OUTCOME_REFERENCE_UNPARSABLE, .decided_by = "the reference is no number"};
     }
@@ -71,7 +76,7 @@ class NumericRule final : public Rule {
   }
 
   absl::Status CheckReference(const v1::Prompt& prompt) const override {
-    if (ParseNumber(prompt.answer()).has_value()) return absl::OkStatus();
+    if (ParseReference(prompt).has_value()) return absl::OkStatus();
     return absl::InvalidArgumentError(
         absl::StrCat("the reference answer \"", CutForLog(prompt.answer()), "\" is no number; give one such as -3.5"));
   }
