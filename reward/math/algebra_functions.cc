@@ -2,21 +2,22 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <numeric>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "reward/math/algebra.h"
 #include "reward/math/ball.h"
 #include "reward/math/exact.h"
+#include "reward/math/power_sum.h"
 
 namespace grpo::math {
 namespace {
 
 // Beyond it a polynomial is not factored: that is the dearest of all calls.
 constexpr int64_t kMaxFactorTerms = 16, kMaxFactorDegree = 12;
-// Exponents of exponentials are multiples of 1/12.
-constexpr int64_t kExponentialUnit = 12;
-constexpr int64_t kMaxExponentialPower = 240;
+// Of a generator: exponents in units of it, indices of roots, bits of a unit.
+constexpr int64_t kMaxPower = 240, kMaxIndex = 240, kMaxUnitBits = 64;
 
 Rational RationalOf(const fmpz_t numerator) {
   fmpq_t value;
@@ -25,6 +26,32 @@ Rational RationalOf(const fmpz_t numerator) {
   const Rational result(value);
   fmpq_clear(value);
   return result;
+}
+
+Rational Gcd(const Rational& a, const Rational& b) {
+  fmpq_t common;
+  fmpq_init(common);
+  fmpq_gcd(common, a.get(), b.get());
+  const Rational result(common);
+  fmpq_clear(common);
+  return result;
+}
+
+// The rational number that is taken out of a fraction, so that multiples of one have the same rest.
+Rational ContentOf(const Fraction& value) {
+  Rational contents[2];
+  for (const bool is_numerator : {true, false}) {
+    const fmpz_mpoly_struct* polynomial = is_numerator ? value.numerator() : value.denominator();
+    fmpz_t coefficient;
+    fmpz_init(coefficient);
+    for (int64_t k = fmpz_mpoly_length(polynomial, FractionRing()) - 1; k >= 0; --k) {
+      fmpz_mpoly_get_term_coeff_fmpz(coefficient, polynomial, k, FractionRing());
+      contents[is_numerator] = Gcd(contents[is_numerator], RationalOf(coefficient));
+      if (k == 0 && fmpz_sgn(coefficient) < 0) contents[is_numerator] = -contents[is_numerator];
+    }
+    fmpz_clear(coefficient);
+  }
+  return contents[1] / contents[0];
 }
 
 bool MayFactor(const fmpz_mpoly_struct* polynomial) {
@@ -71,7 +98,8 @@ Algebra::Result Algebra::RationalPower(const Fraction& base, const Rational& exp
   const Rational denominator_value(denominator);
   fmpq_clear(denominator);
   const std::optional<int64_t> index = denominator_value.ToInt64(), power = (exponent * denominator_value).ToInt64();
-  if (!index.has_value() || !power.has_value() || *index > 24 || std::abs(*power) > 24) return std::nullopt;
+  if (!index.has_value() || !power.has_value() || *index > kMaxIndex || std::abs(*power) > kMaxIndex)
+    return std::nullopt;
   if (base.IsZero()) return *power > 0 ? Result(base) : std::nullopt;
   const std::optional<Factors> factors = Factorize(base);
   if (!factors.has_value()) return std::nullopt;
@@ -83,22 +111,49 @@ Algebra::Result Algebra::RationalPower(const Fraction& base, const Rational& exp
   }
   for (const Factor& factor : factors->factors) {
     if (!result.has_value()) return result;
-    const int64_t total = factor.exponent * *power;
-    const int64_t whole = total / *index, rest = total % *index;
     // An even root of an even power is one of the absolute value.
     const bool is_absolute = *index % 2 == 0 && factor.exponent % 2 == 0;
-    const Result positive = is_absolute ? Absolute(factor.base) : factor.base;
-    const Result outside = positive.has_value() ? arithmetic_.Power(*positive, whole) : positive;
-    const Result root = GeneratorFor({.key = absl::StrCat("root ", *index, " ", factor.base.ToString()),
-                                      .kind = Kind::kRoot,
-                                      .base = factor.base,
-                                      .index = *index});
-    const Result inside = !root.has_value() ? root : rest == 0 ? Fraction(Rational(1)) : arithmetic_.Power(*root, rest);
-    const Result product =
-        outside.has_value() && inside.has_value() ? arithmetic_.Multiply(*outside, *inside) : Result();
-    result = product.has_value() ? arithmetic_.Multiply(*result, *product) : product;
+    const Generator* root = RootOf(factor.base);
+    Result power_of_factor;
+    if (root != nullptr && (!is_absolute || root->index % 2 == 0)) {
+      // A root of a root; the copy outlives new generators.
+      const Fraction radicand = root->base;
+      power_of_factor = RootPower(radicand, factor.exponent * *power, root->index * *index);
+    } else {
+      const Result positive = is_absolute ? Absolute(factor.base) : factor.base;
+      if (positive.has_value()) power_of_factor = RootPower(*positive, factor.exponent * *power, *index);
+    }
+    result = power_of_factor.has_value() ? arithmetic_.Multiply(*result, *power_of_factor) : power_of_factor;
   }
   return result;
+}
+
+Algebra::Result Algebra::RootPower(const Fraction& base, int64_t power, int64_t index) {
+  const int64_t common = std::gcd(power, index);
+  power /= common;
+  index /= common;
+  if (index == 1) return arithmetic_.Power(base, power);
+  if (index > kMaxIndex) return std::nullopt;
+  const std::optional<int> at = IndexFor(
+      {.key = absl::StrCat("root ", base.ToString()), .kind = Kind::kRoot, .base = base, .index = index});
+  if (!at.has_value()) return std::nullopt;
+  int64_t& fine_index = generators_[*at].index;
+  if (fine_index % index != 0) {
+    is_stale_ = true;
+    fine_index = std::lcm(fine_index, index);
+    if (fine_index > kMaxIndex) return std::nullopt;
+  }
+  const Result outside = arithmetic_.Power(base, power / index);
+  const Result inside = arithmetic_.Power(Fraction::Generator(*at), power % index * (fine_index / index));
+  return outside.has_value() && inside.has_value() ? arithmetic_.Multiply(*outside, *inside) : Result();
+}
+
+const Algebra::Generator* Algebra::RootOf(const Fraction& value) const {
+  for (size_t g = 0; g < generators_.size(); ++g) {
+    if (generators_[g].kind != Kind::kRoot || generators_[g].key.rfind("root ", 0) != 0) continue;
+    if (Fraction::Generator(static_cast<int>(g)).ToString() == value.ToString()) return &generators_[g];
+  }
+  return nullptr;
 }
 
 // The sign of a product of constants, seen in its value.
@@ -119,6 +174,13 @@ Algebra::Result Algebra::Absolute(const Fraction& value) {
   for (const Factor& factor : factors->factors) {
     if (const std::optional<int> sign = SignOf(factor.base); sign.has_value()) {
       const Result power = arithmetic_.Power(*sign < 0 ? factor.base.Negated() : factor.base, factor.exponent);
+      result = power.has_value() ? arithmetic_.Multiply(*result, *power) : power;
+      if (!result.has_value()) return result;
+      continue;
+    }
+    const Generator* root = RootOf(factor.base);
+    if (root != nullptr && root->index % 2 == 0) {
+      const Result power = arithmetic_.Power(factor.base, factor.exponent);
       result = power.has_value() ? arithmetic_.Multiply(*result, *power) : power;
       if (!result.has_value()) return result;
       continue;
@@ -151,7 +213,7 @@ Algebra::Result Algebra::Logarithm(const Fraction& argument) {
     });
     if (generator != generators_.end() && generator->kind == Kind::kExponential &&
         generator->key.rfind("exp e ", 0) == 0) {
-      logarithm = arithmetic_.Divide(generator->base, Fraction(Rational(kExponentialUnit)));
+      logarithm = arithmetic_.Multiply(generator->base, Fraction(generator->unit));
     } else if (generator != generators_.end() && generator->kind == Kind::kConstant) {
       logarithm = ConstantFor(tree_.Function("log", {generator->node, tree_.Add(Op::kE, {})}));
     } else {
@@ -267,51 +329,100 @@ Algebra::Result Algebra::SymbolicPower(const Fraction& base, const Fraction& exp
 
 Algebra::Result Algebra::Exponential(const std::string& key, const Fraction& exponent,
                                      const ConstantPower& constant_power) {
+  Fraction denominator = Fraction::FromPolynomial(exponent.denominator());
+  if (fmpz_mpoly_length(exponent.denominator(), FractionRing()) != 1) {
+    // A quotient is one term, without its content.
+    const Rational content = ContentOf(exponent);
+    const Result monomial = arithmetic_.Divide(exponent, Fraction(content));
+    return monomial.has_value() ? ExponentialPower(key, *monomial, content) : monomial;
+  }
+  const Result numerator = Reduce(Fraction::FromPolynomial(exponent.numerator()));
+  if (!numerator.has_value()) return numerator;
   Result result = Fraction(Rational(1));
-  const bool is_polynomial = fmpz_mpoly_is_fmpz(exponent.denominator(), FractionRing());
-  const int64_t num_terms = is_polynomial ? fmpz_mpoly_length(exponent.numerator(), FractionRing()) : 1;
-  fmpz_mpoly_t term;
-  fmpz_mpoly_init(term, FractionRing());
+  const int64_t num_terms = fmpz_mpoly_length(numerator->numerator(), FractionRing());
   for (int64_t k = 0; k < num_terms && result.has_value(); ++k) {
-    // factor * monomial; of a quotient the whole, with its sign as the factor.
-    Rational factor(1);
-    Fraction monomial = exponent;
-    std::optional<NodeId> closed;
-    fmpz_t coefficient;
-    fmpz_init(coefficient);
-    fmpz_mpoly_get_term_coeff_fmpz(coefficient, exponent.numerator(), k, FractionRing());
-    if (is_polynomial) {
-      factor = RationalOf(coefficient);
-      fmpz_mpoly_get_fmpz(coefficient, exponent.denominator(), FractionRing());
-      factor = factor / RationalOf(coefficient);
-      fmpz_mpoly_get_term_monomial(term, exponent.numerator(), k, FractionRing());
-      monomial = Fraction::FromPolynomial(term);
-      closed = ClosedMonomial(exponent.numerator(), k);
-    } else if (fmpz_sgn(coefficient) < 0) {
-      factor = Rational(-1);
-      monomial = exponent.Negated();
-    }
-    fmpz_clear(coefficient);
-    Result power;
-    if (closed.has_value()) {
-      power = constant_power(factor, *closed);
-    } else {
-      const std::optional<int64_t> times = (factor * Rational(kExponentialUnit)).ToInt64();
-      const Result generator = GeneratorFor(
-          {.key = absl::StrCat(key, " ", monomial.ToString()), .kind = Kind::kExponential, .base = monomial});
-      const auto logarithm = std::find_if(generators_.begin(), generators_.end(), [&](const Generator& candidate) {
-        return candidate.kind == Kind::kLogarithm &&
-               Fraction::Generator(static_cast<int>(&candidate - generators_.data())).ToString() == monomial.ToString();
-      });
-      if (key == "exp e" && logarithm != generators_.end()) {
-        power = RationalPower(Fraction(logarithm->base), factor);
-      } else if (generator.has_value() && times.has_value() && std::abs(*times) <= kMaxExponentialPower) {
-        power = arithmetic_.Power(*generator, *times);
-      }
-    }
+    fmpz_mpoly_t part;
+    fmpz_mpoly_init(part, FractionRing());
+    fmpz_mpoly_get_term(part, numerator->numerator(), k, FractionRing());
+    const Result whole = arithmetic_.Divide(
+        Fraction::FromPolynomial(part),
+        Fraction::FromPolynomial(numerator->denominator()));
+    fmpz_mpoly_clear(part, FractionRing());
+    const Result term = whole.has_value() ? arithmetic_.Divide(*whole, denominator) : whole;
+    const Result power = term.has_value() ? ExponentialOfTerm(key, *term, constant_power) : term;
     result = power.has_value() ? arithmetic_.Multiply(*result, *power) : power;
   }
-  fmpz_mpoly_clear(term, FractionRing());
+  return result;
+}
+
+Algebra::Result Algebra::ExponentialOfTerm(const std::string& key, const Fraction& term,
+                                           const ConstantPower& constant_power) {
+  const std::optional<Term> split = Split(term);
+  if (!split.has_value()) return std::nullopt;
+  if (split->rest.IsConstant()) return constant_power(split->coefficient, split->constants);
+  const Result constants = ConstantsFor(split->constants);
+  const Result monomial = constants.has_value() ? arithmetic_.Multiply(split->rest, *constants) : constants;
+  if (!monomial.has_value()) return monomial;
+  const auto logarithm = std::find_if(generators_.begin(), generators_.end(), [&](const Generator& candidate) {
+    return candidate.kind == Kind::kLogarithm &&
+           Fraction::Generator(static_cast<int>(&candidate - generators_.data())).ToString() == monomial->ToString();
+  });
+  if (key == "exp e" && logarithm != generators_.end()) {
+    // The copy outlives new generators.
+    const Fraction base = logarithm->base;
+    return RationalPower(base, split->coefficient);
+  }
+  return ExponentialPower(key, *monomial, split->coefficient);
+}
+
+Algebra::Result Algebra::ExponentialPower(const std::string& key, const Fraction& monomial, const Rational& factor) {
+  const std::optional<int> at = IndexFor({.key = absl::StrCat(key, " ", monomial.ToString()),
+                                          .kind = Kind::kExponential,
+                                          .base = monomial,
+                                          .unit = factor.Abs()});
+  if (!at.has_value()) return std::nullopt;
+  Rational& unit = generators_[*at].unit;
+  if (!(factor / unit).IsInteger()) {
+    is_stale_ = true;
+    unit = Gcd(unit, factor);
+  }
+  const std::optional<int64_t> times = (factor / unit).ToInt64();
+  if (!times.has_value() || std::abs(*times) > kMaxPower || unit.Bits() > kMaxUnitBits) return std::nullopt;
+  return arithmetic_.Power(Fraction::Generator(*at), *times);
+}
+
+std::optional<Algebra::Term> Algebra::Split(const Fraction& term) {
+  Term result{.coefficient = Rational(1), .constants = 0, .rest = Fraction(Rational(1))};
+  std::vector<NodeId> constants = {tree_.Number(1)};
+  for (const bool is_numerator : {true, false}) {
+    const fmpz_mpoly_struct* monomial = is_numerator ? term.numerator() : term.denominator();
+    fmpz_t coefficient;
+    fmpz_init(coefficient);
+    fmpz_mpoly_get_term_coeff_fmpz(coefficient, monomial, 0, FractionRing());
+    const Rational value = RationalOf(coefficient);
+    fmpz_clear(coefficient);
+    result.coefficient = is_numerator ? value : result.coefficient / value;
+    std::vector<ulong> exponents(kNumGenerators);
+    fmpz_mpoly_get_term_exp_ui(exponents.data(), monomial, 0, FractionRing());
+    for (size_t g = 0; g < generators_.size(); ++g) {
+      const int64_t exponent = is_numerator ? static_cast<int64_t>(exponents[g]) : -static_cast<int64_t>(exponents[g]);
+      if (exponent == 0) continue;
+      if (generators_[g].kind == Kind::kConstant) {
+        constants.push_back(tree_.Add(Op::kPow, {generators_[g].node, tree_.Number(exponent)}));
+        continue;
+      }
+      const Result power = arithmetic_.Power(Fraction::Generator(static_cast<int>(g)), exponent);
+      const Result rest = power.has_value() ? arithmetic_.Multiply(result.rest, *power) : power;
+      if (!rest.has_value()) return std::nullopt;
+      result.rest = *rest;
+    }
+  }
+  result.constants = constants.size() == 1 ? constants[0] : tree_.Add(Op::kMul, std::move(constants));
+  const std::optional<std::vector<PowerTerm>> terms = PowerTermsOf(&tree_, result.constants, &work_);
+  if (terms.has_value() && terms->size() == 1) {
+    result.coefficient = result.coefficient * (*terms)[0].coefficient;
+    result.constants = (*terms)[0].powers;
+  }
   return result;
 }
 
