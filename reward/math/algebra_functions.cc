@@ -134,8 +134,8 @@ Algebra::Result Algebra::RootPower(const Fraction& base, int64_t power, int64_t 
   index /= common;
   if (index == 1) return arithmetic_.Power(base, power);
   if (index > kMaxIndex) return std::nullopt;
-  const std::optional<int> at = IndexFor(
-      {.key = absl::StrCat("root ", base.ToString()), .kind = Kind::kRoot, .base = base, .index = index});
+  const std::optional<int> at =
+      IndexFor({.key = absl::StrCat("root ", base.ToString()), .kind = Kind::kRoot, .base = base, .index = index});
   if (!at.has_value()) return std::nullopt;
   int64_t& fine_index = generators_[*at].index;
   if (fine_index % index != 0) {
@@ -344,9 +344,8 @@ Algebra::Result Algebra::Exponential(const std::string& key, const Fraction& exp
     fmpz_mpoly_t part;
     fmpz_mpoly_init(part, FractionRing());
     fmpz_mpoly_get_term(part, numerator->numerator(), k, FractionRing());
-    const Result whole = arithmetic_.Divide(
-        Fraction::FromPolynomial(part),
-        Fraction::FromPolynomial(numerator->denominator()));
+    const Result whole =
+        arithmetic_.Divide(Fraction::FromPolynomial(part), Fraction::FromPolynomial(numerator->denominator()));
     fmpz_mpoly_clear(part, FractionRing());
     const Result term = whole.has_value() ? arithmetic_.Divide(*whole, denominator) : whole;
     const Result power = term.has_value() ? ExponentialOfTerm(key, *term, constant_power) : term;

@@ -274,8 +274,10 @@ Parsed Parser::ParseLetters() {
     ++at_;
   }
   const bool has_script = AtSymbol('_') || AtSymbol('\'');
-  if (letter == "e" && !has_script) return tree_.Add(Op::kE, {});
-  if (letter == "i" && !has_script) return tree_.Add(Op::kI, {});
+  const bool is_constant =
+      !has_script && std::find(bound_names_.begin(), bound_names_.end(), letter) == bound_names_.end();
+  if (letter == "e" && is_constant) return tree_.Add(Op::kE, {});
+  if (letter == "i" && is_constant) return tree_.Add(Op::kI, {});
   return ParseName(std::move(letter));
 }
 

@@ -53,6 +53,8 @@ class Parser {
   char ConsumeSeparators();
   char SeparatorAt() const;
   Parsed ParseClause();
+  Parsed ParseOperand();
+  void ShareModulus(std::vector<NodeId>* items);
   // 0 when the cursor is at no relation.
   char ConsumeRelation();
   Parsed ParseRatio();
@@ -101,6 +103,13 @@ class Parser {
   Parsed ParseFunction(const std::string& name);
   Parsed ParseFunctionArgument();
   Parsed ParseBigOperator(const std::string& name);
+  // The limits of a finite sum: its variable and the two values.
+  struct Limits {
+    std::string variable;
+    NodeId first, last;
+  };
+  std::optional<Limits> ParseLimits(size_t end);
+  bool HoldsInfinity(NodeId id) const;
   Parsed ParseEnclosed(absl::string_view close, absl::string_view function);
 
   // parse_unit.cc
@@ -109,6 +118,7 @@ class Parser {
   // A unit behind a magnitude, absent with the cursor unmoved when there is none.
   Parsed ParseUnit(NodeId magnitude);
   bool AtUnit(NodeId magnitude) const;
+  bool AtPerCent() const;
   // "usd", "euro", ...; empty when the cursor is at no sign of money.
   std::string ConsumeCurrency();
   std::optional<std::string> ParseUnitProduct();
@@ -125,6 +135,8 @@ class Parser {
   bool in_abs_ = false;
   // In the head of a set, where | and : end it.
   bool in_set_head_ = false;
+  // Variables of the sums around, which are never e or i.
+  std::vector<std::string> bound_names_;
   // Round and square brackets that are open.
   int round_depth_ = 0;
 };

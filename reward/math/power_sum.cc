@@ -21,7 +21,7 @@ constexpr size_t kMaxTerms = 48, kMaxProducts = 400;
 constexpr int64_t kMaxBits = 8192, kMaxExponentBits = 4096;
 // Integer powers up to so many bits belong to the coefficient; of larger ones the exponents are multiples of this.
 constexpr int64_t kWrittenBits = 1024, kExponentStep = 64;
-constexpr int64_t kMaxSumPower = 32, kMaxDepth = 32;
+constexpr int64_t kMaxSumPower = 32, kMaxDepth = 128;
 constexpr size_t kMaxBaseChars = 1000;
 // Primes below it are searched for in integers that do not fit a word.
 constexpr uint64_t kTrialBound = 1000;
@@ -281,7 +281,8 @@ class Evaluator {
     for (const auto& [base, power] : powers) result[base] = result[base] + power * exponent;
     const std::optional<int64_t> times = exponent.ToInt64();
     const Rational magnitude = coefficient.Abs();
-    const bool is_small = times.has_value() && std::abs(*times) < kMaxBits && magnitude.Bits() * std::abs(*times) < kWrittenBits;
+    const bool is_small =
+        times.has_value() && std::abs(*times) < kMaxBits && magnitude.Bits() * std::abs(*times) < kWrittenBits;
     if (is_small || magnitude == Rational(1)) {
       if (is_small) sign = sign * magnitude.Pow(*times);
     } else {
@@ -328,8 +329,8 @@ class Evaluator {
         if (fmpz_fdiv_ui(fmpq_numref(exponent.get()), 4) >= 2) coefficient = -coefficient;
         if (IsOdd(exponent)) kept[base] = Rational(1);
       } else if (const std::optional<Rational> value = ValueOf(base); value.has_value()) {
-        const bool is_written = times.has_value() && std::abs(*times) <= kWrittenBits &&
-                                std::abs(*times) * value->Bits() <= kWrittenBits;
+        const bool is_written =
+            times.has_value() && std::abs(*times) <= kWrittenBits && std::abs(*times) * value->Bits() <= kWrittenBits;
         const int64_t rest = is_written ? *times : fmpz_fdiv_ui(fmpq_numref(whole.get()), kExponentStep);
         if (rest * value->Bits() > kMaxBits) return false;
         coefficient = coefficient * value->Pow(rest);
@@ -353,7 +354,8 @@ class Evaluator {
     rest.Add(kept, coefficient);
     const std::optional<Sum> product = Multiply(*expanded, rest);
     if (!product.has_value()) return false;
-    for (const auto& [product_powers, product_coefficient] : product->terms) sum->Add(product_powers, product_coefficient);
+    for (const auto& [product_powers, product_coefficient] : product->terms)
+      sum->Add(product_powers, product_coefficient);
     return true;
   }
 

@@ -162,8 +162,7 @@ Decision Scalars::CompareClosed(NodeId a, NodeId b, bool natural_log) {
     const Ball x = EvaluateBall(tree_, a, {}, natural_log, precision, &work_);
     const Ball y = EvaluateBall(tree_, b, {}, natural_log, precision, &work_);
     const bool are_known = x.IsFinite() && y.IsFinite();
-    if (are_known && !acb_overlaps(x.get(), y.get()))
-      return Decision::Different("values as balls, which do not meet");
+    if (are_known && !acb_overlaps(x.get(), y.get())) return Decision::Different("values as balls, which do not meet");
     if (std::exchange(is_first, false)) {
       const Verdict verdict = ComparePowerSums(tree_, a, b, &work_);
       if (verdict == Verdict::kEqual) return Decision::Equal("sums of powers");
@@ -224,6 +223,18 @@ bool Scalars::HasValues(NodeId id) const {
     if (!is_known) return false;
   }
   return std::all_of(node.kids.begin(), node.kids.end(), [&](NodeId kid) { return HasValues(kid); });
+}
+
+std::optional<Rational> Scalars::RationalDifference(NodeId a, NodeId b) {
+  const Exact x = EvaluateExactly(tree_, a, &work_), y = EvaluateExactly(tree_, b, &work_);
+  if (x.ok() && y.ok()) return x.value - y.value;
+  if (!IsScalar(a) || !IsScalar(b)) return std::nullopt;
+  Algebra algebra(&tree_, /*natural_log=*/false, &work_);
+  const std::optional<std::pair<Fraction, Fraction>> normal = algebra.Normalize(a, b);
+  if (!normal.has_value()) return std::nullopt;
+  const std::optional<Fraction> difference = FractionArithmetic(&work_).Add(normal->first, normal->second.Negated());
+  if (!difference.has_value() || !difference->IsConstant() || !algebra.IsPure()) return std::nullopt;
+  return difference->Constant();
 }
 
 Decision Scalars::CompareEquations(NodeId a, NodeId b) {
