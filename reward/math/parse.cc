@@ -180,6 +180,7 @@ Parsed Parser::ParseClause() {
 
 // Words, or else a ratio; letters alone are both.
 Parsed Parser::ParseOperand() {
+  if (Peek().kind != TokenKind::kWord) return ParseRatio();
   const Parsed words = ParseWords();
   if (words.has_value()) return words;
   // Before they are taken apart.

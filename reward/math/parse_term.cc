@@ -371,6 +371,12 @@ Parsed Parser::ParseCommand() {
   if (name == "lceil") return ParseEnclosed("rceil", "ceil");
   if (IsIn(kFunctions, name)) return ParseFunction(name);
   if (IsIn(kBigOperators, name)) return ParseBigOperator(name);
+  if ((name == "angle" || name == "triangle") && Peek().kind == TokenKind::kWord && Peek().text.size() > 1) {
+    // Its letters are points, in order; an angle is the same from either side.
+    std::string points = tokens_[at_++].text;
+    if (name == "angle") points = std::min(points, std::string(points.rbegin(), points.rend()));
+    return ParseName(absl::StrCat(name, " ", points));
+  }
   if (IsIn(kAccents, name)) {
     const std::optional<std::string> text = ParseSubscript();
     return text.has_value() ? ParseName(absl::StrCat(name, " ", *text)) : std::nullopt;

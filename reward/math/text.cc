@@ -29,12 +29,18 @@ bool StripPair(absl::string_view open, absl::string_view close, absl::string_vie
 
 // Separators and TeX's spaces: ",", ";", "~", "\\,", "\\quad", "\\\\".
 void TrimSpaces(absl::string_view* text) {
-  for (const absl::string_view space : {",", ";", "~", "\\,", "\\;", "\\:", "\\!", "\\>", "\\ ", "\\\\"}) {
-    absl::ConsumePrefix(text, space);
+  constexpr absl::string_view kSeparators = ",;~";
+  // Most answers have none.
+  if (!text->empty() && (text->front() == '\\' || absl::StrContains(kSeparators, text->front()))) {
+    for (const absl::string_view space : {",", ";", "~", "\\,", "\\;", "\\:", "\\!", "\\>", "\\ ", "\\\\"}) {
+      absl::ConsumePrefix(text, space);
+    }
   }
-  // What is left of a backslash and a blank, a comma or a semicolon is a backslash.
-  for (const absl::string_view space : {",", ";", "~", "\\:", "\\!", "\\>", "\\qquad", "\\quad", "\\"}) {
-    absl::ConsumeSuffix(text, space);
+  if (!text->empty() && absl::StrContains(",;~:!>d\\", text->back())) {
+    // What is left of a backslash and a blank, a comma or a semicolon is a backslash.
+    for (const absl::string_view space : {",", ";", "~", "\\:", "\\!", "\\>", "\\qquad", "\\quad", "\\"}) {
+      absl::ConsumeSuffix(text, space);
+    }
   }
 }
 
