@@ -103,6 +103,8 @@ class Algebra {
   std::optional<int> SignOf(const Fraction& polynomial);
   Result Logarithm(const Fraction& argument);
   Result Factorial(const Fraction& argument);
+
+  // algebra_exponentials.cc
   Result Trigonometric(const std::string& name, const Fraction& angle);
   Result Hyperbolic(const std::string& name, const Fraction& argument);
   // base^exponent of a closed base above zero (e is one), by its primes.

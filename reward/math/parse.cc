@@ -108,25 +108,6 @@ Parsed Parser::ParseAnswer() {
   return items.size() == 1 ? Parsed(items[0]) : ParseGroups(items, separators);
 }
 
-// "x = 1, 5 (mod 6)": the modulus of the last is that of all, and the name of the first.
-void Parser::ShareModulus(std::vector<NodeId>* items) {
-  const auto is_residue = [&](NodeId id) { return tree_[id].op == Op::kFunction && tree_[id].text == "mod"; };
-  if (items->size() < 2 || !is_residue(items->back())) return;
-  const NodeId modulus = tree_[items->back()].kids[1];
-  const Node first = tree_[items->front()];
-  const bool is_named =
-      first.op == Op::kRelation && first.text.size() == 1 && (first.text[0] == kEqual || first.text[0] == kCongruent);
-  std::vector<NodeId> values = *items;
-  if (is_named) values[0] = first.kids[1];
-  for (NodeId& value : values) {
-    const Op op = tree_[value].op;
-    if (!is_residue(value) && op != Op::kNumber && op != Op::kNeg) return;
-    if (!is_residue(value)) value = tree_.Function("mod", {value, modulus});
-    if (is_named) value = tree_.Add(Node{.op = Op::kRelation, .text = first.text, .kids = {first.kids[0], value}});
-  }
-  *items = std::move(values);
-}
-
 // "1,2;3,4" is a list of two lists.
 Parsed Parser::ParseGroups(const std::vector<NodeId>& items, const std::string& separators) {
   Node list{.op = Op::kList, .text = std::string(1, separators.back())};

@@ -218,6 +218,25 @@ Parsed Parser::ParseFunctionArgument() {
   return negative ? tree_.Add(Op::kNeg, {*product}) : product;
 }
 
+// "x = 1, 5 (mod 6)": the modulus of the last is that of all, and the name of the first.
+void Parser::ShareModulus(std::vector<NodeId>* items) {
+  const auto is_residue = [&](NodeId id) { return tree_[id].op == Op::kFunction && tree_[id].text == "mod"; };
+  if (items->size() < 2 || !is_residue(items->back())) return;
+  const NodeId modulus = tree_[items->back()].kids[1];
+  const Node first = tree_[items->front()];
+  const bool is_named =
+      first.op == Op::kRelation && first.text.size() == 1 && (first.text[0] == kEqual || first.text[0] == kCongruent);
+  std::vector<NodeId> values = *items;
+  if (is_named) values[0] = first.kids[1];
+  for (NodeId& value : values) {
+    const Op op = tree_[value].op;
+    if (!is_residue(value) && op != Op::kNumber && op != Op::kNeg) return;
+    if (!is_residue(value)) value = tree_.Function("mod", {value, modulus});
+    if (is_named) value = tree_.Add(Node{.op = Op::kRelation, .text = first.text, .kids = {first.kids[0], value}});
+  }
+  *items = std::move(values);
+}
+
 // \sum_{k=1}^{n} k: a function of the term, the variable and the two limits. Other limits are kept as text, so that
 // what has them is equal only by form.
 Parsed Parser::ParseBigOperator(const std::string& name) {

@@ -1,5 +1,6 @@
 // Words: text answers, units, amounts.
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
@@ -121,6 +122,10 @@ Parsed Parser::ParseWords() {
     if (!ends) return std::nullopt;
   }
   at_ = end;
+  return TextOf(std::move(words));
+}
+
+Parsed Parser::TextOf(std::vector<std::string> words) {
   if (const std::optional<int64_t> percent = PercentOf(words); percent.has_value())
     return tree_.Add(Op::kPercent, {tree_.Number(*percent)});
   if (words.size() > 1 && words[0] == "a") words.erase(words.begin());

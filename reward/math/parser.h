@@ -54,7 +54,6 @@ class Parser {
   char SeparatorAt() const;
   Parsed ParseClause();
   Parsed ParseOperand();
-  void ShareModulus(std::vector<NodeId>* items);
   // 0 when the cursor is at no relation.
   char ConsumeRelation();
   Parsed ParseRatio();
@@ -110,11 +109,13 @@ class Parser {
   };
   std::optional<Limits> ParseLimits(size_t end);
   bool HoldsInfinity(NodeId id) const;
+  void ShareModulus(std::vector<NodeId>* items);
   Parsed ParseEnclosed(absl::string_view close, absl::string_view function);
 
   // parse_unit.cc
   // Words from the cursor to a separator, relation or the end: text. Absent, the cursor unmoved, when they are none.
   Parsed ParseWords();
+  Parsed TextOf(std::vector<std::string> words);
   // A unit behind a magnitude, absent with the cursor unmoved when there is none.
   Parsed ParseUnit(NodeId magnitude);
   bool AtUnit(NodeId magnitude) const;
