@@ -44,6 +44,20 @@ RuleResult ScoreTokens(const Rule& rule, size_t num_tokens, bool right = false) 
   return rule.Score({.completion = "text", .prompt = prompt, .ids = ids, .basis = &basis});
 }
 
+TEST(DecimalComma, IsReadWhereTheConfigurationNamesIt) {
+  for (const char* type : {"math_answer", "numeric"}) {
+    const auto rule = Make(type), with_comma = Make(type, "{decimal_comma: true}");
+    for (const char* answer : {"1,5", "\\boxed{1,5}"}) {
+      const std::string completion = std::string("<answer>") + answer + "</answer>";
+      EXPECT_EQ(ScoreText(*rule, completion, PromptOf("1.5")).value, 0) << type;
+      EXPECT_EQ(ScoreText(*with_comma, completion, PromptOf("1.5")).value, 1) << type;
+      EXPECT_EQ(ScoreText(*with_comma, completion, PromptOf("1,5")).value, 1) << type;
+      EXPECT_EQ(ScoreText(*with_comma, completion, PromptOf("5.1")).value, 0) << type;
+      EXPECT_EQ(ScoreText(*with_comma, completion, PromptOf("15")).value, 0) << type;
+    }
+  }
+}
+
 TEST(TagCount, PaysAQuarterForEachTagThatIsThereOnce) {
   const auto rule = Make("tag_count"), bare = Make("tag_count", "{line_breaks: false}");
   EXPECT_EQ(ScoreText(*rule, "<think>\nr\n</think>\n<answer>\na\n</answer>").value, 1);

@@ -7,11 +7,14 @@
 #include "absl/strings/str_cat.h"
 #include "reward/math/constant.h"
 #include "reward/math/exact.h"
+#include "reward/math/power_sum.h"
 
 namespace grpo::math {
 namespace {
 
 constexpr int64_t kMaxConstantBits = 1000;
+// Each makes generators finer, by common denominators of all that was met.
+constexpr int kMaxPasses = 4;
 
 std::vector<ulong> Exponents(const fmpz_mpoly_struct* polynomial, int64_t term) {
   std::vector<ulong> exponents(kNumGenerators);
@@ -62,7 +65,7 @@ bool Algebra::IsFree() const {
   });
 }
 
-Algebra::Result Algebra::GeneratorFor(Generator generator) {
+std::optional<int> Algebra::IndexFor(Generator generator) {
   const auto same = std::find_if(generators_.begin(), generators_.end(),
                                  [&](const Generator& other) { return other.key == generator.key; });
   const int index = static_cast<int>(same - generators_.begin());
@@ -70,14 +73,64 @@ Algebra::Result Algebra::GeneratorFor(Generator generator) {
     if (generators_.size() == kNumGenerators) return std::nullopt;
     generators_.push_back(std::move(generator));
   }
-  return Fraction::Generator(index);
+  return index;
+}
+
+Algebra::Result Algebra::GeneratorFor(Generator generator) {
+  const std::optional<int> index = IndexFor(std::move(generator));
+  return index.has_value() ? Result(Fraction::Generator(*index)) : std::nullopt;
 }
 
 Algebra::Result Algebra::ConstantFor(NodeId id) {
   const Exact exact = EvaluateExactly(tree_, id, &work_);
   if (exact.ok()) return exact.value.Bits() > kMaxConstantBits ? Result() : Fraction(exact.value);
-  if (exact.kind != Exact::kNotRational) return std::nullopt;
+  const bool may_be_sum = tree_[id].op == Op::kRoot || tree_[id].op == Op::kPow;
+  const std::optional<std::vector<PowerTerm>> terms =
+      may_be_sum ? PowerTermsOf(&tree_, id, &work_) : std::optional<std::vector<PowerTerm>>();
+  if (!terms.has_value()) {
+    if (exact.kind != Exact::kNotRational) return std::nullopt;
+    return GeneratorFor({.key = absl::StrCat("constant ", tree_.ToString(id)), .kind = Kind::kConstant, .node = id});
+  }
+  Result sum = Fraction();
+  for (const PowerTerm& term : *terms) {
+    const Result powers = ConstantsFor(term.powers);
+    const bool fits = powers.has_value() && term.coefficient.Bits() <= kMaxConstantBits;
+    const Result product = fits ? arithmetic_.Multiply(*powers, Fraction(term.coefficient)) : std::nullopt;
+    sum = product.has_value() && sum.has_value() ? arithmetic_.Add(*sum, *product) : Result();
+  }
+  return sum;
+}
+
+Algebra::Result Algebra::ConstantsFor(NodeId id) {
+  const Op op = tree_[id].op;
+  const std::vector<NodeId> kids = tree_[id].kids;
+  if (op == Op::kNumber) return Fraction(tree_[id].value);
+  if (op == Op::kMul) {
+    Result product = Fraction(Rational(1));
+    for (const NodeId kid : kids) {
+      const Result factor = product.has_value() ? ConstantsFor(kid) : product;
+      product = factor.has_value() ? arithmetic_.Multiply(*product, *factor) : factor;
+    }
+    return product;
+  }
+  if (op == Op::kPow && tree_[kids[1]].op == Op::kNumber) {
+    const std::optional<int64_t> times = tree_[kids[1]].value.ToInt64();
+    const Result base = times.has_value() && tree_[kids[0]].kids.empty() ? ConstantsFor(kids[0]) : std::nullopt;
+    if (base.has_value()) return arithmetic_.Power(*base, *times);
+  }
   return GeneratorFor({.key = absl::StrCat("constant ", tree_.ToString(id)), .kind = Kind::kConstant, .node = id});
+}
+
+std::optional<std::pair<Fraction, Fraction>> Algebra::Normalize(NodeId a, NodeId b) {
+  for (int pass = 0; pass < kMaxPasses; ++pass) {
+    is_stale_ = false;
+    Result x = Normalize(a);
+    Result y = x.has_value() || is_stale_ ? Normalize(b) : x;
+    if (is_stale_) continue;
+    if (!x.has_value() || !y.has_value()) return std::nullopt;
+    return std::pair(*std::move(x), *std::move(y));
+  }
+  return std::nullopt;
 }
 
 Algebra::Result Algebra::Normalize(NodeId id) {

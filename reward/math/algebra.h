@@ -2,7 +2,8 @@
 // functions of generators: the names, and what is no rational function of them (roots, exponentials, logarithms,
 // irrational constants), which are made the same for what is known to be equal:
 //   - sin, cos, tan, ... are rational functions of exp(i u); exp of a sum is a product; a^u is exp(u log a), for each
-//     prime of a;
+//     prime of a; exp(u/5) and exp(u/7) are powers of exp(u/35);
+//   - roots of rational numbers are taken apart (power_sum.h), so that sqrt(12) u is 2 sqrt(3) u;
 //   - log of a product is a sum; roots and absolute values of products are products;
 //   - (n+k)! is a multiple of n!.
 // Two expressions are equal when the numerator of their difference is zero modulo what the generators satisfy. The
@@ -14,6 +15,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "reward/math/fraction.h"
@@ -29,8 +31,8 @@ class Algebra {
   Algebra(Tree* tree, bool natural_log, Work* work)
       : tree_(*tree), natural_log_(natural_log), work_(*work), arithmetic_(work) {}
 
-  // Absent: not an expression that is known here, or too large.
-  std::optional<Fraction> Normalize(NodeId id);
+  // Both in the same generators. Absent: no expressions that are known here, or too large.
+  std::optional<std::pair<Fraction, Fraction>> Normalize(NodeId a, NodeId b);
 
   // Whether a fraction is zero. kDifferent is a proof only where no generator satisfies anything: names and constants.
   Verdict IsZero(const Fraction& value);
@@ -50,7 +52,7 @@ class Algebra {
     kConstant,
     // `base` to the power 1/index, or an absolute value: squared it is base, index 2.
     kRoot,
-    // exp of `base`, of which 12 times is the exponent.
+    // exp of `unit` times `base`.
     kExponential,
     // Of the polynomial `base`.
     kLogarithm,
@@ -63,6 +65,7 @@ class Algebra {
     NodeId node = 0;
     Fraction base = {};
     int64_t index = 0;
+    Rational unit = Rational();
   };
   // A factor of a product with its exponent.
   struct Factor {
@@ -75,9 +78,13 @@ class Algebra {
   };
   using Result = std::optional<Fraction>;
 
+  Result Normalize(NodeId id);
   bool IsClosed(NodeId id);
+  std::optional<int> IndexFor(Generator generator);
   Result GeneratorFor(Generator generator);
   Result ConstantFor(NodeId id);
+  // Of a product of constants: that of their generators.
+  Result ConstantsFor(NodeId id);
   Result NormalizeArithmetic(NodeId id);
   Result NormalizeFunction(NodeId id);
   Result NormalizePower(NodeId id);
@@ -87,11 +94,17 @@ class Algebra {
   // algebra_functions.cc
   std::optional<Factors> Factorize(const Fraction& value);
   Result Root(const Fraction& radicand, int64_t index);
+  // base^(power/index), with a generator for the root of the base.
+  Result RootPower(const Fraction& base, int64_t power, int64_t index);
+  // The root that a fraction is; null when it is something else.
+  const Generator* RootOf(const Fraction& value) const;
   Result RationalPower(const Fraction& base, const Rational& exponent);
   Result Absolute(const Fraction& value);
   std::optional<int> SignOf(const Fraction& polynomial);
   Result Logarithm(const Fraction& argument);
   Result Factorial(const Fraction& argument);
+
+  // algebra_exponentials.cc
   Result Trigonometric(const std::string& name, const Fraction& angle);
   Result Hyperbolic(const std::string& name, const Fraction& argument);
   // base^exponent of a closed base above zero (e is one), by its primes.
@@ -102,6 +115,17 @@ class Algebra {
   using ConstantPower = std::function<Result(const Rational& factor, NodeId closed)>;
   // base^exponent, term by term of the exponent; `key` names the base.
   Result Exponential(const std::string& key, const Fraction& exponent, const ConstantPower& constant_power);
+  Result ExponentialOfTerm(const std::string& key, const Fraction& term, const ConstantPower& constant_power);
+  // base^(factor * monomial): a power of the generator of this base and monomial.
+  Result ExponentialPower(const std::string& key, const Fraction& monomial, const Rational& factor);
+  // coefficient * constants * rest: the constants in the form that equal ones have, none of them in the rest.
+  struct Term {
+    Rational coefficient;
+    NodeId constants;
+    Fraction rest;
+  };
+  // Of a monomial over a monomial.
+  std::optional<Term> Split(const Fraction& term);
   // The closed expression that a monomial of constants is; absent when it holds others.
   std::optional<NodeId> ClosedMonomial(const fmpz_mpoly_struct* polynomial, int64_t term);
 
@@ -114,6 +138,8 @@ class Algebra {
   Work& work_;
   FractionArithmetic arithmetic_;
   std::vector<Generator> generators_;
+  // A generator has become a finer one since it was used: what was made before says something else.
+  bool is_stale_ = false;
   // Per node: 0 unknown, 1 names occur in it, 2 closed.
   std::vector<char> closed_;
 };

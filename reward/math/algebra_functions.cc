@@ -1,7 +1,8 @@
-// Roots, powers, logarithms, trigonometric functions and factorials as generators.
+// Roots, absolute values, logarithms and factorials as generators.
 
 #include <algorithm>
 #include <cstdlib>
+#include <numeric>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -14,18 +15,7 @@ namespace {
 
 // Beyond it a polynomial is not factored: that is the dearest of all calls.
 constexpr int64_t kMaxFactorTerms = 16, kMaxFactorDegree = 12;
-// Exponents of exponentials are multiples of 1/12.
-constexpr int64_t kExponentialUnit = 12;
-constexpr int64_t kMaxExponentialPower = 240;
-
-Rational RationalOf(const fmpz_t numerator) {
-  fmpq_t value;
-  fmpq_init(value);
-  fmpz_set(fmpq_numref(value), numerator);
-  const Rational result(value);
-  fmpq_clear(value);
-  return result;
-}
+constexpr int64_t kMaxIndex = 240;
 
 bool MayFactor(const fmpz_mpoly_struct* polynomial) {
   fmpz_t degree;
@@ -48,7 +38,7 @@ std::optional<Algebra::Factors> Algebra::Factorize(const Fraction& value) {
     fmpz_mpoly_factor_t factors;
     fmpz_mpoly_factor_init(factors, FractionRing());
     const bool done = fmpz_mpoly_factor(factors, polynomial, FractionRing());
-    const Rational constant = RationalOf(factors->constant);
+    const Rational constant = Rational::FromInteger(factors->constant);
     result.constant = is_numerator ? constant : result.constant / constant;
     for (slong i = 0; done && i < factors->num; ++i) {
       const int64_t exponent = fmpz_get_si(factors->exp + i);
@@ -65,13 +55,10 @@ Algebra::Result Algebra::Root(const Fraction& radicand, int64_t index) {
 }
 
 Algebra::Result Algebra::RationalPower(const Fraction& base, const Rational& exponent) {
-  fmpq_t denominator;
-  fmpq_init(denominator);
-  fmpz_set(fmpq_numref(denominator), fmpq_denref(exponent.get()));
-  const Rational denominator_value(denominator);
-  fmpq_clear(denominator);
-  const std::optional<int64_t> index = denominator_value.ToInt64(), power = (exponent * denominator_value).ToInt64();
-  if (!index.has_value() || !power.has_value() || *index > 24 || std::abs(*power) > 24) return std::nullopt;
+  const Rational denominator = exponent.Denominator();
+  const std::optional<int64_t> index = denominator.ToInt64(), power = (exponent * denominator).ToInt64();
+  if (!index.has_value() || !power.has_value() || *index > kMaxIndex || std::abs(*power) > kMaxIndex)
+    return std::nullopt;
   if (base.IsZero()) return *power > 0 ? Result(base) : std::nullopt;
   const std::optional<Factors> factors = Factorize(base);
   if (!factors.has_value()) return std::nullopt;
@@ -83,22 +70,49 @@ Algebra::Result Algebra::RationalPower(const Fraction& base, const Rational& exp
   }
   for (const Factor& factor : factors->factors) {
     if (!result.has_value()) return result;
-    const int64_t total = factor.exponent * *power;
-    const int64_t whole = total / *index, rest = total % *index;
     // An even root of an even power is one of the absolute value.
     const bool is_absolute = *index % 2 == 0 && factor.exponent % 2 == 0;
-    const Result positive = is_absolute ? Absolute(factor.base) : factor.base;
-    const Result outside = positive.has_value() ? arithmetic_.Power(*positive, whole) : positive;
-    const Result root = GeneratorFor({.key = absl::StrCat("root ", *index, " ", factor.base.ToString()),
-                                      .kind = Kind::kRoot,
-                                      .base = factor.base,
-                                      .index = *index});
-    const Result inside = !root.has_value() ? root : rest == 0 ? Fraction(Rational(1)) : arithmetic_.Power(*root, rest);
-    const Result product =
-        outside.has_value() && inside.has_value() ? arithmetic_.Multiply(*outside, *inside) : Result();
-    result = product.has_value() ? arithmetic_.Multiply(*result, *product) : product;
+    const Generator* root = RootOf(factor.base);
+    Result power_of_factor;
+    if (root != nullptr && (!is_absolute || root->index % 2 == 0)) {
+      // A root of a root; the copy outlives new generators.
+      const Fraction radicand = root->base;
+      power_of_factor = RootPower(radicand, factor.exponent * *power, root->index * *index);
+    } else {
+      const Result positive = is_absolute ? Absolute(factor.base) : factor.base;
+      if (positive.has_value()) power_of_factor = RootPower(*positive, factor.exponent * *power, *index);
+    }
+    result = power_of_factor.has_value() ? arithmetic_.Multiply(*result, *power_of_factor) : power_of_factor;
   }
   return result;
+}
+
+Algebra::Result Algebra::RootPower(const Fraction& base, int64_t power, int64_t index) {
+  const int64_t common = std::gcd(power, index);
+  power /= common;
+  index /= common;
+  if (index == 1) return arithmetic_.Power(base, power);
+  if (index > kMaxIndex) return std::nullopt;
+  const std::optional<int> at =
+      IndexFor({.key = absl::StrCat("root ", base.ToString()), .kind = Kind::kRoot, .base = base, .index = index});
+  if (!at.has_value()) return std::nullopt;
+  int64_t& fine_index = generators_[*at].index;
+  if (fine_index % index != 0) {
+    is_stale_ = true;
+    fine_index = std::lcm(fine_index, index);
+    if (fine_index > kMaxIndex) return std::nullopt;
+  }
+  const Result outside = arithmetic_.Power(base, power / index);
+  const Result inside = arithmetic_.Power(Fraction::Generator(*at), power % index * (fine_index / index));
+  return outside.has_value() && inside.has_value() ? arithmetic_.Multiply(*outside, *inside) : Result();
+}
+
+const Algebra::Generator* Algebra::RootOf(const Fraction& value) const {
+  for (size_t g = 0; g < generators_.size(); ++g) {
+    if (generators_[g].kind != Kind::kRoot || generators_[g].key.rfind("root ", 0) != 0) continue;
+    if (Fraction::Generator(static_cast<int>(g)).ToString() == value.ToString()) return &generators_[g];
+  }
+  return nullptr;
 }
 
 // The sign of a product of constants, seen in its value.
@@ -119,6 +133,13 @@ Algebra::Result Algebra::Absolute(const Fraction& value) {
   for (const Factor& factor : factors->factors) {
     if (const std::optional<int> sign = SignOf(factor.base); sign.has_value()) {
       const Result power = arithmetic_.Power(*sign < 0 ? factor.base.Negated() : factor.base, factor.exponent);
+      result = power.has_value() ? arithmetic_.Multiply(*result, *power) : power;
+      if (!result.has_value()) return result;
+      continue;
+    }
+    const Generator* root = RootOf(factor.base);
+    if (root != nullptr && root->index % 2 == 0) {
+      const Result power = arithmetic_.Power(factor.base, factor.exponent);
       result = power.has_value() ? arithmetic_.Multiply(*result, *power) : power;
       if (!result.has_value()) return result;
       continue;
@@ -151,7 +172,7 @@ Algebra::Result Algebra::Logarithm(const Fraction& argument) {
     });
     if (generator != generators_.end() && generator->kind == Kind::kExponential &&
         generator->key.rfind("exp e ", 0) == 0) {
-      logarithm = arithmetic_.Divide(generator->base, Fraction(Rational(kExponentialUnit)));
+      logarithm = arithmetic_.Multiply(generator->base, Fraction(generator->unit));
     } else if (generator != generators_.end() && generator->kind == Kind::kConstant) {
       logarithm = ConstantFor(tree_.Function("log", {generator->node, tree_.Add(Op::kE, {})}));
     } else {
@@ -186,145 +207,6 @@ Algebra::Result Algebra::Factorial(const Fraction& argument) {
     result = k > 0 ? arithmetic_.Multiply(*result, *factor) : arithmetic_.Divide(*result, *factor);
   }
   return result;
-}
-
-Algebra::Result Algebra::Trigonometric(const std::string& name, const Fraction& angle) {
-  const NodeId i_node = tree_.Add(Op::kI, {}), e_node = tree_.Add(Op::kE, {});
-  const Result i = ConstantFor(i_node);
-  const Result up = Exponential("exp i", angle, [&](const Rational& factor, NodeId closed) {
-    const NodeId exponent = tree_.Add(Op::kMul, {tree_.Number(factor), i_node, closed});
-    return ConstantFor(tree_.Add(Op::kPow, {e_node, exponent}));
-  });
-  if (!up.has_value() || !i.has_value()) return std::nullopt;
-  const Result down = arithmetic_.Divide(Fraction(Rational(1)), *up);
-  if (!down.has_value()) return down;
-  const Result sum = arithmetic_.Add(*up, *down), difference = arithmetic_.Add(*up, down->Negated());
-  if (!sum.has_value() || !difference.has_value()) return std::nullopt;
-  const Result two_i = arithmetic_.Multiply(*i, Fraction(Rational(2)));
-  const Result sine = arithmetic_.Divide(*difference, *two_i), cosine = arithmetic_.Divide(*sum, Fraction(Rational(2)));
-  if (!sine.has_value() || !cosine.has_value()) return std::nullopt;
-  const Fraction one{Rational(1)};
-  if (name == "sin") return sine;
-  if (name == "cos") return cosine;
-  if (name == "tan") return arithmetic_.Divide(*sine, *cosine);
-  if (name == "cot") return arithmetic_.Divide(*cosine, *sine);
-  return arithmetic_.Divide(one, name == "sec" ? *cosine : *sine);
-}
-
-Algebra::Result Algebra::Hyperbolic(const std::string& name, const Fraction& argument) {
-  const Result up = ClosedPower(tree_.Add(Op::kE, {}), argument);
-  const Result down = up.has_value() ? arithmetic_.Divide(Fraction(Rational(1)), *up) : up;
-  if (!down.has_value()) return down;
-  const Result sum = arithmetic_.Add(*up, *down), difference = arithmetic_.Add(*up, down->Negated());
-  if (!sum.has_value() || !difference.has_value()) return std::nullopt;
-  if (name == "tanh") return arithmetic_.Divide(*difference, *sum);
-  return arithmetic_.Divide(name == "sinh" ? *difference : *sum, Fraction(Rational(2)));
-}
-
-Algebra::Result Algebra::ClosedPower(NodeId base, const Fraction& exponent) {
-  const Exact exact = EvaluateExactly(tree_, base, &work_);
-  const auto power_of = [&](NodeId prime) {
-    return Exponential(
-        absl::StrCat("exp ", tree_.ToString(prime)), exponent, [&, prime](const Rational& factor, NodeId closed) {
-          return ConstantFor(tree_.Add(Op::kPow, {prime, tree_.Add(Op::kMul, {tree_.Number(factor), closed})}));
-        });
-  };
-  if (!exact.ok() || exact.value.Sign() <= 0 || exact.value.Bits() > 40) return power_of(base);
-  Result result = Fraction(Rational(1));
-  for (const bool is_numerator : {true, false}) {
-    fmpz_factor_t primes;
-    fmpz_factor_init(primes);
-    const fmpz* part = is_numerator ? fmpq_numref(exact.value.get()) : fmpq_denref(exact.value.get());
-    if (work_.Spend(50)) fmpz_factor(primes, part);
-    for (slong i = 0; i < primes->num && result.has_value(); ++i) {
-      const Result power = power_of(tree_.Number(RationalOf(primes->p + i)));
-      const int64_t times = is_numerator ? static_cast<int64_t>(primes->exp[i]) : -static_cast<int64_t>(primes->exp[i]);
-      const Result all = power.has_value() ? arithmetic_.Power(*power, times) : power;
-      result = all.has_value() ? arithmetic_.Multiply(*result, *all) : all;
-    }
-    fmpz_factor_clear(primes);
-  }
-  return result;
-}
-
-Algebra::Result Algebra::SymbolicPower(const Fraction& base, const Fraction& exponent) {
-  const std::optional<Factors> factors = Factorize(base);
-  if (!factors.has_value()) return std::nullopt;
-  Result result = Fraction(Rational(1));
-  if (!(factors->constant == Rational(1))) result = ClosedPower(tree_.Number(factors->constant), exponent);
-  for (const Factor& factor : factors->factors) {
-    if (!result.has_value()) return result;
-    const Result power =
-        Exponential(absl::StrCat("pow ", factor.base.ToString()), exponent, [&](const Rational& r, NodeId closed) {
-          const Exact value = EvaluateExactly(tree_, closed, &work_);
-          return value.ok() ? RationalPower(factor.base, r * value.value) : Result();
-        });
-    const Result all = power.has_value() ? arithmetic_.Power(*power, factor.exponent) : power;
-    result = all.has_value() ? arithmetic_.Multiply(*result, *all) : all;
-  }
-  return result;
-}
-
-Algebra::Result Algebra::Exponential(const std::string& key, const Fraction& exponent,
-                                     const ConstantPower& constant_power) {
-  Result result = Fraction(Rational(1));
-  const bool is_polynomial = fmpz_mpoly_is_fmpz(exponent.denominator(), FractionRing());
-  const int64_t num_terms = is_polynomial ? fmpz_mpoly_length(exponent.numerator(), FractionRing()) : 1;
-  fmpz_mpoly_t term;
-  fmpz_mpoly_init(term, FractionRing());
-  for (int64_t k = 0; k < num_terms && result.has_value(); ++k) {
-    // factor * monomial; of a quotient the whole, with its sign as the factor.
-    Rational factor(1);
-    Fraction monomial = exponent;
-    std::optional<NodeId> closed;
-    fmpz_t coefficient;
-    fmpz_init(coefficient);
-    fmpz_mpoly_get_term_coeff_fmpz(coefficient, exponent.numerator(), k, FractionRing());
-    if (is_polynomial) {
-      factor = RationalOf(coefficient);
-      fmpz_mpoly_get_fmpz(coefficient, exponent.denominator(), FractionRing());
-      factor = factor / RationalOf(coefficient);
-      fmpz_mpoly_get_term_monomial(term, exponent.numerator(), k, FractionRing());
-      monomial = Fraction::FromPolynomial(term);
-      closed = ClosedMonomial(exponent.numerator(), k);
-    } else if (fmpz_sgn(coefficient) < 0) {
-      factor = Rational(-1);
-      monomial = exponent.Negated();
-    }
-    fmpz_clear(coefficient);
-    Result power;
-    if (closed.has_value()) {
-      power = constant_power(factor, *closed);
-    } else {
-      const std::optional<int64_t> times = (factor * Rational(kExponentialUnit)).ToInt64();
-      const Result generator = GeneratorFor(
-          {.key = absl::StrCat(key, " ", monomial.ToString()), .kind = Kind::kExponential, .base = monomial});
-      const auto logarithm = std::find_if(generators_.begin(), generators_.end(), [&](const Generator& candidate) {
-        return candidate.kind == Kind::kLogarithm &&
-               Fraction::Generator(static_cast<int>(&candidate - generators_.data())).ToString() == monomial.ToString();
-      });
-      if (key == "exp e" && logarithm != generators_.end()) {
-        power = RationalPower(Fraction(logarithm->base), factor);
-      } else if (generator.has_value() && times.has_value() && std::abs(*times) <= kMaxExponentialPower) {
-        power = arithmetic_.Power(*generator, *times);
-      }
-    }
-    result = power.has_value() ? arithmetic_.Multiply(*result, *power) : power;
-  }
-  fmpz_mpoly_clear(term, FractionRing());
-  return result;
-}
-
-std::optional<NodeId> Algebra::ClosedMonomial(const fmpz_mpoly_struct* polynomial, int64_t term) {
-  std::vector<ulong> exponents(kNumGenerators);
-  fmpz_mpoly_get_term_exp_ui(exponents.data(), polynomial, term, FractionRing());
-  std::vector<NodeId> factors = {tree_.Number(1)};
-  for (size_t g = 0; g < generators_.size(); ++g) {
-    if (exponents[g] == 0) continue;
-    if (generators_[g].kind != Kind::kConstant) return std::nullopt;
-    factors.push_back(tree_.Add(Op::kPow, {generators_[g].node, tree_.Number(exponents[g])}));
-  }
-  return tree_.Add(Op::kMul, std::move(factors));
 }
 
 }  // namespace grpo::math

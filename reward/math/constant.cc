@@ -53,6 +53,8 @@ class Size {
     // Integer exponents multiply; others are roots or exponentials.
     if (exponent.op == Op::kNumber && exponent.value.IsInteger()) {
       fits_ &= exponent.value.Bits() <= 6;
+    } else if (exponent.op == Op::kNumber) {
+      AddDegree(id, exponent.value.Bits() <= 6 ? fmpz_get_si(fmpq_denref(exponent.value.get())) : 0);
     } else if (exponent.op == Op::kDiv && tree_[exponent.kids[0]].op == Op::kNumber &&
                tree_[exponent.kids[1]].op == Op::kNumber) {
       AddDegree(id, tree_[exponent.kids[1]].value.ToInt64().value_or(0));

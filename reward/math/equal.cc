@@ -8,6 +8,7 @@
 #include "reward/math/exact.h"
 #include "reward/math/judge.h"
 #include "reward/math/parse.h"
+#include "reward/math/series.h"
 #include "reward/math/text.h"
 #include "reward/math/token.h"
 #include "reward/math/unit.h"
@@ -60,8 +61,9 @@ void Read(Side* side, const EqualOptions& options, Tree* tree) {
     list.kids.push_back(side->root);
   }
   if (list.kids.size() > 1) side->root = tree->Add(std::move(list));
-  // A division by zero has no meaning.
   Work work(kMaxUnits, options.deadline);
+  if (side->reading == Reading::kRead) side->root = ExpandSeries(tree, side->root, &work);
+  // A division by zero has no meaning.
   if (side->reading == Reading::kRead && EvaluateExactly(*tree, side->root, &work).kind == Exact::kUndefined) {
     side->reading = Reading::kUnread;
   }
@@ -115,7 +117,8 @@ Comparison CompareSides(Side* gold, Side* pred, const EqualOptions& options) {
     result = Unread(*gold, *pred);
   } else {
     Work work(kMaxUnits, options.deadline);
-    const Decision decision = Judge(&tree, options.min_digits, &work).Compare(first->root, second->root);
+    const Decision decision =
+        Judge(&tree, options.min_digits, options.decimal_comma, &work).Compare(first->root, second->root);
     if (decision.verdict != Verdict::kUndecided) {
       result = Decided(decision.IsEqual(), decision.rule);
     } else {

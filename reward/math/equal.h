@@ -2,9 +2,15 @@
 //   - numbers and expressions are compared exactly; 50% equals 50, 0.5 and 1/2, but 0.5 is not 50;
 //   - a missing unit, currency or degree sign is forgiven, a different one is not, a convertible one (2 hours, 120
 //   minutes) is equal;
-//   - x=5 equals 5, but not y=5; an inequality equals its interval; (1,2) is a pair or an interval by its counterpart;
-//   - bare and braced lists are unordered sets, so 5 is not answered by "5 or 6"; parentheses are ordered;
-//   - text ignores case, \text{} and the parentheses of a choice's letter;
+//   - x=5 equals 5, but not y=5; a chain of equalities is its last member, when those before it say the same; an
+//   inequality equals its interval; (1,2) is a pair or an interval by its counterpart;
+//   - a congruence says the same with any representative; a chain of inequalities may be turned round;
+//   - bare and braced lists are unordered sets, so 5 is not answered by "5 or 6"; parentheses are ordered; the list 1,2
+//   is not the decimal 1.2;
+//   - text ignores case, \text{} and the parentheses of a choice's letter; two or more letters that nothing marks as
+//   mathematics on either side are text, too: "dog" is not "god", but x, y and z alone are factors, and so are letters
+//   after "n =" and beside an answer with an operator, ab = a*b;
+//   - a comma, semicolon or TeX space at either end belongs to the sentence;
 //   - a decimal literal equals an exact value when it is that value, or when it shows at least min_digits significant
 //   digits and they are the value's first ones, cut off or rounded; two decimals, and two exact values, are equal only
 //   when their values are;
@@ -33,6 +39,8 @@ namespace grpo::math {
 struct EqualOptions {
   // Significant digits from which a decimal may stand for a value that it only approximates.
   int64_t min_digits = 6;
+  // Whether "1,2" may be 1.2; else it is a list only. Three digits behind a comma are thousands either way.
+  bool decimal_comma = false;
   // An answer with more bytes is over the budget.
   int64_t max_answer_chars = 20000;
   // Of one comparison, in processor time. Its work is bounded by counting it; this is a second net.

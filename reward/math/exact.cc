@@ -84,7 +84,7 @@ class Evaluator {
   Exact Power(const Rational& base, const Rational& exponent) {
     if (!exponent.IsInteger()) {
       // a^(p/q) where the root comes out even.
-      const Rational denominator = Denominator(exponent);
+      const Rational denominator = exponent.Denominator();
       const std::optional<int64_t> index = denominator.ToInt64();
       if (!index.has_value() || *index > 64 || base.Sign() < 0) return {};
       const std::optional<Rational> root = base.Root(*index);
@@ -104,15 +104,6 @@ class Evaluator {
     }
     if (!work_.Spend(base.Bits() * std::abs(*power) / 1024)) return {Exact::kTooLarge};
     return Value(base.Pow(*power));
-  }
-
-  static Rational Denominator(const Rational& value) {
-    fmpq_t denominator;
-    fmpq_init(denominator);
-    fmpz_set(fmpq_numref(denominator), fmpq_denref(value.get()));
-    const Rational result(denominator);
-    fmpq_clear(denominator);
-    return result;
   }
 
   static Exact Root(const Rational& radicand, const Rational& index) {

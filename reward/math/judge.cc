@@ -46,9 +46,8 @@ Decision Judge::Compare(NodeId a, NodeId b) {
 Decision Judge::CompareUnlike(NodeId a, NodeId b) {
   const Op x = tree_[a].op, y = tree_[b].op;
   const auto is = [&](Op op) { return x == op || y == op; };
-  const NodeId decimal_a = tree_[a].as_decimal, decimal_b = tree_[b].as_decimal;
-  if (decimal_a >= 0 && DecimalOf(tree_, b).has_value()) return scalars_.Compare(decimal_a, b);
-  if (decimal_b >= 0 && DecimalOf(tree_, a).has_value()) return scalars_.Compare(a, decimal_b);
+  if (const std::optional<Decision> decimals = CompareDecimalCommas(a, b); decimals.has_value()) return *decimals;
+  if (const std::optional<Decision> words = CompareWords(a, b); words.has_value()) return *words;
   if (is(Op::kText)) return CompareText(a, b);
   if (x == Op::kRelation && y == Op::kRelation) return CompareRelations(a, b);
   Regions regions(&tree_, &scalars_, &work_);
@@ -70,6 +69,24 @@ Decision Judge::CompareUnlike(NodeId a, NodeId b) {
   if (is(Op::kRatio)) return CompareRatios(a, b);
   if (is_region) return Decision::Different("a set of numbers and a number");
   return CompareScalars(a, b);
+}
+
+std::optional<Decision> Judge::CompareDecimalCommas(NodeId a, NodeId b) {
+  const NodeId decimal_a = tree_[a].as_decimal, decimal_b = tree_[b].as_decimal;
+  if (!decimal_comma_ || (decimal_a < 0 && decimal_b < 0)) return std::nullopt;
+  if (decimal_a >= 0 && decimal_b >= 0) return scalars_.Compare(decimal_a, decimal_b);
+  if (!scalars_.IsScalar(decimal_a >= 0 ? b : a)) return std::nullopt;
+  return decimal_a >= 0 ? CompareScalars(decimal_a, b) : CompareScalars(a, decimal_b);
+}
+
+// Letters without any mark are words, not products whose factors may stand in any order: "dog" is not "god". Of x, y
+// and z nobody makes words.
+std::optional<Decision> Judge::CompareWords(NodeId a, NodeId b) const {
+  const NodeId word_a = tree_[a].as_word, word_b = tree_[b].as_word;
+  if (in_relation_ || word_a < 0 || word_b < 0) return std::nullopt;
+  const auto is_product = [&](NodeId word) { return tree_[word].text.find_first_not_of("xyz") == std::string::npos; };
+  if (is_product(word_a) && is_product(word_b)) return std::nullopt;
+  return CompareText(word_a, word_b);
 }
 
 std::string Judge::Letters(NodeId id) const {
@@ -111,10 +128,10 @@ Decision Judge::CompareScalars(NodeId a, NodeId b) {
   if (!x->unit.empty()) return CompareWithBare(*x, b);
   if (!y->unit.empty()) return CompareWithBare(*y, a);
   // "3 (mod 7)": a missing modulus is forgiven.
-  const auto is_residue = [&](NodeId id) { return tree_[id].op == Op::kFunction && tree_[id].text == "mod"; };
-  if (is_residue(a) != is_residue(b)) {
-    return scalars_.Compare(is_residue(a) ? tree_[a].kids[0] : a, is_residue(b) ? tree_[b].kids[0] : b);
-  }
+  if (IsResidue(a) && IsResidue(b))
+    return CompareResidues(tree_[a].kids[0], tree_[b].kids[0], tree_[a].kids[1], tree_[b].kids[1]);
+  if (IsResidue(a) || IsResidue(b))
+    return scalars_.Compare(IsResidue(a) ? tree_[a].kids[0] : a, IsResidue(b) ? tree_[b].kids[0] : b);
   // The letter of a choice, whatever its case.
   const bool single = tree_[a].kids.empty() && tree_[b].kids.empty();
   const std::string letter = single ? Letters(a) : "";

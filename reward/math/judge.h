@@ -16,7 +16,9 @@ namespace grpo::math {
 
 class Judge {
  public:
-  Judge(Tree* tree, int64_t min_digits, Work* work) : tree_(*tree), work_(*work), scalars_(tree, min_digits, work) {}
+  // `decimal_comma`: whether "1,2" is 1.2, too.
+  Judge(Tree* tree, int64_t min_digits, bool decimal_comma, Work* work)
+      : tree_(*tree), work_(*work), scalars_(tree, min_digits, work), decimal_comma_(decimal_comma) {}
 
   // Symmetric.
   Decision Compare(NodeId a, NodeId b);
@@ -31,9 +33,15 @@ class Judge {
   struct Assignment {
     NodeId name, value;
   };
+  // left = right up to multiples of the modulus.
+  struct Congruence {
+    NodeId left, right, modulus;
+  };
 
   // judge.cc
   Decision CompareUnlike(NodeId a, NodeId b);
+  std::optional<Decision> CompareDecimalCommas(NodeId a, NodeId b);
+  std::optional<Decision> CompareWords(NodeId a, NodeId b) const;
   Decision CompareText(NodeId a, NodeId b) const;
   // The letters of a name or of a product of names, lower-case; empty when it is something else.
   std::string Letters(NodeId id) const;
@@ -63,7 +71,15 @@ class Judge {
   // judge_relations.cc
   bool IsNameLike(NodeId id) const;
   std::optional<Assignment> AssignmentOf(NodeId id);
+  // The place of the member of a chain of equalities that is its value; absent when its members disagree.
+  std::optional<size_t> ValueIn(const Node& chain, const std::vector<NodeId>& members, size_t first);
   Decision CompareRelations(NodeId a, NodeId b);
+  Decision CompareRelationsOf(NodeId a, NodeId b);
+  bool IsResidue(NodeId id) const;
+  std::optional<Congruence> CongruenceOf(NodeId id) const;
+  Decision CompareCongruences(const Congruence& a, const Congruence& b);
+  Decision CompareResidues(NodeId a, NodeId b, NodeId modulus_a, NodeId modulus_b);
+  std::optional<Decision> CompareChains(NodeId a, NodeId b);
   Decision CompareRelationWith(NodeId relation, NodeId value);
   Decision CompareEquations(NodeId a, NodeId b);
   Decision CompareInequalities(NodeId a, NodeId b);
@@ -71,7 +87,10 @@ class Judge {
   Tree& tree_;
   Work& work_;
   Scalars scalars_;
+  const bool decimal_comma_;
   int depth_ = 0;
+  // Inside a relation that binds a name, letters side by side are products, not words.
+  bool in_relation_ = false;
 };
 
 }  // namespace grpo::math

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
+#include "absl/strings/str_join.h"
 #include "reward/math/parser.h"
 
 namespace grpo::math {
@@ -16,6 +18,10 @@ bool IsWord(const Token& token, absl::string_view word) {
 // "(mod 7)", \pmod{7}, \bmod 7.
 bool IsModulus(const Token& token) {
   return IsWord(token, "mod") || token.IsCommand("pmod") || token.IsCommand("bmod") || token.IsCommand("mod");
+}
+
+bool IsSeparator(const Token& token) {
+  return token.IsSymbol(',') || token.IsSymbol(';');
 }
 
 bool IsDigits(const Token& token) {
@@ -34,6 +40,9 @@ Reading Parse(std::vector<Token> tokens, const ParseBudget& budget, Tree* tree, 
 }
 
 Reading Parser::Run(NodeId* root) {
+  // A comma or semicolon at either end belongs to the sentence.
+  while (!tokens_.empty() && IsSeparator(tokens_.back())) tokens_.pop_back();
+  while (!tokens_.empty() && IsSeparator(tokens_.front())) tokens_.erase(tokens_.begin());
   if (tokens_.empty()) return Reading::kUnread;
   // "A)" is the choice (A).
   if (tokens_.size() == 2 && tokens_[0].kind == TokenKind::kWord && tokens_[0].text.size() == 1 &&
@@ -95,6 +104,7 @@ Parsed Parser::ParseAnswer() {
     if (separator == 0) break;
     separators += separator;
   }
+  ShareModulus(&items);
   return items.size() == 1 ? Parsed(items[0]) : ParseGroups(items, separators);
 }
 
@@ -136,19 +146,37 @@ char Parser::ConsumeSeparators() {
 
 Parsed Parser::ParseClause() {
   Node relation{.op = Op::kRelation};
-  Parsed operand = ParseWords();
-  if (!operand.has_value()) operand = ParseRatio();
+  Parsed operand = ParseOperand();
   if (!operand.has_value()) return std::nullopt;
   relation.kids.push_back(*operand);
   while (const char sign = ConsumeRelation()) {
-    operand = ParseWords();
-    if (!operand.has_value()) operand = ParseRatio();
+    operand = ParseOperand();
     if (!operand.has_value() || relation.kids.size() > budget_.max_items) return std::nullopt;
     relation.text += sign;
     relation.kids.push_back(*operand);
   }
   if (relation.kids.size() == 1) return relation.kids[0];
   return tree_.Add(std::move(relation));
+}
+
+// Words, or else a ratio; letters alone are both.
+Parsed Parser::ParseOperand() {
+  if (Peek().kind != TokenKind::kWord) return ParseRatio();
+  const Parsed words = ParseWords();
+  if (words.has_value()) return words;
+  // Before they are taken apart.
+  std::vector<std::string> letters;
+  const size_t begin = at_;
+  for (size_t at = at_; at < tokens_.size() && tokens_[at].kind == TokenKind::kWord; ++at)
+    letters.push_back(absl::AsciiStrToLower(tokens_[at].text));
+  const Parsed operand = ParseRatio();
+  if (!operand.has_value() || at_ - begin > letters.size()) return operand;
+  letters.resize(at_ - begin);
+  if (std::string text = absl::StrJoin(letters, ""); text.size() > 1) {
+    const NodeId word = tree_.Add(Node{.op = Op::kText, .text = std::move(text)});
+    tree_.at(*operand).as_word = word;
+  }
+  return operand;
 }
 
 char Parser::ConsumeRelation() {
@@ -344,7 +372,7 @@ Parsed Parser::ParseMatrix() {
   Node matrix{.op = is_matrix ? Op::kMatrix : Op::kList, .text = is_matrix ? "" : ","};
   size_t num_columns = 0, row_begin = 0;
   while (true) {
-    const Parsed cell = is_matrix ? ParseRatio() : ParseClause();
+    const Parsed cell = is_matrix ? ParseOperand() : ParseClause();
     if (!cell.has_value()) return std::nullopt;
     matrix.kids.push_back(*cell);
     if (matrix.kids.size() > budget_.max_items) over_budget_ = true;

@@ -218,9 +218,30 @@ Parsed Parser::ParseFunctionArgument() {
   return negative ? tree_.Add(Op::kNeg, {*product}) : product;
 }
 
-// \sum_{k=1}^{n} k: the limits are kept as text, the term is read; equal only by form.
+// "x = 1, 5 (mod 6)": the modulus of the last is that of all, and the name of the first.
+void Parser::ShareModulus(std::vector<NodeId>* items) {
+  const auto is_residue = [&](NodeId id) { return tree_[id].op == Op::kFunction && tree_[id].text == "mod"; };
+  if (items->size() < 2 || !is_residue(items->back())) return;
+  const NodeId modulus = tree_[items->back()].kids[1];
+  const Node first = tree_[items->front()];
+  const bool is_named =
+      first.op == Op::kRelation && first.text.size() == 1 && (first.text[0] == kEqual || first.text[0] == kCongruent);
+  std::vector<NodeId> values = *items;
+  if (is_named) values[0] = first.kids[1];
+  for (NodeId& value : values) {
+    const Op op = tree_[value].op;
+    if (!is_residue(value) && op != Op::kNumber && op != Op::kNeg) return;
+    if (!is_residue(value)) value = tree_.Function("mod", {value, modulus});
+    if (is_named) value = tree_.Add(Node{.op = Op::kRelation, .text = first.text, .kids = {first.kids[0], value}});
+  }
+  *items = std::move(values);
+}
+
+// \sum_{k=1}^{n} k: a function of the term, the variable and the two limits. Other limits are kept as text, so that
+// what has them is equal only by form.
 Parsed Parser::ParseBigOperator(const std::string& name) {
   std::string text = name;
+  const size_t begin = at_;
   while (AtSymbol('_') || AtSymbol('^')) {
     text += Peek().text;
     ++at_;
@@ -228,9 +249,53 @@ Parsed Parser::ParseBigOperator(const std::string& name) {
     if (!limit.has_value()) return std::nullopt;
     text += *limit;
   }
+  const size_t end = at_;
+  std::optional<Limits> limits;
+  if (name == "sum" || name == "prod") {
+    // Reading takes tokens apart, the rest must see them whole.
+    const std::vector<Token> saved(tokens_.begin() + begin, tokens_.begin() + end);
+    at_ = begin;
+    limits = ParseLimits(end);
+    std::copy(saved.begin(), saved.end(), tokens_.begin() + begin);
+    at_ = end;
+  }
+  if (limits.has_value()) bound_names_.push_back(limits->variable);
   const Parsed term = ParseTerm();
+  if (limits.has_value()) bound_names_.pop_back();
   if (!term.has_value()) return std::nullopt;
-  return tree_.Function(text, {*term});
+  if (!limits.has_value()) return tree_.Function(text, {*term});
+  const NodeId variable = tree_.Add(Node{.op = Op::kSymbol, .text = limits->variable});
+  return tree_.Function(name, {*term, variable, limits->first, limits->last});
+}
+
+std::optional<Parser::Limits> Parser::ParseLimits(size_t end) {
+  Limits limits{.variable = "", .first = -1, .last = -1};
+  while (at_ < end) {
+    Parsed value;
+    if (ConsumeSymbol('_')) {
+      const bool is_assignment =
+          ConsumeSymbol('{') && Peek().kind == TokenKind::kWord && Peek().text.size() == 1 && Peek(1).IsSymbol('=');
+      if (!is_assignment || limits.first >= 0) return std::nullopt;
+      limits.variable = Peek().text;
+      at_ += 2;
+      value = ParseSum();
+      if (!value.has_value() || !ConsumeSymbol('}')) return std::nullopt;
+      limits.first = *value;
+    } else {
+      ++at_;
+      value = ParseExponent();
+      if (!value.has_value() || limits.last >= 0) return std::nullopt;
+      limits.last = *value;
+    }
+    if (HoldsInfinity(*value)) return std::nullopt;
+  }
+  return at_ == end && limits.first >= 0 && limits.last >= 0 ? std::optional<Limits>(limits) : std::nullopt;
+}
+
+bool Parser::HoldsInfinity(NodeId id) const {
+  const Node& node = tree_[id];
+  return node.op == Op::kInfinity ||
+         std::any_of(node.kids.begin(), node.kids.end(), [&](NodeId kid) { return HoldsInfinity(kid); });
 }
 
 Parsed Parser::ParseEnclosed(absl::string_view close, absl::string_view function) {

@@ -274,8 +274,10 @@ Parsed Parser::ParseLetters() {
     ++at_;
   }
   const bool has_script = AtSymbol('_') || AtSymbol('\'');
-  if (letter == "e" && !has_script) return tree_.Add(Op::kE, {});
-  if (letter == "i" && !has_script) return tree_.Add(Op::kI, {});
+  const bool is_constant =
+      !has_script && std::find(bound_names_.begin(), bound_names_.end(), letter) == bound_names_.end();
+  if (letter == "e" && is_constant) return tree_.Add(Op::kE, {});
+  if (letter == "i" && is_constant) return tree_.Add(Op::kI, {});
   return ParseName(std::move(letter));
 }
 
@@ -369,6 +371,12 @@ Parsed Parser::ParseCommand() {
   if (name == "lceil") return ParseEnclosed("rceil", "ceil");
   if (IsIn(kFunctions, name)) return ParseFunction(name);
   if (IsIn(kBigOperators, name)) return ParseBigOperator(name);
+  if ((name == "angle" || name == "triangle") && Peek().kind == TokenKind::kWord && Peek().text.size() > 1) {
+    // Its letters are points, in order; an angle is the same from either side.
+    std::string points = tokens_[at_++].text;
+    if (name == "angle") points = std::min(points, std::string(points.rbegin(), points.rend()));
+    return ParseName(absl::StrCat(name, " ", points));
+  }
   if (IsIn(kAccents, name)) {
     const std::optional<std::string> text = ParseSubscript();
     return text.has_value() ? ParseName(absl::StrCat(name, " ", *text)) : std::nullopt;

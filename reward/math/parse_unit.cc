@@ -1,10 +1,12 @@
 // Words: text answers, units, amounts.
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "reward/math/number_words.h"
 #include "reward/math/parser.h"
 #include "reward/math/unit.h"
 
@@ -45,6 +47,17 @@ bool IsIn(const string_view (&list)[N], string_view word) {
 
 bool IsPercentWord(string_view word) {
   return word == "percent" || word == "pct" || word == "percentage" || word == "percents";
+}
+
+// Of "twenty-five percent", "five per cent".
+std::optional<int64_t> PercentOf(std::vector<std::string> words) {
+  if (words.size() > 2 && words.back() == "cent" && words[words.size() - 2] == "per") {
+    words.pop_back();
+  } else if (words.size() < 2 || !IsPercentWord(words.back())) {
+    return std::nullopt;
+  }
+  words.pop_back();
+  return NumberOfWords(words);
 }
 
 int64_t ScaleOf(string_view word) {
@@ -108,8 +121,14 @@ Parsed Parser::ParseWords() {
                           : next.kind != TokenKind::kNumber && next.kind != TokenKind::kBegin;
     if (!ends) return std::nullopt;
   }
-  if (words.size() > 1 && words[0] == "a") words.erase(words.begin());
   at_ = end;
+  return TextOf(std::move(words));
+}
+
+Parsed Parser::TextOf(std::vector<std::string> words) {
+  if (const std::optional<int64_t> percent = PercentOf(words); percent.has_value())
+    return tree_.Add(Op::kPercent, {tree_.Number(*percent)});
+  if (words.size() > 1 && words[0] == "a") words.erase(words.begin());
   return tree_.Add(Node{.op = Op::kText, .text = absl::StrJoin(words, " ")});
 }
 
@@ -139,10 +158,15 @@ bool Parser::AtUnit(NodeId magnitude) const {
   if (Peek().kind != TokenKind::kWord) return false;
   const std::string word = absl::AsciiStrToLower(Peek().text);
   if (IsIn(kNoUnit, word) || HoldsSymbol(tree_, magnitude)) return false;
+  if (AtPerCent()) return true;
   const bool is_known = !UnitName(Peek().text).empty() || IsPercentWord(word) || ScaleOf(word) != 0;
   if (Peek().is_text) return word.size() > 1 || is_known;
   if (is_known) return word.size() > 1;
   return Peek().spaced && (word.size() > 3 || IsIn(kShortNouns, word) || word == "sq" || word == "cu");
+}
+
+bool Parser::AtPerCent() const {
+  return absl::EqualsIgnoreCase(Peek().text, "per") && absl::EqualsIgnoreCase(Peek(1).text, "cent");
 }
 
 Parsed Parser::ParseUnit(NodeId magnitude) {
@@ -154,8 +178,8 @@ Parsed Parser::ParseUnit(NodeId magnitude) {
     magnitude = tree_.Add(Op::kMul, {magnitude, tree_.Number(scale)});
   }
   if (!AtUnit(magnitude)) return magnitude;
-  if (Peek().kind == TokenKind::kWord && IsPercentWord(absl::AsciiStrToLower(Peek().text))) {
-    ++at_;
+  if (Peek().kind == TokenKind::kWord && (AtPerCent() || IsPercentWord(absl::AsciiStrToLower(Peek().text)))) {
+    at_ += AtPerCent() ? 2 : 1;
     return tree_.Add(Op::kPercent, {magnitude});
   }
   Node quantity{.op = Op::kQuantity, .kids = {magnitude}};

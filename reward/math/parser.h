@@ -53,6 +53,7 @@ class Parser {
   char ConsumeSeparators();
   char SeparatorAt() const;
   Parsed ParseClause();
+  Parsed ParseOperand();
   // 0 when the cursor is at no relation.
   char ConsumeRelation();
   Parsed ParseRatio();
@@ -101,14 +102,24 @@ class Parser {
   Parsed ParseFunction(const std::string& name);
   Parsed ParseFunctionArgument();
   Parsed ParseBigOperator(const std::string& name);
+  // The limits of a finite sum: its variable and the two values.
+  struct Limits {
+    std::string variable;
+    NodeId first, last;
+  };
+  std::optional<Limits> ParseLimits(size_t end);
+  bool HoldsInfinity(NodeId id) const;
+  void ShareModulus(std::vector<NodeId>* items);
   Parsed ParseEnclosed(absl::string_view close, absl::string_view function);
 
   // parse_unit.cc
   // Words from the cursor to a separator, relation or the end: text. Absent, the cursor unmoved, when they are none.
   Parsed ParseWords();
+  Parsed TextOf(std::vector<std::string> words);
   // A unit behind a magnitude, absent with the cursor unmoved when there is none.
   Parsed ParseUnit(NodeId magnitude);
   bool AtUnit(NodeId magnitude) const;
+  bool AtPerCent() const;
   // "usd", "euro", ...; empty when the cursor is at no sign of money.
   std::string ConsumeCurrency();
   std::optional<std::string> ParseUnitProduct();
@@ -125,6 +136,8 @@ class Parser {
   bool in_abs_ = false;
   // In the head of a set, where | and : end it.
   bool in_set_head_ = false;
+  // Variables of the sums around, which are never e or i.
+  std::vector<std::string> bound_names_;
   // Round and square brackets that are open.
   int round_depth_ = 0;
 };

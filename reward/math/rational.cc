@@ -32,6 +32,22 @@ Rational Rational::FromDigits(const std::string& digits, int64_t exponent10) {
   return result;
 }
 
+Rational Rational::FromInteger(const fmpz_t integer) {
+  Rational result;
+  fmpq_set_fmpz(result.value_, integer);
+  return result;
+}
+
+Rational Rational::Gcd(const Rational& a, const Rational& b) {
+  Rational result;
+  fmpq_gcd(result.value_, a.value_, b.value_);
+  return result;
+}
+
+Rational Rational::Denominator() const {
+  return FromInteger(fmpq_denref(value_));
+}
+
 std::optional<Rational> Rational::FromBase(const std::string& digits, int base) {
   Rational result;
   if (fmpz_set_str(fmpq_numref(result.value_), digits.c_str(), base) != 0) return std::nullopt;

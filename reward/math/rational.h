@@ -32,6 +32,9 @@ class Rational {
 
   // digits * 10^exponent10; `digits` are decimal digits, at least one.
   static Rational FromDigits(const std::string& digits, int64_t exponent10);
+  static Rational FromInteger(const fmpz_t integer);
+  // The largest number that both are integer multiples of; not negative.
+  static Rational Gcd(const Rational& a, const Rational& b);
   // Digits of a base from 2 to 36, upper or lower case. Absent when one is none of the base.
   static std::optional<Rational> FromBase(const std::string& digits, int base);
 
@@ -42,6 +45,7 @@ class Rational {
   // Bits of the numerator or the denominator, the larger.
   int64_t Bits() const;
   Rational Abs() const;
+  Rational Denominator() const;
   Rational Floor() const;
   Rational operator-() const;
   Rational operator+(const Rational& other) const;

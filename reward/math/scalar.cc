@@ -1,12 +1,14 @@
 #include "reward/math/scalar.h"
 
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "reward/math/algebra.h"
 #include "reward/math/ball.h"
 #include "reward/math/constant.h"
 #include "reward/math/exact.h"
+#include "reward/math/power_sum.h"
 
 namespace grpo::math {
 namespace {
@@ -155,11 +157,18 @@ Decision Scalars::CompareValues(NodeId a, NodeId b, bool natural_log) {
 }
 
 Decision Scalars::CompareClosed(NodeId a, NodeId b, bool natural_log) {
+  bool is_first = true;
   for (const int64_t precision : kPrecisions) {
     const Ball x = EvaluateBall(tree_, a, {}, natural_log, precision, &work_);
     const Ball y = EvaluateBall(tree_, b, {}, natural_log, precision, &work_);
-    if (!x.IsFinite() || !y.IsFinite()) return Decision::Undecided("a value that is not known");
-    if (!acb_overlaps(x.get(), y.get())) return Decision::Different("values as balls, which do not meet");
+    const bool are_known = x.IsFinite() && y.IsFinite();
+    if (are_known && !acb_overlaps(x.get(), y.get())) return Decision::Different("values as balls, which do not meet");
+    if (std::exchange(is_first, false)) {
+      const Verdict verdict = ComparePowerSums(tree_, a, b, &work_);
+      if (verdict == Verdict::kEqual) return Decision::Equal("sums of powers");
+      if (verdict == Verdict::kDifferent) return Decision::Different("sums of powers");
+    }
+    if (!are_known) return Decision::Undecided("a value that is not known");
   }
   const NodeId difference = tree_.Add(Op::kAdd, {a, tree_.Add(Op::kNeg, {b})});
   switch (IsZero(tree_, difference, natural_log, &work_)) {
@@ -174,10 +183,10 @@ Decision Scalars::CompareClosed(NodeId a, NodeId b, bool natural_log) {
 
 Decision Scalars::CompareOpen(NodeId a, NodeId b, const std::set<std::string>& names, bool natural_log) {
   Algebra algebra(&tree_, natural_log, &work_);
-  const std::optional<Fraction> x = algebra.Normalize(a), y = algebra.Normalize(b);
+  const std::optional<std::pair<Fraction, Fraction>> normal = algebra.Normalize(a, b);
   FractionArithmetic arithmetic(&work_);
   const std::optional<Fraction> difference =
-      x.has_value() && y.has_value() ? arithmetic.Add(*x, y->Negated()) : std::nullopt;
+      normal.has_value() ? arithmetic.Add(normal->first, normal->second.Negated()) : std::nullopt;
   if (difference.has_value() && algebra.IsPure()) {
     return difference->IsZero() ? Decision::Equal("normal form of rational functions")
                                 : Decision::Different("normal form of rational functions");
@@ -216,11 +225,23 @@ bool Scalars::HasValues(NodeId id) const {
   return std::all_of(node.kids.begin(), node.kids.end(), [&](NodeId kid) { return HasValues(kid); });
 }
 
+std::optional<Rational> Scalars::RationalDifference(NodeId a, NodeId b) {
+  const Exact x = EvaluateExactly(tree_, a, &work_), y = EvaluateExactly(tree_, b, &work_);
+  if (x.ok() && y.ok()) return x.value - y.value;
+  if (!IsScalar(a) || !IsScalar(b)) return std::nullopt;
+  Algebra algebra(&tree_, /*natural_log=*/false, &work_);
+  const std::optional<std::pair<Fraction, Fraction>> normal = algebra.Normalize(a, b);
+  if (!normal.has_value()) return std::nullopt;
+  const std::optional<Fraction> difference = FractionArithmetic(&work_).Add(normal->first, normal->second.Negated());
+  if (!difference.has_value() || !difference->IsConstant() || !algebra.IsPure()) return std::nullopt;
+  return difference->Constant();
+}
+
 Decision Scalars::CompareEquations(NodeId a, NodeId b) {
   Algebra algebra(&tree_, /*natural_log=*/false, &work_);
-  const std::optional<Fraction> x = algebra.Normalize(a), y = algebra.Normalize(b);
-  if (!x.has_value() || !y.has_value()) return Decision::Undecided("equations without a normal form");
-  switch (algebra.AreProportional(*x, *y)) {
+  const std::optional<std::pair<Fraction, Fraction>> normal = algebra.Normalize(a, b);
+  if (!normal.has_value()) return Decision::Undecided("equations without a normal form");
+  switch (algebra.AreProportional(normal->first, normal->second)) {
     case Verdict::kEqual:
       return Decision::Equal("one equation is a multiple of the other");
     case Verdict::kDifferent:

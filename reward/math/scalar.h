@@ -24,6 +24,9 @@ class Scalars {
 
   Decision Compare(NodeId a, NodeId b);
 
+  // a - b where it is a rational number, whatever the names in them stand for.
+  std::optional<Rational> RationalDifference(NodeId a, NodeId b);
+
   // Whether the equations (a zero) and (b zero) say the same: one is a constant times the other.
   Decision CompareEquations(NodeId a, NodeId b);
 

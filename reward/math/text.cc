@@ -27,6 +27,23 @@ bool StripPair(absl::string_view open, absl::string_view close, absl::string_vie
   return true;
 }
 
+// Separators and TeX's spaces: ",", ";", "~", "\\,", "\\quad", "\\\\".
+void TrimSpaces(absl::string_view* text) {
+  constexpr absl::string_view kSeparators = ",;~";
+  // Most answers have none.
+  if (!text->empty() && (text->front() == '\\' || absl::StrContains(kSeparators, text->front()))) {
+    for (const absl::string_view space : {",", ";", "~", "\\,", "\\;", "\\:", "\\!", "\\>", "\\ ", "\\\\"}) {
+      absl::ConsumePrefix(text, space);
+    }
+  }
+  if (!text->empty() && absl::StrContains(",;~:!>d\\", text->back())) {
+    // What is left of a backslash and a blank, a comma or a semicolon is a backslash.
+    for (const absl::string_view space : {",", ";", "~", "\\:", "\\!", "\\>", "\\qquad", "\\quad", "\\"}) {
+      absl::ConsumeSuffix(text, space);
+    }
+  }
+}
+
 }  // namespace
 
 absl::string_view TrimDecoration(absl::string_view text) {
@@ -37,6 +54,7 @@ absl::string_view TrimDecoration(absl::string_view text) {
     absl::ConsumePrefix(&text, "**");
     absl::ConsumeSuffix(&text, "**");
     absl::ConsumeSuffix(&text, ".");
+    TrimSpaces(&text);
     if (StripPair("$$", "$$", &text) || StripPair("$", "$", &text) || StripPair("\\(", "\\)", &text)) continue;
     StripPair("\\[", "\\]", &text);
   }

@@ -6,8 +6,8 @@
 
 namespace grpo::math {
 
-// `text` without what surrounds an answer: blanks, one pair of $ $, $$ $$, \( \) or \[ \], ** of Markdown, final full
-// stops. This is the form that is shown.
+// `text` without what surrounds an answer: blanks and TeX's spaces, one pair of $ $, $$ $$, \( \) or \[ \], ** of
+// Markdown, commas and semicolons, final full stops. This is the form that is shown.
 absl::string_view TrimDecoration(absl::string_view text);
 
 }  // namespace grpo::math

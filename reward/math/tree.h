@@ -3,6 +3,7 @@
 #ifndef GRPO_REWARD_MATH_TREE_H_
 #define GRPO_REWARD_MATH_TREE_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -75,6 +76,8 @@ struct Node {
   int64_t num_columns = 0;
   // Of "1000,99": the list is a decimal when its counterpart is one. -1 for others.
   NodeId as_decimal = -1;
+  // Of letters side by side without any mark, "dog": the same as text. -1 for others.
+  NodeId as_word = -1;
 };
 
 // Thread-compatible.
@@ -94,6 +97,8 @@ class Tree {
   const Node& operator[](NodeId id) const { return nodes_[id]; }
   Node& at(NodeId id) { return nodes_[id]; }
   size_t size() const { return nodes_.size(); }
+  // Forgets the last nodes, so that `size` are left; nothing that stays holds one of them.
+  void Truncate(size_t size) { nodes_.erase(nodes_.begin() + static_cast<std::ptrdiff_t>(size), nodes_.end()); }
 
   // The same in form: operators, names, values, order.
   bool SameForm(NodeId a, NodeId b) const;

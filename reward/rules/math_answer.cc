@@ -27,6 +27,7 @@ struct MathAnswerOptions {
   bool hash_lines = true;
   bool phrases = true;
   bool plain_fallback = false;
+  bool decimal_comma = false;
   int64_t min_digits = 6;
   int64_t max_answer_chars = 20000;
 
@@ -44,6 +45,10 @@ struct MathAnswerOptions {
     v("plain_fallback", plain_fallback,
       {.help = "Where nothing marks an answer, take the last formula or number. Pays for any number that happens to "
                "come last."});
+    v("decimal_comma", decimal_comma,
+      {.help =
+           "\"1,2\" without a blank may be the decimal 1.2, in reference and answer; off, it is a list of 1 and 2 and "
+           "nothing else. Three digits behind a comma are thousands either way."});
     v("min_digits", min_digits,
       {.help = "A decimal that only approximates an exact answer must show so many significant digits, all right.",
        .unit = "digits",
@@ -70,7 +75,10 @@ std::string WithRateAsText(const std::string& answer) {
 class MathAnswerRule final : public Rule {
  public:
   explicit MathAnswerRule(const MathAnswerOptions& options)
-      : options_(options), equal_{.min_digits = options.min_digits, .max_answer_chars = options.max_answer_chars} {
+      : options_(options),
+        equal_{.min_digits = options.min_digits,
+               .decimal_comma = options.decimal_comma,
+               .max_answer_chars = options.max_answer_chars} {
     math::ReadUnits();
   }
 

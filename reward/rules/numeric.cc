@@ -17,6 +17,7 @@ struct NumericOptions {
   std::string pattern;
   double absolute = 0;
   double relative = 1e-6;
+  bool decimal_comma = false;
 
   template <class V>
   void Visit(V& v) {
@@ -26,6 +27,10 @@ struct NumericOptions {
                "extracted answer."});
     v("absolute", absolute, {.help = "Absolute tolerance.", .min = 0, .max = 1e300});
     v("relative", relative, {.help = "Tolerance as a fraction of the reference.", .min = 0, .max = 1});
+    v("decimal_comma", decimal_comma,
+      {.help =
+           "\"1,2\" is 1.2 and \"1.234,5\" is 1234.5; three digits behind a comma and no point are thousands either "
+           "way. Off, neither is a number."});
   }
 };
 
@@ -43,9 +48,16 @@ std::optional<double> ParseNumber(absl::string_view text) {
   return number;
 }
 
-std::optional<double> ParseReference(const v1::Prompt& prompt) {
+// With the decimal comma, what is no number otherwise is read with comma and point exchanged.
+std::optional<double> ParseNumber(absl::string_view text, bool decimal_comma) {
+  const std::optional<double> number = ParseNumber(text);
+  if (number.has_value() || !decimal_comma) return number;
+  return ParseNumber(absl::StrReplaceAll(text, {{",", "."}, {".", ","}}));
+}
+
+std::optional<double> ParseReference(const v1::Prompt& prompt, bool decimal_comma) {
   const std::optional<std::string> reference = ReadReference(prompt.answer());
-  return reference.has_value() ? ParseNumber(*reference) : std::nullopt;
+  return reference.has_value() ? ParseNumber(*reference, decimal_comma) : std::nullopt;
 }
 
 class NumericRule final : public Rule {
@@ -61,13 +73,13 @@ class NumericRule final : public Rule {
       : options_(options), pattern_(std::move(pattern)) {}
 
   RuleResult Score(const RuleInput& input) const override {
-    const std::optional<double> reference = ParseReference(input.prompt);
+    const std::optional<double> reference = ParseReference(input.prompt, options_.decimal_comma);
     if (!reference.has_value()) {
       return {.outcome = v1::OUTCOME_REFERENCE_UNPARSABLE, .decided_by = "the reference is no number"};
     }
     const std::optional<std::string> answer = Answer(input);
     if (!answer.has_value()) return {.outcome = v1::OUTCOME_NO_ANSWER};
-    const std::optional<double> number = ParseNumber(*answer);
+    const std::optional<double> number = ParseNumber(*answer, options_.decimal_comma);
     const bool near = number.has_value() &&
                       std::abs(*number - *reference) <= options_.absolute + options_.relative * std::abs(*reference);
     return {.value = near ? 1.0 : 0.0,
@@ -76,7 +88,7 @@ class NumericRule final : public Rule {
   }
 
   absl::Status CheckReference(const v1::Prompt& prompt) const override {
-    if (ParseReference(prompt).has_value()) return absl::OkStatus();
+    if (ParseReference(prompt, options_.decimal_comma).has_value()) return absl::OkStatus();
     return absl::InvalidArgumentError(
         absl::StrCat("the reference answer \"", CutForLog(prompt.answer()), "\" is no number; give one such as -3.5"));
   }
