@@ -140,7 +140,10 @@ TEST_F(LearnerTest, AnUpdateWaitsForWhoeverReadsTheWeights) {
   // Nobody begins to read any more as soon as the update wants to begin.
   while (weights->Open().ok()) std::this_thread::yield();
   std::string bytes(static_cast<size_t>(weights->manifest().payload_bytes()), '\0');
-  EXPECT_OK(reader->Read(0, absl::MakeSpan(bytes)));
+  for (size_t offset = 0; offset < bytes.size(); offset += 64) {
+    EXPECT_OK(reader->Read(offset, absl::MakeSpan(bytes).subspan(offset, 64)));
+    std::this_thread::yield();
+  }
   EXPECT_OK(VerifyWeights(weights->manifest(), bytes)) << "of the version before";
   reader.reset();
   training.join();
