@@ -1,6 +1,6 @@
 #include "trainer/learner.h"
 
-#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 
 #include <cmath>
 #include <limits>
@@ -66,6 +66,9 @@ StepBatch Batch(int64_t num_minibatches, int64_t iterations, float weight = 0.25
 
 class LearnerTest : public ::testing::Test {
  protected:
+  // A pool of threads would spend more on waking up than on these tensors.
+  void SetUp() override { at::set_num_threads(1); }
+
   absl::StatusOr<std::unique_ptr<Learner>> Make(const Algorithm& algorithm) {
     const LearnerSpec spec{.policy = "student", .algorithm = algorithm, .optimizer = optimizer_, .num_steps = 9};
     return Learner::Create(trainer_, spec, &policies_, alone_.get());

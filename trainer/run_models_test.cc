@@ -1,6 +1,7 @@
 #include "trainer/run_models.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 
 #include <filesystem>
 #include <map>
@@ -43,6 +44,8 @@ struct Parts {
 class RunModelsTest : public ::testing::Test {
  protected:
   void SetUp() override {
+    // A pool of threads would spend more on waking up than on these tensors.
+    at::set_num_threads(1);
     std::filesystem::remove_all(folder_);
     ASSERT_OK_AND_ASSIGN(loaded_, LoadTestConfig(folder_ + "/config", kStage));
     parts_ = std::make_unique<Parts>(loaded_.config, alone_.get());
