@@ -30,8 +30,8 @@ const char* ColumnClass(const TableRows& rows, size_t column) {
 
 // Scrolls in its own box, also by keyboard.
 std::string Table(const TableRows& rows, const std::string& label, const char* table_class) {
-  std::string html = absl::StrCat("<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"",
-                                  EscapeHtml(label), "\"><table class=\"", table_class, "\">\n<thead><tr>");
+  std::string html = absl::StrCat("<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"", Shown(label),
+                                  "\"><table class=\"", table_class, "\">\n<thead><tr>");
   for (size_t i = 0; i < rows[0].size(); ++i)
     absl::StrAppend(&html, "<th scope=\"col\"", ColumnClass(rows, i), ">", EscapeHtml(rows[0][i]), "</th>");
   html += "</tr></thead>\n<tbody>\n";

@@ -1,0 +1,312 @@
+#include "trainer/stage/step_source.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "common/files.h"
+#include "common/seeds.h"
+#include "common/status_testing.h"
+#include "trainer/stage/testing.h"
+
+namespace grpo {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::SizeIs;
+
+constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
+// What FakeModels' policy ends a text with.
+constexpr uint32_t kEos = 0;
+
+// Plans what the test says, and nothing else.
+class PlanOnly : public Algorithm {
+ public:
+  explicit PlanOnly(StepPlan plan) : plan_(std::move(plan)) {}
+  StepPlan plan() const override { return plan_; }
+  std::vector<LossTerm> losses() const override { return {}; }
+  absl::StatusOr<StepBatch> Prepare(const StepInput&) const override { return absl::UnimplementedError("a plan only"); }
+
+ private:
+  const StepPlan plan_;
+};
+
+class NoSaver : public Saver {
+ public:
+  absl::Status Poll(Cursor) override { return absl::OkStatus(); }
+  absl::Status Save(const std::string&, Cursor) override { return absl::OkStatus(); }
+};
+
+// A stage "s" of a run that has not begun, with everything that a source is given.
+class StepSourceTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    std::filesystem::remove_all(folder_);
+    Load({});
+  }
+  void TearDown() override {
+    worker_.reset();
+    std::filesystem::remove_all(folder_);
+  }
+
+  void Load(const std::vector<std::string>& overrides) {
+    const std::string stages =
+        "  - {name: s, type: train, algorithm: pretrain, policy: model, data: corpus, steps: 1}\n";
+    ASSERT_OK_AND_ASSIGN(LoadedConfig loaded, LoadTestConfig(folder_ + "/config", stages, overrides));
+    run_ = std::make_unique<RunParts>(std::move(loaded), folder_);
+    policy_ = *run_->models.Get(kTestPolicy);
+  }
+
+  // From the start, or at `data_position`.
+  absl::StatusOr<std::unique_ptr<StepSource>> Make(const std::string& data, StepPlan plan, int64_t data_position = 0) {
+    return MakeStepSource(run_->context, data, "planned", PlanOnly(std::move(plan)), *policy_, data_position);
+  }
+
+  // The input of the step, which is of this kind.
+  template <class Input>
+  static Input Next(StepSource& source, int64_t step = 0) {
+    absl::StatusOr<StepInput> input = source.Next(step, [] { return absl::OkStatus(); });
+    EXPECT_OK(input);
+    if (!input.ok() || !std::holds_alternative<Input>(*input)) {
+      ADD_FAILURE() << "no input of the plan's kind";
+      return {};
+    }
+    return std::get<Input>(*std::move(input));
+  }
+
+  // In place of the traces that there are.
+  void WriteTraces(const std::vector<std::pair<std::string, std::string>>& prompts_and_completions) {
+    std::string lines;
+    for (const auto& [prompt, completion] : prompts_and_completions) {
+      absl::StrAppend(&lines, "{\"problem\": \"", prompt, "\", \"completion\": \"", completion,
+                      "\", \"answer\": \"1\"}\n");
+    }
+    ASSERT_OK(WriteFileAtomically(folder_ + "/other.jsonl", lines));
+    Load({"data.traces.path=" + folder_ + "/other.jsonl"});
+  }
+
+  static RolloutPlan Rollouts(int64_t prompts_per_step) {
+    RolloutPlan plan{.rewards = "rules", .prompts_per_step = prompts_per_step, .group_size = 2, .sampling = {}};
+    plan.sampling.max_new_tokens = 8;
+    return plan;
+  }
+
+  std::string Text(const std::vector<uint32_t>& ids) const { return policy_->tokenizer().Decode(ids); }
+
+  // Borrowed by the source; in the order of construction.
+  struct RunParts {
+    RunParts(LoadedConfig loaded_config, const std::string& folder)
+        : loaded(std::move(loaded_config)),
+          metrics(*MetricsLog::Open(folder + "/metrics.jsonl", {}, name, 0)),
+          completions(*CompletionsLog::Open(folder + "/completions.sqlite", {name})),
+          quarantine(*QuarantineLog::Open(folder + "/quarantine.jsonl", /*resume=*/false)) {}
+
+    const std::string name = "s";
+    const LoadedConfig loaded;
+    const std::unique_ptr<MetricsLog> metrics;
+    const std::unique_ptr<CompletionsLog> completions;
+    const std::unique_ptr<QuarantineLog> quarantine;
+    const FakeClock clock;
+    Coordinator coordinator{loaded.config.coordinator, {.run_id = "r", .config_sha256 = "c", .epoch = 1}, clock};
+    StatusBoard board{v1::RunStatus(), &coordinator, clock};
+    RunControl control{&board};
+    FakeModels models{loaded.config, &coordinator, FakeWeights{.number = 3}};
+    const RunFiles files{loaded.config, "", loaded.data_sha256, {}};
+    NoSaver saver;
+    StageContext context{name,
+                         loaded.config,
+                         clock,
+                         models,
+                         {loaded.config.coordinator, coordinator, *quarantine, board, control},
+                         board,
+                         {*metrics, *completions},
+                         files,
+                         saver};
+  };
+
+  const std::string folder_ = ::testing::TempDir() + "/step_source_test";
+  std::unique_ptr<RunParts> run_;
+  StagePolicy* policy_ = nullptr;
+  std::unique_ptr<FakeWorker> worker_;
+};
+
+// --- Rows of documents ---
+
+TEST_F(StepSourceTest, ARowIsFullAndDocumentsAreKeptApart) {
+  ASSERT_OK_AND_ASSIGN(const auto source, Make("corpus", CorpusPlan{.rows_per_step = 4, .row_tokens = 200}));
+  const CorpusInput input = Next<CorpusInput>(*source);
+  ASSERT_THAT(input.rows, SizeIs(4));
+  for (const std::vector<uint32_t>& row : input.rows) {
+    EXPECT_THAT(row, SizeIs(201)) << "a target more than there are predictions";
+    EXPECT_GE(std::count(row.begin(), row.end(), kEos), 2) << "documents are shorter than the row";
+    EXPECT_NE(row.front(), kEos);
+  }
+  EXPECT_NE(input.rows[0], input.rows[1]);
+}
+
+// The first document of the next row is a whole one: what did not fit is dropped, so that the position alone is the state.
+TEST_F(StepSourceTest, ARowBeginsWithADocumentsBeginning) {
+  ASSERT_OK_AND_ASSIGN(const auto source, Make("corpus", CorpusPlan{.rows_per_step = 1, .row_tokens = 10}));
+  Next<CorpusInput>(*source);
+  const int64_t position = source->data_position();
+  const std::vector<uint32_t> second = Next<CorpusInput>(*source, 1).rows[0];
+  ASSERT_OK_AND_ASSIGN(const auto from_there,
+                       Make("corpus", CorpusPlan{.rows_per_step = 1, .row_tokens = 10}, position));
+  EXPECT_EQ(Next<CorpusInput>(*from_there, 1).rows[0], second);
+}
+
+// docs/design.md law 7, for each kind of input.
+TEST_F(StepSourceTest, ASourceThatGoesOnAtItsPositionReadsWhatAnUndisturbedOneDoes) {
+  const auto same = [this](const std::string& data, const StepPlan& plan, auto fingerprint) {
+    ASSERT_OK_AND_ASSIGN(const auto undisturbed, Make(data, plan));
+    for (int64_t step = 0; step < 5; ++step) {
+      const int64_t before = undisturbed->data_position();
+      const auto expected = fingerprint(*undisturbed, step);
+      ASSERT_OK_AND_ASSIGN(const auto resumed, Make(data, plan, before));
+      EXPECT_EQ(resumed->data_position(), before);
+      EXPECT_EQ(fingerprint(*resumed, step), expected) << data << " step " << step;
+      EXPECT_EQ(resumed->data_position(), undisturbed->data_position());
+      EXPECT_GT(undisturbed->data_position(), before);
+    }
+  };
+  same("corpus", CorpusPlan{.rows_per_step = 2, .row_tokens = 64},
+       [](StepSource& source, int64_t step) { return Next<CorpusInput>(source, step).rows; });
+  // Five traces, three a step: epochs end inside of steps.
+  same("traces", TracesPlan{.traces_per_step = 3}, [](StepSource& source, int64_t step) {
+    std::vector<std::vector<uint32_t>> ids;
+    for (const TokenizedTrace& trace : Next<TracesInput>(source, step).traces) {
+      ids.push_back(trace.prompt_ids);
+      ids.push_back(trace.completion_ids);
+    }
+    return ids;
+  });
+}
+
+// The order is the stage's own: two stages on the same data do not learn the same in the same order.
+TEST_F(StepSourceTest, TheOrderFollowsFromTheRunsSeedAndTheStagesName) {
+  const auto prompts = [this] {
+    const auto source = *Make("traces", TracesPlan{.traces_per_step = 25});
+    std::string texts;
+    for (const TokenizedTrace& trace : Next<TracesInput>(*source).traces)
+      absl::StrAppend(&texts, Text(trace.prompt_ids), " ");
+    return texts;
+  };
+  const std::string first = prompts();
+  EXPECT_EQ(prompts(), first);
+  Load({"run.seed=6"});
+  EXPECT_NE(prompts(), first);
+}
+
+// --- Traces ---
+
+TEST_F(StepSourceTest, ATraceIsItsPromptAndItsCompletionWithAnEnd) {
+  WriteTraces({{"H35", "12"}});
+  ASSERT_OK_AND_ASSIGN(const auto source, Make("traces", TracesPlan{.traces_per_step = 1}));
+  const TracesInput input = Next<TracesInput>(*source);
+  ASSERT_THAT(input.traces, SizeIs(1));
+  EXPECT_EQ(Text(input.traces[0].prompt_ids), "H35");
+  std::vector<uint32_t> completion = input.traces[0].completion_ids;
+  ASSERT_THAT(completion, SizeIs(3));
+  EXPECT_EQ(completion.back(), kEos);
+  completion.pop_back();
+  EXPECT_EQ(Text(completion), "12");
+}
+
+TEST_F(StepSourceTest, ATraceWithoutACompletionIsRefusedBeforeTheFirstStep) {
+  WriteTraces({{"H1", "1"}, {"H2", ""}});
+  EXPECT_STATUS(Make("traces", TracesPlan{.traces_per_step = 1}), kInvalid,
+                "has no completion to learn from: set completion_field if it has another name");
+}
+
+TEST_F(StepSourceTest, ATraceThatThePolicyCannotReadIsNamedWithItsPart) {
+  WriteTraces({{"H1", "1"}, {"\xc3\xa4", "1"}});
+  const absl::Status prompt = Make("traces", TracesPlan{.traces_per_step = 1}).status();
+  EXPECT_STATUS(prompt, kInvalid, "data.traces: the prompt of ");
+  WriteTraces({{"H1", "\xe2\x88\x9a"}});
+  EXPECT_STATUS(Make("traces", TracesPlan{.traces_per_step = 1}), kInvalid, "data.traces: the completion of ");
+}
+
+// With its end it needs a position more than its text.
+TEST_F(StepSourceTest, ATraceMustFitThePolicysPositions) {
+  const int64_t positions = policy_->config().max_positions;
+  ASSERT_EQ(positions, 1024);
+  WriteTraces({{std::string(1000, '1'), std::string(23, '2')}});
+  EXPECT_OK(Make("traces", TracesPlan{.traces_per_step = 1}));
+  WriteTraces({{std::string(1000, '1'), std::string(24, '2')}});
+  EXPECT_STATUS(Make("traces", TracesPlan{.traces_per_step = 1}), kInvalid,
+                "has 1025 tokens, policy model has 1024 positions: leave it out");
+}
+
+// --- Groups ---
+
+TEST_F(StepSourceTest, AStepsGroupsAreSampledFromTheWeightsThatItWillChange) {
+  worker_ = std::make_unique<FakeWorker>(&run_->coordinator, nullptr);
+  ASSERT_OK_AND_ASSIGN(const auto source, Make("problems", Rollouts(3)));
+  ASSERT_EQ(run_->coordinator.Weights(policy_->ref()).status().code(), absl::StatusCode::kNotFound);
+  const RolloutInput input = Next<RolloutInput>(*source, /*step=*/4);
+  EXPECT_OK(run_->coordinator.Weights(policy_->ref()));
+  EXPECT_EQ(run_->board.Snapshot().policy().number(), 3) << "shown as the policy at work";
+  EXPECT_EQ(source->data_position(), 3);
+  std::vector<int64_t> indices;
+  for (const ScoredGroup& group : input.groups) {
+    indices.push_back(group.lease.key().group_index());
+    EXPECT_EQ(group.lease.key().stage(), "s");
+    EXPECT_EQ(group.lease.kind(), v1::LEASE_KIND_TRAIN);
+    EXPECT_EQ(group.lease.policy().number(), 3);
+    EXPECT_EQ(group.lease.reward().name(), "rules");
+    EXPECT_FALSE(group.lease.reward().sha256().empty()) << "a reward server with other rules refuses";
+    EXPECT_EQ(group.lease.seed(), GroupSeed(5, "s", group.lease.key().group_index()));
+    EXPECT_EQ(group.lease.sampling().num_completions(), 2);
+    EXPECT_EQ(group.lease.sampling().max_new_tokens(), 8);
+    EXPECT_THAT(group.completions, SizeIs(2));
+  }
+  EXPECT_THAT(indices, ElementsAre(12, 13, 14)) << "step 4 of 3 prompts each";
+}
+
+TEST_F(StepSourceTest, AQuarantinedGroupIsMissingAndItsProblemIsNotAskedAgain) {
+  run_->coordinator.Quarantine("s", 1);
+  worker_ = std::make_unique<FakeWorker>(&run_->coordinator, nullptr);
+  ASSERT_OK_AND_ASSIGN(const auto source, Make("problems", Rollouts(3)));
+  std::vector<int64_t> indices;
+  for (const ScoredGroup& group : Next<RolloutInput>(*source).groups)
+    indices.push_back(group.lease.key().group_index());
+  EXPECT_THAT(indices, ElementsAre(0, 2));
+  EXPECT_EQ(source->data_position(), 3);
+}
+
+// A stop, or a pause that ends the run, is heard while nobody samples.
+TEST_F(StepSourceTest, AnErrorOfThePollEndsTheWaitForGroups) {
+  ASSERT_OK_AND_ASSIGN(const auto source, Make("problems", Rollouts(3)));
+  int polls = 0;
+  const auto stop_at_the_second = [&] { return ++polls < 2 ? absl::OkStatus() : absl::AbortedError("stop"); };
+  EXPECT_STATUS(source->Next(0, stop_at_the_second), absl::StatusCode::kAborted, "stop");
+  EXPECT_EQ(polls, 2);
+}
+
+TEST_F(StepSourceTest, AProblemThatDoesNotFitTheContextIsNamedBeforeTheFirstStep) {
+  RolloutPlan plan = Rollouts(3);
+  plan.sampling.max_new_tokens = 1024;
+  EXPECT_STATUS(Make("problems", plan), kInvalid,
+                "with max_new_tokens 1024 it must be between 1 and 1024 together, the context of policy model");
+}
+
+// --- What the data must be ---
+
+TEST_F(StepSourceTest, ProblemsAreNoDocuments) {
+  EXPECT_STATUS(Make("problems", CorpusPlan{.rows_per_step = 1, .row_tokens = 8}), kInvalid,
+                "data.problems holds problems, and algorithm planned reads documents");
+}
+
+TEST_F(StepSourceTest, DataThatChangedSinceTheRunBeganIsRefused) {
+  ASSERT_OK(Make("traces", TracesPlan{.traces_per_step = 1}));
+  ASSERT_OK(WriteFileAtomically(folder_ + "/config/traces.jsonl", "{\"problem\": \"H1\", \"completion\": \"1\"}\n"));
+  EXPECT_STATUS(Make("traces", TracesPlan{.traces_per_step = 1}), absl::StatusCode::kDataLoss, "traces");
+}
+
+}  // namespace
+}  // namespace grpo
