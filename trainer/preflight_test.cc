@@ -96,7 +96,6 @@ TEST_F(PreflightTest, EachKindOfFaultOfALaterStageIsNamedWithItsStage) {
   };
   for (const Case& c : std::vector<Case>{
            {kEvaluate, Line("Z1", "2"), "stage ev: problem line/1 of data.traces cannot be tokenized for policy model"},
-           {kEvaluate, Line("", "2"), "the prompt of problem line/1 has 0 tokens"},
            {"  - {name: ev, type: evaluate, policy: model, data: corpus, rewards: rules, problems: 5}\n", "",
             "stage ev: data.corpus holds documents, and stage type evaluate reads problems"},
            {"  - {name: ev, type: evaluate, policy: model, data: corpus, rewards: rules}\n", "",
