@@ -44,34 +44,39 @@ absl::StatusOr<std::vector<std::string>> ChainOf(const RunConfig& config, const 
     chain.push_back(name);
     name = found->second.initialize_from;
   }
+  if (chain.empty()) return absl::InvalidArgumentError("a policy without a name has no shape");
   return chain;
 }
 
 }  // namespace
 
-absl::StatusOr<PolicyShape> ReadPolicyShape(const RunConfig& config, const std::string& policy) {
+absl::StatusOr<std::string> PolicyOrigin(const RunConfig& config, const std::string& policy) {
   ASSIGN_OR_RETURN(const std::vector<std::string> chain, ChainOf(config, policy));
-  if (chain.empty()) return absl::InvalidArgumentError("a policy without a name has no shape");
-  const PolicyOptions& options = config.policies.at(chain.back());
+  return chain.back();
+}
+
+absl::StatusOr<PolicyShape> ReadPolicyShape(const RunConfig& config, const std::string& policy) {
+  ASSIGN_OR_RETURN(const std::string origin, PolicyOrigin(config, policy));
+  const PolicyOptions& options = config.policies.at(origin);
   absl::StatusOr<PolicyShape> shape =
       options.path.empty() ? ShapeOfRandomInit(options.random_init) : ShapeOfFolder(options.path);
-  if (!shape.ok()) return Annotate(shape.status(), absl::StrCat("policies.", chain.back()));
-  shape->origin = chain.back();
+  if (!shape.ok()) return Annotate(shape.status(), absl::StrCat("policies.", origin));
+  shape->origin = origin;
   return shape;
 }
 
-absl::Status CheckPolicyWeights(const RunConfig& config, const std::string& policy, const std::set<std::string>& made) {
+absl::Status CheckPolicyWeights(const RunConfig& config, const std::string& policy, const ModelConfig& shape,
+                                const std::set<std::string>& made) {
   ASSIGN_OR_RETURN(const std::vector<std::string> chain, ChainOf(config, policy));
   for (const std::string& name : chain) {
     if (made.count(name) > 0) return absl::OkStatus();
   }
-  const std::string folder = chain.empty() ? "" : config.policies.at(chain.back()).path;
+  const std::string& folder = config.policies.at(chain.back()).path;
   if (folder.empty()) return absl::OkStatus();
   const std::string key = absl::StrCat("policies.", chain.back());
-  ASSIGN_OR_RETURN(const PolicyShape shape, ReadPolicyShape(config, chain.back()));
   const absl::StatusOr<std::vector<WeightFile>> files = OpenWeightFiles(folder);
   RETURN_IF_ERROR(Annotate(files.status(), key));
-  return Annotate(CheckWeightsSize(shape.config, *files), absl::StrCat(key, ": ", folder));
+  return Annotate(CheckWeightsSize(shape, *files), absl::StrCat(key, ": ", folder));
 }
 
 }  // namespace grpo

@@ -22,14 +22,19 @@ struct PolicyShape {
   std::shared_ptr<const Tokenizer> tokenizer;
 };
 
-// Through initialize_from. NotFound or InvalidArgument when the policy's files or its chain do not hold one, and for a
+// The policy at the beginning of the chain of initialize_from that ends at `policy`. InvalidArgument for a chain that
+// has no beginning.
+absl::StatusOr<std::string> PolicyOrigin(const RunConfig& config, const std::string& policy);
+
+// Of the policy and of all that have its origin. NotFound or InvalidArgument when the files do not hold one, and for a
 // vocabulary that is larger than the embedding.
 absl::StatusOr<PolicyShape> ReadPolicyShape(const RunConfig& config, const std::string& policy);
 
-// Whether the weights that the policy begins with are there and are of a model like that, as far as the files' headers
-// say. OK for random ones, and where the policy or one that it is initialised from is among `made`, which need no files
-// any more. Errors of OpenWeightFiles and CheckWeightsSize.
-absl::Status CheckPolicyWeights(const RunConfig& config, const std::string& policy, const std::set<std::string>& made);
+// Whether the weights that the policy begins with are there and are of a model of this shape, as far as the files'
+// headers say. OK for random ones, and where the policy or one that it is initialised from is among `made`, which need
+// no files any more. Errors of OpenWeightFiles and CheckWeightsSize.
+absl::Status CheckPolicyWeights(const RunConfig& config, const std::string& policy, const ModelConfig& shape,
+                                const std::set<std::string>& made);
 
 }  // namespace grpo
 

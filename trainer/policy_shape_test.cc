@@ -78,24 +78,26 @@ TEST_F(PolicyShapeTest, WhatWasDownloadedInPlaceOfAFileIsNamed) {
 
 // Every way in which the files themselves show that a later stage could not load them.
 TEST_F(PolicyShapeTest, WeightsThatAreNotThereOrTooSmallAreRefusedBeforeAnyoneLoadsThem) {
-  EXPECT_STATUS(CheckPolicyWeights(config_, "student", {}), absl::StatusCode::kNotFound, "policies.base");
+  EXPECT_STATUS(CheckPolicyWeights(config_, "student", model_, {}), absl::StatusCode::kNotFound, "policies.base");
   Write("model.safetensors", "");
-  EXPECT_STATUS(CheckPolicyWeights(config_, "student", {}), absl::StatusCode::kInvalidArgument, "policies.base");
+  EXPECT_STATUS(CheckPolicyWeights(config_, "student", model_, {}), absl::StatusCode::kInvalidArgument,
+                "policies.base");
   Write("model.safetensors", "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 3554214621\n");
-  EXPECT_STATUS(CheckPolicyWeights(config_, "student", {}), absl::StatusCode::kInvalidArgument, "Git LFS pointer");
+  EXPECT_STATUS(CheckPolicyWeights(config_, "student", model_, {}), absl::StatusCode::kInvalidArgument,
+                "Git LFS pointer");
   const std::string header = R"({"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})";
   std::string file(8, '\0');
   file[0] = static_cast<char>(header.size());
   Write("model.safetensors", file + header + std::string(4, '\0'));
-  EXPECT_STATUS(CheckPolicyWeights(config_, "student", {}), absl::StatusCode::kInvalidArgument,
+  EXPECT_STATUS(CheckPolicyWeights(config_, "student", model_, {}), absl::StatusCode::kInvalidArgument,
                 "but the weights have only 4 bytes");
 }
 
 TEST_F(PolicyShapeTest, APolicyThatIsThereNeedsNoFiles) {
-  EXPECT_OK(CheckPolicyWeights(config_, "student", {"student"}));
-  EXPECT_OK(CheckPolicyWeights(config_, "student", {"r1_zero"}));
-  EXPECT_OK(CheckPolicyWeights(config_, "student", {"base"}));
-  EXPECT_FALSE(CheckPolicyWeights(config_, "r1_zero", {"student"}).ok());
+  EXPECT_OK(CheckPolicyWeights(config_, "student", model_, {"student"}));
+  EXPECT_OK(CheckPolicyWeights(config_, "student", model_, {"r1_zero"}));
+  EXPECT_OK(CheckPolicyWeights(config_, "student", model_, {"base"}));
+  EXPECT_FALSE(CheckPolicyWeights(config_, "r1_zero", model_, {"student"}).ok());
 }
 
 }  // namespace

@@ -154,9 +154,10 @@ std::vector<std::string> Notes(const std::vector<CheckedData>& checked) {
 }
 
 absl::StatusOr<const PolicyShape*> Preflight::Shape(const std::string& policy) {
-  if (const auto known = shapes_.find(policy); known != shapes_.end()) return &known->second;
-  ASSIGN_OR_RETURN(PolicyShape shape, ReadPolicyShape(config_, policy));
-  return &shapes_.emplace(policy, std::move(shape)).first->second;
+  ASSIGN_OR_RETURN(const std::string origin, PolicyOrigin(config_, policy));
+  if (const auto known = shapes_.find(origin); known != shapes_.end()) return &known->second;
+  ASSIGN_OR_RETURN(PolicyShape shape, ReadPolicyShape(config_, origin));
+  return &shapes_.emplace(origin, std::move(shape)).first->second;
 }
 
 std::string Preflight::WriterOf(const std::string& data, int64_t stage_index) const {
@@ -176,10 +177,12 @@ absl::StatusOr<std::vector<CheckedData>> Preflight::CheckAhead(const RunFiles& f
                                                                const std::set<std::string>& made) {
   std::vector<CheckedData> all;
   std::vector<absl::Status> errors;
+  // Of what several stages need, once.
+  std::set<std::string> said;
   for (int64_t i = first_stage; i < static_cast<int64_t>(config_.stages.size()); ++i) {
     const ConfiguredStage& stage = config_.stages[i];
     const auto add_error = [&](const absl::Status& status) {
-      errors.push_back(Annotate(status, absl::StrCat("stage ", stage.name)));
+      if (said.emplace(status.message()).second) errors.push_back(Annotate(status, absl::StrCat("stage ", stage.name)));
     };
     const absl::Status policies = CheckPolicies(stage, made);
     add_error(policies);
@@ -219,9 +222,9 @@ absl::Status Preflight::CheckPolicies(const ConfiguredStage& stage, const std::s
   std::vector<absl::Status> errors;
   for (const Reference& reference : stage.stage->references()) {
     if (reference.section != "policies" || reference.value.empty()) continue;
-    const absl::Status shape = Shape(reference.value).status();
-    errors.push_back(shape);
-    if (shape.ok()) errors.push_back(CheckPolicyWeights(config_, reference.value, made));
+    const absl::StatusOr<const PolicyShape*> shape = Shape(reference.value);
+    errors.push_back(shape.status());
+    if (shape.ok()) errors.push_back(CheckPolicyWeights(config_, reference.value, (*shape)->config, made));
   }
   return JoinErrors(errors);
 }

@@ -75,6 +75,7 @@ class Preflight {
   std::string WriterOf(const std::string& data, int64_t stage_index) const;
 
   const RunConfig& config_;
+  // By origin.
   std::map<std::string, PolicyShape> shapes_;
   // By data, origin of the policy, kind, and number of items.
   std::map<std::tuple<std::string, std::string, DataUse::Kind, int64_t>, absl::StatusOr<TokenLengths>> lengths_;

@@ -133,6 +133,11 @@ TEST_F(PreflightTest, ErrorsOfAllStagesComeTogether) {
           .status();
   EXPECT_THAT(std::string(status.message()), HasSubstr("stage ev: "));
   EXPECT_THAT(std::string(status.message()), HasSubstr("stage later: "));
+  // What two stages lack is said once.
+  const absl::Status twice =
+      Check(absl::StrCat(kEvaluate, absl::StrReplaceAll(kEvaluate, {{"name: ev", "name: again"}})), Line("Z1", "2"))
+          .status();
+  EXPECT_THAT(std::string(twice.message()), ::testing::Not(HasSubstr("stage again")));
 }
 
 TEST_F(PreflightTest, UnreadableReferencesAreCountedAndRefusedAboveTheShare) {
