@@ -1,7 +1,6 @@
 #include "reward/profile.h"
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <exception>
 #include <filesystem>
@@ -17,17 +16,6 @@ namespace grpo {
 namespace {
 
 using std::chrono::steady_clock;
-
-// A rule that fails does so on many completions: the 1st, 2nd, 4th, 8th, ... failure is logged, so that the log is not
-// flooded.
-void LogRuleError(const std::string& rule, const v1::Prompt& prompt, const std::string& what) {
-  static std::atomic<uint64_t> num_failures{0};
-  const uint64_t count = ++num_failures;
-  if ((count & (count - 1)) != 0) return;
-  spdlog::error(
-      "reward rule {} failed on a completion of prompt \"{}\": {}; its sample is left out (failure {} of this process)",
-      rule, prompt.id(), what, count);
-}
 
 const std::string& TypeOf(const std::string& name, const RuleOptions& options) {
   return options.type.empty() ? name : options.type;
@@ -170,7 +158,7 @@ void RewardProfile::FinishGroup(absl::Span<const RuleInput> group, absl::Span<v1
       failure = error.what();
     }
     if (results.size() != group.size()) {
-      LogRuleError(rule.name, group[0].prompt, failure);
+      LogRuleError(rule, group[0].prompt, failure);
       results.assign(group.size(), {.outcome = v1::OUTCOME_RULE_ERROR, .decided_by = failure});
     }
     const auto took = (steady_clock::now() - begin) / group.size();
@@ -206,13 +194,13 @@ void RewardProfile::ScoreOne(const WeightedRule& rule, RuleInput input, v1::Scor
   try {
     if (rule.needs.ids && input.ids.empty() && !input.completion.empty()) {
       result.decided_by = "it counts tokens, and no token ids were sent";
-      LogRuleError(rule.name, input.prompt, result.decided_by);
+      LogRuleError(rule, input.prompt, result.decided_by);
     } else {
       result = rule.rule->Score(input);
     }
   } catch (const std::exception& error) {
     result.decided_by = error.what();
-    LogRuleError(rule.name, input.prompt, result.decided_by);
+    LogRuleError(rule, input.prompt, result.decided_by);
   }
   Take(rule, input, std::move(result), &rule_score, unavailable);
   rule.stats->Add(rule_score.outcome(), rule_score.value(), steady_clock::now() - begin);
@@ -232,7 +220,7 @@ void RewardProfile::Take(const WeightedRule& rule, const RuleInput& input, RuleR
     score->set_outcome(result.outcome);
     score->set_value(result.value);
   } else {
-    LogRuleError(rule.name, input.prompt,
+    LogRuleError(rule, input.prompt,
                  absl::StrCat("outcome ", result.outcome, " with value ", result.value, ", its range is ",
                               rule.range.min, " to ", rule.range.max));
   }
@@ -240,6 +228,16 @@ void RewardProfile::Take(const WeightedRule& rule, const RuleInput& input, RuleR
   score->set_decided_by(std::move(result.decided_by));
   score->set_reference_form(std::move(result.reference_form));
   score->set_answer_form(std::move(result.answer_form));
+}
+
+// A rule that fails does so on many completions, and the log is not to be flooded; but each rule has its own count, or
+// the first failure of one would be lost among those of another.
+void RewardProfile::LogRuleError(const WeightedRule& rule, const v1::Prompt& prompt, const std::string& what) {
+  const uint64_t count = ++*rule.num_failures;
+  if ((count & (count - 1)) != 0) return;
+  spdlog::error(
+      "reward rule {} failed on a completion of prompt \"{}\": {}; its sample is left out (failure {} of this rule)",
+      rule.name, prompt.id(), what, count);
 }
 
 bool RewardProfile::Excludes(v1::Outcome outcome) const {

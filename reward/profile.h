@@ -5,10 +5,12 @@
 // Every rule's raw value is kept in the score. A score's outcome is the gravest of its rules' (the order of
 // v1::Outcome). It is excluded when the outcome of any rule is our failure (reference_unparsable, deadline,
 // rule_error), or is the completion's (no_answer, undecided, over_budget) and the profile says "exclude" for it. A rule
-// that throws, leaves its range, or needs token ids where none were sent, is a rule_error and is logged.
+// that throws, leaves its range, or needs token ids where none were sent, is a rule_error; of each rule the 1st, 2nd,
+// 4th, 8th, ... is logged.
 #ifndef GRPO_REWARD_PROFILE_H_
 #define GRPO_REWARD_PROFILE_H_
 
+#include <atomic>
 #include <map>
 #include <memory>
 #include <string>
@@ -69,6 +71,8 @@ class RewardProfile {
     // Positions of RuleNeeds::basis and of the gate's rule; -1 for none.
     int basis = -1, gate = -1;
     std::unique_ptr<RuleStats> stats = std::make_unique<RuleStats>();
+    // That were rule_errors of its own making.
+    std::unique_ptr<std::atomic<uint64_t>> num_failures = std::make_unique<std::atomic<uint64_t>>(0);
   };
 
   // For tests with rules that misbehave.
@@ -81,6 +85,8 @@ class RewardProfile {
   // Takes over what a rule said of this completion, unless it breaks its promises.
   void Take(const WeightedRule& rule, const RuleInput& input, RuleResult result, v1::RuleScore* score,
             std::string* unavailable) const;
+  // Counts a failure of the rule, and logs it unless many have been by now.
+  static void LogRuleError(const WeightedRule& rule, const v1::Prompt& prompt, const std::string& what);
   bool Excludes(v1::Outcome outcome) const;
   // Sums up score->rules.
   void Mix(const v1::Prompt& prompt, v1::Score* score) const;

@@ -2,13 +2,16 @@
 
 #include <cmath>
 #include <limits>
+#include <sstream>
 #include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "common/log.h"
 #include "common/status_testing.h"
 #include "configs/load.h"
+#include "spdlog/sinks/ostream_sink.h"
 
 namespace grpo {
 
@@ -103,6 +106,33 @@ TEST(RewardProfile, AddsWeightedValuesAndKeepsEachRulesOwn) {
     EXPECT_EQ(score.rules(1).value(), c.accuracy);
     EXPECT_EQ(score.rules(1).extracted(), c.accuracy == 1 ? "12" : "13");
   }
+}
+
+// One that fails often hid the first failure of another, which shared its count.
+TEST(RewardProfile, TheFirstFailureOfEachRuleIsLogged) {
+  std::ostringstream log;
+  const auto before = spdlog::default_logger();
+  spdlog::set_default_logger(
+      std::make_shared<spdlog::logger>("test", std::make_shared<spdlog::sinks::ostream_sink_mt>(log)));
+  const auto failing = [](double value) { return std::make_unique<FixedRule>(RuleResult{.value = value}); };
+  std::vector<std::pair<double, std::unique_ptr<Rule>>> one, two;
+  one.emplace_back(1, failing(5));
+  two.emplace_back(1, failing(0));
+  two.emplace_back(1, failing(7));
+  const auto first = RewardProfilePeer::Make({}, std::move(one));
+  const auto second = RewardProfilePeer::Make({}, std::move(two));
+  for (int i = 0; i < 6; ++i) first->Score("text", PromptWithAnswer("1"));
+  second->Score("text", PromptWithAnswer("1"));
+  spdlog::set_default_logger(before);
+  const auto count = [&](const std::string& text) {
+    int num_found = 0;
+    for (size_t at = 0; (at = log.str().find(text, at)) != std::string::npos; ++at) ++num_found;
+    return num_found;
+  };
+  // The 1st, 2nd and 4th of six.
+  EXPECT_EQ(count("reward rule rule0 failed"), 3) << log.str();
+  EXPECT_EQ(count("reward rule rule1 failed"), 1) << log.str();
+  EXPECT_EQ(count("(failure 1 of this rule)"), 2) << log.str();
 }
 
 TEST(RewardProfile, WhatTheCompletionCausedIsZeroOrExcludedAsConfigured) {

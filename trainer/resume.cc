@@ -13,6 +13,7 @@
 #include "common/version.h"
 #include "configs/load.h"
 #include "trainer/checkpoint/store.h"
+#include "trainer/preflight.h"
 
 namespace grpo {
 namespace {
@@ -29,20 +30,26 @@ absl::Status CheckConfig(const std::string& folder, const Snapshot& snapshot, co
                                                  "); resume with the run folder's own config.yaml"));
 }
 
-absl::Status CheckData(const CheckpointState& state, const LoadedConfig& config) {
-  for (const auto& [name, saved] : state.data_sha256) {
-    const auto found = config.data_sha256.find(name);
-    const std::string now = found == config.data_sha256.end() ? "" : found->second;
-    if (now == saved) continue;
-    const auto data = config.config.data.find(name);
-    const std::string path =
-        data == config.config.data.end() ? "" : SectionText(data->second.options, "path").value_or("");
-    // What matters first: grpoctl cuts long lines, and a path may be long.
-    return absl::DataLossError(absl::StrCat(
-        "data.", name, " has changed: its SHA-256 was ", saved, ", now it is ", now.empty() ? "unknown" : now,
-        "; put the old content back, or start another run with --run-dir DIR (", path, ")"));
+// Key -> the first stage that has read the entry, of the stages up to the one that goes on.
+std::map<std::string, std::string> ReadUpTo(const CheckpointState& state, const RunConfig& config) {
+  std::map<std::string, std::string> read_by;
+  for (int64_t i = 0; i <= state.stage_index && i < static_cast<int64_t>(config.stages.size()); ++i) {
+    for (const std::string& data : DataReadBy(config, config.stages[i])) read_by.emplace(data, config.stages[i].name);
   }
-  return absl::OkStatus();
+  return read_by;
+}
+
+absl::Status Refused(const DataChange& change, const LoadedConfig& config) {
+  const auto data = config.config.data.find(change.data);
+  const std::string path =
+      data == config.config.data.end() ? "" : SectionText(data->second.options, "path").value_or("");
+  // What matters first: grpoctl cuts long lines, and a path may be long.
+  return absl::DataLossError(absl::StrCat("data.", change.data, " has changed: its SHA-256 was ", change.old_sha256,
+                                          ", now it is ", change.new_sha256.empty() ? "unknown" : change.new_sha256,
+                                          "; stage ", change.read_by,
+                                          " has read it, so put the old content back, or start another run with "
+                                          "--run-dir DIR (",
+                                          path, ")"));
 }
 
 }  // namespace
@@ -64,7 +71,6 @@ absl::StatusOr<std::optional<Snapshot>> LoadCheckpoint(const std::string& run_di
   absl::StatusOr<Snapshot> snapshot = SnapshotFromFiles(loaded);
   if (!snapshot.ok()) return Annotate(snapshot.status(), absl::StrCat(folder, "/", loaded->name));
   RETURN_IF_ERROR(CheckConfig(absl::StrCat(folder, "/", loaded->name), *snapshot, config));
-  RETURN_IF_ERROR(CheckData(snapshot->state, config));
   if (snapshot->state.stage_index > static_cast<int64_t>(config.config.stages.size())) {
     return absl::DataLossError(absl::StrCat("the checkpoint ", loaded->name, " goes on at stage ",
                                             snapshot->state.stage_index, ", which does not exist"));
@@ -77,6 +83,33 @@ absl::StatusOr<std::optional<Snapshot>> LoadCheckpoint(const std::string& run_di
   }
   spdlog::info("resuming from {}", loaded->name);
   return std::optional<Snapshot>(*std::move(snapshot));
+}
+
+absl::StatusOr<DataRecord> OpenDataRecord(const std::string& run_dir, const LoadedConfig& config, bool resume,
+                                          const CheckpointState* state) {
+  const std::string path = absl::StrCat(run_dir, "/data.json");
+  DataRecord record(path, config.data_sha256);
+  if (resume) {
+    ASSIGN_OR_RETURN(std::optional<DataRecord> known, DataRecord::Read(path));
+    if (known.has_value()) {
+      record = *std::move(known);
+    } else if (state != nullptr) {
+      record = DataRecord(path, state->data_sha256, ReadUpTo(*state, config.config));
+    }
+  }
+  const std::vector<DataChange> changes = record.Changes(config.data_sha256);
+  std::vector<absl::Status> errors;
+  for (const DataChange& change : changes) {
+    if (!change.read_by.empty()) errors.push_back(Refused(change, config));
+  }
+  RETURN_IF_ERROR(JoinErrors(errors));
+  for (const DataChange& change : changes) {
+    spdlog::warn("data.{} HAS CHANGED and is taken, since no stage has read it: its SHA-256 was {}, now it is {}",
+                 change.data, change.old_sha256, change.new_sha256);
+  }
+  record.Take(changes);
+  RETURN_IF_ERROR(record.Write());
+  return record;
 }
 
 }  // namespace grpo

@@ -5,6 +5,7 @@
 #include <memory>
 #include <sstream>
 
+#include "common/files.h"
 #include "common/log.h"
 #include "common/status_testing.h"
 #include "spdlog/sinks/ostream_sink.h"
@@ -76,18 +77,47 @@ TEST_F(LoadCheckpointTest, GoesOnFromTheNewest) {
   EXPECT_THAT(log_.str(), Not(HasSubstr("NOT BITWISE")));
 }
 
-TEST_F(LoadCheckpointTest, RefusesDataThatChangedAndNamesBothHashes) {
-  Save(Config().resolved_yaml);
+TEST_F(LoadCheckpointTest, RefusesDataThatAStageHasReadAndNamesBothHashes) {
+  const LoadedConfig config = Config();
+  ASSERT_OK_AND_ASSIGN(DataRecord record, OpenDataRecord(run_dir_, config, /*resume=*/false, nullptr));
+  ASSERT_OK(record.MarkRead({"problems"}, "measure"));
+  const std::string before = config.data_sha256.at("problems");
+  Write("problems.jsonl", std::string(kProblems) + "{\"problem\": \"2+2?\", \"answer\": \"4\"}\n");
+  const std::string now = Config().data_sha256.at("problems");
+  const absl::Status status = OpenDataRecord(run_dir_, Config(), /*resume=*/true, nullptr).status();
+  EXPECT_STATUS(status, absl::StatusCode::kDataLoss, "data.problems has changed");
+  for (const std::string& text : {before, now, std::string("/problems.jsonl)"), std::string("put the old content back"),
+                                  std::string("stage measure has read it")})
+    EXPECT_THAT(std::string(status.message()), HasSubstr(text));
+  Write("problems.jsonl", kProblems);
+  EXPECT_OK(OpenDataRecord(run_dir_, Config(), /*resume=*/true, nullptr));
+}
+
+TEST_F(LoadCheckpointTest, TakesDataThatNoStageHasReadAndRecordsBothHashes) {
+  ASSERT_OK(OpenDataRecord(run_dir_, Config(), /*resume=*/false, nullptr));
   const std::string before = Config().data_sha256.at("problems");
   Write("problems.jsonl", std::string(kProblems) + "{\"problem\": \"2+2?\", \"answer\": \"4\"}\n");
   const std::string now = Config().data_sha256.at("problems");
-  const absl::Status status = Load().status();
-  EXPECT_STATUS(status, absl::StatusCode::kDataLoss, "data.problems has changed");
-  for (const std::string& text :
-       {before, now, std::string("/problems.jsonl)"), std::string("put the old content back")})
-    EXPECT_THAT(std::string(status.message()), HasSubstr(text));
+  ASSERT_OK_AND_ASSIGN(DataRecord record, OpenDataRecord(run_dir_, Config(), /*resume=*/true, nullptr));
+  ASSERT_OK_AND_ASSIGN(const std::string text, ReadFile(run_dir_ + "/data.json"));
+  EXPECT_THAT(text, HasSubstr("\"old_sha256\": \"" + before));
+  EXPECT_THAT(text, HasSubstr("\"new_sha256\": \"" + now));
+  EXPECT_THAT(log_.str(), HasSubstr("data.problems HAS CHANGED"));
+  // From here on the new content is what a stage reads.
+  ASSERT_OK(record.MarkRead({"problems"}, "measure"));
+  EXPECT_OK(OpenDataRecord(run_dir_, Config(), /*resume=*/true, nullptr));
   Write("problems.jsonl", kProblems);
-  EXPECT_OK(Load());
+  EXPECT_STATUS(OpenDataRecord(run_dir_, Config(), /*resume=*/true, nullptr), absl::StatusCode::kDataLoss, now);
+}
+
+// Without data.json every stage up to the checkpoint's counts as begun.
+TEST_F(LoadCheckpointTest, RunsOfOlderBuildsAreJudgedByTheirCheckpoint) {
+  CheckpointState state;
+  state.data_sha256 = Config().data_sha256;
+  Write("problems.jsonl", std::string(kProblems) + "{\"problem\": \"2+2?\", \"answer\": \"4\"}\n");
+  state.stage_index = 0;
+  EXPECT_STATUS(OpenDataRecord(run_dir_, Config(), /*resume=*/true, &state), absl::StatusCode::kDataLoss,
+                "stage measure has read it");
 }
 
 TEST_F(LoadCheckpointTest, AnotherEnvironmentIsTakenWithALoudLine) {

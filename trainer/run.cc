@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
@@ -17,8 +18,11 @@
 #include "coordinator/service.h"
 #include "trainer/checkpoint/snapshot.h"
 #include "trainer/checkpoint/store.h"
+#include "trainer/disk_need.h"
+#include "trainer/preflight.h"
 #include "trainer/ranks.h"
 #include "trainer/records/completions_format.h"
+#include "trainer/records/data_record.h"
 #include "trainer/resume.h"
 #include "trainer/run_models.h"
 #include "trainer/stage/context.h"
@@ -49,7 +53,7 @@ v1::RunStatus InitialStatus(const RunArguments& arguments) {
 
 class Run {
  public:
-  Run(RunArguments arguments, Collectives* collectives, std::optional<Snapshot> resumed,
+  Run(RunArguments arguments, Collectives* collectives, std::optional<Snapshot> resumed, DataRecord data_record,
       const RunSurroundings& surroundings)
       : arguments_(std::move(arguments)),
         collectives_(collectives),
@@ -58,6 +62,8 @@ class Run {
         policies_(config_.policies, config_.run.seed),
         checkpoints_(absl::StrCat(arguments_.run_dir, "/checkpoints"), config_.checkpoint.keep),
         resumed_(std::move(resumed)),
+        data_record_(std::move(data_record)),
+        preflight_(config_),
         epoch_(resumed_ ? resumed_->state.epoch + 1 : 1),
         coordinator_(config_.coordinator,
                      {.run_id = arguments_.run_id, .config_sha256 = arguments_.config.sha256, .epoch = epoch_},
@@ -88,7 +94,6 @@ class Run {
 
  private:
   absl::Status Start() {
-    RETURN_IF_ERROR(MakeFolders(arguments_.run_dir));
     if (resumed_) RETURN_IF_ERROR(Restore());
     RETURN_IF_ERROR(OpenRecords());
     for (const auto& [stage, group_index] : quarantine_->entries()) coordinator_.Quarantine(stage, group_index);
@@ -136,9 +141,27 @@ class Run {
     return absl::OkStatus();
   }
 
-  absl::Status RunStages() {
+  // Whatever any stage that is left will need (docs/design.md law 1).
+  absl::Status CheckAhead() {
+    board_.SetPhase("check");
     for (const ConfiguredStage& stage : config_.stages)
       RETURN_IF_ERROR(Annotate(stage.stage->Check(models_), absl::StrCat("stage ", stage.name)));
+    std::set<std::string> made;
+    for (const auto& [name, policy] : policies_.made()) made.insert(name);
+    ASSIGN_OR_RETURN(const std::vector<CheckedData> checked, preflight_.CheckAhead(Files(), cursor_.stage_index, made));
+    Say(checked);
+    // A run that goes on has its checkpoints; when one cannot be saved, checkpoint.on_error says what follows.
+    if (arguments_.resume) return absl::OkStatus();
+    ASSIGN_OR_RETURN(const double need, DiskNeed(config_, preflight_));
+    return CheckDisk(need, arguments_.run_dir);
+  }
+
+  static void Say(const std::vector<CheckedData>& checked) {
+    for (const std::string& note : Notes(checked)) spdlog::warn("{}", note);
+  }
+
+  absl::Status RunStages() {
+    RETURN_IF_ERROR(CheckAhead());
     board_.Update([&](v1::RunStatus& status) {
       status.set_state(v1::RUN_STATE_RUNNING);
       for (size_t i = 0; i < reports_.size(); ++i) ShowReport(reports_[i], status.mutable_stages(static_cast<int>(i)));
@@ -167,7 +190,10 @@ class Run {
     });
     const absl::Duration started = surroundings_.clock.Now();
     const double seconds_before = start.progress.seconds;
-    const RunFiles files(config_, arguments_.run_dir, arguments_.config.data_sha256, WrittenArtifacts());
+    const RunFiles files = Files();
+    ASSIGN_OR_RETURN(const std::vector<CheckedData> checked, preflight_.CheckBefore(files, stage_index));
+    Say(checked);
+    RETURN_IF_ERROR(data_record_.MarkRead(DataReadBy(config_, stage), stage.name));
     StageContext context{.name = stage.name,
                          .config = config_,
                          .clock = surroundings_.clock,
@@ -193,6 +219,8 @@ class Run {
     cursor_ = {.stage_index = stage_index + 1};
     return saver_.Save(absl::StrCat("at the end of ", stage.name), [this] { return cursor_; });
   }
+
+  RunFiles Files() const { return {config_, arguments_.run_dir, arguments_.config.data_sha256, WrittenArtifacts()}; }
 
   // Of the data that stages have written, by artifact.
   std::map<std::string, std::string> WrittenArtifacts() const {
@@ -282,6 +310,8 @@ class Run {
   PolicyStore policies_;
   CheckpointStore checkpoints_;
   std::optional<Snapshot> resumed_;
+  DataRecord data_record_;
+  Preflight preflight_;
   const int64_t epoch_;
   Coordinator coordinator_;
   StatusBoard board_;
@@ -314,7 +344,10 @@ absl::Status ExecuteRun(RunArguments arguments, Collectives* collectives, const 
     ASSIGN_OR_RETURN(
         resumed, LoadCheckpoint(arguments.run_dir, arguments.config, CurrentEnvironment(collectives->world_size())));
   }
-  return Run(std::move(arguments), collectives, std::move(resumed), surroundings).Execute();
+  RETURN_IF_ERROR(MakeFolders(arguments.run_dir));
+  ASSIGN_OR_RETURN(DataRecord data_record, OpenDataRecord(arguments.run_dir, arguments.config, arguments.resume,
+                                                          resumed.has_value() ? &resumed->state : nullptr));
+  return Run(std::move(arguments), collectives, std::move(resumed), std::move(data_record), surroundings).Execute();
 }
 
 }  // namespace grpo

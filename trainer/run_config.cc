@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/sha256.h"
@@ -72,13 +73,7 @@ class Checker {
           "names the run's folder; use up to 64 letters, digits, _, - and ., beginning with a letter or digit");
     }
     for (const auto& [name, policy] : config_.policies) CheckPolicy(name, policy);
-    for (const auto& [name, artifact] : config_.artifacts) {
-      const fs::path path = fs::path(artifact.path).lexically_normal();
-      if (path.empty() || path.is_absolute() || *path.begin() == ".." || path == ".") {
-        Add(absl::StrCat("artifacts.", name, ".path"),
-            "must be a folder inside the run folder, such as models/" + name);
-      }
-    }
+    CheckArtifacts();
     const CoordinatorOptions& coordinator = config_.coordinator;
     if (coordinator.lease_ttl_s <= 2 * coordinator.heartbeat_interval_s) {
       Add("coordinator.lease_ttl_s",
@@ -152,7 +147,7 @@ class Checker {
     Add(CheckDataOptions(with_path));
   }
 
-  // Its sources are opened, and checked, by the stages that read it.
+  // Its sources are opened, and checked, by trainer/preflight.h.
   void CheckMix(const std::string& name, const DataOptions& data) {
     Add(CheckDataOptions(data));
     for (const std::string& part : MixedSources(data)) {
@@ -178,6 +173,32 @@ class Checker {
       Add(absl::StrCat("stages.", i, ".", reference.key),
           absl::StrCat("data.", name, " is artifacts.", data->second.artifact, ", which no ", WritersOfData(),
                        " stage before this one has as its export_to"));
+    }
+  }
+
+  // Each has a place of its own, where nothing else of the run is written.
+  void CheckArtifacts() {
+    static const auto* const taken =
+        new std::set<std::string>{"checkpoints",   "completions.sqlite", "config.yaml", "data.json",
+                                  "endpoint.json", "endpoints",          "lock",        "logs",
+                                  "metrics.jsonl", "quarantine.jsonl",   "report.md",   "report.html",
+                                  "run_id",        "summary.json",       "synthesis"};
+    // With a slash behind, so that a/ holds a/b/ and not ab/.
+    std::map<std::string, std::string> places;
+    for (const auto& [name, artifact] : config_.artifacts) {
+      const std::string key = absl::StrCat("artifacts.", name, ".path");
+      const fs::path path = (fs::path(artifact.path) / "").lexically_normal();
+      if (artifact.path.empty() || path.is_absolute() || *path.begin() == ".." || path == "./" || path == ".") {
+        Add(key, "must be a folder inside the run folder, such as models/" + name);
+      } else if (taken->count(path.begin()->string()) > 0) {
+        Add(key, absl::StrCat("is where the run itself writes ", path.begin()->string(), "; take models/", name));
+      }
+      const std::string place = path.string();
+      for (const auto& [other, other_place] : places) {
+        if (absl::StartsWith(place, other_place) || absl::StartsWith(other_place, place))
+          Add(key, absl::StrCat("lies in the same place as artifacts.", other, ", and one would replace the other"));
+      }
+      places.emplace(name, place);
     }
   }
 

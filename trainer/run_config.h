@@ -25,6 +25,7 @@ namespace grpo {
 struct RunOptions {
   std::string name;
   int64_t seed = 0;
+  double max_unreadable_reference_frac = 0.01;
 
   template <class V>
   void Visit(V& v) {
@@ -32,6 +33,11 @@ struct RunOptions {
       {.help = "Name of the run; the run folder is runs/<name> unless --run-dir says otherwise.", .required = true});
     v("seed", seed,
       {.help = "Seed of everything random: initial weights, data order, every sample.", .min = 0, .max = 9e15});
+    v("max_unreadable_reference_frac", max_unreadable_reference_frac,
+      {.help = "Share of the reference answers that a stage scores against which its rules may fail to read; with more "
+               "the run does not start. Completions for them are left out of every mean and loss.",
+       .min = 0,
+       .max = 1});
   }
 };
 

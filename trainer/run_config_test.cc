@@ -110,6 +110,22 @@ TEST_F(RunConfigTest, AChangedValueChangesTheHashAndAWrittenDefaultDoesNot) {
   EXPECT_NE(other.sha256, loaded.sha256);
 }
 
+TEST_F(RunConfigTest, ArtifactsHavePlacesOfTheirOwn) {
+  const auto with = [&](const std::string& other) {
+    return ErrorOf("  model: {path: models/tuned}\n", absl::StrCat("  model: {path: models/tuned}\n", other));
+  };
+  for (const char* path : {"models/tuned", "models", "models/tuned/", "models/./tuned", "models/tuned/again"}) {
+    EXPECT_STATUS(with(absl::StrCat("  other: {path: ", path, "}\n")), absl::StatusCode::kInvalidArgument,
+                  "artifacts.other.path: lies in the same place as artifacts.model");
+  }
+  for (const char* path : {"models/tuned2", "models2", "tuned", "traces.jsonl"})
+    EXPECT_OK(with(absl::StrCat("  other: {path: ", path, "}\n"))) << path;
+  for (const char* path : {"checkpoints", "logs/x", "data.json", "synthesis", "./summary.json"}) {
+    EXPECT_STATUS(with(absl::StrCat("  other: {path: ", path, "}\n")), absl::StatusCode::kInvalidArgument,
+                  "artifacts.other.path: is where the run itself writes");
+  }
+}
+
 TEST_F(RunConfigTest, ErrorsOfAllPartsComeTogetherWithTheirLines) {
   const absl::Status status =
       Load(kYaml, {"stages.learn.stpes=1", "trainer.thraeds=2", "rewards.rules_only.rules.math_answr.weight=1",

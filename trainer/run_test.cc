@@ -34,6 +34,12 @@ class RunTest : public ::testing::Test {
     return absl::OkStatus();
   }
 
+  absl::Status ReplaceTraces(const std::string& lines) {
+    RETURN_IF_ERROR(WriteFileAtomically(folder_ + "/config/traces.jsonl", lines));
+    ASSIGN_OR_RETURN(loaded_, LoadRunConfig(folder_ + "/config/run.yaml"));
+    return absl::OkStatus();
+  }
+
   absl::Status Execute(const std::string& run, bool resume = false, RunSurroundings surroundings = {}) {
     RunArguments arguments;
     arguments.config = loaded_;
@@ -101,6 +107,42 @@ TEST_F(RunTest, AnErrorNamesItsStage) {
   ASSERT_OK(Load("  - {name: learn, type: train, algorithm: pretrain, policy: model, data: problems, steps: 5}\n"));
   EXPECT_STATUS(Execute("run"), absl::StatusCode::kInvalidArgument,
                 "stage learn: data.problems holds problems, and algorithm pretrain reads documents");
+}
+
+// As a user mends what a run was refused for: the first stage has been at work, the file of the second one is another.
+TEST_F(RunTest, DataThatNoStageHasReadMayBeMendedBeforeAResume) {
+  RunSurroundings stopped;
+  stopped.on_serving = [](Coordinator&, RunControl& control) { control.Stop(); };
+  ASSERT_OK(Execute("run", /*resume=*/false, stopped));
+  ASSERT_OK(ReplaceTraces("{\"problem\": \"H1\", \"completion\": \"7\", \"answer\": \"7\"}\n"));
+  ASSERT_OK(Execute("run", /*resume=*/true));
+  EXPECT_EQ(Summary("run").at("stages").size(), 2u);
+  const json record = json::parse(ReadFile(folder_ + "/run/data.json").value());
+  ASSERT_EQ(record.at("changes").size(), 1u);
+  EXPECT_EQ(record.at("changes")[0].at("new_sha256"), loaded_.data_sha256.at("traces"));
+  EXPECT_EQ(record.at("data").at("traces").at("read_by"), "again");
+  // Now it has been read.
+  ASSERT_OK(ReplaceTraces("{\"problem\": \"H1\", \"completion\": \"8\", \"answer\": \"8\"}\n"));
+  EXPECT_STATUS(Execute("run", /*resume=*/true), absl::StatusCode::kDataLoss, "stage again has read it");
+}
+
+TEST_F(RunTest, DataOfABegunStageMayNotChange) {
+  ASSERT_OK(Load("  - {name: learn, type: train, algorithm: sft, policy: model, data: traces, steps: 4}\n"));
+  RunSurroundings stopped;
+  stopped.on_serving = [](Coordinator&, RunControl& control) { control.Stop(); };
+  ASSERT_OK(Execute("run", /*resume=*/false, stopped));
+  ASSERT_OK(ReplaceTraces("{\"problem\": \"H1\", \"completion\": \"7\", \"answer\": \"7\"}\n"));
+  EXPECT_STATUS(Execute("run", /*resume=*/true), absl::StatusCode::kDataLoss, "stage learn has read it");
+}
+
+// A fault of the second stage keeps the first one from beginning.
+TEST_F(RunTest, ALaterStageIsCheckedBeforeTheFirstStep) {
+  ASSERT_OK(ReplaceTraces("{\"problem\": \"H1\", \"completion\": \"Z\", \"answer\": \"7\"}\n"));
+  EXPECT_STATUS(Execute("run"), absl::StatusCode::kInvalidArgument,
+                "stage again: data.traces: the completion of line/1");
+  EXPECT_EQ(Hashes("run"), "");
+  ASSERT_OK(ReplaceTraces("{\"problem\": \"H1\", \"completion\": \"7\", \"answer\": \"7\"}\n"));
+  EXPECT_OK(Execute("run", /*resume=*/true));
 }
 
 TEST_F(RunTest, DataThatAStageWroteIsReadByALaterOne) {

@@ -1,4 +1,3 @@
-#include <filesystem>
 #include <map>
 #include <utility>
 #include <vector>
@@ -6,8 +5,6 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "common/files.h"
-#include "common/foreign_content.h"
 #include "common/status_macros.h"
 #include "model/families.h"
 #include "model/tensor.h"
@@ -17,10 +14,6 @@
 
 namespace grpo {
 namespace {
-
-namespace fs = std::filesystem;
-
-constexpr int64_t kMaxConfigBytes = int64_t{16} << 20, kMaxTokenizerBytes = int64_t{1} << 30;
 
 const std::map<absl::string_view, at::ScalarType>& ReadableDtypes() {
   static const auto* const kDtypes =
@@ -91,18 +84,6 @@ absl::Status CopyTensors(const std::vector<WeightFile>& files, const Transformer
   });
 }
 
-// A few bytes of config.json can describe any size. A parameter has two bytes at least; the rest is slack, so that
-// MatchTensors can name what is missing from a smaller difference.
-absl::Status CheckSize(const ModelConfig& config, const std::vector<WeightFile>& files) {
-  int64_t num_bytes = 0;
-  for (const WeightFile& file : files) {
-    for (const SafetensorsEntry& entry : file.entries) num_bytes += static_cast<int64_t>(entry.bytes.size());
-  }
-  if (config.NumParameters() <= num_bytes) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat("config.json describes a model of ", config.NumParameters(),
-                                                 " parameters, but the weights have only ", num_bytes, " bytes"));
-}
-
 const SafetensorsEntry* FindEntry(const std::vector<WeightFile>& files, absl::string_view name) {
   for (const WeightFile& file : files) {
     for (const SafetensorsEntry& entry : file.entries) {
@@ -125,24 +106,15 @@ std::string CompanionOr(const Companions& companions, const std::string& name) {
   return found == companions.end() ? "" : found->second;
 }
 
-// For a file that something else was downloaded in place of.
-absl::StatusOr<std::string> ReadOwnFile(const fs::path& path, int64_t max_bytes) {
-  ASSIGN_OR_RETURN(std::string content, ReadFile(path.string(), max_bytes));
-  const std::string foreign = ForeignContent(content);
-  if (foreign.empty()) return content;
-  return absl::InvalidArgumentError(absl::StrCat(path.string(), " ", foreign));
-}
-
 }  // namespace
 
 absl::StatusOr<std::string> ReadTokenizerJson(const std::string& folder) {
-  return ReadOwnFile(fs::path(folder) / "tokenizer.json", kMaxTokenizerBytes);
+  return ReadModelFile(folder, "tokenizer.json", kMaxTokenizerBytes);
 }
 
 absl::StatusOr<LoadedFolder> LoadFolder(const std::string& folder, Placement placement) {
-  const fs::path place(folder);
   LoadedFolder loaded;
-  ASSIGN_OR_RETURN(const std::string config_json, ReadOwnFile(place / "config.json", kMaxConfigBytes));
+  ASSIGN_OR_RETURN(const std::string config_json, ReadModelFile(folder, "config.json", kMaxConfigBytes));
   ASSIGN_OR_RETURN(loaded.tokenizer_json, ReadTokenizerJson(folder));
   ASSIGN_OR_RETURN(loaded.companions, ReadCompanions(folder));
   auto config =
@@ -153,7 +125,7 @@ absl::StatusOr<LoadedFolder> LoadFolder(const std::string& folder, Placement pla
     config->tie_word_embeddings = false;
     loaded.ignored.push_back("tie_word_embeddings true: the lm_head.weight that is stored differs from the embedding");
   }
-  RETURN_IF_ERROR(Annotate(CheckSize(*config, files), folder));
+  RETURN_IF_ERROR(Annotate(CheckWeightsSize(*config, files), folder));
   ASSIGN_OR_RETURN(loaded.model, Transformer::Create(*config, placement));
   RETURN_IF_ERROR(Annotate(CopyTensors(files, *loaded.model, &loaded.ignored), folder));
   return loaded;

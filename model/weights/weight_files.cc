@@ -122,6 +122,14 @@ absl::Status CheckUnique(const std::vector<WeightFile>& files) {
 
 }  // namespace
 
+absl::StatusOr<std::string> ReadModelFile(const std::string& folder, const std::string& name, int64_t max_bytes) {
+  const std::string path = (fs::path(folder) / name).string();
+  ASSIGN_OR_RETURN(std::string content, ReadFile(path, max_bytes));
+  const std::string foreign = ForeignContent(content);
+  if (foreign.empty()) return content;
+  return absl::InvalidArgumentError(absl::StrCat(path, " ", foreign));
+}
+
 absl::StatusOr<ShardIndex> ParseShardIndex(absl::string_view index_json) {
   ASSIGN_OR_RETURN(const nlohmann::json json, ParseJsonObject(index_json, kWeightsIndexFile));
   ShardIndex index;
@@ -164,6 +172,16 @@ absl::StatusOr<std::vector<WeightFile>> OpenWeightFiles(const std::string& folde
   if (index.has_value()) RETURN_IF_ERROR(Annotate(CheckAgainstIndex(*index, names, files, ignored), folder));
   RETURN_IF_ERROR(CheckUnique(files));
   return files;
+}
+
+absl::Status CheckWeightsSize(const ModelConfig& config, const std::vector<WeightFile>& files) {
+  int64_t num_bytes = 0;
+  for (const WeightFile& file : files) {
+    for (const SafetensorsEntry& entry : file.entries) num_bytes += static_cast<int64_t>(entry.bytes.size());
+  }
+  if (config.NumParameters() <= num_bytes) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("config.json describes a model of ", config.NumParameters(),
+                                                 " parameters, but the weights have only ", num_bytes, " bytes"));
 }
 
 }  // namespace grpo

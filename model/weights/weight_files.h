@@ -9,12 +9,19 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "common/mapped_file.h"
+#include "model/config.h"
 #include "model/weights/safetensors.h"
 
 namespace grpo {
+
+// config.json, tokenizer.json or another text of a folder. Errors of ReadFile; InvalidArgument for a file that something
+// else was downloaded in place of, which is named.
+inline constexpr int64_t kMaxConfigBytes = int64_t{16} << 20, kMaxTokenizerBytes = int64_t{1} << 30;
+absl::StatusOr<std::string> ReadModelFile(const std::string& folder, const std::string& name, int64_t max_bytes);
 
 inline constexpr char kWeightsFile[] = "model.safetensors";
 inline constexpr char kWeightsIndexFile[] = "model.safetensors.index.json";
@@ -45,6 +52,11 @@ struct WeightFile {
 // of MappedFile. `ignored` gets a phrase when total_size is not the tensors' sum, which many writers get wrong.
 absl::StatusOr<std::vector<WeightFile>> OpenWeightFiles(const std::string& folder,
                                                         std::vector<std::string>* ignored = nullptr);
+
+// InvalidArgument when the files hold too little for the model: a few bytes of config.json can describe any size. A
+// parameter has two bytes at least; the rest is slack, so that who reads the tensors can name what is missing from a
+// smaller difference.
+absl::Status CheckWeightsSize(const ModelConfig& config, const std::vector<WeightFile>& files);
 
 }  // namespace grpo
 

@@ -1,5 +1,7 @@
 """What users get wrong: an exit code that says which kind, a message that says what and where, and nothing harmed."""
 
+import hashlib
+import json
 import socket
 import unittest
 
@@ -99,7 +101,7 @@ class BadInputTest(harness.EndToEndTest):
 
     def test_prompt_longer_than_the_context(self):
         path = self.problems(GOOD_LINE, GOOD_LINE.replace("H2", "H" + "2" * 100))
-        self.assert_run_fails(
+        self.assert_run_refused(
             harness.EXIT_CONFIG,
             OWN,
             f"data.problems.path={path}",
@@ -109,7 +111,62 @@ class BadInputTest(harness.EndToEndTest):
     def test_prompt_outside_the_vocabulary(self):
         path = self.problems(GOOD_LINE, GOOD_LINE.replace("H2", "Z2"))
         says = ["problem line/2", 'no token for the character "Z"']
-        self.assert_run_fails(harness.EXIT_CONFIG, OWN, f"data.problems.path={path}", says=says)
+        self.assert_run_refused(harness.EXIT_CONFIG, OWN, f"data.problems.path={path}", says=says)
+
+    def with_a_later_stage(self, later):
+        """A run on problems.jsonl whose second stage reads `later`."""
+        self.problems(GOOD_LINE, GOOD_LINE)
+        head, _, stages = OWN.read_text().replace("../..", str(harness.ROOT)).partition("stages:")
+        config = self.folder / "later.yaml"
+        config.write_text(
+            f"{head.replace('rewards:', f'  later: {{path: {later}}}{chr(10)}{chr(10)}rewards:')}stages:{stages}\n"
+            "  - {name: measure, type: evaluate, policy: small, data: later, rewards: rules_only, samples_per_problem: 1, "
+            "sampling: {max_new_tokens: 8}}\n"
+        )
+        return config
+
+    def test_references_that_cannot_be_read_are_counted_and_too_many_are_refused(self):
+        # As ../shared/data/public/run/prose_reference.yaml, with what no rule can read.
+        unread = GOOD_LINE.replace('"1"', '"\\\\frac{"')
+        later = self.folder / "later.jsonl"
+        config = self.with_a_later_stage(later)
+        later.write_text(GOOD_LINE * 3 + unread)
+        says = ["stage measure: the rules of rewards.rules_only cannot read 1 of the 4", "line/4", "reward audit"]
+        self.assert_run_refused(harness.EXIT_CONFIG, config, says=says)
+        self.assert_refused(harness.EXIT_CONFIG, "validate", config, says=says)
+        later.write_text(GOOD_LINE * 99 + unread)
+        shown = harness.grpoctl("validate", config)
+        self.assertEqual(harness.EXIT_OK, shown.returncode, shown.stderr)
+        self.assertRegex(shown.stdout, r"measure +later +100 +\d+ +1 of 100")
+        counted = "stage measure: 1 of 100 reference answers of data.later cannot be read"
+        self.assertIn(counted, shown.stderr)
+        with harness.Run(self.run_dir, config) as run:
+            harness.wait_until(lambda: counted in run.stderr, "the terminal says so")
+
+    def test_what_a_later_stage_needs_is_checked_first_and_data_that_none_has_read_may_be_mended(self):
+        # As ../shared/data/public/run/late_stage.yaml.
+        later = self.folder / "later.jsonl"
+        config = self.with_a_later_stage(later)
+        later.write_text(GOOD_LINE + GOOD_LINE.replace("H2", "H" + "2" * 400) + GOOD_LINE)
+        says = ["stage measure: the prompt of problem line/2 has 404 tokens", "between 1 and 64"]
+        self.assert_run_refused(harness.EXIT_CONFIG, config, says=says)
+        later.write_text(GOOD_LINE * 2)
+        with harness.Run(self.run_dir, config, {"stages.tune.steps": 40}) as run:
+            run.wait_for_step("tune", 2)
+            harness.grpoctl("stop", "--run-dir", self.run_dir)
+            self.assertEqual(harness.EXIT_OK, run.wait())
+        read = self.problems(GOOD_LINE)
+        again = ("run", "--resume", "--run-dir", self.run_dir)
+        says = ["data.problems has changed", "stage tune has read it", "put the old content back", "--run-dir DIR"]
+        self.assert_refused(harness.EXIT_DATA, *again, says=says)
+        read.write_text(GOOD_LINE * 2)
+        later.write_text(GOOD_LINE * 3)
+        with harness.Run(self.run_dir, resume=True) as run:
+            self.assertEqual(harness.EXIT_OK, run.wait(), run.stderr)
+        changes = json.loads((self.run_dir / "data.json").read_text())["changes"]
+        hashes = [hashlib.sha256((GOOD_LINE * count).encode()).hexdigest() for count in (2, 3)]
+        self.assertEqual([{"data": "later", "old_sha256": hashes[0], "new_sha256": hashes[1]}], changes)
+        self.assertIn(f"its SHA-256 was {hashes[0]}", (self.run_dir / "logs/trainer.log").read_text())
 
     def test_listening_for_everybody_without_tls(self):
         says = ["0.0.0.0", "tls_cert", "127.0.0.1"]

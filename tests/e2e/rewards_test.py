@@ -207,7 +207,9 @@ class TenMinutesTest(harness.EndToEndTest):
     def test_the_audit_counts_answers_that_the_rules_cannot_read(self):
         audited = harness.grpoctl("reward", "audit", "--config", harness.QUICKSTART, "--profile", "r1_zero")
         self.assertEqual(harness.EXIT_OK, audited.returncode, audited.stderr)
-        self.assertIn("held_out: 0 of 234 reference answers cannot be read", audited.stdout)
+        counts = {line["data"]: line for line in map(json.loads, audited.stdout.splitlines())}
+        counted = {"data": "held_out", "rewards": "r1_zero", "num_answers": 234, "num_unreadable": 0}
+        self.assertEqual(counted, counts["held_out"])
         self.assertIn("nothing to audit yet", audited.stderr)
 
 

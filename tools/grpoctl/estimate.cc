@@ -2,17 +2,13 @@
 
 #include <algorithm>
 #include <optional>
-#include <set>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "common/files.h"
 #include "common/status_macros.h"
-#include "model/families.h"
-#include "model/random_init.h"
-#include "model/tokenizer/tokenizer.h"
 #include "tools/grpoctl/text.h"
+#include "trainer/disk_need.h"
 
 namespace grpo {
 namespace {
@@ -21,43 +17,29 @@ constexpr double kFloatBytes = 4;
 
 using Rows = std::vector<std::vector<std::string>>;
 
-absl::StatusOr<ModelConfig> ShapeOfRandomInit(const PolicyOptions::RandomInit& options) {
-  ASSIGN_OR_RETURN(const std::string tokenizer_json, ReadFile(options.tokenizer));
-  ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer, Tokenizer::FromJson(tokenizer_json));
-  return RandomInitConfig(options, *tokenizer);
-}
-
-absl::Status CheckVocabulary(const std::string& folder, const ModelConfig& shape) {
-  ASSIGN_OR_RETURN(const std::string tokenizer_json, ReadFile(folder + "/tokenizer.json"));
-  ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer, Tokenizer::FromJson(tokenizer_json));
-  return CheckVocabularyFits(*tokenizer, shape.vocab_size);
-}
-
 std::string ShowCount(const std::optional<int64_t>& count) {
   return count ? FormatCount(*count) : "";
 }
 
-}  // namespace
-
-absl::StatusOr<ModelConfig> PolicyShape(const RunConfig& config, const std::string& policy) {
-  std::set<std::string> seen;
-  for (std::string name = policy; seen.insert(name).second;) {
-    const auto found = config.policies.find(name);
-    if (found == config.policies.end())
-      return absl::InvalidArgumentError(absl::StrCat("there is no policy \"", name, "\" under policies"));
-    const PolicyOptions& options = found->second;
-    if (!options.path.empty()) {
-      ASSIGN_OR_RETURN(const std::string config_json, ReadFile(options.path + "/config.json"));
-      const absl::StatusOr<std::string> generation = ReadFile(options.path + "/generation_config.json");
-      ASSIGN_OR_RETURN(const ModelConfig shape, ParseModelConfig(config_json, generation.value_or("")));
-      RETURN_IF_ERROR(Annotate(CheckVocabulary(options.path, shape), options.path));
-      return shape;
-    }
-    if (options.initialize_from.empty()) return ShapeOfRandomInit(options.random_init);
-    name = options.initialize_from;
-  }
-  return absl::InvalidArgumentError(absl::StrCat("policies.", policy, ".initialize_from leads in a circle"));
+std::string ShowUnreadable(const CheckedData& checked) {
+  if (checked.num_answers == 0) return "";
+  return absl::StrCat(FormatCount(checked.num_unreadable), " of ", FormatCount(checked.num_answers));
 }
+
+std::string DataTable(const std::vector<CheckedData>& checked) {
+  Rows rows = {{"stage", "data", "checked", "longest, tokens", "unreadable references"}};
+  for (const CheckedData& data : checked) {
+    if (data.written_by.empty()) {
+      rows.push_back({data.stage, data.use.data, FormatCount(data.num_items), FormatCount(data.longest_tokens),
+                      ShowUnreadable(data)});
+    } else {
+      rows.push_back({data.stage, data.use.data, absl::StrCat("once stage ", data.written_by, " has written it")});
+    }
+  }
+  return FormatTable(rows);
+}
+
+}  // namespace
 
 TrainerMemory EstimateTrainer(const ModelConfig& model, const std::string& compute_dtype,
                               const TrainerOptions& options) {
@@ -82,7 +64,8 @@ WorkerMemory EstimateWorker(const ModelConfig& model, const RolloutOptions& opti
           .kv_cache = kFloatBytes * options.slots * context * per_token};
 }
 
-absl::StatusOr<std::string> EstimateText(const RunConfig& config) {
+absl::StatusOr<std::string> EstimateText(const RunConfig& config, Preflight& preflight,
+                                         const std::vector<CheckedData>& checked, const std::string& run_dir) {
   Rows stages = {{"stage", "type", "batch", "steps", "completions", "tokens at most"}};
   for (const ConfiguredStage& configured : config.stages) {
     const StageCost cost = configured.stage->cost();
@@ -92,7 +75,8 @@ absl::StatusOr<std::string> EstimateText(const RunConfig& config) {
   Rows memory = {{"policy", "parameters", "trainer", "weights", "gradients", "AdamW", "activations", "each worker",
                   "weights", "KV cache"}};
   for (const auto& [name, policy] : config.policies) {
-    ASSIGN_OR_RETURN(const ModelConfig model, PolicyShape(config, name));
+    ASSIGN_OR_RETURN(const PolicyShape* const shape, preflight.Shape(name));
+    const ModelConfig& model = shape->config;
     const TrainerMemory trainer = EstimateTrainer(model, policy.compute_dtype, config.trainer);
     const WorkerMemory worker = EstimateWorker(model, config.rollout_worker);
     memory.push_back({name, FormatCount(model.NumParameters()), FormatBytes(trainer.Total()),
@@ -100,12 +84,15 @@ absl::StatusOr<std::string> EstimateText(const RunConfig& config) {
                       FormatBytes(trainer.activations), FormatBytes(worker.Total()), FormatBytes(worker.weights),
                       FormatBytes(worker.kv_cache)});
   }
+  ASSIGN_OR_RETURN(const double disk, DiskNeed(config, preflight));
   return absl::StrCat(
-      FormatTable(stages),
+      FormatTable(stages), "\n", DataTable(checked),
       "\nMemory while a policy is trained, beside what the libraries take (about 0.3 GiB a process):\n",
       FormatTable(memory),
       absl::StrFormat("\nProcesses: %d trainer ranks, %d rollout workers, %d reward servers\n", config.trainer.ranks,
-                      config.rollout_worker.workers, config.reward_server.servers));
+                      config.rollout_worker.workers, config.reward_server.servers),
+      absl::StrFormat("Disk: at most %s at a time for checkpoints and exported policies; %s are free for %s\n",
+                      FormatBytes(disk), FormatBytes(std::max(0.0, FreeBytes(run_dir))), run_dir));
 }
 
 }  // namespace grpo

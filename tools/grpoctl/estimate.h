@@ -3,16 +3,14 @@
 #define GRPO_TOOLS_GRPOCTL_ESTIMATE_H_
 
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "model/config.h"
+#include "trainer/preflight.h"
 #include "trainer/run_config.h"
 
 namespace grpo {
-
-// The shape of a policy, through initialize_from. NotFound or InvalidArgument when its files or its chain do not hold
-// one.
-absl::StatusOr<ModelConfig> PolicyShape(const RunConfig& config, const std::string& policy);
 
 // Bytes of one process for one policy; weights, gradients and AdamW in float32.
 struct TrainerMemory {
@@ -35,9 +33,11 @@ struct WorkerMemory {
 };
 WorkerMemory EstimateWorker(const ModelConfig& model, const RolloutOptions& options);
 
-// Tables: each stage's batch arithmetic, each policy's memory. Of a configuration that LoadRunConfig made. Errors as
-// PolicyShape.
-absl::StatusOr<std::string> EstimateText(const RunConfig& config);
+// Tables: each stage's batch arithmetic and what its data are like, each policy's memory, and the disk. Of a
+// configuration that LoadRunConfig made and `preflight` has checked, which found `checked`; `run_dir` is where the run
+// would be. Errors as Preflight::Shape.
+absl::StatusOr<std::string> EstimateText(const RunConfig& config, Preflight& preflight,
+                                         const std::vector<CheckedData>& checked, const std::string& run_dir);
 
 }  // namespace grpo
 

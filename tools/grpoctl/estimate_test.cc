@@ -1,10 +1,6 @@
 #include "tools/grpoctl/estimate.h"
 
-#include <filesystem>
-
-#include "common/files.h"
 #include "common/status_testing.h"
-#include "model/families.h"
 
 namespace grpo {
 namespace {
@@ -54,36 +50,6 @@ TEST(EstimateTest, WorkerHoldsKeysAndValuesOfEverySlot) {
   EXPECT_EQ(EstimateWorker(SmallModel(), options).kv_cache, 64.0 * 512 * 3 * 2 * 2 * 16 * 4);
   options.context_tokens = 100;
   EXPECT_EQ(EstimateWorker(SmallModel(), options).kv_cache, 64.0 * 100 * 3 * 2 * 2 * 16 * 4);
-}
-
-TEST(PolicyShapeTest, FollowsInitializeFromToAFolder) {
-  const std::string dir = ::testing::TempDir() + "/shape";
-  ASSERT_OK(MakeFolders(dir));
-  ModelConfig model = SmallModel();
-  model.eos_token_ids = {1};
-  ASSERT_OK(WriteFileSynced(dir + "/config.json", ModelConfigJson(model)));
-  RunConfig config;
-  config.policies["base"].path = dir;
-  config.policies["r1_zero"].initialize_from = "base";
-  ASSERT_OK(WriteFileSynced(dir + "/tokenizer.json",
-                            R"({"decoder":{"type":"Fuse"},"model":{"type":"BPE","vocab":{"a":0,"b":1},"merges":[]}})"));
-  ASSERT_OK_AND_ASSIGN(const ModelConfig shape, PolicyShape(config, "r1_zero"));
-  EXPECT_EQ(shape.NumParameters(), model.NumParameters());
-  // Two tokens are more than an embedding of one row has.
-  model.vocab_size = 1;
-  model.eos_token_ids = {0};
-  ASSERT_OK(WriteFileSynced(dir + "/config.json", ModelConfigJson(model)));
-  EXPECT_STATUS(PolicyShape(config, "r1_zero"), absl::StatusCode::kInvalidArgument,
-                "tokenizer.json has 2 tokens, and vocab_size of config.json is 1");
-}
-
-TEST(PolicyShapeTest, RefusesCirclesAndUnknownNames) {
-  RunConfig config;
-  config.policies["a"].initialize_from = "b";
-  config.policies["b"].initialize_from = "a";
-  config.policies["c"].initialize_from = "nobody";
-  EXPECT_STATUS(PolicyShape(config, "a"), absl::StatusCode::kInvalidArgument, "circle");
-  EXPECT_STATUS(PolicyShape(config, "c"), absl::StatusCode::kInvalidArgument, "nobody");
 }
 
 }  // namespace

@@ -2,11 +2,16 @@
 #include <stdio.h>
 #include <sys/wait.h>
 
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
 #include <string>
 
+#include "absl/strings/str_split.h"
 #include "common/exit_codes.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "nlohmann/json.hpp"
 
 namespace grpo {
 namespace {
@@ -87,6 +92,54 @@ TEST(GrpoctlTest, BadInputLinesAreDataErrorsAfterAllOutput) {
   const Result result = Grpoctl("reward equal 2>/dev/null <<'END'\nnonsense\n{\"gold\":\"1\",\"pred\":\"1\"}\nEND");
   EXPECT_EQ(result.exit_code, kExitData);
   EXPECT_THAT(result.output, HasSubstr("\"equal\":true"));
+}
+
+// A line that is no JSON object.
+std::string NoJson(const std::string& output) {
+  for (const absl::string_view line : absl::StrSplit(output, '\n', absl::SkipEmpty())) {
+    if (!nlohmann::json::parse(line.begin(), line.end(), nullptr, /*allow_exceptions=*/false).is_object())
+      return std::string(line);
+  }
+  return "";
+}
+
+// ../shared/data/public/rules/nan_rule.*: what a rule that fails says is for the log.
+TEST(GrpoctlTest, StdoutCarriesJsonLinesAlsoWhereARuleFails) {
+  const std::string folder = ::testing::TempDir() + "/nan_rule";
+  std::filesystem::create_directories(folder);
+  std::filesystem::copy_file("sdk/python/grpo_rule.py", folder + "/grpo_rule.py",
+                             std::filesystem::copy_options::overwrite_existing);
+  std::ofstream(folder + "/nan_rule.py")
+      << "from grpo_rule import Result, serve\n"
+         "def score(request):\n"
+         "    return Result(value=float('nan') if request.completion == 'nan' else 0.5)\n"
+         "serve(score, name='nan_rule', version='1')\n";
+  std::ofstream(folder + "/nan_rule.yaml")
+      << "rewards: {p: {rules: {nan_rule: {type: program, command: [/usr/bin/python3, nan_rule.py], version: '1'}}}}\n";
+  std::ofstream lines(folder + "/nan_rule.jsonl");
+  for (const char* completion : {"ok", "nan", "ok"})
+    lines << "{\"completion\":\"" << completion << "\",\"answer\":\"1\"}\n";
+  lines.close();
+  const std::string command = "reward score --config " + folder + "/nan_rule.yaml < " + folder + "/nan_rule.jsonl";
+  const Result result = Grpoctl(command + " 2>/dev/null");
+  EXPECT_EQ(result.exit_code, kExitOk);
+  EXPECT_EQ(std::count(result.output.begin(), result.output.end(), '\n'), 3) << result.output;
+  EXPECT_EQ(NoJson(result.output), "");
+  EXPECT_THAT(Grpoctl(command + " 2>&1 >/dev/null").output, HasSubstr("reward rule nan_rule failed"));
+}
+
+TEST(GrpoctlTest, TheAuditAnswersInJsonLinesAndCounts) {
+  const std::string folder = ::testing::TempDir() + "/audit";
+  std::filesystem::create_directories(folder);
+  std::ofstream(folder + "/d.jsonl")
+      << "{\"problem\":\"1+1?\",\"answer\":\"2\"}\n{\"problem\":\"2?\",\"answer\":\"two\"}\n";
+  std::ofstream(folder + "/c.yaml") << "rewards: {p: {rules: {numeric: }}}\n"
+                                       "data:\n  d: {path: d.jsonl}\n  later: {artifact: a}\n";
+  const Result result = Grpoctl("reward audit --config " + folder + "/c.yaml 2>/dev/null");
+  EXPECT_EQ(result.exit_code, kExitData);
+  EXPECT_EQ(NoJson(result.output), "");
+  EXPECT_THAT(result.output, HasSubstr("\"problem\":\"line/2\",\"answer\":\"two\""));
+  EXPECT_THAT(result.output, HasSubstr("{\"data\":\"d\",\"rewards\":\"p\",\"num_answers\":2,\"num_unreadable\":1}"));
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 
 #include "CLI/CLI.hpp"
 #include "common/exit_codes.h"
+#include "common/log.h"
 #include "common/version.h"
 #include "tools/grpoctl/text.h"
 #include "tools/grpoctl/verb.h"
@@ -15,6 +16,8 @@ namespace grpo {
 }  // namespace grpo
 
 int main(int argc, char** argv) {
+  // To stderr, whatever says it: stdout is for results.
+  grpo::InitLogging("grpoctl");
   CLI::App app("Reinforcement learning of language models from rule-based rewards.", "grpoctl");
   app.footer(
       "  grpoctl run configs/quickstart.yaml\n"

@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 
+#include "absl/strings/str_cat.h"
 #include "common/exit_codes.h"
 
 namespace grpo {
@@ -58,7 +59,9 @@ int ExitCodeForLines(int64_t num_errors) {
 void AddOutputOption(CLI::App& verb, OutputFormat* format) {
   static const std::map<std::string, OutputFormat> kFormats = {{"table", OutputFormat::kTable},
                                                                {"json", OutputFormat::kJson}};
-  verb.add_option("--output", *format, "table for people, json for programs (default: table)")
+  verb.add_option("--output", *format,
+                  absl::StrCat("table for people, json for programs (default: ",
+                               *format == OutputFormat::kTable ? "table)" : "json)"))
       ->transform(CLI::CheckedTransformer(kFormats, CLI::ignore_case).description("table|json"))
       ->option_text("table|json");
 }

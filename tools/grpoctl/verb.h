@@ -30,7 +30,7 @@ int Fail(const absl::Status& status);
 int ExitCodeForLines(int64_t num_errors);
 
 enum class OutputFormat { kTable, kJson };
-// Adds --output table|json.
+// Adds --output table|json; the default is what *format is.
 void AddOutputOption(CLI::App& verb, OutputFormat* format);
 
 }  // namespace grpo

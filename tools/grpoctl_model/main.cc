@@ -3,11 +3,14 @@
 
 #include "CLI/CLI.hpp"
 #include "common/exit_codes.h"
+#include "common/log.h"
 #include "common/version.h"
 #include "tools/grpoctl/verb.h"
 #include "tools/grpoctl_model/verbs.h"
 
 int main(int argc, char** argv) {
+  // To stderr, whatever says it: stdout is for results.
+  grpo::InitLogging("grpoctl-model");
   CLI::App app("Runs models for grpoctl.", "grpoctl");
   app.set_version_flag("--version", std::string("grpoctl-model ") + grpo::kBuild);
   app.require_subcommand(1);

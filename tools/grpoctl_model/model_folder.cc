@@ -184,7 +184,7 @@ std::string ModelTable(const LoadedModel& loaded) {
 std::string ModelJson(const LoadedModel& loaded) {
   nlohmann::ordered_json object;
   for (const Row& row : Describe(loaded)) object[row.name] = row.value;
-  return absl::StrCat(object.dump(2), "\n");
+  return absl::StrCat(object.dump(), "\n");
 }
 
 }  // namespace grpo

@@ -11,6 +11,7 @@
 
 #include "common/exit_codes.h"
 #include "model/weights/folder.h"
+#include "nlohmann/json.hpp"
 #include "tools/grpoctl/verb.h"
 #include "tools/grpoctl_model/model_folder.h"
 #include "tools/grpoctl_model/model_lines.h"
@@ -22,7 +23,7 @@ struct Flags {
   std::string model, policy, out;
   at::ScalarType dtype = at::kFloat;
   int threads = static_cast<int>(std::thread::hardware_concurrency());
-  OutputFormat format = OutputFormat::kTable;
+  OutputFormat format = OutputFormat::kJson;
   GenerateOptions generate;
 };
 
@@ -72,7 +73,9 @@ int Export(const Flags& flags) {
     const absl::Status exported =
         ExportFolder(*loaded.model, loaded.tokenizer_json, loaded.companions, flags.out, options);
     if (!exported.ok()) return Fail(exported);
-    std::cout << flags.out << "\n";
+    std::cout << nlohmann::json{{"exported_to", flags.out}}.dump(-1, ' ', false,
+                                                                 nlohmann::json::error_handler_t::replace)
+              << "\n";
     return static_cast<int>(kExitOk);
   });
 }
@@ -141,7 +144,7 @@ void AddModelVerbs(CLI::App& app, int* exit_code) {
   CLI::App* inspect = AddSubcommand(
       *model, "inspect", "Read all of it and say its shape",
       "  grpoctl model inspect --model models/smollm2-135m\n"
-      "  grpoctl model inspect --model runs/quickstart/checkpoints/step-000000000120 --policy r1_zero --output json",
+      "  grpoctl model inspect --model runs/quickstart/checkpoints/step-000000000120 --policy r1_zero --output table",
       [flags] { return Inspect(*flags); }, exit_code);
   AddOutputOption(*inspect, &flags->format);
   CLI::App* tokenize = AddSubcommand(

@@ -1,4 +1,4 @@
-// What a stage is given to run with, and what stages do alike: check problems, publish weights, make leases. Links no
+// What a stage is given to run with, and what stages do alike: count problems, publish weights, make leases. Links no
 // torch.
 //
 //   models     policies and learners            (models.h)
@@ -68,13 +68,8 @@ struct GroupTemplate {
 
 v1::Lease MakeLease(const GroupTemplate& group, uint64_t run_seed, int64_t group_index, v1::Prompt prompt);
 
-// Before step 0 (docs/design.md law 1): every problem's prompt fits the context and can be tokenized (InvalidArgument
-// otherwise, naming the problem), and the rules can read its reference answer: those that cannot are counted in a loud
-// line, and when none can it is an error. Endless sources are checked by their first thousand problems.
-// Returns what the rules are called on the wire.
-absl::StatusOr<v1::RewardProfileRef> CheckProblems(const RunConfig& config, const DataSource& source,
-                                                   const std::string& rewards, const StagePolicy& policy,
-                                                   const SamplingOptions& sampling);
+// What the rules under `rewards` are called on the wire. InvalidArgument when they are no profile.
+absl::StatusOr<v1::RewardProfileRef> ProfileRef(const RunConfig& config, const std::string& rewards);
 
 v1::SamplingParams ToProto(const SamplingOptions& sampling, int64_t num_completions);
 

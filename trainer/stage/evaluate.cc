@@ -216,6 +216,11 @@ class EvaluateStage : public Stage {
   StageCost cost() const override {
     return options_.judged.Cost(options_.greedy ? ", and each problem of the data once greedily" : "");
   }
+  std::vector<DataUse> reads() const override {
+    DataUse use = options_.judged.Reads("stage type evaluate");
+    use.all_of_finite = options_.greedy;
+    return {use};
+  }
   std::string accuracy_rule() const override { return options_.judged.accuracy_rule; }
   absl::StatusOr<StageReport> Run(StageContext& context, StageCursor start) const override {
     return Evaluation(context, options_, start).Run();

@@ -22,9 +22,11 @@ absl::StatusOr<std::unique_ptr<DataSource>> RunFiles::OpenData(const std::string
   const auto found = known.find(is_artifact ? options.artifact : name);
   const std::string expected = found == known.end() ? "" : found->second;
   if (data->content_sha256() == expected) return data;
-  return absl::DataLossError(absl::StrCat("data.", name, " has changed since the run began: its SHA-256 was ", expected,
-                                          ", now it is ", data->content_sha256(),
-                                          "; put the old content back, then go on with `grpoctl run --resume`"));
+  return absl::DataLossError(
+      absl::StrCat("data.", name, " has changed since the run began: its SHA-256 was ", expected, ", now it is ",
+                   data->content_sha256(),
+                   "; put the old content back, then go on with `grpoctl run --resume`, which takes the "
+                   "new content too where no stage has read the old"));
 }
 
 }  // namespace grpo

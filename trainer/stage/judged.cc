@@ -12,6 +12,16 @@ std::vector<Reference> JudgedSampling::References() const {
           {.key = "rewards", .section = "rewards", .value = rewards, .required = true}};
 }
 
+DataUse JudgedSampling::Reads(const std::string& reader) const {
+  return {.kind = DataUse::Kind::kProblems,
+          .reader = reader,
+          .data = data,
+          .policy = policy,
+          .rewards = rewards,
+          .max_new_tokens = sampling.max_new_tokens,
+          .num_items = problems};
+}
+
 StageCost JudgedSampling::Cost(const std::string& also) const {
   if (problems == 0) return {.batch = absl::StrCat("every problem x ", samples_per_problem, also)};
   const int64_t completions = problems * samples_per_problem;
@@ -25,7 +35,7 @@ absl::StatusOr<JudgedRun> PrepareJudged(const StageContext& context, const Judge
   ASSIGN_OR_RETURN(run.policy, context.models.Get(keys.policy));
   ASSIGN_OR_RETURN(run.data, context.files.OpenData(keys.data));
   ASSIGN_OR_RETURN(run.num_problems, CountProblems(*run.data, keys.data, keys.problems));
-  ASSIGN_OR_RETURN(run.reward, CheckProblems(context.config, *run.data, keys.rewards, *run.policy, keys.sampling));
+  ASSIGN_OR_RETURN(run.reward, ProfileRef(context.config, keys.rewards));
   return run;
 }
 

@@ -45,6 +45,8 @@ struct JudgedSampling {
   }
 
   std::vector<Reference> References() const;
+  // `reader` is for messages.
+  DataUse Reads(const std::string& reader) const;
   // `also` follows the batch's words.
   StageCost Cost(const std::string& also = "") const;
 };
@@ -58,7 +60,7 @@ struct JudgedRun {
   v1::RewardProfileRef reward;
 };
 
-// Checks the problems (CheckProblems); publishes nothing yet.
+// Publishes nothing yet.
 absl::StatusOr<JudgedRun> PrepareJudged(const StageContext& context, const JudgedSampling& keys);
 
 }  // namespace grpo

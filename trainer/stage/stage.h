@@ -38,6 +38,33 @@ struct StageCost {
   std::optional<int64_t> tokens = {};
 };
 
+// Items of an entry of `data` that a stage reads, and what it asks of them. One place, trainer/preflight.h, checks them
+// for all stages, before the first one runs or, where an earlier stage writes them, before this one does.
+struct DataUse {
+  enum class Kind {
+    // A policy completes them, and rules judge that.
+    kProblems,
+    // Cut into rows of tokens.
+    kDocuments,
+    // Problems with the completions that a policy is to learn.
+    kTraces,
+  };
+  Kind kind = Kind::kProblems;
+  // For messages: "algorithm pretrain".
+  std::string reader;
+  // Keys under `data` and `policies`.
+  std::string data = {}, policy = {};
+  // Of problems: the key under `rewards`, and the longest completion.
+  std::string rewards = {};
+  int64_t max_new_tokens = 0;
+  // Of documents: tokens that the policy reads at a time.
+  int64_t row_tokens = 0;
+  // How many, from the start of the data; 0: all, of which there must be an end. Absent: any, again and again.
+  std::optional<int64_t> num_items = {};
+  // And all the others of a source that has an end.
+  bool all_of_finite = false;
+};
+
 // What the trainer's ranks change together in a stage that learns. References live as long as the stage.
 struct LearnerSpec {
   // Key under `policies`.
@@ -69,6 +96,8 @@ class Stage {
   // Keys under `artifacts` of data that stages after this one may read.
   virtual std::vector<std::string> writes() const { return {}; }
   virtual StageCost cost() const = 0;
+  // What it reads; checked by trainer/preflight.h.
+  virtual std::vector<DataUse> reads() const { return {}; }
 
   // --- What is shown of it ---
 
@@ -80,7 +109,7 @@ class Stage {
 
   // nullopt for a stage in which the other ranks have no part.
   virtual std::optional<LearnerSpec> learner() const { return std::nullopt; }
-  // Of every stage, in order, before the first one runs: what can be found wrong by then. No policy has been made.
+  // Of every stage, in order, before the first one runs: what only the learner can find wrong. No policy has been made.
   virtual absl::Status Check(const Models& models) const { return absl::OkStatus(); }
   // From `start` to the end, on the training thread; all that outlives the call is in the context. Aborted when a stop
   // was requested; killed anywhere, it ends the same when it is run again from the newest cursor that it saved.

@@ -11,6 +11,11 @@
 namespace grpo {
 namespace {
 
+// Behind every document and trace.
+uint32_t EndToken(const ModelConfig& config) {
+  return static_cast<uint32_t>(config.eos_token_ids[0]);
+}
+
 // Synchronous: a step's groups are sampled from the weights that the step will change, and nothing is sampled ahead.
 class GroupSource : public StepSource {
  public:
@@ -50,7 +55,7 @@ class RowSource : public StepSource {
 
   absl::StatusOr<StepInput> Next(int64_t step, const std::function<absl::Status()>& poll) override {
     CorpusInput input;
-    const uint32_t eos = static_cast<uint32_t>(policy_.config().eos_token_ids[0]);
+    const uint32_t eos = EndToken(policy_.config());
     for (int64_t i = 0; i < plan_.rows_per_step; ++i) {
       std::vector<uint32_t>& row = input.rows.emplace_back();
       while (static_cast<int64_t>(row.size()) <= plan_.row_tokens) {
@@ -76,76 +81,50 @@ class TraceSource : public StepSource {
               int64_t data_position)
       : StepSource(std::move(data), seed, data_position), policy_(policy), plan_(plan) {}
 
-  // Every trace can be learned from: it has a completion, both parts can be tokenized and fit the policy.
-  absl::Status Check(const std::string& name) const {
-    const int64_t max_positions = policy_.config().max_positions;
-    for (int64_t i = 0; i < data().num_checked(/*endless_items=*/0); ++i) {
-      const DataItem item = data().CheckedAt(i, /*endless_items=*/0);
-      absl::StatusOr<TokenizedTrace> trace = Tokenize(item);
-      if (!trace.ok()) return Annotate(trace.status(), absl::StrCat("data.", name));
-      const size_t num_tokens = trace->prompt_ids.size() + trace->completion_ids.size();
-      if (static_cast<int64_t>(num_tokens) > max_positions) {
-        return absl::InvalidArgumentError(absl::StrCat("data.", name, ": trace ", item.prompt.id(), " has ", num_tokens,
-                                                       " tokens, policy ", policy_.ref().policy_id(), " has ",
-                                                       max_positions, " positions: leave it out"));
-      }
-    }
-    return absl::OkStatus();
-  }
-
   absl::StatusOr<StepInput> Next(int64_t step, const std::function<absl::Status()>& poll) override {
     TracesInput input;
     for (int64_t i = 0; i < plan_.traces_per_step; ++i) {
-      ASSIGN_OR_RETURN(input.traces.emplace_back(), Tokenize(NextItem()));
+      ASSIGN_OR_RETURN(input.traces.emplace_back(),
+                       TokenizeTrace(NextItem(), policy_.tokenizer(), EndToken(policy_.config())));
     }
     return input;
   }
 
  private:
-  absl::StatusOr<TokenizedTrace> Tokenize(const DataItem& item) const {
-    if (item.completion.empty()) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          item.prompt.id(), " has no completion to learn from: set completion_field if it has another name"));
-    }
-    TokenizedTrace trace;
-    absl::StatusOr<std::vector<uint32_t>> prompt = EncodePrompt(policy_.tokenizer(), item.prompt.text());
-    if (!prompt.ok()) return Annotate(prompt.status(), absl::StrCat("the prompt of ", item.prompt.id()));
-    absl::StatusOr<std::vector<uint32_t>> completion = policy_.tokenizer().Encode(item.completion);
-    if (!completion.ok()) return Annotate(completion.status(), absl::StrCat("the completion of ", item.prompt.id()));
-    trace.prompt_ids = *std::move(prompt);
-    trace.completion_ids = *std::move(completion);
-    trace.completion_ids.push_back(static_cast<uint32_t>(policy_.config().eos_token_ids[0]));
-    return trace;
-  }
-
   const StagePolicy& policy_;
   const TracesPlan plan_;
 };
 
 }  // namespace
 
+absl::StatusOr<TokenizedTrace> TokenizeTrace(const DataItem& item, const Tokenizer& tokenizer, uint32_t eos) {
+  if (item.completion.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        item.prompt.id(), " has no completion to learn from: set completion_field if it has another name"));
+  }
+  TokenizedTrace trace;
+  absl::StatusOr<std::vector<uint32_t>> prompt = EncodePrompt(tokenizer, item.prompt.text());
+  if (!prompt.ok()) return Annotate(prompt.status(), absl::StrCat("the prompt of ", item.prompt.id()));
+  absl::StatusOr<std::vector<uint32_t>> completion = tokenizer.Encode(item.completion);
+  if (!completion.ok()) return Annotate(completion.status(), absl::StrCat("the completion of ", item.prompt.id()));
+  trace.prompt_ids = *std::move(prompt);
+  trace.completion_ids = *std::move(completion);
+  trace.completion_ids.push_back(eos);
+  return trace;
+}
+
 absl::StatusOr<std::unique_ptr<StepSource>> MakeStepSource(StageContext& context, const std::string& data,
-                                                           const std::string& algorithm_name,
                                                            const Algorithm& algorithm, StagePolicy& policy,
                                                            int64_t data_position) {
   ASSIGN_OR_RETURN(std::unique_ptr<DataSource> source, context.files.OpenData(data));
   const uint64_t seed = CombineSeeds(context.config.run.seed, HashName("data of " + context.name));
   const StepPlan step_plan = algorithm.plan();
-  if (const auto* const corpus = std::get_if<CorpusPlan>(&step_plan)) {
-    if (source->size() != 0 && source->At(0).document.empty()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("data.", data, " holds problems, and algorithm ", algorithm_name, " reads documents"));
-    }
+  if (const auto* const corpus = std::get_if<CorpusPlan>(&step_plan))
     return std::make_unique<RowSource>(policy, std::move(source), seed, *corpus, data_position);
-  }
-  if (const auto* const traces = std::get_if<TracesPlan>(&step_plan)) {
-    auto of_traces = std::make_unique<TraceSource>(policy, std::move(source), seed, *traces, data_position);
-    RETURN_IF_ERROR(of_traces->Check(data));
-    return of_traces;
-  }
+  if (const auto* const traces = std::get_if<TracesPlan>(&step_plan))
+    return std::make_unique<TraceSource>(policy, std::move(source), seed, *traces, data_position);
   const RolloutPlan& plan = std::get<RolloutPlan>(step_plan);
-  ASSIGN_OR_RETURN(const v1::RewardProfileRef reward,
-                   CheckProblems(context.config, *source, plan.rewards, policy, plan.sampling));
+  ASSIGN_OR_RETURN(const v1::RewardProfileRef reward, ProfileRef(context.config, plan.rewards));
   GroupTemplate group{.stage = context.name,
                       .kind = v1::LEASE_KIND_TRAIN,
                       .policy = policy.ref(),

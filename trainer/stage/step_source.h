@@ -37,10 +37,13 @@ class StepSource {
   int64_t data_position_;
 };
 
-// The source that the algorithm's plan asks for, from the entry `data`, at `data_position`. Checks problems as
-// CheckProblems does. `context` and `policy` outlive it.
+// A problem and its completion as a policy with this tokenizer reads them, `eos` behind both. InvalidArgument, with the
+// problem's id, when there is no completion or one of the two cannot be tokenized.
+absl::StatusOr<TokenizedTrace> TokenizeTrace(const DataItem& item, const Tokenizer& tokenizer, uint32_t eos);
+
+// The source that the algorithm's plan asks for, from the entry `data`, which was checked (trainer/preflight.h), at
+// `data_position`. `context` and `policy` outlive it.
 absl::StatusOr<std::unique_ptr<StepSource>> MakeStepSource(StageContext& context, const std::string& data,
-                                                           const std::string& algorithm_name,
                                                            const Algorithm& algorithm, StagePolicy& policy,
                                                            int64_t data_position);
 

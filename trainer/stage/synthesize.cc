@@ -236,6 +236,7 @@ class SynthesizeStage : public Stage {
   }
   std::vector<std::string> writes() const override { return {options_.export_to}; }
   StageCost cost() const override { return options_.judged.Cost(); }
+  std::vector<DataUse> reads() const override { return {options_.judged.Reads("stage type synthesize")}; }
   absl::StatusOr<StageReport> Run(StageContext& context, StageCursor start) const override {
     return Synthesis(context, options_, start).Run();
   }

@@ -11,6 +11,7 @@
 #include "common/seeds.h"
 #include "common/status_macros.h"
 #include "coordinator/testing.h"
+#include "trainer/preflight.h"
 
 namespace grpo {
 namespace {
@@ -269,6 +270,7 @@ absl::StatusOr<StageReport> StageRun::Start(std::optional<int64_t> kill_at_poll)
                        .records = {.metrics = *metrics, .completions = *completions},
                        .files = files,
                        .saver = saver};
+  RETURN_IF_ERROR(Preflight(config).CheckAhead(files).status());
   const FakeWorker worker(&coordinator, judge_);
   absl::StatusOr<StageReport> report = stage.stage->Run(context, start);
   num_polls_ = saver.num_polls();

@@ -71,6 +71,27 @@ struct CostOfPlan {
   }
 };
 
+// What a step of a plan's kind reads, filled into `use`.
+struct UseOfPlan {
+  DataUse use;
+
+  DataUse operator()(const RolloutPlan& plan) {
+    use.kind = DataUse::Kind::kProblems;
+    use.rewards = plan.rewards;
+    use.max_new_tokens = plan.sampling.max_new_tokens;
+    return use;
+  }
+  DataUse operator()(const CorpusPlan& plan) {
+    use.kind = DataUse::Kind::kDocuments;
+    use.row_tokens = plan.row_tokens;
+    return use;
+  }
+  DataUse operator()(const TracesPlan&) {
+    use.kind = DataUse::Kind::kTraces;
+    return use;
+  }
+};
+
 // A train stage while it runs.
 class Training {
  public:
@@ -108,8 +129,8 @@ class Training {
     ASSIGN_OR_RETURN(learner_, context_.models.BeginTraining(spec_, cursor_));
     // Taken over; the learner has its own now.
     cursor_.learner.reset();
-    ASSIGN_OR_RETURN(source_, MakeStepSource(context_, options_.data, options_.algorithm, algorithm_,
-                                             learner_->policy(), cursor_.progress.data_position));
+    ASSIGN_OR_RETURN(source_, MakeStepSource(context_, options_.data, algorithm_, learner_->policy(),
+                                             cursor_.progress.data_position));
     context_.records.completions.Rewind(context_.name, step());
     context_.board.Update([&](v1::RunStatus& status) { *status.mutable_policy() = learner_->policy().ref(); });
     return absl::OkStatus();
@@ -288,6 +309,11 @@ class TrainStage : public Stage {
   }
   std::vector<Conflict> Conflicts() const override { return algorithm_->Conflicts(options_.policy); }
   StageCost cost() const override { return std::visit(CostOfPlan{options_.steps}, algorithm_->plan()); }
+  std::vector<DataUse> reads() const override {
+    UseOfPlan use_of{
+        {.reader = absl::StrCat("algorithm ", options_.algorithm), .data = options_.data, .policy = options_.policy}};
+    return {std::visit(use_of, algorithm_->plan())};
+  }
   // Losses of sampled steps and of steps that only read have nothing to do with each other.
   ChartGroup chart_group() const override {
     if (std::holds_alternative<RolloutPlan>(algorithm_->plan())) return {.name = "sampled", .rank = 0};

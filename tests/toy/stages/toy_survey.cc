@@ -62,6 +62,14 @@ class ToySurvey : public Stage {
             .completions = options_.problems,
             .tokens = options_.problems * options_.sampling.max_new_tokens};
   }
+  std::vector<DataUse> reads() const override {
+    return {{.reader = "stage type toy_survey",
+             .data = options_.data,
+             .policy = options_.policy,
+             .rewards = options_.rewards,
+             .max_new_tokens = options_.sampling.max_new_tokens,
+             .num_items = options_.problems}};
+  }
 
   absl::StatusOr<StageReport> Run(StageContext& context, StageCursor start) const override {
     ASSIGN_OR_RETURN(StagePolicy* const policy, context.models.Get(options_.policy));
@@ -72,8 +80,7 @@ class ToySurvey : public Stage {
                               .policy = policy->ref(),
                               .reward = {},
                               .sampling = ToProto(options_.sampling, 1)};
-    ASSIGN_OR_RETURN(const v1::RewardProfileRef reward,
-                     CheckProblems(context.config, *data, options_.rewards, *policy, options_.sampling));
+    ASSIGN_OR_RETURN(const v1::RewardProfileRef reward, ProfileRef(context.config, options_.rewards));
     context.records.completions.Rewind(context.name, 0);
     context.board.UpdateStage([&](v1::StageStatus& stage) { stage.set_num_steps(num_groups); });
     RETURN_IF_ERROR(Publish(context, *policy));

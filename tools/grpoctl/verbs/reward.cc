@@ -13,11 +13,13 @@
 #include "common/status_macros.h"
 #include "configs/load.h"
 #include "data/sources.h"
+#include "nlohmann/json.hpp"
 #include "reward/profile.h"
 #include "tools/grpoctl/rewards/rule_check.h"
 #include "tools/grpoctl/rewards/rule_skeleton.h"
 #include "tools/grpoctl/rewards/score_lines.h"
 #include "tools/grpoctl/verb.h"
+#include "trainer/references.h"
 
 namespace grpo {
 namespace {
@@ -122,28 +124,30 @@ int Test(const ScoreFlags& flags) {
   return CheckRules(**profile, prompt, std::cout) == 0 ? kExitOk : kExitRunFailed;
 }
 
-// Problems of an endless source that are looked at.
-constexpr int64_t kEndlessSample = 4096;
-// Answers that are shown.
-constexpr int64_t kMaxShown = 10;
+void WriteLine(const nlohmann::ordered_json& line) {
+  std::cout << line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) << "\n";
+}
 
 // The number of answers that cannot be read, of one data source.
 int64_t AuditSource(const std::string& name, const DataSource& source, const RewardProfile& profile) {
-  const int64_t size = source.size() < 0 ? kEndlessSample : source.size();
-  int64_t num_answers = 0, num_unreadable = 0;
-  for (int64_t i = 0; i < size; ++i) {
-    const DataItem item = source.At(i);
+  ReferenceAudit audit(profile);
+  for (int64_t i = 0; i < source.num_checked(kEndlessSourceSample); ++i) {
+    const DataItem item = source.CheckedAt(i, kEndlessSourceSample);
     if (!item.document.empty()) continue;
-    ++num_answers;
-    const absl::Status readable = profile.CheckReference(item.prompt);
+    const absl::Status readable = audit.Add(item.prompt);
     if (readable.ok()) continue;
-    if (num_unreadable++ < kMaxShown) std::cout << name << ": " << readable.message() << "\n";
+    WriteLine({{"data", name},
+               {"problem", item.prompt.id()},
+               {"answer", item.prompt.answer()},
+               {"error", std::string(readable.message())}});
   }
-  if (num_answers > 0) {
-    std::cout << name << ": " << num_unreadable << " of " << num_answers << " reference answers cannot be read by "
-              << profile.ref().name() << "\n";
+  if (audit.num_answers() > 0) {
+    WriteLine({{"data", name},
+               {"rewards", profile.ref().name()},
+               {"num_answers", audit.num_answers()},
+               {"num_unreadable", audit.num_unreadable()}});
   }
-  return num_unreadable;
+  return audit.num_unreadable();
 }
 
 int Audit(const ScoreFlags& flags) {
@@ -216,7 +220,9 @@ void AddRewardVerb(CLI::App& app, int* exit_code) {
       "  grpoctl reward test --config short_answer.yaml", [flags] { return Test(*flags); }, exit_code);
   test->add_option("--answer", flags->answer, "Reference answer to test with (default 12)")->option_text("TEXT");
   CLI::App* audit = AddSubcommand(
-      *reward, "audit", "Say which reference answers of a configuration's problems its rules cannot read",
+      *reward, "audit",
+      "Say which reference answers of a configuration's problems its rules cannot read, as JSON lines: each one, "
+      "and behind those of a data source how many they are",
       "  grpoctl reward audit --config configs/quickstart.yaml", [flags] { return Audit(*flags); }, exit_code);
   audit->add_option("--data", flags->data, "Key under `data` (default: all that hold problems)")->option_text("NAME");
   for (CLI::App* verb : {test, audit}) {

@@ -18,7 +18,10 @@
 #include "tools/grpoctl/records/summary.h"
 #include "tools/grpoctl/verb.h"
 #include "tools/launch/run_plan.h"
+#include "trainer/disk_need.h"
+#include "trainer/preflight.h"
 #include "trainer/run_config.h"
+#include "trainer/stage/files.h"
 
 namespace grpo {
 namespace {
@@ -81,6 +84,17 @@ absl::StatusOr<Prepared> PrepareKnownRun(const RunFlags& flags, const std::strin
   return prepared;
 }
 
+// Before anything of a new run is there: what its stages will need.
+absl::Status CheckNewRun(const LoadedConfig& given, const std::string& run_dir) {
+  Preflight preflight(given.config);
+  const RunFiles files(given.config, run_dir, given.data_sha256, /*artifact_sha256=*/{});
+  ASSIGN_OR_RETURN(const std::vector<CheckedData> checked, preflight.CheckAhead(files));
+  ASSIGN_OR_RETURN(const double need, DiskNeed(given.config, preflight));
+  RETURN_IF_ERROR(CheckDisk(need, run_dir));
+  for (const std::string& note : Notes(checked)) std::cerr << "grpoctl: " << note << "\n";
+  return absl::OkStatus();
+}
+
 absl::StatusOr<Prepared> Prepare(const RunFlags& flags) {
   std::optional<LoadedConfig> given;
   if (!flags.config.empty()) {
@@ -88,9 +102,12 @@ absl::StatusOr<Prepared> Prepare(const RunFlags& flags) {
   }
   ASSIGN_OR_RETURN(const std::string run_dir, RunDirOf(flags, given));
   std::error_code error;
-  if (!given.has_value() && !std::filesystem::exists(run_dir + "/config.yaml", error)) {
-    return absl::NotFoundError(absl::StrCat("there is no run to resume in ", run_dir,
-                                            ": start one with `grpoctl run CONFIG --run-dir ", run_dir, "`"));
+  if (!std::filesystem::exists(run_dir + "/config.yaml", error)) {
+    if (!given.has_value()) {
+      return absl::NotFoundError(absl::StrCat("there is no run to resume in ", run_dir,
+                                              ": start one with `grpoctl run CONFIG --run-dir ", run_dir, "`"));
+    }
+    RETURN_IF_ERROR(CheckNewRun(*given, run_dir));
   }
   ASSIGN_OR_RETURN(std::unique_ptr<RunFolder> folder, RunFolder::Lock(run_dir));
   if (folder->HasRun()) return PrepareKnownRun(flags, run_dir, std::move(folder), given);

@@ -1,11 +1,14 @@
-// grpoctl validate: what a configuration means and costs; touches nothing.
+// grpoctl validate: what a configuration means and costs, and whether its data, files and models will do; touches
+// nothing.
 #include <iostream>
 #include <memory>
 
 #include "common/exit_codes.h"
 #include "tools/grpoctl/estimate.h"
 #include "tools/grpoctl/verb.h"
+#include "trainer/preflight.h"
 #include "trainer/run_config.h"
+#include "trainer/stage/files.h"
 
 namespace grpo {
 namespace {
@@ -18,8 +21,14 @@ struct ValidateFlags {
 int Validate(const ValidateFlags& flags) {
   const absl::StatusOr<LoadedConfig> loaded = LoadRunConfig(flags.config, flags.overrides);
   if (!loaded.ok()) return Fail(loaded.status());
-  const absl::StatusOr<std::string> estimate = EstimateText(loaded->config);
+  Preflight preflight(loaded->config);
+  const std::string run_dir = "runs/" + loaded->config.run.name;
+  const RunFiles files(loaded->config, run_dir, loaded->data_sha256, /*artifact_sha256=*/{});
+  const absl::StatusOr<std::vector<CheckedData>> checked = preflight.CheckAhead(files);
+  if (!checked.ok()) return Fail(checked.status());
+  const absl::StatusOr<std::string> estimate = EstimateText(loaded->config, preflight, *checked, run_dir);
   if (!estimate.ok()) return Fail(estimate.status());
+  for (const std::string& note : Notes(*checked)) std::cerr << "grpoctl: " << note << "\n";
   std::cout << loaded->resolved_yaml << "\n" << *estimate << std::flush;
   return kExitOk;
 }
@@ -29,7 +38,8 @@ int Validate(const ValidateFlags& flags) {
 void AddValidateVerb(CLI::App& app, int* exit_code) {
   const auto flags = std::make_shared<ValidateFlags>();
   CLI::App* verb = AddSubcommand(
-      app, "validate", "Check a configuration; show it resolved, its batch arithmetic and its memory",
+      app, "validate",
+      "Check a configuration and all that it names; show it resolved, its batch arithmetic, memory and disk",
       "  grpoctl validate configs/quickstart.yaml\n"
       "  grpoctl validate my.yaml --set rollout_worker.slots=128",
       [flags] { return Validate(*flags); }, exit_code);
