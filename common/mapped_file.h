@@ -23,10 +23,13 @@ class MappedFile {
   // NotFound and others as ReadFile; InvalidArgument for what is no regular file; ResourceExhausted beyond 4096 at a
   // time.
   static absl::StatusOr<std::unique_ptr<MappedFile>> Open(const std::string& path);
+  // Unmaps: no view of content() may be used any more.
   ~MappedFile();
   MappedFile(const MappedFile&) = delete;
   MappedFile& operator=(const MappedFile&) = delete;
 
+  // The file's bytes when it was opened, as long as this object lives; empty for an empty file. Pages are read from
+  // disk when they are first touched.
   absl::string_view content() const { return content_; }
   const std::string& path() const { return path_; }
 

@@ -16,7 +16,8 @@ namespace grpo {
 class TextPage {
  public:
   // `port` 0 lets the system choose. Unavailable when the port is taken. `text` is called from a thread of this, until
-  // the destructor has returned.
+  // the destructor has returned. `path` begins with a slash. There is one such thread, so `text` is never called twice
+  // at a time; a slow one keeps the next caller waiting.
   static absl::StatusOr<std::unique_ptr<TextPage>> Start(int port, const std::string& path,
                                                          std::function<std::string()> text);
   ~TextPage();
