@@ -30,18 +30,20 @@ struct NoOptions {
 // One way to make an `Interface`.
 template <class Interface>
 struct Plugin {
-  // One sentence.
+  // One sentence. For lists on a page and `--help`.
   std::string summary;
   // Its keys (ReferenceTable).
   std::string reference_table;
-  // InvalidArgument for options that do not fit: file, line, key (LoadOptions).
+  // InvalidArgument for options that do not fit: file, line, key (LoadOptions). Checks each key by its Doc; what keys
+  // must have in common is for the class to say. Both functions may be called from any thread.
   std::function<absl::StatusOr<std::unique_ptr<Interface>>(const Section& options)> make;
-  // The same options with every key present.
+  // The same options with every key present. The errors of `make`; places are those of `options`.
   std::function<absl::StatusOr<Section>(const Section& options)> resolve;
 };
 
 // `Class` is an Interface that is constructed from its Options; `key_prefix` stands before the keys in the table.
 template <class Interface, class Options, class Class>
+// The class is constructed when the entry's `make` is called, never here.
 Plugin<Interface> MakePlugin(std::string summary, const std::string& key_prefix = "") {
   return {.summary = std::move(summary),
           .reference_table = ReferenceTable<Options>(key_prefix),
@@ -74,7 +76,7 @@ class Registry {
   using Entries = std::vector<Named<PluginType>>;
 
   // `kind` is the word for one of them ("algorithm"). `more` is null but in the binaries of tests that add entries
-  // (tests/toy/README.md).
+  // (tests/toy/README.md). Its entries stand behind those of the list. Names are unique: of two, the first is found.
   Registry(std::string kind, Entries entries, Entries (*more)())
       : kind_(std::move(kind)), entries_(std::move(entries)) {
     if (more == nullptr) return;
@@ -83,7 +85,7 @@ class Registry {
 
   const Entries& entries() const { return entries_; }
 
-  // InvalidArgument for an unknown name; the nearest is named.
+  // InvalidArgument for an unknown name; the nearest is named. The pointer is good as long as the registry.
   absl::StatusOr<const PluginType*> Find(const std::string& name) const {
     std::vector<std::string> names;
     for (const Named<PluginType>& entry : entries_) {
