@@ -14,7 +14,9 @@
 namespace grpo {
 
 struct ChickensRabbitsProblem {
+  // Animals in all, from 4 on.
   int64_t heads = 0;
+  // The answer: at least 1, below heads.
   int64_t rabbits = 0;
 
   int64_t legs() const { return 2 * heads + 2 * rabbits; }
@@ -47,7 +49,7 @@ struct ChickensRabbitsSplit {
 };
 
 // All problems in a seeded order, the first ones held out. An order by arithmetic would hold out a recognisable class,
-// such as the leg counts that end in 0.
+// such as the leg counts that end in 0. Pure: equal options give equal splits. Either part may be empty.
 inline ChickensRabbitsSplit SplitChickensRabbits(const ChickensRabbitsOptions& options) {
   std::vector<ChickensRabbitsProblem> problems;
   for (int64_t heads = 4; heads < options.max_heads; ++heads) {
