@@ -17,7 +17,7 @@ struct Placement {
   // Of the products in the layers: kFloat or kBFloat16.
   at::ScalarType compute = at::kFloat;
   // What the layers' matrices are kept in. kBFloat16 for a model that only samples; a trained one keeps float32, which
-  // small updates need, and rounds in each forward pass, to the same numbers.
+  // small updates need, and rounds in each forward pass, to the same numbers. kFloat or kBFloat16.
   at::ScalarType storage = at::kFloat;
 };
 
