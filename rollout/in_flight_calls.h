@@ -10,10 +10,11 @@
 
 namespace grpo {
 
-// Thread-safe.
+// Thread-safe. It outlives its scopes.
 class InFlightCalls {
  public:
-  // Registers a call for the scope's lifetime. The context must outlive the scope.
+  // Registers a call for the scope's lifetime. The context must outlive the scope. Made before the call starts, gone
+  // after it has ended.
   class Scope {
    public:
     Scope(InFlightCalls* calls, grpc::ClientContext* context) : calls_(calls), context_(context) {

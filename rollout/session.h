@@ -25,7 +25,7 @@
 
 namespace grpo {
 
-// "r1_zero/17 attempt 2 epoch 1", for messages.
+// "r1_zero/17 attempt 2 epoch 1", for messages. Pure.
 std::string LeaseName(const v1::LeaseKey& key);
 
 // Thread-safe.
@@ -33,18 +33,23 @@ class Session {
  public:
   // What the worker says of itself; empty run_id and config_sha256 join whatever run is served.
   struct Identity {
+    // worker_name is the slot's: a restart registers under the same with the next attempt.
     std::string run_id, config_sha256, worker_name;
+    // From 1.
     int32_t worker_attempt = 1;
     // Of WeightChannelNames; the coordinator picks one.
     std::vector<std::string> weight_channels = {};
   };
 
-  // `client`: the channel for registering and heartbeats. Starts the thread.
+  // `client`: the channel for registering and heartbeats. Starts the thread. Returns at once: whether the coordinator
+  // can be reached shows in WorkerId and status.
   Session(std::shared_ptr<rpc::Client> client, Identity identity);
-  // Ends the session and joins the thread.
+  // Ends the session and joins the thread. A call that is under way is cancelled, so this takes no longer than that;
+  // after End(Aborted) the coordinator is told, for a second at most, that the worker leaves.
   ~Session();
 
-  // Waits for the registration; empty once the session has ended.
+  // Waits for the registration; empty once the session has ended. Another after each new registration at a coordinator
+  // that was started anew. Blocks as long as no coordinator answers.
   std::string WorkerId();
   // Which weight channel was agreed on; otherwise as WorkerId.
   std::string WeightChannelName();
@@ -52,7 +57,8 @@ class Session {
   // UNAUTHENTICATED), the thread registers again, WorkerId() waits for it, and this returns true.
   bool RegisterAgainIfUnknown(const absl::Status& answer, const std::string& worker_id);
 
-  // Ends the session: calls in flight are cancelled, everybody who waits returns. The first status stays.
+  // Ends the session: calls in flight are cancelled, everybody who waits returns. The first status stays. Aborted means
+  // that the worker was stopped: its leases are then given back at once instead of running out.
   void End(absl::Status why);
   // The coordinator said that the run has ended.
   void RunEnded();
@@ -63,20 +69,24 @@ class Session {
   // given.
   absl::Status status() const;
 
-  // A lease is renewed by every heartbeat from Track to Untrack. `id` is the caller's own.
+  // A lease is renewed by every heartbeat from Track to Untrack. `id` is the caller's own. Before anything else is
+  // asked about it.
   void Track(int64_t id, const v1::LeaseKey& key);
+  // An id that is not tracked is ignored.
   void Untrack(int64_t id);
   // False after Untrack, and once the coordinator has given the lease to another.
   bool IsActive(int64_t id) const;
-  // Leases that were lost since the last call.
+  // Leases that were lost since the last call. They are untracked already.
   std::vector<int64_t> TakeLost();
 
   // Why lease `id` cannot go on; heartbeats report the oldest of these, from the first SetBlocked on. Untrack clears
-  // it too.
+  // it too. Nothing happens for a lease that is not active.
   void SetBlocked(int64_t id, const std::string& reason);
+  // The lease goes on.
   void ClearBlocked(int64_t id);
 
-  // The weights that the worker holds now, and the tokens it sampled since the last call.
+  // The weights that the worker holds now, and the tokens it sampled since the last call. Both are told with the next
+  // heartbeat.
   void SetHeld(const v1::PolicyRef& policy, const std::string& digest);
   void AddTokens(int64_t count);
 
@@ -89,14 +99,19 @@ class Session {
  private:
   struct Blocked {
     std::string reason;
+    // When the lease was first blocked; a new reason does not change it.
     absl::Duration since;
   };
 
+  // The thread: registers, then heartbeats until the end. A refusal of the registration ends the session; any other
+  // error is tried again.
   void Loop();
+  // One attempt each; they change the fields below when it is answered.
   absl::Status Register();
   absl::Status Heartbeat();
   // Tells the coordinator that this worker will not finish what it holds.
   void Leave();
+  // Everything that a heartbeat says, as it is now.
   v1::HeartbeatRequest MakeHeartbeat() const;
   // Of an answer. A coordinator that knows of none was started a moment ago, or nobody answers it: what was known is
   // tried further.
