@@ -55,8 +55,8 @@ class Rng {
   double Uniform() { return UniformAt(seed_, counter_++); }
   // In [0, n), n >= 1; the bias is below n / 2^53.
   int64_t Below(int64_t n) { return static_cast<int64_t>(Uniform() * static_cast<double>(n)); }
-  template <typename T>
   // One of the values, each as likely. There is at least one; the reference lives as long as `values`.
+  template <typename T>
   const T& Choice(const std::vector<T>& values) {
     return values[Below(static_cast<int64_t>(values.size()))];
   }

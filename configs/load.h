@@ -35,16 +35,15 @@ absl::StatusOr<Section> ParseConfigText(const std::string& text, const std::stri
 
 // Fills *options from the section; keys that are absent keep their defaults. InvalidArgument with every message of this
 // file's top comment; all errors of the section are reported together, one a line, and what could be read is filled in
-// even then.
+// even then. A list or map that is given replaces what *options held there; of a nested struct only the keys that are
+// given change.
 template <class Options>
-// A list or map that is given replaces what *options held there; of a nested struct only the keys that are given change.
 absl::Status LoadOptions(const Section& section, Options* options);
 
 // YAML with every key present, in declaration order; ParseConfigText reads it back to equal options. The keys of a
-// Section stand beside those of the struct that holds it.
+// Section stand beside those of the struct that holds it. Numbers are written so that they read back to the same bits.
+// Comments and the order of the file it came from are gone.
 template <class Options>
-// Numbers are written so that they read back to the same bits. Comments and the order of the file it came from are
-// gone.
 std::string DumpOptions(const Options& options);
 
 // The same as a section: LoadOptions reads it back to equal options. Place, key path and suggestions are those of
@@ -53,9 +52,9 @@ template <class Options>
 Section ToSection(const Options& options, const Section& origin);
 
 // A Markdown table of the struct's keys: key, default, unit, range or choices, help. Nested structs, lists and maps
-// appear with dotted keys ("stages[].name", "policies.<name>.hidden_size").
+// appear with dotted keys ("stages[].name", "policies.<name>.hidden_size"). The defaults are those of Options{}.
+// `prefix` stands before every key.
 template <class Options>
-// The defaults are those of Options{}. `prefix` stands before every key.
 std::string ReferenceTable(const std::string& prefix = "");
 
 // The text at `key`, if the section has such a key and its value is a number or text. Nothing for an absent key, an

@@ -100,9 +100,9 @@ class LoadVisitor {
   }
   void Rest(Section& section) { reader_.LeaveRestTo(&section); }
 
-  template <class Options>
   // Reads the keys of `node` (null: none are given) into *options and adds an error for each key that the struct
   // neither declares nor hands to a Section.
+  template <class Options>
   static void ReadStruct(const ConfigNode* node, const std::string& path, const std::vector<std::string>& outer_keys,
                          ErrorSink* errors, Options* options) {
     MapReader reader(node, path, outer_keys, errors);
@@ -112,8 +112,8 @@ class LoadVisitor {
   }
 
  private:
-  template <class T>
   // One value, by its type: scalar, list, map or nested struct. A list's elements are path.0, path.1, ...
+  template <class T>
   static void Read(const ConfigNode& node, const std::string& path, const Doc& doc, ErrorSink* errors, T* value) {
     if constexpr (kIsScalar<T>) {
       ReadScalar(node, path, doc, errors, value);
@@ -162,8 +162,8 @@ class DumpVisitor {
   }
   void Rest(Section& section) { rest_ = &section; }
 
-  template <class Options>
   // A map without places; `options` is not changed.
+  template <class Options>
   static ConfigNode StructNode(const Options& options) {
     DumpVisitor visitor;
     visitor.map_.kind = ConfigNode::Kind::kMap;
@@ -222,9 +222,9 @@ class ReferenceVisitor {
   }
   void Rest(Section& section) {}
 
-  template <class Options>
   // The rows of Options{}, every key behind `prefix`. Sections have none: the plug-in that loads them has its own
   // table.
+  template <class Options>
   static std::string Rows(const std::string& prefix) {
     ReferenceVisitor visitor(prefix);
     Options options;

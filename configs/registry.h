@@ -2,7 +2,7 @@
 // found by its name.
 //
 //   x.inc           PLUGIN(name), one line a plug-in
-//   name.cc         the options struct, the class, and   XPlugin X_name() { return MakePlugin<X, Options, Class>("..."); }
+//   name.cc         options struct, class, and XPlugin X_name() { return MakePlugin<X, Options, Class>("..."); }
 //   the registry    a Registry<XPlugin> made of the list
 #ifndef GRPO_CONFIGS_REGISTRY_H_
 #define GRPO_CONFIGS_REGISTRY_H_
@@ -41,9 +41,9 @@ struct Plugin {
   std::function<absl::StatusOr<Section>(const Section& options)> resolve;
 };
 
-// `Class` is an Interface that is constructed from its Options; `key_prefix` stands before the keys in the table.
+// `Class` is an Interface that is constructed from its Options; `key_prefix` stands before the keys in the table. The
+// class is constructed when the entry's `make` is called, never here.
 template <class Interface, class Options, class Class>
-// The class is constructed when the entry's `make` is called, never here.
 Plugin<Interface> MakePlugin(std::string summary, const std::string& key_prefix = "") {
   return {.summary = std::move(summary),
           .reference_table = ReferenceTable<Options>(key_prefix),
