@@ -3,8 +3,8 @@
 //
 // Neighbours with the same attempt and holder are one run, [first, end). Who held a group only tells two workers apart
 // that name the same attempt, which no worker of this project does; it is remembered for the newest kMaxHolderRuns runs
-// and forgotten then, and what is left are as many runs as there were leases that ran out: memory does not grow with the
-// number of groups.
+// and forgotten then, and what is left are as many runs as there were leases that ran out: memory does not grow with
+// the number of groups.
 #ifndef GRPO_COORDINATOR_COLLECTED_GROUPS_H_
 #define GRPO_COORDINATOR_COLLECTED_GROUPS_H_
 

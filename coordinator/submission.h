@@ -23,8 +23,8 @@ struct Requirements {
   // The log-probabilities are LOGPROB_KIND_FULL.
   bool full_logprob = false;
   bool spans = false;
-  // SubmitHeader.policy_digest. A policy whose weights were published needs it whatever the kind: otherwise nobody knows
-  // what was sampled.
+  // SubmitHeader.policy_digest. A policy whose weights were published needs it whatever the kind: otherwise nobody
+  // knows what was sampled.
   bool digest = false;
 };
 

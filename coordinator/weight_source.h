@@ -39,9 +39,9 @@ class WeightSource {
     Reader& operator=(Reader&&) = delete;
     ~Reader();
 
-    // Fills `out` with the payload's bytes from `offset` on. OutOfRange beyond its end; Unavailable when the owner could
-    // wait no longer (ask for the newest version); errors of the place where the bytes lie. On an error `out` holds
-    // anything.
+    // Fills `out` with the payload's bytes from `offset` on. OutOfRange beyond its end; Unavailable when the owner
+    // could wait no longer (ask for the newest version); errors of the place where the bytes lie. On an error `out`
+    // holds anything.
     absl::Status Read(int64_t offset, absl::Span<char> out) const;
 
    private:
@@ -54,10 +54,10 @@ class WeightSource {
   // waits.
   absl::StatusOr<Reader> Open() const;
 
-  // The owner's call before the bytes change, for good: no further readers; waits until those that there are have ended,
-  // `patience` at most, then cuts them off, whatever they are doing. Returns how long that took. A read that is copying
-  // is waited for beyond `patience`, as long as the copy takes. Owners call it before they are destroyed or change the
-  // bytes.
+  // The owner's call before the bytes change, for good: no further readers; waits until those that there are have
+  // ended, `patience` at most, then cuts them off, whatever they are doing. Returns how long that took. A read that is
+  // copying is waited for beyond `patience`, as long as the copy takes. Owners call it before they are destroyed or
+  // change the bytes.
   absl::Duration Retire(absl::Duration patience);
 
  protected:

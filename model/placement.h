@@ -8,8 +8,8 @@
 
 namespace grpo {
 
-// The embedding, the output head, all vectors (norms, biases), the residual stream and every sum over a row stay float32
-// whatever `compute` and `storage` say: what bfloat16 would lose there shows in the log-probabilities
+// The embedding, the output head, all vectors (norms, biases), the residual stream and every sum over a row stay
+// float32 whatever `compute` and `storage` say: what bfloat16 would lose there shows in the log-probabilities
 // (arXiv:2506.13585).
 struct Placement {
   // Of the weights, of the cache of a model that samples, and of everything that is computed with them.

@@ -1,6 +1,6 @@
 // The decoder, once, for the trainer and for the sampler (docs/design.md law 3): every layer computes on packed tokens
-// [N, D] and leaves only "what does a token attend to" to an Attention, of which there is one for whole sequences and one
-// for cached decoding.
+// [N, D] and leaves only "what does a token attend to" to an Attention, of which there is one for whole sequences and
+// one for cached decoding.
 //
 // What an optimizer updates are fused matrices (one for q, k and v, one for gate and up), because small models are
 // bound by the number of operations. Files and manifests speak of Hugging Face's tensors, which are views of the fused
@@ -58,8 +58,8 @@ using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
 // not with a change of weights.
 class Transformer {
  public:
-  // Weights are zero until InitializeRandom or a load. Errors of ModelConfig::Validate and CheckPlacement; Internal when
-  // memory is short. Allocates all of it.
+  // Weights are zero until InitializeRandom or a load. Errors of ModelConfig::Validate and CheckPlacement; Internal
+  // when memory is short. Allocates all of it.
   static absl::StatusOr<std::unique_ptr<Transformer>> Create(const ModelConfig& config, Placement placement = {});
 
   // Matrices normal with deviation 1/sqrt(fan-in), half of that for the two projections back into the residual stream,

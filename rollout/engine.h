@@ -5,9 +5,9 @@
 //                                                                                        |
 //                              Step returns whole groups <--------decode step------------+
 //
-// What a completion holds does not depend on its neighbours (docs/design.md law 5): a prompt is computed in a forward pass
-// of its own, since what it is packed with would change its bits; a decode step always computes every slot; token t
-// draws UniformAt(SampleSeed(seed, i), t).
+// What a completion holds does not depend on its neighbours (docs/design.md law 5): a prompt is computed in a forward
+// pass of its own, since what it is packed with would change its bits; a decode step always computes every slot; token
+// t draws UniformAt(SampleSeed(seed, i), t).
 #ifndef GRPO_ROLLOUT_ENGINE_H_
 #define GRPO_ROLLOUT_ENGINE_H_
 

@@ -18,9 +18,9 @@ namespace grpo {
 // Holds the model's tensors, not copies of them: whoever changes the weights calls Retire before. Thread-safe.
 class LiveWeights final : public WeightSource {
  public:
-  // One version of `policy`: the model's weights as they are now, under Hugging Face's names, in float32; tokenizer_json
-  // and companions travel with them. Reads all of it once, for the digest. InvalidArgument for what is no companion.
-  // Internal for what torch throws. The model may be destroyed before this; its tensors live on.
+  // One version of `policy`: the model's weights as they are now, under Hugging Face's names, in float32;
+  // tokenizer_json and companions travel with them. Reads all of it once, for the digest. InvalidArgument for what is
+  // no companion. Internal for what torch throws. The model may be destroyed before this; its tensors live on.
   static absl::StatusOr<std::shared_ptr<LiveWeights>> Of(const Transformer& model, const std::string& tokenizer_json,
                                                          const v1::PolicyRef& policy,
                                                          const Companions& companions = {});
