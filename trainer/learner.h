@@ -26,6 +26,8 @@ class Learner {
  public:
   // For the spec's policy and those that its algorithm only reads, as they are in `policies`. InvalidArgument for
   // losses that are unknown or whose options do not fit. `collectives` and `policies` outlive the learner.
+  // PolicyStore::Get's errors. From here on the policy's weights require grad. The spec is read now; what it refers to
+  // is not needed afterwards.
   static absl::StatusOr<std::unique_ptr<Learner>> Create(const TrainerOptions& options, const LearnerSpec& spec,
                                                          PolicyStore* policies, Collectives* collectives);
 
@@ -34,9 +36,11 @@ class Learner {
   // took, over the step's updates.
   absl::StatusOr<StepResult> Step(const StepBatch& part, double learning_rate);
 
+  // The one that is trained; lives in `policies`.
   Policy& policy() { return *policy_; }
   // FrozenPolicies of the algorithm.
   const std::vector<const Policy*>& frozen() const { return frozen_; }
+  // For a checkpoint's state; nobody else calls its Step.
   AdamW& optimizer() { return optimizer_; }
 
  private:

@@ -14,8 +14,8 @@ namespace grpo {
 // reward, those whose rewards are equal), samples_excluded, outcomes/<outcome> (only those that occurred besides
 // "scored"), completions/{mean,min,max}_length (tokens, end-of-sequence not counted, of the completions that have ids),
 // completions/clipped_ratio (cut off
-// by the length limit), num_tokens, sample_seconds, score_seconds (the slowest group's). What excluded samples say counts
-// in no reward; a mean over nothing is left out.
+// by the length limit), num_tokens, sample_seconds, score_seconds (the slowest group's). What excluded samples say
+// counts in no reward; a mean over nothing is left out. Their units are in trainer/records/metrics.inc. Pure.
 std::map<std::string, double> RolloutMetrics(const std::vector<ScoredGroup>& groups);
 
 }  // namespace grpo

@@ -23,7 +23,7 @@ struct ProblemSamples {
 };
 
 // Unbiased estimate of the probability that one of k samples is right when c of n were: 1 - C(n-c, k) / C(n, k),
-// arXiv:2107.03374 eq. 1. 1 <= k <= n.
+// arXiv:2107.03374 eq. 1. 1 <= k <= n. 0 <= c <= n. Computed as a product, without large binomials.
 double PassAtK(int64_t num_samples, int64_t num_solved, int64_t k);
 
 // Over problems of which n samples each were asked for; every problem counts alike, by its own samples:
@@ -31,7 +31,8 @@ double PassAtK(int64_t num_samples, int64_t num_solved, int64_t k);
 //   most frequent answer is right (of equally frequent ones the first sampled counts; an empty answer has no vote);
 //   pass_at_1_ci_low, pass_at_1_ci_high: 95 % interval, normal approximation with the problem as the unit (samples of
 //   one problem are not independent), within [0, 1].
-// Problems without a sample are in none of them, and a mean over no problem is left out.
+// Problems without a sample are in none of them, and a mean over no problem is left out. With one problem the interval
+// is [0, 1]. Pure.
 std::map<std::string, double> AccuracyMetrics(const std::vector<ProblemSamples>& problems, int64_t samples_per_problem);
 
 // Sums over sampled groups. One thread.
@@ -40,6 +41,7 @@ class SampleSums {
   // `format_rule` is the rule whose mean is format_rate.
   explicit SampleSums(std::string format_rule) : format_rule_(std::move(format_rule)) {}
 
+  // Counts all samples of the group.
   void Add(const ScoredGroup& group);
 
   // mean_completion_tokens and clipped_ratio (cut off by the length limit), reward, rewards/<rule>/mean, and

@@ -52,6 +52,8 @@ class TraceSelector {
   };
   explicit TraceSelector(Options options) : options_(std::move(options)) {}
 
+  // What is kept of a group, in the order of its completions, and why the others are not. Groups come in order: a
+  // duplicate is one of an earlier completion.
   GroupTraces Select(const ScoredGroup& group);
   // As if Select had returned it.
   void Remember(const GroupTraces& group);
@@ -70,16 +72,18 @@ class TraceSelector {
 class TraceLog {
  public:
   // `origin` says what the lines depend on (policy, weights, rules); a log of another origin is begun anew. Groups that
-  // are there already are passed to `replay` in order.
+  // are there already are passed to `replay` in order. Its folder exists. What stands behind the first line that is
+  // torn or out of order is cut off. ErrnoStatus's codes.
   static absl::StatusOr<std::unique_ptr<TraceLog>> Open(const std::string& path, const nlohmann::ordered_json& origin,
                                                         const std::function<void(const GroupTraces&)>& replay);
   ~TraceLog();
 
   // Groups that are there.
   int64_t num_groups() const { return num_groups_; }
-  // The next group. It reaches the file at once.
+  // The next group. It reaches the file at once. So kill -9 loses nothing; a power failure may. ErrnoStatus's codes.
   absl::Status Append(const GroupTraces& group);
-  // Writes all traces, one a line, durably and whole or not at all; returns the content's SHA-256 (hex).
+  // Writes all traces, one a line, durably and whole or not at all; returns the content's SHA-256 (hex). DataLoss for a
+  // line that cannot be read back; errors of SyncedFileWriter.
   absl::StatusOr<std::string> Export(const std::string& path) const;
 
  private:

@@ -24,21 +24,27 @@ class RunControl {
   explicit RunControl(StatusBoard* board = nullptr) : board_(board) {}
 
   // --- Any thread ---
-  // `reason` says why and what to do; it is shown until Resume.
+  // `reason` says why and what to do; it is shown until Resume. Takes effect at the next Poll. A second call replaces
+  // the reason.
   void Pause(const std::string& reason);
+  // Nothing happens to a run that is not paused.
   void Resume();
+  // For good: the next Poll saves and ends the run, paused or not.
   void Stop();
   // Waits until the training thread has saved. DeadlineExceeded after `timeout`, Aborted when the run ends first.
+  // Otherwise what the save returned. A request that runs into its timeout is served all the same.
   absl::StatusOr<v1::CheckpointStatus> SaveCheckpoint(absl::Duration timeout);
 
   // --- The training thread ---
   // Called between steps: serves save requests by `save`, sleeps while paused. After a stop was requested: saves, then
-  // Aborted.
+  // Aborted. When that last save fails, its error in place of Aborted. Save requests are served while the run is
+  // paused, too.
   absl::Status Poll(SaveFunction save);
+  // By Stop or by a signal. Any thread.
   bool stop_requested() const;
   // Whether the stop came from Stop() rather than from a signal.
   bool stopped_by_request() const;
-  // No more requests are served.
+  // No more requests are served. Whoever waits in SaveCheckpoint gets Aborted.
   void End();
 
  private:
