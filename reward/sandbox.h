@@ -32,10 +32,11 @@ struct SandboxedProcess {
 };
 
 // Starts it with: address space and processor time limited; no new processes (threads are allowed); no files written,
-// no core; at most 64 descriptors; no network: no sockets but those of AF_UNIX, and a network namespace of its own
-// where the system allows one; no new privileges; death with this process, whichever thread called. Its environment is
-// PATH, HOME (the folder), LANG and PYTHONDONTWRITEBYTECODE. What fails before the program runs is the error: NotFound
-// for a program or folder that is not there, Internal for anything else. Thread-safe.
+// no core; at most 64 descriptors; no network: no sockets but connected pairs (socketpair), and a network namespace of
+// its own where the system allows one; no new privileges; no signals to other processes and no look into their memory;
+// death with this process, whichever thread called. Its environment is PATH, HOME (the folder), LANG and
+// PYTHONDONTWRITEBYTECODE. What fails before the program runs is the error: NotFound for a program or folder that is
+// not there, Internal for anything else. Thread-safe.
 absl::StatusOr<SandboxedProcess> StartSandboxed(const SandboxOptions& options);
 
 // Kills it, waits for it, closes the streams. Returns how it ended, in words. Idempotent. Empty for one that has ended
