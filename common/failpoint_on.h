@@ -41,6 +41,7 @@ class Failpoints {
   int Pass(absl::string_view name, absl::string_view detail);
 
  private:
+  // What happens at a point: this file's top says how each is written.
   enum class Action { kKill, kKillAll, kStop, kExit, kHang, kDelay, kError };
   struct Point {
     // `name` may end in *. An empty detail_part is in every detail.
@@ -64,6 +65,7 @@ class Failpoints {
   static int Act(const Point& point);
 
   absl::Mutex mutex_;
+  // In the list's order; num_passed and nothing else of them changes.
   std::vector<Point> points_ ABSL_GUARDED_BY(mutex_);
 };
 

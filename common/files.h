@@ -43,6 +43,7 @@ class SyncedFileWriter {
  private:
   SyncedFileWriter(std::string path, int fd) : path_(std::move(path)), fd_(fd) {}
 
+  // For messages.
   std::string path_;
   int fd_;  // -1 when closed
 };

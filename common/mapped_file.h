@@ -42,6 +42,7 @@ class MappedFile {
 
   const std::string path_;
   const int fd_;
+  // What the file was when it was opened; Check compares.
   const struct stat opened_;
   absl::string_view content_;
   // Of the table that the handler reads; -1 for an empty file, which has no pages.

@@ -50,6 +50,7 @@ constexpr double UniformAt(uint64_t seed, uint64_t counter) {
 // A sequence of draws from one seed. One thread.
 class Rng {
  public:
+  // Two with the same seed give the same numbers.
   explicit Rng(uint64_t seed) : seed_(seed) {}
   // In [0, 1).
   double Uniform() { return UniformAt(seed_, counter_++); }

@@ -24,6 +24,7 @@ class SqliteDatabase;
 // NULL.
 class SqliteStatement {
  public:
+  // Sets a parameter for the runs to come.
   void Bind(int parameter, int64_t value);
   void Bind(int parameter, double value);
   // Not copied: must live until the statement is reset.

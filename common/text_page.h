@@ -29,11 +29,15 @@ class TextPage {
 
  private:
   TextPage() = default;
+  // The thread: takes one connection after the other until stop_ can be read.
   void Serve();
+  // Reads a request, writes an answer; gives up after a second.
   void Answer(int connection) const;
 
+  // request_line_ is how a request for the page begins.
   std::string address_, request_line_;
   std::function<std::string()> text_;
+  // The socket; closed by the destructor.
   int listener_ = -1;
   // Closing the writing end ends Serve.
   int stop_[2] = {-1, -1};

@@ -36,10 +36,12 @@ class Client {
   // For stubs. Its connection is its own and not shared with other clients, so that heartbeats do not queue behind
   // weights.
   const std::shared_ptr<grpc::Channel>& channel() const { return channel_; }
+  // As Create was given it.
   const std::string& address() const { return address_; }
 
  private:
   std::string address_;
+  // "Bearer TOKEN", as it is sent; empty without a token.
   std::string bearer_;
   std::shared_ptr<grpc::Channel> channel_;
 };
@@ -54,6 +56,7 @@ class Backoff {
   void Reset() { attempt_ = 0; }
 
  private:
+  // Delays given since Reset.
   int attempt_ = 0;
   std::mt19937 random_{std::random_device{}()};
 };

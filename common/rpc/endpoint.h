@@ -16,6 +16,7 @@
 
 namespace grpo {
 
+// Where a process serves, as it says in a file.
 struct Endpoint {
   // HOST:PORT, as others reach it.
   std::string address;

@@ -51,6 +51,7 @@ class Server {
  private:
   Server() = default;
   std::unique_ptr<grpc::Server> server_;
+  // HOST:PORT with the port that was taken.
   std::string address_;
 };
 
