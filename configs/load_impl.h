@@ -60,6 +60,7 @@ class MapReader {
   // After all Take: refuses or hands over the leftovers.
   void Finish();
 
+  // Of the map; empty for the root.
   const std::string& path() const { return path_; }
   ErrorSink* errors() const { return errors_; }
 
@@ -70,6 +71,7 @@ class MapReader {
   ErrorSink* const errors_;
   // False when the node is no map: that error says it all.
   bool readable_ = true;
+  // Keys that were asked for, for suggestions.
   std::vector<std::string> declared_;
   Section* rest_ = nullptr;
 };

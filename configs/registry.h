@@ -83,6 +83,7 @@ class Registry {
     for (Named<PluginType>& entry : more()) entries_.push_back(std::move(entry));
   }
 
+  // As they were given, with those of `more` behind.
   const Entries& entries() const { return entries_; }
 
   // InvalidArgument for an unknown name; the nearest is named. The pointer is good as long as the registry.
@@ -96,6 +97,7 @@ class Registry {
   }
 
  private:
+  // The word for one of them, in messages.
   const std::string kind_;
   Entries entries_;
 };
