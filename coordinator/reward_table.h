@@ -19,7 +19,7 @@ namespace grpo {
 
 class RewardTable {
  public:
-  // More than zero.
+  // `heartbeat_interval` is what servers are told to call at, and more than zero.
   explicit RewardTable(absl::Duration heartbeat_interval) : lost_after_(2 * heartbeat_interval) {}
 
   // Notes where the server of this name serves; the newest call counts. True when that is news: another address, a
@@ -45,6 +45,7 @@ class RewardTable {
     std::string address;
     // What it said that it serves; compared by nobody here.
     std::vector<v1::RewardProfileRef> profiles;
+    // When it called last, on the clock of `now`.
     absl::Duration last_seen;
   };
 

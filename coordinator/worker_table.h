@@ -65,14 +65,17 @@ class WorkerTable {
 
  private:
   struct Worker {
+    // The slot: one attempt of it is registered at a time.
     std::string name;
     int32_t attempt = 0;
+    // When anything was last heard of it, on the clock of `now`.
     absl::Duration last_seen;
     // The version whose weights it holds; meaningless unless holds_policy.
     v1::PolicyRef held_policy;
     bool holds_policy = false;
     // Empty while it can go on.
     std::string blocked_reason;
+    // On the clock of `now`, from how long the worker says it has been.
     absl::Duration blocked_since;
     // Since the worker's start, as it last said.
     int64_t num_tokens_generated = 0;
@@ -83,6 +86,7 @@ class WorkerTable {
   const int64_t epoch_;
   const absl::Duration lost_after_;
   const absl::Duration started_;
+  // Slot -> id of its newest attempt, also while that one is lost.
   std::map<std::string, std::string> id_of_name_;
   std::map<std::string, Worker> workers_;  // by id
 };
