@@ -77,6 +77,7 @@ class MixedSource : public DataSource {
   DataItem CheckedAt(int64_t index, int64_t endless_items) const override;
   const MixedSource* mix() const override { return this; }
 
+  // In the schedule's order.
   const std::vector<MixPart>& parts() const { return parts_; }
   const MixSchedule& schedule() const { return schedule_; }
   // `item` under its name in the mix: "a/7", and "a/7#2" when source a is read for the second time.

@@ -26,6 +26,7 @@ struct Preset {
   const char* name;
   // Fields by name or path; where there are several, the first that a record has.
   std::vector<const char*> problem = {}, answer = {}, id = {};
+  // How the answer stands in the first of `answer` that a record has.
   AnswerForm answer_form = AnswerForm::kWhole;
   // A template of the problem, where no one field is it.
   const char* problem_text = "";

@@ -11,6 +11,7 @@
 
 namespace grpo {
 
+// What `source: file` and `source: jsonl` say.
 struct ProblemFileOptions {
   std::string path;
   std::string problem_field = "problem", answer_field = "answer", completion_field = "completion", id_field = "id";

@@ -25,6 +25,7 @@ struct FieldPlan {
   std::optional<PromptTemplate> problem_text;
   // Makes the prompt from the problem and the record's fields.
   PromptTemplate prompt;
+  // As in Preset.
   AnswerForm answer_form = AnswerForm::kWhole;
   // As in Preset: for answer_form kOption, the fields of the wrong options.
   std::vector<std::string> wrong_options;
@@ -37,6 +38,7 @@ struct FieldPlan {
 
 // A problem as the run sees it, and what it was made of.
 struct RecordItem {
+  // With the id, the prompt's text, answer and metadata, and the completion if there is one.
   DataItem item;
   // The problem before the template.
   std::string problem;

@@ -32,6 +32,7 @@ absl::Status CheckDataOptions(const DataOptions& options);
 struct DataSourceInfo {
   std::string name, summary, reference_table;
 };
+// Made anew at each call.
 std::vector<DataSourceInfo> ListDataSources();
 
 }  // namespace grpo

@@ -19,10 +19,13 @@ struct ChickensRabbitsProblem {
   // The answer: at least 1, below heads.
   int64_t rabbits = 0;
 
+  // Four for a rabbit, two for a chicken.
   int64_t legs() const { return 2 * heads + 2 * rabbits; }
+  // "Q:H8 L22\nA:", as the policy reads it.
   std::string prompt() const { return absl::StrCat("Q:H", heads, " L", legs(), "\nA:"); }
 };
 
+// What both sources say of the problems.
 struct ChickensRabbitsOptions {
   int64_t max_heads = 50;
   double held_out_frac = 0.2;
@@ -44,6 +47,7 @@ struct ChickensRabbitsOptions {
   }
 };
 
+// Every problem is in one of the two.
 struct ChickensRabbitsSplit {
   std::vector<ChickensRabbitsProblem> train, held_out;
 };
