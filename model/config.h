@@ -38,6 +38,7 @@ struct ModelConfig {
   int64_t max_positions = 0;
   // Base of the rotary frequencies, at least 1; what RMSNorm adds to the mean square, 0 to 1.
   double rope_theta = 10000, rms_norm_eps = 1e-6;
+  // How rotary frequencies are changed for contexts longer than those of the first training; by default not at all.
   RopeScaling rope_scaling;
   // Whether the output head is the embedding itself.
   bool tie_word_embeddings = true;

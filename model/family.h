@@ -62,6 +62,7 @@ class ConfigReader {
  private:
   const nlohmann::json& object_;
   const std::string place_;
+  // Fields that were asked for or may be ignored.
   std::set<std::string> known_;
   absl::Status status_;
   std::vector<std::string> ignored_;

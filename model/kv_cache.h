@@ -63,7 +63,8 @@ class PrefillAttention : public Attention {
 class DecodeAttention : public Attention {
  public:
   // Both outlive it. `lengths` is read at each call, so one object serves all steps; nobody writes to it during a
-  // forward pass. The caller adds 1 to a slot's length after the step, which is then below max_tokens.
+  // forward pass. It has S entries, each below max_tokens when Attend is called; the caller adds 1 to a slot's length
+  // after the step.
   DecodeAttention(KvCache* cache, const std::vector<int64_t>* lengths) : cache_(cache), lengths_(lengths) {}
   // q [S, H, K], k and v [S, Hkv, K], float32 or bfloat16; computed in float32, returned in q's dtype.
   at::Tensor Attend(int64_t layer, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) override;

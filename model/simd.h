@@ -26,7 +26,7 @@ inline constexpr int64_t kLanes = 16;
 typedef float Floats __attribute__((vector_size(64)));
 typedef int32_t Ints __attribute__((vector_size(64)));
 
-// The first `count` lanes (1 to kLanes) from unaligned memory; the others are zero.
+// The first `count` lanes (1 to kLanes) from unaligned memory; the others are zero. Nothing is read behind them.
 GRPO_SIMD_INLINE Floats Load(const float* from, int64_t count) {
   Floats value = {};
   if (count == kLanes) {
@@ -93,7 +93,7 @@ GRPO_SIMD_INLINE float LargestLane(Floats value) {
   return largest;
 }
 
-// All bits set in the first `count` lanes, for `mask ? a : b`; count may be any number.
+// All bits set in the first `count` lanes, for `mask ? a : b`; count may be any number. None for 0 and below.
 GRPO_SIMD_INLINE Ints FirstLanes(int64_t count) {
   const Ints lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
   return lane < static_cast<int32_t>(count < kLanes ? count : kLanes);
@@ -110,7 +110,8 @@ GRPO_SIMD_INLINE float Sum(Floats value) {
 }
 
 // e^x within 2 units in the last place for x in [-87, 88]; beyond that, of the nearest bound (so never zero, infinite
-// or NaN-making). Cephes' expf: x = n ln 2 + r, a polynomial in r, n into the exponent bits.
+// or NaN-making). Cephes' expf: x = n ln 2 + r, a polynomial in r, n into the exponent bits. NaN gives NaN. Each lane
+// by itself: the same x gives the same bits in any lane.
 GRPO_SIMD_INLINE Floats Exp(Floats x) {
   const Floats low = Fill(-87.0f), high = Fill(88.0f);
   x = x < low ? low : x;

@@ -96,6 +96,7 @@ class Transformer {
   const Placement& placement() const { return placement_; }
 
  private:
+  // The weights of one decoder layer, as they are computed with: q, k and v in one matrix, gate and up in one.
   struct Layer {
     at::Tensor input_norm;      // [D]
     at::Tensor qkv_weight;      // [(H + 2 Hkv) K, D]: rows of q, then k, then v

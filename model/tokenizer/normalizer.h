@@ -31,6 +31,7 @@ class Normalizer {
   };
   static std::string Apply(const Form& form, absl::string_view text);
 
+  // Applied one after the other.
   std::vector<Form> forms_;
 };
 

@@ -47,6 +47,7 @@ class PreTokenizer {
   // Puts segments, matches and what lies between, together to words.
   class Joiner;
 
+  // One component of a tokenizer.json each; InvalidArgument for what is not supported, by name.
   static absl::StatusOr<Stage> ParseSplit(const nlohmann::json& component);
   static absl::StatusOr<Stage> ParseDigits(const nlohmann::json& component);
   static absl::StatusOr<Stage> ParseByteLevel(const nlohmann::json& component);
@@ -54,7 +55,9 @@ class PreTokenizer {
   // By the stages from number `index` on.
   absl::Status SplitFrom(size_t index, absl::string_view text, RegexScratch& scratch, Sink sink) const;
 
+  // Each cuts the words of the one before it.
   std::vector<Stage> stages_;
+  // Whether a ByteLevel is among them: words are then bytes to the vocabulary.
   bool byte_level_ = false;
 };
 

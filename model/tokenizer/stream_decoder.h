@@ -23,6 +23,7 @@ class StreamDecoder {
 
  private:
   const Tokenizer* const tokenizer_;
+  // The beginning of a character, at most three bytes.
   std::string held_;
 };
 

@@ -15,6 +15,7 @@ namespace grpo {
 
 // One tensor of a file.
 struct SafetensorsEntry {
+  // Unique in its file.
   std::string name;
   // "F32", "BF16", "I64", ... as in the file; all that the reference library knows.
   std::string dtype;
