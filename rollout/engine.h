@@ -98,7 +98,9 @@ class Engine {
  private:
   // A group that is not whole yet.
   struct Group {
+    // Its sampling parameters passed Engine::Add's checks.
     GenerateRequest request;
+    // By index; those without a slot yet have no ids.
     std::vector<v1::Completion> completions;
     std::vector<StopWatch> watches;  // of each completion, where there are stop strings
     // Completions 0 .. num_admitted-1 have or had a slot; num_finished of them ended.
@@ -109,6 +111,7 @@ class Engine {
   // What runs in a slot: one completion, or nothing.
   struct Slot {
     Group* group = nullptr;
+    // Of the completion in its group.
     int32_t index = 0;
   };
 
@@ -130,6 +133,7 @@ class Engine {
   std::vector<GenerateResult> TakeWhole();
 
   std::shared_ptr<const Transformer> model_;
+  // Version of model_, for spans.
   int64_t number_;
   const Options options_;
   const Clock& clock_;

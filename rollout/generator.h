@@ -104,6 +104,7 @@ struct GeneratorContext {
 
 // What is said of a generator without making one.
 struct GeneratorInfo {
+  // As in generators.inc, and one sentence.
   std::string name = {}, summary = {};
   Carries carries = {};
   // Keys of the generator's own options (configs/load.h ReferenceTable).

@@ -43,7 +43,9 @@ class InFlightCalls {
 
  private:
   absl::Mutex mutex_;
+  // CancelAll was called: for good.
   bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
+  // Of the scopes that live now.
   std::set<grpc::ClientContext*> contexts_ ABSL_GUARDED_BY(mutex_);
 };
 

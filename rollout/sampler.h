@@ -42,6 +42,7 @@ struct Cut {
   // 0 to 1.
   double min_p = 0;
 
+  // Whether it cuts anything off. At temperature 0 it does not matter.
   bool cuts() const { return top_p < 1 || top_k > 0 || min_p > 0; }
 };
 

@@ -44,6 +44,7 @@ class ScoreClient {
   int64_t num_servers() const;
 
  private:
+  // A server that was told of, with its connection; kept alive by the calls that use it.
   struct Server {
     std::shared_ptr<rpc::Client> client;
     std::unique_ptr<v1::RewardService::Stub> stub;
@@ -58,8 +59,10 @@ class ScoreClient {
   mutable absl::Mutex mutex_;
   // What UseServers was told last.
   std::vector<std::string> addresses_ ABSL_GUARDED_BY(mutex_);
+  // Those of addresses_ that can be used, in that order; and what UseServers returned.
   std::vector<std::shared_ptr<const Server>> servers_ ABSL_GUARDED_BY(mutex_);
   absl::Status unusable_ ABSL_GUARDED_BY(mutex_);
+  // Attempts so far: turn_ modulo the number of servers is next.
   uint64_t turn_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 

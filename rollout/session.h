@@ -65,12 +65,12 @@ class Session {
   bool ended() const;
   // Sleeps at most `timeout`; true as soon as the session has ended.
   bool WaitForEnd(absl::Duration timeout) const;
-  // OK while it lasts and after the run's end; otherwise why it ended: FailedPrecondition (refused), or what End was
-  // given.
+  // OK while it lasts and after the run's end; otherwise why it ended: the coordinator's refusal (FailedPrecondition,
+  // InvalidArgument, Unauthenticated or PermissionDenied), or what End was given.
   absl::Status status() const;
 
-  // A lease is renewed by every heartbeat from Track to Untrack. `id` is the caller's own. Before anything else is
-  // asked about it.
+  // A lease is renewed by every heartbeat from Track to Untrack. `id` is the caller's own. Until this call the id
+  // counts as inactive.
   void Track(int64_t id, const v1::LeaseKey& key);
   // An id that is not tracked is ignored.
   void Untrack(int64_t id);
@@ -98,6 +98,7 @@ class Session {
 
  private:
   struct Blocked {
+    // As heartbeats report it.
     std::string reason;
     // When the lease was first blocked; a new reason does not change it.
     absl::Duration since;
@@ -133,20 +134,27 @@ class Session {
   mutable absl::Mutex mutex_;
   bool ended_ ABSL_GUARDED_BY(mutex_) = false;
   absl::Status status_ ABSL_GUARDED_BY(mutex_);
-  // Set to send a heartbeat (or to register) at once.
+  // Set to send a heartbeat (or to register) at once. Cleared at the beginning of each round.
   bool wake_ ABSL_GUARDED_BY(mutex_) = false;
-  // Empty while not registered.
+  // Empty while not registered. WorkerId waits for it.
   std::string worker_id_ ABSL_GUARDED_BY(mutex_);
   std::string weight_channel_ ABSL_GUARDED_BY(mutex_);
+  // What the registration named.
   absl::Duration interval_ ABSL_GUARDED_BY(mutex_) = absl::Seconds(1);
+  // By the caller's id. active_: tracked and not lost; lost_: lost, and not yet taken by TakeLost; blocked_: those of
+  // active_ that cannot go on.
   std::map<int64_t, v1::LeaseKey> active_ ABSL_GUARDED_BY(mutex_);
   std::vector<int64_t> lost_ ABSL_GUARDED_BY(mutex_);
   std::map<int64_t, Blocked> blocked_ ABSL_GUARDED_BY(mutex_);
+  // What the coordinator said last that was not empty.
   std::vector<std::string> reward_servers_ ABSL_GUARDED_BY(mutex_);
+  // Empty digest: the worker holds no policy yet.
   v1::PolicyRef held_policy_ ABSL_GUARDED_BY(mutex_);
   std::string held_digest_ ABSL_GUARDED_BY(mutex_);
+  // Since the session began; heartbeats tell the sum.
   int64_t num_tokens_ ABSL_GUARDED_BY(mutex_) = 0;
 
+  // The last member: it uses all others.
   std::thread thread_;
 };
 

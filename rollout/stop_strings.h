@@ -32,6 +32,7 @@ class StopWatch {
   }
 
  private:
+  // The end of the text, in which a stop string may have begun.
   std::string tail_;
 };
 

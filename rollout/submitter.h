@@ -63,11 +63,12 @@ class Submitter {
 
   // Of each thread: one group after the other until the end.
   void Loop();
+  // Scores and submits the group, or gives it up. The caller untracks it.
   void Process(const FinishedGroup& group);
   // Cancelled when the lease was lost or the session has ended.
   absl::StatusOr<std::vector<v1::Score>> ScoreUntilDone(const FinishedGroup& group);
   // Returns when the coordinator took or refused the group, the lease was lost or the session has ended.
-  // InvalidArgument ends the session: any worker of this build would be answered the same.
+  // InvalidArgument and Unimplemented end the session: any worker of this build would be answered the same.
   void SubmitUntilDone(const FinishedGroup& group, const std::vector<v1::Score>& scores, double score_seconds);
   // One attempt, with a deadline of a minute. The coordinator's status.
   absl::Status SubmitOnce(v1::SubmitHeader header, const FinishedGroup& group, const std::vector<v1::Score>& scores);
@@ -78,7 +79,9 @@ class Submitter {
   const std::unique_ptr<ScoreClient> scorer_;
 
   mutable absl::Mutex mutex_;
+  // Set by the destructor: the threads take nothing more.
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
+  // Groups that no thread has taken, first come, first served.
   std::deque<FinishedGroup> queue_ ABSL_GUARDED_BY(mutex_);
   // Of queue_ and of the groups that threads carry.
   int64_t num_completions_ ABSL_GUARDED_BY(mutex_) = 0;

@@ -15,6 +15,7 @@
 
 namespace grpo {
 
+// Writes the letters a, b and c and nothing else; <eos> is token 0.
 inline constexpr char kTinyTokenizer[] = R"({"decoder": {"type": "Fuse"},
     "added_tokens": [{"id": 0, "content": "<eos>", "special": true}],
     "model": {"type": "BPE", "merges": [], "vocab": {"<eos>": 0, "a": 1, "b": 2, "c": 3}}})";

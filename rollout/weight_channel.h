@@ -29,8 +29,8 @@ class WeightChannel {
                                            const HeldPolicy* previous) = 0;
 };
 
-// Those that this build has.
-// "grpc"  Coordinator.PullWeights, in chunks The best first.
+// Those that this build has, the best first.
+//   "grpc"  Coordinator.PullWeights, in chunks
 std::vector<std::string> WeightChannelNames();
 
 // `client` is the channel to the coordinator; `session` must outlive the result. InvalidArgument for a name that is not

@@ -61,9 +61,9 @@ class Worker {
   // not answer is no error: the worker tries again until it does.
   static absl::StatusOr<std::unique_ptr<Worker>> Create(const WorkerOptions& options);
 
-  // Works until the run ends. Call once. OK when the run has ended, Aborted after Stop, FailedPrecondition when the
-  // coordinator refuses this worker; other errors end a worker that cannot go on. Those are Internal (torch, memory)
-  // and InvalidArgument (a submission that no worker of this build could make right).
+  // Works until the run ends. Call once. OK when the run has ended, Aborted after Stop, Session::status's errors when
+  // the coordinator refuses this worker; other errors end a worker that cannot go on. Those are Internal (torch,
+  // memory), and InvalidArgument or Unimplemented (a submission that no worker of this build could make right).
   absl::Status Run();
   // Makes Run return soon; groups in work are abandoned, and the coordinator is told, so that others sample them at
   // once. Any thread.
@@ -109,6 +109,7 @@ class Worker {
 
   // Whether held_ is this version.
   bool Holds(const v1::PolicyRef& policy) const;
+  // No lease waits, and no group is in the generator.
   bool Idle() const { return pending_.empty() && (generator_ == nullptr || generator_->idle()); }
 
   const WorkerOptions options_;
@@ -122,6 +123,7 @@ class Worker {
   // The one that was agreed on last; null before the first policy.
   std::unique_ptr<WeightChannel> weights_;
   std::string weight_channel_name_;
+  // What generator_ samples with. Both or neither, but while a policy is exchanged.
   std::optional<HeldPolicy> held_;
   // Of held_; null before the first policy.
   std::unique_ptr<Generator> generator_;
@@ -129,11 +131,14 @@ class Worker {
   int64_t num_tokens_told_ = 0;
 
   int64_t next_id_ = 0;
+  // Leases that wait until generator_ takes them; not empty after AdmitPending only while they name other weights than
+  // held_.
   std::deque<Job> pending_;
   // In the generator, by id.
   std::map<int64_t, Job> running_;
   // No lease call before this.
   absl::Duration next_lease_ = absl::ZeroDuration();
+  // After calls that failed.
   rpc::Backoff lease_backoff_;
 };
 
