@@ -52,13 +52,17 @@ class JsonSchema {
   std::vector<std::string> types_;
   // Of enum or const: one of these, compared as JSON.
   std::optional<std::vector<Json>> choices_;
+  // Schemas of the named members; names of those that must be there.
   std::map<std::string, Pointer> properties_;
   std::vector<std::string> required_;
   // Null: not asked for.
   Pointer additional_, items_, not_;
+  // Empty: not asked for.
   std::vector<Pointer> any_of_, all_of_;
+  // Absent: no bound. Counts are of items, and of characters of a text.
   std::optional<double> minimum_, maximum_, exclusive_minimum_, exclusive_maximum_;
   std::optional<size_t> min_items_, max_items_, min_length_, max_length_;
+  // Null: any text. It may match anywhere in the text.
   std::unique_ptr<RE2> pattern_;
 };
 

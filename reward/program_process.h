@@ -46,8 +46,11 @@ class ProgramProcess {
   // blocks.
   void DrainError();
 
+  // Ended already after Failure.
   SandboxedProcess process_;
+  // The next request's number is one more.
   int64_t num_answers_ = 0;
+  // Bytes of its standard output that were not taken yet; the last of its standard error.
   std::string received_, last_words_;
 };
 

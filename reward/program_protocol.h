@@ -26,8 +26,11 @@
 
 namespace grpo::program {
 
+// First field of the greeting.
 inline constexpr char kMagic[] = "grpo-rule";
+// Second field of the greeting; a server takes no other.
 inline constexpr uint32_t kProtocolVersion = 1;
+// Content of a frame, without its length.
 inline constexpr size_t kMaxFrameBytes = 64 << 20;
 // A program has no more to say about a completion than this.
 inline constexpr size_t kMaxAnswerBytes = 1 << 20;

@@ -39,6 +39,7 @@ class Registration {
   void Loop();
   // One call. Cancelled when the destructor ran meanwhile.
   absl::StatusOr<v1::RegisterRewardServerResponse> Announce(absl::Duration deadline, bool leaving);
+  // Nothing more is announced. The first call counts.
   void End(absl::Status why);
 
   const std::shared_ptr<rpc::Client> coordinator_;
@@ -46,8 +47,10 @@ class Registration {
   const Announcement announcement_;
 
   mutable absl::Mutex mutex_;
+  // Set by End; why stands in status_.
   bool ended_ ABSL_GUARDED_BY(mutex_) = false;
   absl::Status status_ ABSL_GUARDED_BY(mutex_);
+  // Set by the destructor.
   bool leaving_ ABSL_GUARDED_BY(mutex_) = false;
   // The call under way, to be cancelled by the destructor.
   grpc::ClientContext* context_ ABSL_GUARDED_BY(mutex_) = nullptr;

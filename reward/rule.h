@@ -95,6 +95,7 @@ class Rule {
 
 // What is said of a rule without making one.
 struct RuleInfo {
+  // As in rules.inc, and one sentence.
   std::string name = {}, summary = {};
   // With the default options.
   double min_value = 0, max_value = 1;

@@ -25,6 +25,7 @@
 
 namespace grpo {
 
+// An entry of rules.inc.
 struct RewardRulePlugin {
   // Its name is filled by the registry.
   RuleInfo info;

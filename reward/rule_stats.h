@@ -25,6 +25,7 @@ class RuleStats {
   friend class RuleMetricsText;
   std::array<std::atomic<uint64_t>, v1::Outcome_ARRAYSIZE> outcomes_ = {};
   std::array<std::atomic<uint64_t>, kBuckets.size() + 1> buckets_ = {};
+  // Of the raw values, and of the time that scoring took.
   std::atomic<double> value_sum_ = 0, seconds_sum_ = 0;
 };
 
@@ -37,6 +38,7 @@ class RuleMetricsText {
   std::string Text() const;
 
  private:
+  // Lines of one metric each.
   std::string scores_, seconds_, values_;
 };
 

@@ -29,7 +29,10 @@ class ScoringPool {
  public:
   using Clock = std::chrono::steady_clock;
   using Time = Clock::time_point;
+  // Of wall time before a piece of work gives its place away, and of processor time before it runs at the lowest
+  // priority.
   static constexpr std::chrono::milliseconds kPatience{2};
+  // Pieces of work that may run beside the `threads`.
   static constexpr int kMaxSlow = 64;
 
   // At least 1.
@@ -66,6 +69,7 @@ class ScoringPool {
   };
   struct Running {
     Time began, late_at;
+    // What its thread had used of a processor when it began, by `clock`, and the thread's number for the scheduler.
     std::chrono::nanoseconds processor_began;
     int thread_id;
     clockid_t clock;
@@ -86,9 +90,12 @@ class ScoringPool {
   mutable absl::Mutex mutex_;
   bool closing_ ABSL_GUARDED_BY(mutex_) = false;
   std::deque<Work> waiting_ ABSL_GUARDED_BY(mutex_);
+  // Of all threads, the slow ones included; a list, since each thread keeps the place of its own.
   std::list<Running> running_ ABSL_GUARDED_BY(mutex_);
+  // By time; num_timers_ tells those of one time apart.
   std::map<Timer, std::function<void()>> timers_ ABSL_GUARDED_BY(mutex_);
   uint64_t num_timers_ ABSL_GUARDED_BY(mutex_) = 0;
+  // Threads that have not ended; those whose place was given away among them.
   int64_t num_threads_ ABSL_GUARDED_BY(mutex_) = 0;
   int64_t num_slow_ ABSL_GUARDED_BY(mutex_) = 0;
   // Wakes one thread, and the watch.

@@ -60,10 +60,12 @@ class RewardServiceImpl final : public v1::RewardService::CallbackService {
   absl::StatusOr<std::shared_ptr<const RewardProfile>> FindProfile(const v1::RewardProfileRef& ref) const;
   // ResourceExhausted when too much waits. Never blocks.
   absl::Status Admit() const;
+  // For the streams, like the pool in which they score.
   const RewardServerOptions& options() const { return options_; }
   ScoringPool& pool() { return pool_; }
 
  private:
+  // Of one name; the oldest goes first.
   static constexpr size_t kMaxVersions = 8;
   // Versions of each name, the newest last.
   using Versions = std::map<std::string, std::vector<std::shared_ptr<const RewardProfile>>>;
@@ -74,6 +76,7 @@ class RewardServiceImpl final : public v1::RewardService::CallbackService {
 
   const RewardServerOptions options_;
   mutable absl::Mutex mutex_;
+  // Grows with Reload; newest_ are the names that the newest configuration has.
   Versions profiles_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::string> newest_ ABSL_GUARDED_BY(mutex_);
   ScoringPool pool_;
