@@ -46,6 +46,7 @@ class Learner {
  private:
   Learner(Policy* policy, std::vector<const Policy*> frozen, const OptimizerOptions& optimizer);
 
+  // Owned by the PolicyStore, like those of frozen_.
   Policy* const policy_;
   const std::vector<const Policy*> frozen_;
   AdamW optimizer_;

@@ -48,10 +48,12 @@ struct Policy {
   absl::Duration BeginUpdate(absl::Duration patience);
 
  private:
+  // What Weights returned since the last update; null when nobody asked.
   mutable std::shared_ptr<LiveWeights> live_;
 };
 
-// One thread. Pointers to policies stay valid. Random weights follow from the run's seed and the policy's name.
+// One thread. Pointers to policies stay valid, unless Restore replaces the policy. Random weights follow from the run's
+// seed and the policy's name.
 class PolicyStore {
  public:
   PolicyStore(std::map<std::string, PolicyOptions> options, uint64_t run_seed)
@@ -80,6 +82,7 @@ class PolicyStore {
   absl::StatusOr<std::vector<UntrainedPolicy>> Frozen() const;
 
  private:
+  // By whichever of initialize_from, path and random_init the options give.
   absl::StatusOr<std::unique_ptr<Policy>> Make(const std::string& id, const PolicyOptions& options);
   // By path or random_init, under another name and with what that says of the placement.
   absl::StatusOr<std::unique_ptr<Policy>> MakeFromSource(const std::string& id, const std::string& source_id) const;
@@ -88,6 +91,7 @@ class PolicyStore {
 
   const std::map<std::string, PolicyOptions> options_;
   const uint64_t run_seed_;
+  // By name; grows with Get and Restore.
   std::map<std::string, std::unique_ptr<Policy>> made_;
 };
 

@@ -107,6 +107,7 @@ class CheckpointStore {
   absl::Status Discard(const std::string& name) const;
   // After `newest` was committed. Never an error: what cannot be deleted is said in the log and takes room.
   void DeleteOld(const std::string& newest) const;
+  // <folder>/<name>.
   std::string Path(const std::string& name) const;
 
   const std::string folder_;

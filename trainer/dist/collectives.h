@@ -57,9 +57,11 @@ class Collectives {
   bool broken() const { return broken_; }
 
   // Replaces each tensor by its sum over the ranks; every rank gets the same bits. float32, contiguous. Every rank
-  // gives tensors of the same shapes in the same order.
+  // gives tensors of the same shapes in the same order. Over NCCL in a build for GPUs. At most two buckets are copies
+  // at a time.
   absl::Status AllReduceSum(const std::vector<at::Tensor>& tensors);
-  // What each rank gave, by rank. Texts may have different lengths and hold any bytes.
+  // What each rank gave, by rank. Texts may have different lengths and hold any bytes. Two exchanges: lengths, then
+  // contents padded to the longest.
   absl::StatusOr<std::vector<std::string>> AllGather(const std::string& mine);
   // Rank 0's bytes, to all. What the others' held is replaced.
   absl::Status Broadcast(std::string& bytes);
@@ -82,6 +84,7 @@ class Collectives {
     std::string name;
     int64_t sequence = 0;
   };
+  // Internal when the store is gone.
   absl::StatusOr<std::vector<Phase>> Phases();
 
  private:
@@ -98,12 +101,16 @@ class Collectives {
   const c10::intrusive_ptr<c10d::Store> store_;
   // A connection of its own, since a wait on a connection blocks it.
   const c10::intrusive_ptr<c10d::Store> phases_store_;
-  // Null with a single rank.
+  // Null with a single rank. gloo_ carries bytes, gradients_ the sums; they may be the same.
   c10::intrusive_ptr<c10d::Backend> gloo_, gradients_;
+  // Where gradients_ wants its tensors.
   c10::Device gradient_device_ = c10::kCPU;
+  // Set by Guard, for good.
   bool broken_ = false;
-  // Messages so far.
+  // Messages so far, counted alike on rank 0 and on the others: each has a key of its own in the store, which says that
+  // it is coming.
   int64_t num_messages_ = 0;
+  // Of this rank, also where there is no store.
   absl::Mutex phase_mutex_;
   Phase phase_ ABSL_GUARDED_BY(phase_mutex_);
 };

@@ -33,10 +33,12 @@ class CompletionsLog {
   CompletionsLog(std::unique_ptr<SqliteDatabase> database, SqliteStatement insert_group, SqliteStatement insert_sample);
   // Says that it cannot be written, once.
   void Note(const absl::Status& written);
+  // The row of the group, then one for each sample; within Append's transaction.
   absl::Status WriteGroup(const std::string& stage, int64_t step, const ScoredGroup& group);
 
   const std::unique_ptr<SqliteDatabase> database_;
   SqliteStatement insert_group_, insert_sample_;
+  // Whether the newest write failed, which was said.
   bool failed_ = false;
 };
 

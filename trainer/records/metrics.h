@@ -29,6 +29,7 @@ enum class MetricJoin {
   kFirstRank,
 };
 
+// An entry of metrics.inc.
 struct MetricInfo {
   // "reward", or "rewards/<rule>/mean" of a family, which has one metric for each rule.
   std::string name;

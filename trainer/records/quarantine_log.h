@@ -19,6 +19,7 @@ namespace grpo {
 class QuarantineLog {
  public:
   struct Entry {
+    // A group, by its stage and its number there.
     std::string stage;
     int64_t group_index = 0;
   };

@@ -15,6 +15,7 @@ namespace grpo {
 // The samples of one problem that count, in the order in which they were sampled.
 struct ProblemSamples {
   struct Sample {
+    // accuracy_rule gave 1.
     bool solved = false;
     // What the answer was read from; majority votes count equal texts.
     std::string extracted;
@@ -54,7 +55,9 @@ class SampleSums {
   // Completions that have token ids; what samples may know none.
   double num_lengths_ = 0;
   double num_samples_ = 0, length_sum_ = 0, num_clipped_ = 0, reward_sum_ = 0;
+  // By metric: sums over the samples that count; numbers of all samples.
   std::map<std::string, double> rule_sums_, outcomes_;
+  // Of the samples that count and have the rule.
   double format_sum_ = 0, num_with_format_ = 0;
 };
 

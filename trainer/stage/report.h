@@ -14,6 +14,7 @@
 
 namespace grpo {
 
+// What one stage of a run came to. Plain data.
 struct StageReport {
   // --- Filled by whoever runs the stage ---
   std::string name = {}, type = {};

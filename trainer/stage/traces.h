@@ -22,6 +22,7 @@ namespace grpo {
 
 // What became of one problem's completions.
 struct GroupTraces {
+  // From 0, in the order of the data.
   int64_t group_index = 0;
   // One object each: id, problem (the prompt as it was read), answer, completion, and where it comes from: policy,
   // policy_number, stage, group_index, sample_index, seed (of the group), num_tokens (end-of-sequence not counted),
@@ -91,6 +92,7 @@ class TraceLog {
       : path_(std::move(path)), file_(file), num_groups_(num_groups) {}
 
   const std::string path_;
+  // Open for appending; path_ is for Export, which reads it again.
   std::FILE* const file_;
   int64_t num_groups_;
 };

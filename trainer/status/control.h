@@ -15,7 +15,8 @@
 
 namespace grpo {
 
-// Thread-safe. A signal (common/stop_signal.h) counts as Stop.
+// Thread-safe. A signal (common/stop_signal.h) counts as Stop. Requests are only noted; the training thread carries
+// them out, within Poll.
 class RunControl {
  public:
   using SaveFunction = absl::FunctionRef<absl::StatusOr<v1::CheckpointStatus>()>;
@@ -50,11 +51,13 @@ class RunControl {
  private:
   StatusBoard* const board_;
   mutable absl::Mutex mutex_;
+  // What was asked for; only Resume clears paused_, and nothing clears the others.
   bool paused_ ABSL_GUARDED_BY(mutex_) = false;
   bool stop_ ABSL_GUARDED_BY(mutex_) = false;
   bool ended_ ABSL_GUARDED_BY(mutex_) = false;
   // Requests made and served; a request is served by the first save that starts after it.
   int64_t saves_requested_ ABSL_GUARDED_BY(mutex_) = 0, saves_served_ ABSL_GUARDED_BY(mutex_) = 0;
+  // What the save returned that served saves_served_.
   absl::StatusOr<v1::CheckpointStatus> last_save_ ABSL_GUARDED_BY(mutex_);
 };
 

@@ -16,6 +16,7 @@ class TrainerServiceImpl final : public v1::TrainerService::Service {
   // What GetConfig answers: LoadedConfig's resolved_yaml and sha256.
   TrainerServiceImpl(StatusBoard* board, RunControl* control, std::string resolved_yaml, std::string config_sha256);
 
+  // StatusBoard::Snapshot, at any time until the server stops. Never waits for a step.
   grpc::Status GetStatus(grpc::ServerContext* context, const v1::GetStatusRequest* request,
                          v1::RunStatus* response) override;
   // A snapshot at once, then one at each change, no more often than the request's min_interval_ms says (100 by default,
@@ -35,6 +36,7 @@ class TrainerServiceImpl final : public v1::TrainerService::Service {
                               v1::SaveCheckpointResponse* response) override;
   grpc::Status Stop(grpc::ServerContext* context, const v1::StopRequest* request,
                     v1::ControlResponse* response) override;
+  // The resolved configuration as YAML, and its hash.
   grpc::Status GetConfig(grpc::ServerContext* context, const v1::GetConfigRequest* request,
                          v1::GetConfigResponse* response) override;
 

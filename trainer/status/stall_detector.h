@@ -48,9 +48,12 @@ class StallDetector {
   std::string Describe() const;
 
   const absl::Duration stall_after_;
+  // What Look was given last; nothing before the first.
   Observation last_;
   bool looked_ = false;
+  // When something moved last, and when the newest step ended (or the first Look was), on the clock of `now`.
   absl::Duration moved_at_, step_at_;
+  // By rank: since when it says what it says now, and how long that is.
   std::vector<absl::Duration> phase_since_, phase_ages_;
   // The newest, in order.
   std::deque<absl::Duration> step_durations_;

@@ -37,22 +37,29 @@ class StatusBoard {
   // Why the newest save failed; shown until one succeeds.
   void SetCheckpointError(const std::string& error);
 
-  // All there is to say, as of now: ages, workers, leases and what blocks the run included.
+  // All there is to say, as of now: ages, workers, leases and what blocks the run included. A RUNNING run is shown as
+  // PAUSED while SetPauseReason says so, or while groups are awaited that something has blocked for 3 s, and as STALLED
+  // while SetRanks says so.
   v1::RunStatus Snapshot() const;
   // Waits at most `timeout` for a change after `sequence`, then returns the newest snapshot. `sequence` is
   // RunStatus.sequence of the snapshot that the caller has.
   v1::RunStatus WaitForChange(int64_t sequence, absl::Duration timeout) const;
 
  private:
+  // Asks the coordinator, which knows nothing of the board.
   v1::RunStatus SnapshotLocked() const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
 
   const Coordinator* const coordinator_;
   const Clock& clock_;
+  // When this object was made: elapsed_seconds counts from here.
   const absl::Duration start_;
   mutable absl::Mutex mutex_;
+  // Without workers, leases, ages and what the reasons below make of the state: Snapshot adds them. Its sequence counts
+  // the changes.
   v1::RunStatus status_ ABSL_GUARDED_BY(mutex_);
   std::string pause_reason_ ABSL_GUARDED_BY(mutex_);
   std::string stall_reason_ ABSL_GUARDED_BY(mutex_);
+  // When SetCheckpoint was called.
   absl::Duration checkpoint_at_ ABSL_GUARDED_BY(mutex_);
 };
 

@@ -21,6 +21,7 @@ class Watchdog {
   ~Watchdog();
 
  private:
+  // The thread: Look, then a pause, until stop_.
   void Loop();
   // One look: what the ranks say goes to the board, and a stall's beginning and end into the log.
   void Look();
