@@ -30,6 +30,7 @@ struct TrainerMemory {
 TrainerMemory EstimateTrainer(const ModelConfig& model, const std::string& compute_dtype,
                               const TrainerOptions& options);
 
+// Bytes of one rollout worker for one policy.
 struct WorkerMemory {
   // Two sets of weights, since new ones arrive while the old are in use; keys and values of slots x context in every
   // layer.

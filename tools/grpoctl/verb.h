@@ -13,6 +13,7 @@
 
 namespace grpo {
 
+// An entry of verbs.inc. `exit_code` is where the callback leaves it.
 using AddVerb = void (*)(CLI::App& app, int* exit_code);
 
 // Adds a subcommand. `examples` come first in its --help, one command a line; `body` returns the exit code. `exit_code`

@@ -45,6 +45,7 @@ struct Word {
 
 // What Late stands for when a process starts.
 struct LateValues {
+  // For kAttempt; kRestarts is one less.
   int attempt = 1;
   int64_t port = 0;
   std::string trainer_address;

@@ -26,6 +26,7 @@ struct ShownSample {
 
 // One problem, as every stage answered it whose samples are shown.
 struct SampledProblem {
+  // As stored: the id in its source, what the policy read, the reference answer.
   std::string prompt_id, prompt, answer;
   std::vector<ShownSample> samples;
 };

@@ -55,7 +55,9 @@ class ProgressPrinter {
  private:
   // Writes a line and the live line below it again.
   void Line(const std::string& text);
+  // A line when the state or its reason is another than before; none for a run that begins without a reason.
   void ShowStateChange(const v1::RunStatus& status);
+  // A line when saving begins to fail, fails otherwise, or works again.
   void ShowSaveError(const v1::RunStatus& status);
 
   std::ostream& out_;
@@ -63,9 +65,11 @@ class ProgressPrinter {
   const Clock& clock_;
   // Stages that were shown as done: they end in order.
   int num_done_ = 0;
+  // Which stage last_plain_ is of.
   int running_stage_ = -1;
   // When the running stage had its last plain line.
   absl::Duration last_plain_;
+  // What was said last of the run's state and of saving.
   v1::RunState state_ = v1::RUN_STATE_UNSPECIFIED;
   std::string state_reason_;
   std::string save_error_;

@@ -34,6 +34,7 @@ class StatusStream {
   const TrainerConnection& connection_;
   absl::Mutex mutex_;
   bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
+  // The call under way, for Cancel; null between calls.
   grpc::ClientContext* context_ ABSL_GUARDED_BY(mutex_) = nullptr;
 };
 
@@ -49,6 +50,7 @@ class BackgroundStatus {
   std::optional<v1::RunStatus> Take();
 
  private:
+  // The thread: reads a stream, and after an error waits and opens another.
   void Run();
 
   const TrainerConnection connection_;

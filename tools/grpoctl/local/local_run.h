@@ -56,6 +56,7 @@ class LocalRun {
   Supervisor supervisor_;
   // Of each process of the plan.
   std::vector<bool> started_;
+  // Null before the trainer serves and after the run's last snapshot; followed_ says that it was there.
   std::unique_ptr<BackgroundStatus> status_;
   bool followed_ = false;
 };

@@ -42,6 +42,7 @@ class Process {
   explicit Process(pid_t pid) : pid_(pid) {}
 
   const pid_t pid_;
+  // Once it was reaped.
   std::optional<int> exit_code_;
 };
 

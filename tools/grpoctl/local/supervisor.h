@@ -62,14 +62,18 @@ class Supervisor {
   void StopAll(absl::Duration grace);
 
  private:
+  // A process that was started, and what is known of it.
   struct Child {
     PlannedProcess plan;
     std::unique_ptr<Process> process;  // null while it waits for its restart
+    // Number of its newest start, from 1.
     int attempt = 0;
     std::string address;  // where it serves or served last
     bool serves = false;  // in this attempt
     bool done = false;    // is gone, and nobody needs it again
+    // When its newest attempt began; not before when the next may, while `process` is null.
     absl::Duration started_at, restart_at;
+    // Delays between its starts, longer after each death.
     rpc::Backoff backoff;
   };
 
@@ -77,6 +81,7 @@ class Supervisor {
   absl::Status StartAttempt(Child& child);
   // Reads where the child serves, once in each attempt.
   void NoticeEndpoint(Child& child);
+  // For ReactionTo: kEnding once nothing is restarted.
   Phase PhaseOf(const Child& child) const;
   // Does what the table says. Holds a value when the run is over.
   std::optional<RunEnd> OnExit(Child& child, int exit_code);
@@ -88,6 +93,7 @@ class Supervisor {
   int RendezvousPort(int attempt);
   // After `delay`, with those that still run killed first. Holds a value when one of them had another last word.
   std::optional<RunEnd> RestartAllRanks(absl::Duration delay);
+  // Ends what is left of the process; Poll starts it again after `delay`.
   void RestartLater(Child& child, absl::Duration delay);
   // With the last lines of the child's log, cut and made printable.
   RunEnd End(const Child& child, int exit_code, const std::string& message) const;
@@ -95,9 +101,12 @@ class Supervisor {
   const Options options_;
   const Clock& clock_;
   const std::function<void(const std::string&)> note_;
+  // In the order of Start.
   std::vector<std::unique_ptr<Child>> children_;
+  // By RoleName.
   std::map<std::string, int> restarts_by_role_;
   bool restarting_ = true;
+  // The port of the ranks' start number rendezvous_attempt_.
   int rendezvous_port_ = 0, rendezvous_attempt_ = 0;
 };
 

@@ -54,6 +54,7 @@ class CompletionsReader {
 
  private:
   explicit CompletionsReader(std::unique_ptr<SqliteDatabase> database) : database_(std::move(database)) {}
+  // The error of a statement, with what the columns are called if `where` is at fault.
   absl::Status ExplainWhere(const CompletionsQuery& query, const absl::Status& status) const;
 
   const std::unique_ptr<SqliteDatabase> database_;

@@ -51,6 +51,7 @@ class RunFolder {
  private:
   RunFolder(std::string path, int lock_fd) : path_(std::move(path)), lock_fd_(lock_fd) {}
   const std::string path_;
+  // Holds the lock as long as it is open.
   const int lock_fd_;
 };
 
