@@ -1,4 +1,11 @@
 // The reward server's process from its configuration to its end.
+//
+//   thread                  does
+//   ServeRewards' caller    looks every second for a stop, the run's end and a configuration that has changed
+//   gRPC's                  carry the streams, together with the pool's
+//   ScoringPool's           run the rules
+//   Registration's          tells the coordinator where this server is (only in a run)
+//   TextPage's              answers GET /metrics (only with a port for it)
 #ifndef GRPO_REWARD_SERVER_H_
 #define GRPO_REWARD_SERVER_H_
 

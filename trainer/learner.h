@@ -1,4 +1,8 @@
 // What a train stage changes: a policy, its optimizer and the loop, the same on every rank.
+//
+//   Step: Loop::Step --> for each update that is taken: Policy::BeginUpdate (whoever reads the weights is waited for),
+//                        then AdamW moves them
+//                    --> the policy's number grows by the updates that were taken
 #ifndef GRPO_TRAINER_LEARNER_H_
 #define GRPO_TRAINER_LEARNER_H_
 

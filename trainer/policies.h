@@ -1,4 +1,10 @@
 // The run's named policies, each made when it is first used.
+//
+//   Get         makes it: from path or random_init, or as a copy of another policy as that is now
+//   Restore     takes it from a checkpoint or from rank 0, in place of making it
+//   Remake      makes it again after a resume, when the checkpoint only names it
+//   Weights     its weights as others read them; BeginUpdate ends that before they change
+//   Trained, Frozen    what a checkpoint holds of the policies, and what it only names
 #ifndef GRPO_TRAINER_POLICIES_H_
 #define GRPO_TRAINER_POLICIES_H_
 
@@ -52,8 +58,8 @@ struct Policy {
   mutable std::shared_ptr<LiveWeights> live_;
 };
 
-// One thread. Pointers to policies stay valid, unless Restore replaces the policy. Random weights follow from the run's
-// seed and the policy's name.
+// One thread. Pointers to policies stay valid, unless Restore or Remake replaces the policy. Random weights follow from
+// the run's seed and the policy's name.
 class PolicyStore {
  public:
   PolicyStore(std::map<std::string, PolicyOptions> options, uint64_t run_seed)

@@ -1,4 +1,14 @@
 // A run from its first stage to its last, as rank 0 sees it: servers, stages in order, checkpoints, summary.
+//
+//   newest checkpoint (resume) --> policies, records --> server, endpoint.json --> Stage::Check of every stage
+//     --> each stage from the cursor on: Stage::Run, its report, summary.json, a checkpoint
+//     --> the other ranks let go, the terminal state shown, the coordinator ended, the server shut down
+//         (none of it when another rank is gone: then all start again)
+//
+//   thread                 does
+//   ExecuteRun's caller    the training thread: all of the above; alone changes policies, files and stages
+//   gRPC's                 Coordinator and TrainerService
+//   Watchdog's             looks at the ranks while stages run
 #ifndef GRPO_TRAINER_RUN_H_
 #define GRPO_TRAINER_RUN_H_
 

@@ -1,6 +1,13 @@
 // Text to token ids and back, as a Hugging Face tokenizer.json says: BPE over characters or, as GPT-2, Llama 3 and
 // Qwen have it, over bytes. The ids are those of the library `tokenizers` (tests/parity/tokenizer_test.cc). Links no
 // torch.
+//
+// Encoding goes through the parts of the file as in the library, each in a header of its own:
+//
+//   text --AddedTokenCutter--> between added tokens --Normalizer--> --AddedTokenCutter (normalized ones)-->
+//     --PreTokenizer--> words --Bpe--> ids --PostProcessor (EncodeWithSpecialTokens only)--> ids around them
+//
+// Decoding is a table of bytes by id (Decoder); StreamDecoder makes text of them as they come.
 #ifndef GRPO_MODEL_TOKENIZER_TOKENIZER_H_
 #define GRPO_MODEL_TOKENIZER_TOKENIZER_H_
 
