@@ -54,8 +54,8 @@ class PackedAttention : public Attention {
 // Name -> tensor, in an order that means something.
 using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
 
-// A policy's weights and its forward pass. Thread-compatible: Forward may run concurrently with Forward,
-// not with a change of weights.
+// A policy's weights and its forward pass. Thread-compatible: Forward may run concurrently with Forward, not with a
+// change of weights.
 class Transformer {
  public:
   // Weights are zero until InitializeRandom or a load. Errors of ModelConfig::Validate and CheckPlacement; Internal

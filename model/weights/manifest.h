@@ -1,4 +1,7 @@
 // What a weights manifest says, checked before any of the bytes that it describes are read. Links no torch.
+//
+//   payload    tokenizer.json | companions, in the order of their names | tensors, float32, in the manifest's order
+//   digest     over the SHA-256 of each of these parts, and what else the manifest says of them (ManifestDigest)
 #ifndef GRPO_MODEL_WEIGHTS_MANIFEST_H_
 #define GRPO_MODEL_WEIGHTS_MANIFEST_H_
 
