@@ -58,10 +58,10 @@ struct Draw {
   uint64_t token_index = 0;
 };
 
-// One draw. `logits` [V], V >= 1; `uniform` in [0, 1); temperature as in Draw. InvalidArgument names the
-// first logit that is not finite. Never draws a token whose probability is below e^-87 of the largest one's. Pure: a
-// row gives the same bits wherever it lies. Thread-safe. Costs O(V), with a cut O(V + k log k) for the k tokens that
-// have to be sorted. With a cut the log-probability is that of the scaled rest.
+// One draw. `logits` [V], V >= 1; `uniform` in [0, 1); temperature as in Draw. InvalidArgument names the first logit
+// that is not finite. Never draws a token whose probability is below e^-87 of the largest one's. Pure: a row gives the
+// same bits wherever it lies. Thread-safe. Costs O(V), with a cut O(V + k log k) for the k tokens that have to be
+// sorted. With a cut the log-probability is that of the scaled rest.
 absl::StatusOr<SampledToken> SampleRow(absl::Span<const float> logits, double temperature, double uniform,
                                        const Cut& cut = {});
 
