@@ -2,6 +2,11 @@
 // in trainer/algorithms.inc (algorithm_plugin.h says what is in it). tests/contract/algorithms_test.cc covers each.
 //
 // Links no torch: what an algorithm refers to and what a step of it costs is known to grpoctl too.
+//
+//   plan        what a step needs                              trainer/stage/step_source.h gets it
+//   Prepare     that input as token streams                    trainer/loop.h learns from them
+//   frozen      policies that are read to fill more streams    trainer/loop.h computes them
+//   losses      the terms whose sum is minimised               trainer/loss/ has them
 #ifndef GRPO_TRAINER_ALGORITHM_ALGORITHM_H_
 #define GRPO_TRAINER_ALGORITHM_ALGORITHM_H_
 

@@ -1,5 +1,7 @@
 // What the losses read: named per-token numbers beside the token ids. A new method adds a stream, not a branch. Links
 // no torch.
+//
+//   Algorithm::Prepare --> StepBatch --ShareOut--> a part for each rank --Pack--> micro-batches --> losses
 #ifndef GRPO_TRAINER_BATCH_STREAMS_H_
 #define GRPO_TRAINER_BATCH_STREAMS_H_
 
