@@ -1,7 +1,8 @@
 // Where prompts and documents come from: the interface. data/sources.h has the list of those there are.
 //
-//   file --ReadRecords--> records --MakeItem--> items --> DataSource --ShuffledReader--> the order of a stage
-//                  problems made by arithmetic --^          ^-- MixedSource: of several others
+//   file --ReadRecords--> records --MakeItem--> items -+-> DataSource --ShuffledReader--> the order of a stage
+//                          problems made by arithmetic -+
+//                     other sources, by shares (mix.h) -+
 #ifndef GRPO_DATA_SOURCE_H_
 #define GRPO_DATA_SOURCE_H_
 
