@@ -13,10 +13,10 @@ namespace grpo {
 class Clock {
  public:
   virtual ~Clock() = default;
-  // Since an arbitrary, fixed point; never goes back.
+  // Since an arbitrary, fixed point; never goes back. Only differences of two calls on the same clock mean anything.
   virtual absl::Duration Now() const = 0;
 
-  // The process's steady clock.
+  // The process's steady clock. Lives for ever.
   static const Clock& Real();
 };
 
@@ -24,6 +24,7 @@ class Clock {
 class FakeClock : public Clock {
  public:
   absl::Duration Now() const override { return absl::Nanoseconds(nanoseconds_.load()); }
+  // `by` is not negative, or time would go back. Wakes nobody: who waits on real time waits on.
   void Advance(absl::Duration by) { nanoseconds_ += absl::ToInt64Nanoseconds(by); }
 
  private:

@@ -7,7 +7,7 @@
 
 namespace grpo {
 
-// "1,234,567".
+// "1,234,567": a comma before each three digits, in every locale. "-1,234" for a negative count.
 inline std::string FormatCount(int64_t count) {
   std::string digits = std::to_string(count);
   const size_t first = count < 0 ? 1 : 0;

@@ -8,7 +8,9 @@ namespace grpo {
 
 enum ExitCode : int {
   kExitOk = 0,
+  // The run ended with an error that none of the others names.
   kExitRunFailed = 1,
+  // The command line cannot be read.
   kExitUsage = 64,
   // Bad data or a broken checkpoint.
   kExitData = 65,
@@ -16,19 +18,23 @@ enum ExitCode : int {
   kExitNoInput = 66,
   // A service cannot be reached.
   kExitUnavailable = 69,
+  // What should not happen (absl::StatusCode::kInternal): a bug, or an error of the system that has no code of its own.
   kExitInternal = 70,
   // A file, folder or port cannot be taken, or is locked.
   kExitCannotCreate = 73,
   kExitIo = 74,
   // Stopped before the end; starting again with --resume goes on.
   kExitRetry = 75,
+  // No right to a file, or a token or certificate that the other side does not take.
   kExitNotAllowed = 77,
+  // The configuration does not fit.
   kExitConfig = 78,
   // Plus n: ended by signal n.
   kExitSignalBase = 128,
 };
 
-// The code for a status that ends a process; `otherwise` for codes that say nothing about the cause.
+// The code for a status that ends a process; `otherwise` for codes that say nothing about the cause. Those are
+// ResourceExhausted, FailedPrecondition, OutOfRange, Unimplemented, Cancelled and Unknown.
 inline int ExitCodeFor(const absl::Status& status, ExitCode otherwise = kExitRunFailed) {
   switch (status.code()) {
     case absl::StatusCode::kOk:

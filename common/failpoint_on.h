@@ -32,34 +32,45 @@ namespace grpo {
 // A list of failpoints and how often each was passed. Thread-safe.
 class Failpoints {
  public:
-  // InvalidArgument says what of the list cannot be read, or that `folder` is missing while the list is not empty.
+  // InvalidArgument says what of the list cannot be read, or that `folder` is missing while the list is not empty. An
+  // empty list is fine without a folder.
   static absl::StatusOr<std::unique_ptr<Failpoints>> Parse(absl::string_view list, const std::string& folder);
 
-  // What FailpointErrno does.
+  // What FailpointErrno does. Counts this pass for every point that it fits; several that are due at once act in the
+  // list's order, and the errno is that of the last.
   int Pass(absl::string_view name, absl::string_view detail);
 
  private:
+  // What happens at a point: this file's top says how each is written.
   enum class Action { kKill, kKillAll, kStop, kExit, kHang, kDelay, kError };
   struct Point {
+    // `name` may end in *. An empty detail_part is in every detail.
     std::string name, detail_part;
     Action action = Action::kKill;
     // Errno or milliseconds.
     int argument = 0;
+    // From 1: the pass at which it acts.
     int64_t hit = 0;
+    // Of this process, since the list was armed.
     int64_t num_passed = 0;
+    // The file that says that it acted, and keeps it from acting again.
     std::string marker_path;
   };
   explicit Failpoints(std::vector<Point> points) : points_(std::move(points)) {}
+  // InvalidArgument quotes the text and says what it lacks. marker_path stays empty.
   static absl::StatusOr<Point> ParsePoint(absl::string_view text);
+  // Those act under the lock.
   static bool EndsProcess(Action action);
   // Returns the errno of kError, otherwise 0.
   static int Act(const Point& point);
 
   absl::Mutex mutex_;
+  // In the list's order; num_passed and nothing else of them changes.
   std::vector<Point> points_ ABSL_GUARDED_BY(mutex_);
 };
 
-// Replaces the process's list, whose counts begin anew. Aborts when it cannot be read.
+// Replaces the process's list, whose counts begin anew. Aborts when it cannot be read. The old list is kept in memory,
+// since another thread may be passing it.
 void ArmFailpoints(absl::string_view list, const std::string& folder);
 
 }  // namespace grpo

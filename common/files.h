@@ -15,48 +15,59 @@
 
 namespace grpo {
 
-// The whole file. NotFound when it is not there, InvalidArgument when it is longer than max_bytes.
+// The whole file. NotFound when it is not there, InvalidArgument when it is longer than max_bytes. ErrnoStatus's codes
+// otherwise (Internal for a folder). max_bytes counts what is read, so a file that grows meanwhile, or a pipe, is
+// bounded too.
 absl::StatusOr<std::string> ReadFile(const std::string& path, int64_t max_bytes = int64_t{1} << 40);
 
 // Writes and fsyncs; a reader may see the file half written. For files in a folder that is renamed into place as a
-// whole.
+// whole. Replaces what was there. Does not sync the folder. ErrnoStatus's codes.
 absl::Status WriteFileSynced(const std::string& path, absl::string_view content);
 
-// The same for a file whose content comes in parts. One thread.
+// The same for a file whose content comes in parts. One thread. Every error is one of ErrnoStatus's codes; after one,
+// nothing but the destructor may follow.
 class SyncedFileWriter {
  public:
+  // Creates the file with rights 0644, or empties the one that is there. The folder must exist (NotFound).
   static absl::StatusOr<SyncedFileWriter> Create(const std::string& path);
   SyncedFileWriter(SyncedFileWriter&& other) noexcept;
   // Without Finish the file stays as it is then: perhaps not whole, perhaps not durable.
   ~SyncedFileWriter();
 
+  // All of it, or an error; then a part may have been written.
   absl::Status Append(absl::string_view content);
-  // The last call; the file is durable when it is OK.
+  // The last call; the file is durable when it is OK. Never retried after an error: the kernel may have dropped the
+  // pages that it could not write, and say OK the second time.
   absl::Status Finish();
 
  private:
   SyncedFileWriter(std::string path, int fd) : path_(std::move(path)), fd_(fd) {}
 
+  // For messages.
   std::string path_;
   int fd_;  // -1 when closed
 };
 
-// Temporary file, fsync, rename, fsync of the folder: a reader sees the old content or the new, also after a crash.
+// Temporary file, fsync, rename, fsync of the folder: a reader sees the old content or the new, also after a crash. The
+// temporary file is path.tmp.<pid> beside it and is removed after an error, so two threads of a process must not write
+// the same path at a time. An error of the last step leaves the new content in place, perhaps not durable.
 absl::Status WriteFileAtomically(const std::string& path, absl::string_view content);
 
-// Makes a rename or creation inside `folder` durable.
+// Makes a rename or creation inside `folder` durable. ErrnoStatus's codes; NotFound when there is no such folder.
 absl::Status SyncFolder(const std::string& folder);
 
-// Atomic; in the same file system. Not durable before SyncFolder.
+// Atomic; in the same file system. Not durable before SyncFolder. What was at `to`, if it is a file, is replaced.
 absl::Status Rename(const std::string& from, const std::string& to);
 
+// The folder and those above it that are missing; OK when all are there. Not durable before SyncFolder of the one
+// above.
 absl::Status MakeFolders(const std::string& path);
 
 // A file or a folder with all in it; OK when there is none. Not atomic.
 absl::Status RemoveAll(const std::string& path);
 
-// The status for errno after `what` failed on `path`: NotFound for ENOENT, ResourceExhausted for ENOSPC, Internal
-// otherwise.
+// The status for errno after `what` failed on `path`: NotFound for ENOENT, ResourceExhausted for ENOSPC and EDQUOT,
+// PermissionDenied for EACCES and EPERM, Internal otherwise. The message is "what path: errno's text".
 absl::Status ErrnoStatus(int error_number, absl::string_view what, absl::string_view path);
 
 }  // namespace grpo

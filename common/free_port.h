@@ -7,7 +7,8 @@
 namespace grpo {
 
 // A TCP port of 127.0.0.1 that nobody listens at now. Nothing keeps it free: whoever listens there must be able to fail
-// and be given another.
+// and be given another. Errno's status when no socket can be made or bound. Thread-safe; two calls may return the same
+// port.
 absl::StatusOr<int> FreePort();
 
 }  // namespace grpo

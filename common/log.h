@@ -10,7 +10,8 @@
 namespace grpo {
 
 // Lines read `2026-11-22 04:30:01.123 I role] message`. Flushes on every line, so that a killed process leaves all it
-// said.
+// said. `role` is who speaks, such as trainer. Replaces spdlog's default logger; call once, first in main. Logging
+// itself is thread-safe.
 void InitLogging(const std::string& role);
 
 }  // namespace grpo

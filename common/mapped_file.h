@@ -23,10 +23,13 @@ class MappedFile {
   // NotFound and others as ReadFile; InvalidArgument for what is no regular file; ResourceExhausted beyond 4096 at a
   // time.
   static absl::StatusOr<std::unique_ptr<MappedFile>> Open(const std::string& path);
+  // Unmaps: no view of content() may be used any more.
   ~MappedFile();
   MappedFile(const MappedFile&) = delete;
   MappedFile& operator=(const MappedFile&) = delete;
 
+  // The file's bytes when it was opened, as long as this object lives; empty for an empty file. Pages are read from
+  // disk when they are first touched.
   absl::string_view content() const { return content_; }
   const std::string& path() const { return path_; }
 
@@ -39,6 +42,7 @@ class MappedFile {
 
   const std::string path_;
   const int fd_;
+  // What the file was when it was opened; Check compares.
   const struct stat opened_;
   absl::string_view content_;
   // Of the table that the handler reads; -1 for an empty file, which has no pages.

@@ -8,7 +8,8 @@
 
 namespace grpo {
 
-// Resident, as the kernel counts it.
+// Resident set, in bytes, as the kernel counts it (ru_maxrss, in steps of 1 KiB); pages of mapped files count while
+// they are resident. Never falls. Thread-safe.
 inline int64_t PeakMemoryBytes() {
   rusage usage = {};
   ::getrusage(RUSAGE_SELF, &usage);

@@ -18,6 +18,8 @@ constexpr uint64_t Mix64(uint64_t x) {
   return x ^ (x >> 31);
 }
 
+// A seed for `value` under `seed`; the order of the two matters. Different values under one seed never meet, since both
+// steps are bijections.
 constexpr uint64_t CombineSeeds(uint64_t seed, uint64_t value) {
   return Mix64(seed ^ Mix64(value));
 }
@@ -29,17 +31,18 @@ constexpr uint64_t HashName(absl::string_view name) {
   return hash;
 }
 
-// Seed of one group of a stage: Lease.seed.
+// Seed of one group of a stage: Lease.seed. group_index is the group's number in its stage, from 0.
 constexpr uint64_t GroupSeed(uint64_t run_seed, absl::string_view stage, int64_t group_index) {
   return CombineSeeds(CombineSeeds(run_seed, HashName(stage)), static_cast<uint64_t>(group_index));
 }
 
-// Seed of one sample of a group.
+// Seed of one sample of a group. sample_index counts from 0.
 constexpr uint64_t SampleSeed(uint64_t group_seed, int32_t sample_index) {
   return CombineSeeds(group_seed, static_cast<uint64_t>(sample_index) + 1);
 }
 
-// Draw number `counter` of a seed, in [0, 1) with 53 bits.
+// Draw number `counter` of a seed, in [0, 1) with 53 bits. Pure: the same everywhere, on every platform with IEEE
+// doubles.
 constexpr double UniformAt(uint64_t seed, uint64_t counter) {
   return static_cast<double>(CombineSeeds(seed, counter) >> 11) * 0x1.0p-53;
 }
@@ -47,11 +50,13 @@ constexpr double UniformAt(uint64_t seed, uint64_t counter) {
 // A sequence of draws from one seed. One thread.
 class Rng {
  public:
+  // Two with the same seed give the same numbers.
   explicit Rng(uint64_t seed) : seed_(seed) {}
   // In [0, 1).
   double Uniform() { return UniformAt(seed_, counter_++); }
   // In [0, n), n >= 1; the bias is below n / 2^53.
   int64_t Below(int64_t n) { return static_cast<int64_t>(Uniform() * static_cast<double>(n)); }
+  // One of the values, each as likely. There is at least one; the reference lives as long as `values`.
   template <typename T>
   const T& Choice(const std::vector<T>& values) {
     return values[Below(static_cast<int64_t>(values.size()))];

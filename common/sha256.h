@@ -9,12 +9,14 @@
 
 namespace grpo {
 
+// SHA-256 by OpenSSL of bytes that come in parts. One thread per object.
 class Sha256 {
  public:
   Sha256();
   ~Sha256();
+  // Any number of parts; how the bytes are cut makes no difference.
   void Update(absl::string_view bytes);
-  // 64 lower-case hex digits; ends the computation.
+  // 64 lower-case hex digits; ends the computation. Nothing but the destructor may follow.
   std::string Finish();
 
  private:
@@ -22,6 +24,7 @@ class Sha256 {
   std::unique_ptr<Context> context_;
 };
 
+// The digest of one text, as Finish writes it. Pure; any thread.
 std::string Sha256Hex(absl::string_view bytes);
 
 }  // namespace grpo

@@ -19,6 +19,8 @@ inline absl::Status Annotate(const absl::Status& status, absl::string_view conte
 
 }  // namespace grpo
 
+// Leaves the function with the error, if `expr` (an absl::Status, evaluated once) is one. The function returns a Status
+// or a StatusOr.
 #define RETURN_IF_ERROR(expr)                    \
   do {                                           \
     ::absl::Status grpo_status_ = (expr);        \
@@ -27,6 +29,8 @@ inline absl::Status Annotate(const absl::Status& status, absl::string_view conte
 
 #define GRPO_CONCAT_INNER_(a, b) a##b
 #define GRPO_CONCAT_(a, b) GRPO_CONCAT_INNER_(a, b)
+// The same for an absl::StatusOr, whose value is moved to `lhs`: a declaration or an assignable expression, without a
+// comma outside brackets. Two statements: not after an `if` without braces, and once a line.
 #define ASSIGN_OR_RETURN(lhs, expr) GRPO_ASSIGN_OR_RETURN_(GRPO_CONCAT_(grpo_statusor_, __LINE__), lhs, expr)
 #define GRPO_ASSIGN_OR_RETURN_(statusor, lhs, expr) \
   auto statusor = (expr);                           \

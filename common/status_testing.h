@@ -7,6 +7,7 @@
 #include "gtest/gtest.h"
 
 namespace grpo {
+// What the macros below look at: the status itself, or that of a StatusOr.
 inline absl::Status StatusOf(const absl::Status& status) {
   return status;
 }

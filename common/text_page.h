@@ -16,7 +16,8 @@ namespace grpo {
 class TextPage {
  public:
   // `port` 0 lets the system choose. Unavailable when the port is taken. `text` is called from a thread of this, until
-  // the destructor has returned.
+  // the destructor has returned. `path` begins with a slash. There is one such thread, so `text` is never called twice
+  // at a time; a slow one keeps the next caller waiting.
   static absl::StatusOr<std::unique_ptr<TextPage>> Start(int port, const std::string& path,
                                                          std::function<std::string()> text);
   ~TextPage();
@@ -28,11 +29,15 @@ class TextPage {
 
  private:
   TextPage() = default;
+  // The thread: takes one connection after the other until stop_ can be read.
   void Serve();
+  // Reads a request, writes an answer; gives up after a second.
   void Answer(int connection) const;
 
+  // request_line_ is how a request for the page begins.
   std::string address_, request_line_;
   std::function<std::string()> text_;
+  // The socket; closed by the destructor.
   int listener_ = -1;
   // Closing the writing end ends Serve.
   int stop_[2] = {-1, -1};

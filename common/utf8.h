@@ -11,25 +11,30 @@
 namespace grpo {
 
 struct Utf8Character {
+  // 0 where no character begins.
   uint32_t code_point = 0;
   // 0 where no character begins: overlong forms, surrogates and cut characters are none.
   size_t num_bytes = 0;
 };
 
-// The character that `text` begins with.
+// The character that `text` begins with. Zero bytes for an empty text.
 Utf8Character FirstCharacter(absl::string_view text);
 
 // The byte at which the last character of a valid, not empty text begins.
 size_t LastCharacterStart(absl::string_view text);
 
-// The byte at which the text stops being valid UTF-8; its size when all of it is valid.
+// The byte at which the text stops being valid UTF-8; its size when all of it is valid. A character that is cut off at
+// the end is not valid.
 size_t ValidPrefixBytes(absl::string_view text);
 
-// Whether all of it is.
+// Whether all of it is. The empty text is.
 bool IsUtf8(absl::string_view text);
 
+// Whether every byte is below 0x80; true for the empty text.
 bool IsAscii(absl::string_view text);
 
+// The UTF-8 of a code point. Nothing for a number above 0x10FFFF; a surrogate gives three bytes that are not valid
+// UTF-8.
 void AppendCharacter(uint32_t code_point, std::string* text);
 
 }  // namespace grpo

@@ -5,6 +5,7 @@
 namespace grpo {
 // Grows when an older peer could misread a message.
 inline constexpr int kProtocolVersion = 1;
+// The release: shown and logged, never compared.
 inline constexpr char kBuild[] = "0.1.0";
 }  // namespace grpo
 

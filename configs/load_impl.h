@@ -15,6 +15,7 @@
 
 namespace grpo::configs_internal {
 
+// The kinds of members that configs/visit.h allows: lists, maps by name, scalars; any other class is a nested struct.
 template <class T>
 struct IsVector : std::false_type {};
 template <class T>
@@ -32,28 +33,34 @@ std::string JoinPath(const std::string& path, absl::string_view key);
 
 // --- Loading ---
 
-// Messages in the order in which they were found.
+// Messages in the order in which they were found. Loading goes on after an error, so that all are reported at once. One
+// thread.
 class ErrorSink {
  public:
+  // `place` is "FILE:LINE" or "--set a=b", empty where nothing was given; `path` the dotted key, empty for the whole.
   void Add(const std::string& place, const std::string& path, absl::string_view message);
+  // OK without messages; otherwise InvalidArgument, one message a line.
   absl::Status status() const;
 
  private:
   std::vector<std::string> messages_;
 };
 
-// The keys of one YAML map, handed out by name. What was not asked for is left over.
+// The keys of one YAML map, handed out by name. What was not asked for is left over. `node` and `errors` must outlive
+// it. One thread.
 class MapReader {
  public:
-  // A null node reads as an empty map.
+  // A null node reads as an empty map. A node that is neither empty nor a map is an error of its own, and no key is
+  // missed then. `outer_keys` are further names for "did you mean".
   MapReader(const ConfigNode* node, std::string path, std::vector<std::string> outer_keys, ErrorSink* errors);
   // Null when absent; an error if the key is required then.
   const ConfigEntry* Take(const char* key, const Doc& doc);
-  // Leftovers go there instead of being errors.
+  // Leftovers go there instead of being errors. The section gets them with their places when Finish is called.
   void LeaveRestTo(Section* section) { rest_ = section; }
   // After all Take: refuses or hands over the leftovers.
   void Finish();
 
+  // Of the map; empty for the root.
   const std::string& path() const { return path_; }
   ErrorSink* errors() const { return errors_; }
 
@@ -64,21 +71,26 @@ class MapReader {
   ErrorSink* const errors_;
   // False when the node is no map: that error says it all.
   bool readable_ = true;
+  // Keys that were asked for, for suggestions.
   std::vector<std::string> declared_;
   Section* rest_ = nullptr;
 };
 
+// Sets *value, or adds an error and leaves it: for another type, a number outside the range of `doc`, a text that is
+// not among its choices.
 void ReadScalar(const ConfigNode& node, const std::string& path, const Doc& doc, ErrorSink* errors, bool* value);
 void ReadScalar(const ConfigNode& node, const std::string& path, const Doc& doc, ErrorSink* errors, int64_t* value);
 void ReadScalar(const ConfigNode& node, const std::string& path, const Doc& doc, ErrorSink* errors, double* value);
 void ReadScalar(const ConfigNode& node, const std::string& path, const Doc& doc, ErrorSink* errors, std::string* value);
 
-// Whether a list (map) can be read from the node, which null can; an error otherwise.
+// Whether a list (map) can be read from the node, which null can; an error otherwise. `path` names it in the error.
 bool ExpectList(const ConfigNode& node, const std::string& path, ErrorSink* errors);
 bool ExpectMap(const ConfigNode& node, const std::string& path, ErrorSink* errors);
-// Names of a map's elements: letters, digits, _ and -.
+// Names of a map's elements: letters, digits, _ and -, since they become parts of dotted keys. An error otherwise.
 void CheckElementName(const ConfigEntry& entry, const std::string& path, ErrorSink* errors);
 
+// Visits an options struct and gives each of its members the value of its key, if the key is there. Lives within
+// ReadStruct.
 class LoadVisitor {
  public:
   explicit LoadVisitor(MapReader* reader) : reader_(*reader) {}
@@ -90,6 +102,8 @@ class LoadVisitor {
   }
   void Rest(Section& section) { reader_.LeaveRestTo(&section); }
 
+  // Reads the keys of `node` (null: none are given) into *options and adds an error for each key that the struct
+  // neither declares nor hands to a Section.
   template <class Options>
   static void ReadStruct(const ConfigNode* node, const std::string& path, const std::vector<std::string>& outer_keys,
                          ErrorSink* errors, Options* options) {
@@ -100,6 +114,7 @@ class LoadVisitor {
   }
 
  private:
+  // One value, by its type: scalar, list, map or nested struct. A list's elements are path.0, path.1, ...
   template <class T>
   static void Read(const ConfigNode& node, const std::string& path, const Doc& doc, ErrorSink* errors, T* value) {
     if constexpr (kIsScalar<T>) {
@@ -129,14 +144,18 @@ class LoadVisitor {
 
 // --- Dumping ---
 
+// A value as parse.cc would have read it; a text is quoted, so that it stays a text.
 ConfigNode ScalarNode(bool value);
 ConfigNode ScalarNode(int64_t value);
 ConfigNode ScalarNode(double value);
 ConfigNode ScalarNode(const std::string& value);
 
-// Block-style YAML of a map.
+// Block-style YAML of a map. In the order of its entries, two spaces a level; "{}" for an empty map. Ends with a
+// newline.
 std::string EmitYaml(const ConfigNode& map);
 
+// Visits an options struct and makes a node of it with every key. The sections that the struct holds are copied in,
+// behind its own keys.
 class DumpVisitor {
  public:
   template <class T>
@@ -145,6 +164,7 @@ class DumpVisitor {
   }
   void Rest(Section& section) { rest_ = &section; }
 
+  // A map without places; `options` is not changed.
   template <class Options>
   static ConfigNode StructNode(const Options& options) {
     DumpVisitor visitor;
@@ -186,11 +206,14 @@ class DumpVisitor {
 
 // --- The reference ---
 
+// The two lines of a Markdown table before its rows.
 std::string ReferenceHeader();
-// `value` is the default as YAML; empty for what has none.
+// `value` is the default as YAML; empty for what has none. A required key shows "required" in its place.
 std::string ReferenceRow(const std::string& key, const std::string& value, const Doc& doc);
+// A scalar as YAML on one line.
 std::string InlineYaml(const ConfigNode& node);
 
+// Visits a default-constructed options struct and writes a row for each of its keys.
 class ReferenceVisitor {
  public:
   explicit ReferenceVisitor(std::string prefix) : prefix_(std::move(prefix)) {}
@@ -201,6 +224,8 @@ class ReferenceVisitor {
   }
   void Rest(Section& section) {}
 
+  // The rows of Options{}, every key behind `prefix`. Sections have none: the plug-in that loads them has its own
+  // table.
   template <class Options>
   static std::string Rows(const std::string& prefix) {
     ReferenceVisitor visitor(prefix);

@@ -10,6 +10,8 @@
 
 namespace grpo {
 
+// `network`: where the processes listen, and how callers prove themselves. Plain data; which of it fits together is
+// checked by rpc::Server::Start and rpc::Client::Create.
 struct NetworkOptions {
   std::string host = "127.0.0.1";
   std::string advertise_host;
@@ -52,6 +54,7 @@ struct NetworkOptions {
            "encryption nor authentication, so the network must be private. Empty: loopback, ranks on one machine."});
   }
 
+  // What a server of this process listens with; `port` 0 lets the system choose.
   rpc::ServerOptions ServerOptions(int64_t port) const {
     return {.host = host,
             .port = static_cast<int>(port),
@@ -61,6 +64,8 @@ struct NetworkOptions {
             .tls_key = tls_key,
             .tls_ca = tls_ca};
   }
+  // How the run's own processes call each other's servers. Without tls_ca they believe tls_cert itself (a self-signed
+  // one), and with TLS they present tls_cert.
   rpc::ClientOptions ClientOptions() const {
     // Our own processes present the servers' certificate to each other.
     if (tls_cert.empty()) return {.token_file = token_file};

@@ -13,6 +13,7 @@ struct ConfigEntry;
 
 // Value semantics; thread-compatible.
 struct ConfigNode {
+  // kNull is a key without a value, and an empty file.
   enum class Kind { kNull, kScalar, kList, kMap };
 
   Kind kind = Kind::kNull;

@@ -2,7 +2,7 @@
 // found by its name.
 //
 //   x.inc           PLUGIN(name), one line a plug-in
-//   name.cc         the options struct, the class, and   XPlugin X_name() { return MakePlugin<X, Options, Class>("..."); }
+//   name.cc         options struct, class, and XPlugin X_name() { return MakePlugin<X, Options, Class>("..."); }
 //   the registry    a Registry<XPlugin> made of the list
 #ifndef GRPO_CONFIGS_REGISTRY_H_
 #define GRPO_CONFIGS_REGISTRY_H_
@@ -30,17 +30,19 @@ struct NoOptions {
 // One way to make an `Interface`.
 template <class Interface>
 struct Plugin {
-  // One sentence.
+  // One sentence. For lists on a page and `--help`.
   std::string summary;
   // Its keys (ReferenceTable).
   std::string reference_table;
-  // InvalidArgument for options that do not fit: file, line, key (LoadOptions).
+  // InvalidArgument for options that do not fit: file, line, key (LoadOptions). Checks each key by its Doc; what keys
+  // must have in common is for the class to say. Both functions may be called from any thread.
   std::function<absl::StatusOr<std::unique_ptr<Interface>>(const Section& options)> make;
-  // The same options with every key present.
+  // The same options with every key present. The errors of `make`; places are those of `options`.
   std::function<absl::StatusOr<Section>(const Section& options)> resolve;
 };
 
-// `Class` is an Interface that is constructed from its Options; `key_prefix` stands before the keys in the table.
+// `Class` is an Interface that is constructed from its Options; `key_prefix` stands before the keys in the table. The
+// class is constructed when the entry's `make` is called, never here.
 template <class Interface, class Options, class Class>
 Plugin<Interface> MakePlugin(std::string summary, const std::string& key_prefix = "") {
   return {.summary = std::move(summary),
@@ -74,16 +76,17 @@ class Registry {
   using Entries = std::vector<Named<PluginType>>;
 
   // `kind` is the word for one of them ("algorithm"). `more` is null but in the binaries of tests that add entries
-  // (tests/toy/README.md).
+  // (tests/toy/README.md). Its entries stand behind those of the list. Names are unique: of two, the first is found.
   Registry(std::string kind, Entries entries, Entries (*more)())
       : kind_(std::move(kind)), entries_(std::move(entries)) {
     if (more == nullptr) return;
     for (Named<PluginType>& entry : more()) entries_.push_back(std::move(entry));
   }
 
+  // As they were given, with those of `more` behind.
   const Entries& entries() const { return entries_; }
 
-  // InvalidArgument for an unknown name; the nearest is named.
+  // InvalidArgument for an unknown name; the nearest is named. The pointer is good as long as the registry.
   absl::StatusOr<const PluginType*> Find(const std::string& name) const {
     std::vector<std::string> names;
     for (const Named<PluginType>& entry : entries_) {
@@ -94,6 +97,7 @@ class Registry {
   }
 
  private:
+  // The word for one of them, in messages.
   const std::string kind_;
   Entries entries_;
 };

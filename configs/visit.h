@@ -35,7 +35,7 @@ struct Doc {
   double max = std::numeric_limits<double>::infinity();
   // Texts that are not among these are refused; empty allows all.
   std::vector<const char*> choices = {};
-  // The key must be given.
+  // The key must be given. Its default is never used then.
   bool required = false;
 };
 

@@ -3,8 +3,8 @@
 //
 // Neighbours with the same attempt and holder are one run, [first, end). Who held a group only tells two workers apart
 // that name the same attempt, which no worker of this project does; it is remembered for the newest kMaxHolderRuns runs
-// and forgotten then, and what is left are as many runs as there were leases that ran out: memory does not grow with the
-// number of groups.
+// and forgotten then, and what is left are as many runs as there were leases that ran out: memory does not grow with
+// the number of groups.
 #ifndef GRPO_COORDINATOR_COLLECTED_GROUPS_H_
 #define GRPO_COORDINATOR_COLLECTED_GROUPS_H_
 
@@ -23,15 +23,16 @@ class CollectedGroups {
 
   // The attempt whose result was collected.
   struct Attempt {
+    // From 1.
     int32_t attempt = 0;
     // Worker that made it; empty when that is no longer known.
     std::string holder;
   };
 
-  // Of a group that is not in here yet.
+  // Of a group that is not in here yet. Groups of a stage may come in any order.
   void Add(const std::string& stage, int64_t group_index, const Attempt& attempt);
 
-  // Null for a group that is not in here. Good until the next change.
+  // Null for a group that is not in here. Good until the next change. In O(log of the runs of the stage).
   const Attempt* Find(const std::string& stage, int64_t group_index) const;
 
   // Runs in memory.
@@ -39,6 +40,7 @@ class CollectedGroups {
 
  private:
   struct Run {
+    // One past the last group.
     int64_t end = 0;
     Attempt attempt;
   };
@@ -49,6 +51,7 @@ class CollectedGroups {
   static Runs::iterator RunBefore(Runs& runs, int64_t group_index);
   // Makes one of this run and the one before it where they touch and say the same; the run that is left.
   static Runs::iterator JoinWithPrevious(Runs& runs, Runs::iterator run);
+  // Clears the holder of the oldest run that still has one, and joins the run with neighbours that then say the same.
   void ForgetOldestHolder();
 
   std::map<std::string, Runs> stages_;

@@ -39,13 +39,19 @@ namespace grpo {
 
 class Coordinator {
  public:
+  // Which run this is: what callers are compared with.
   struct Identity {
+    // A caller that names another run is refused; one that names none joins.
     std::string run_id;
+    // Of the resolved configuration, in hex; workers that have another are refused. Empty in a worker's request asks
+    // for no comparison.
     std::string config_sha256;
+    // Grows with each start of this run's coordinator: leases and worker ids of an earlier one are refused.
     int64_t epoch = 1;
     // Ways in which workers can fetch weights here (rollout/weight_channel.h), the best first.
     std::vector<std::string> weight_channels = {"grpc"};
   };
+  // `clock` outlives the coordinator. The options must have been loaded (their ranges are not checked again).
   Coordinator(CoordinatorOptions options, Identity identity, const Clock& clock = Clock::Real());
 
   // --- The trainer's side ---
@@ -53,53 +59,75 @@ class Coordinator {
   // Makes groups available: each is leased while weights that it may hold are published. Of each lease kind, stage,
   // group_index, seed, policy, sampling, prompt and reward are read; the key's attempt and epoch and the ttl are set
   // here. AlreadyExists for a group that was offered before, ResourceExhausted beyond coordinator.max_buffered_groups,
-  // InvalidArgument for a kind that submission.h does not know.
+  // InvalidArgument for a kind that submission.h does not know. InvalidArgument also for a negative index or a group of
+  // no completions. All groups or none.
   absl::Status Offer(const std::vector<v1::Lease>& groups);
 
   // The group was quarantined in an earlier start of this run: once offered it counts as done and is never leased. Call
-  // before it is offered.
+  // before it is offered. Counted in num_quarantined_total; TakeQuarantined does not name it again.
   void Quarantine(const std::string& stage, int64_t group_index);
 
   // The groups that were quarantined since the last call, in the order in which they were. Whoever collects asks for
   // them too.
   std::vector<QuarantinedGroup> TakeQuarantined();
 
-  // While `leasing` is false nothing is leased; what is leased stays with its worker.
+  // While `leasing` is false nothing is leased; what is leased stays with its worker. True after construction.
   void SetLeasing(bool leasing);
 
   // Waits until groups first .. first+count-1 of `stage` are all done, then removes them and returns them in order,
   // without those that were quarantined. Also says, for good, that the trainer waits for these: they are leased however
   // full the buffer is. DeadlineExceeded after `timeout`: nothing is removed, call again. InvalidArgument, at once,
-  // when a worker said that one of them can never be produced. Aborted after End().
+  // when a worker said that one of them can never be produced. Aborted after End(). FailedPrecondition, at once, for a
+  // group that was collected before. The order is that of the indices, and within a group that of the completions'
+  // indices. One thread collects at a time: a second call changes what the first said it waits for.
   absl::StatusOr<std::vector<ScoredGroup>> Collect(const std::string& stage, int64_t first, int64_t count,
                                                    absl::Duration timeout);
 
   // Keeps `weights` for workers to pull and forgets every other version of the same policy that no group may hold from
-  // now on.
+  // now on. `weights` holds a manifest with policy and digest; a version of the same number replaces the one before.
+  // Transfers that run keep their source alive. Never blocks for them.
   void Publish(std::shared_ptr<const WeightSource> weights);
 
-  // How many of these groups are ready now.
+  // How many of these groups are ready now. Those that are quarantined or collected do not count.
   int64_t NumReady(const std::string& stage, int64_t first, int64_t count) const;
 
   // Empty while somebody can make progress. Otherwise why not, in words: no worker registered or every live worker is
   // blocked. "waiting for ..." causes shorter than `tolerance` are not reported.
   std::string BlockedReason(absl::Duration tolerance) const;
 
-  // No further leases; workers are told to exit; a waiting Collect returns. Idempotent.
+  // No further leases; workers are told to exit; a waiting Collect returns. Idempotent. What was handed in and not
+  // collected is lost with this object.
   void End();
 
+  // Every registered worker by name, also the lost ones until another attempt takes their slot.
   std::vector<v1::WorkerStatus> Workers() const;
+  // Every reward server that registered and did not leave, by name.
   std::vector<v1::RewardServerStatus> RewardServers() const;
+  // How many groups are in each state now, and what happened since this object was made (the totals).
   v1::LeaseCounters Counters() const;
 
   // --- The side of workers and reward servers: one method per rpc, with its errors (proto/coordinator.proto) ---
 
+  // Admits a worker, or a new attempt of one, whose earlier attempt is dead from then on: its groups are pending again
+  // at once. FailedPrecondition, with both values, for another protocol version, run, role or configuration, and when
+  // no weight channel is known to both; WorkerTable::Register's errors.
   absl::StatusOr<v1::RegisterResponse> Register(const v1::RegisterRequest& request);
+  // Waits for work, for wait_ms or kMaxLeaseWait at most; an empty answer means ask again. run_ended after End().
+  // InvalidArgument for max_groups below 1, NotFound for a worker that must register again.
   absl::StatusOr<v1::LeaseGroupsResponse> LeaseGroups(const v1::LeaseGroupsRequest& request);
+  // Takes a whole group, or its error. A repeated submission is answered DUPLICATE and changes nothing. NotFound for an
+  // unknown worker, FailedPrecondition for a lease that is another's or of an older attempt or epoch, CheckSubmission's
+  // errors. The completions may come in any order.
   absl::StatusOr<v1::SubmitCompletionResponse> Submit(const v1::SubmitHeader& header,
                                                       std::vector<v1::ScoredCompletion> completions);
+  // Renews the leases that the worker names; `lost` are those that it need not go on with. A worker that is leaving
+  // gives all of them back without blame and its id is unknown afterwards. NotFound for an unknown worker.
   absl::StatusOr<v1::HeartbeatResponse> Heartbeat(const v1::HeartbeatRequest& request);
+  // The source of that version, which the caller may keep as long as it likes; after its owner retired it, its reads
+  // fail. NotFound for a version that is not kept, in words that say which is.
   absl::StatusOr<std::shared_ptr<const WeightSource>> Weights(const v1::PolicyRef& policy) const;
+  // Notes where a reward server serves, or that it leaves. FailedPrecondition for another protocol version or run;
+  // RewardTable::Register's errors.
   absl::StatusOr<v1::RegisterRewardServerResponse> RegisterRewardServer(const v1::RegisterRewardServerRequest& request);
 
   // LeaseGroups waits this long at most, whatever the worker asks for.
@@ -109,6 +137,7 @@ class Coordinator {
   static constexpr absl::Duration kMaxRewardServerInterval = absl::Milliseconds(500);
 
  private:
+  // Register's FailedPrecondition, but for the weight channel.
   absl::Status CheckHandshake(const v1::RegisterRequest& request) const;
   // The leases as they are now. Every use goes through here, before the worker that calls is noted as heard of: whether
   // it had died does not depend on who else called meanwhile.
@@ -117,7 +146,8 @@ class Coordinator {
   bool IsSamplable(const v1::Lease& group) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // The digest of a version that was published at any time; empty when it never was.
   std::string DigestOf(const v1::PolicyRef& policy) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // LeaseTable::Find for this submission, with the refused and duplicate counted.
+  // LeaseTable::Find for this submission, with the refused and duplicate counted. NotFound for an unknown worker, which
+  // is not counted.
   absl::StatusOr<const v1::Lease*> FindForSubmit(const v1::SubmitHeader& header) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const CoordinatorOptions options_;

@@ -53,59 +53,68 @@ class LeaseTable {
   };
   LeaseTable(int64_t epoch, const Limits& limits) : epoch_(epoch), limits_(limits) {}
 
-  // Coordinator::Offer; all groups or none.
+  // Coordinator::Offer; all groups or none. Errors as there, but for the lease's kind, which is not looked at.
   absl::Status Offer(const std::vector<v1::Lease>& groups);
 
-  // Coordinator::Quarantine: before the group is offered.
+  // Coordinator::Quarantine: before the group is offered. A second call for the same group changes nothing.
   void Quarantine(const std::string& stage, int64_t group_index);
 
-  // Says which groups the trainer waits for, from now on until it says something else.
+  // Says which groups the trainer waits for, from now on until it says something else. first .. first+count-1; what is
+  // not offered yet counts as soon as it is.
   void Want(const std::string& stage, int64_t first, int64_t count);
 
   // Makes the groups whose leases ran out pending; the worker is blamed on the group when `is_dead` says so of it. Call
   // it first whenever time may have passed.
   void Expire(absl::Duration now, absl::FunctionRef<bool(const std::string& worker_id)> is_dead);
 
-  // When the next lease runs out; InfiniteDuration when nothing is leased.
+  // When the next lease runs out; InfiniteDuration when nothing is leased. On the clock of `now`.
   absl::Duration NextExpiry() const;
 
   // Whether a group can be sampled now; those that cannot are passed by.
   using Samplable = absl::FunctionRef<bool(const v1::Lease& group)>;
 
-  // Whether Take would find something for this worker.
+  // Whether Take would find something for this worker. As of the last Expire.
   bool CanTake(const std::string& worker_id, Samplable samplable) const {
     return FindNext(worker_id, samplable) != nullptr;
   }
 
   // Leases pending groups in the order in which they were offered (suspects alone), at most max_groups of at most
-  // max_completions completions and kMaxTakeBytes in all; the first is leased even if it alone is larger.
+  // max_completions completions and kMaxTakeBytes in all; the first is leased even if it alone is larger. Empty when
+  // there is nothing for this worker; also for max_groups below 1. Each lease carries its new attempt, the epoch and
+  // the ttl.
   std::vector<v1::Lease> Take(const std::string& worker_id, int64_t max_groups, int64_t max_completions,
                               absl::Duration now, Samplable samplable);
 
   // Gives the lease its full time to live again. False when it is not (or no longer) this worker's. A worker that
-  // seemed dead and names the lease was not: the group is no suspect on its account.
+  // seemed dead and names the lease was not: the group is no suspect on its account. False, too, when the result was
+  // taken, or when it would stand beside a suspect that the worker holds now, or be one beside others.
   bool Renew(const std::string& worker_id, const v1::LeaseKey& key, absl::Duration now);
 
-  // Makes everything that this worker holds pending, because it `died` or for another reason.
+  // Makes everything that this worker holds pending, because it `died` or for another reason. Groups that ran out
+  // before stay as they are.
   void Release(const std::string& worker_id, bool died);
 
   // The lease that `key` names, if this worker may hand in its result; null when that result was taken before (a
-  // duplicate). FailedPrecondition with both values otherwise. The pointer is good until the next change.
+  // duplicate). FailedPrecondition with both values otherwise. The pointer is good until the next change. A lease that
+  // ran out and that nobody took since is still its holder's.
   absl::StatusOr<const v1::Lease*> Find(const std::string& worker_id, const v1::LeaseKey& key) const;
 
   // Stores the result of a lease that Find just returned, which takes num_bytes of memory; result.lease is filled here.
+  // `key` is that lease's.
   void Accept(const v1::LeaseKey& key, ScoredGroup result, int64_t num_bytes);
   // The same for a group that no worker could ever produce: it is ready, and FindError has `error` for good.
   void Fail(const v1::LeaseKey& key, const std::string& error);
 
+  // False for a group that is unknown or collected.
   bool IsReady(const std::string& stage, int64_t group_index) const;
-  // Ready or quarantined: nobody needs to wait for it any more.
+  // Ready or quarantined: nobody needs to wait for it any more. False once it is collected.
   bool IsDone(const std::string& stage, int64_t group_index) const;
-  // InvalidArgument with the group and its error when one of these groups failed.
+  // InvalidArgument with the group and its error when one of these groups failed. Of several, the first by index.
   absl::Status FindError(const std::string& stage, int64_t first, int64_t count) const;
 
   // Removes these groups, which must all be done, and returns the ready ones in order. Find, Offer and CheckCollectable
-  // go on as if they were there. FindError's error, FailedPrecondition when one is not done.
+  // go on as if they were there. FindError's error, FailedPrecondition when one is not done. Nothing is removed after
+  // an error.
   absl::StatusOr<std::vector<ScoredGroup>> Collect(const std::string& stage, int64_t first, int64_t count);
   // FailedPrecondition when one of these groups was collected before: waiting for it would never end.
   absl::Status CheckCollectable(const std::string& stage, int64_t first, int64_t count) const;
@@ -113,14 +122,18 @@ class LeaseTable {
   // The groups that were quarantined since the last call.
   std::vector<QuarantinedGroup> TakeQuarantined() { return std::exchange(quarantined_, {}); }
 
+  // How many groups are in that state now.
   int64_t num_pending() const { return static_cast<int64_t>(pending_.size() + suspects_.size()); }
   int64_t num_leased() const { return static_cast<int64_t>(leased_.size()); }
   int64_t num_ready() const { return num_ready_; }
+  // The sum of num_bytes of Accept over the ready groups.
   int64_t ready_bytes() const { return ready_bytes_; }
+  // Leases that ran out; groups that were quarantined, with those that Quarantine named. Since construction.
   int64_t num_expired_total() const { return num_expired_total_; }
   int64_t num_quarantined_total() const { return num_quarantined_total_; }
+  // Leases that this worker holds and that have not run out.
   int32_t NumLeasedTo(const std::string& worker_id) const { return HeldBy(worker_id).num_leases; }
-  // Groups and runs of collected groups in memory.
+  // Groups and runs of collected groups in memory. What memory grows with.
   int64_t num_records() const;
 
  private:
@@ -152,8 +165,10 @@ class LeaseTable {
     // Then it is the only one.
     bool has_suspect = false;
   };
+  // Zero for a worker that holds nothing.
   Holding HeldBy(const std::string& worker_id) const;
 
+  // Null for a group that was never offered, and for one that was collected when ready.
   const Group* FindGroup(const std::string& stage, int64_t group_index) const;
   Group* FindGroup(const std::string& stage, int64_t group_index) {
     return const_cast<Group*>(std::as_const(*this).FindGroup(stage, group_index));
@@ -162,16 +177,21 @@ class LeaseTable {
   static bool MayHold(const Holding& held, const Group& group) {
     return group.is_suspect() ? held.num_leases == 0 : !held.has_suspect;
   }
+  // Whether Want named it. The group has content.
   bool IsWanted(const Group& group) const;
   // The first group in line that this worker may take; null when there is none.
   Group* FindNext(const std::string& worker_id, Samplable samplable) const;
+  // The first of this line, pending_ or suspects_, that is samplable and, when the buffer is full, wanted.
   Group* FindFirst(const std::map<int64_t, Group*>& line, Samplable samplable) const;
   // Find for an attempt that is, or was, leased to `holder`; whether its result was taken is not asked.
   static absl::Status CheckAttempt(const v1::LeaseKey& key, const std::string& worker_id, int32_t attempt,
                                    const std::string& holder);
-  // Ends the group's lease, because its holder died or for another reason.
+  // Ends the group's lease, because its holder died or for another reason. The group is pending afterwards, or
+  // quarantined when that was its kMaxDeaths-th death.
   void EndLease(Group& group, bool holder_died);
+  // Puts it in line where it stood; the group is in none of the three.
   void MakePending(Group& group);
+  // Gives it ttl from `now` on, whatever it was, to `holder`.
   void MakeLeased(Group& group, absl::Duration now);
   // Takes the group out of pending_, suspects_ or leased_.
   void Detach(Group& group);

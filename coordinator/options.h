@@ -8,7 +8,8 @@
 
 namespace grpo {
 
-// `coordinator`: leases, liveness, and what it holds at most.
+// `coordinator`: leases, liveness, and what it holds at most. All are the Coordinator's but max_quarantined_groups,
+// which GroupFeed goes by.
 struct CoordinatorOptions {
   double lease_ttl_s = 30;
   double heartbeat_interval_s = 2;

@@ -19,20 +19,22 @@ namespace grpo {
 
 class RewardTable {
  public:
+  // `heartbeat_interval` is what servers are told to call at, and more than zero.
   explicit RewardTable(absl::Duration heartbeat_interval) : lost_after_(2 * heartbeat_interval) {}
 
   // Notes where the server of this name serves; the newest call counts. True when that is news: another address, a
   // name that was unknown, or a server that was lost. InvalidArgument for a name or an address that is none,
-  // ResourceExhausted above kMaxServers names.
+  // ResourceExhausted above kMaxServers names. A name has 1 to 256 bytes, an address is HOST:PORT of at most 256, and a
+  // server has at most 256 profiles.
   absl::StatusOr<bool> Register(const v1::RegisterRewardServerRequest& request, absl::Duration now);
 
   // The server of this name has left. Nothing happens for an address that has been replaced since.
   void Remove(const std::string& name, const std::string& address);
 
-  // Of the live ones, by name.
+  // Of the live ones, by name. HOST:PORT, as the servers gave them.
   std::vector<std::string> Addresses(absl::Duration now) const;
 
-  // By name.
+  // By name. The lost ones too; each with its state, its profiles and how long ago it called.
   std::vector<v1::RewardServerStatus> Statuses(absl::Duration now) const;
 
   // Bounds what callers can make the table hold.
@@ -41,7 +43,9 @@ class RewardTable {
  private:
   struct Server {
     std::string address;
+    // What it said that it serves; compared by nobody here.
     std::vector<v1::RewardProfileRef> profiles;
+    // When it called last, on the clock of `now`.
     absl::Duration last_seen;
   };
 

@@ -11,7 +11,8 @@
 
 namespace grpo {
 
-// What the rule of that name said; null when the profile has none. Lives as long as the score.
+// What the rule of that name said; null when the profile has none. Lives as long as the score. The first, if there are
+// several.
 inline const v1::RuleScore* FindRule(const v1::Score& score, absl::string_view name) {
   for (const v1::RuleScore& rule : score.rules()) {
     if (rule.name() == name) return &rule;
@@ -19,19 +20,26 @@ inline const v1::RuleScore* FindRule(const v1::Score& score, absl::string_view n
   return nullptr;
 }
 
-// Tokens of a completion, the end-of-sequence token not counted; 0 when it has no ids.
+// Tokens of a completion, the end-of-sequence token not counted; 0 when it has no ids. Such a token is there when the
+// completion says that it stopped.
 inline int64_t CompletionLength(const v1::Completion& completion) {
   const bool ended = completion.finish_reason() == v1::FINISH_REASON_STOP && completion.ids_size() > 0;
   return completion.ids_size() - (ended ? 1 : 0);
 }
 
+// One attempt's whole result. Plain data, moved rather than copied: megabytes.
 struct ScoredGroup {
+  // What was asked for, with the attempt whose result this is.
   v1::Lease lease;
-  // [P].
+  // [P]. By the tokenizer of the policy that sampled; empty where only text was asked for.
   std::vector<uint32_t> prompt_ids;
-  // [G], completion i at position i.
+  // [G], completion i at position i. G is the lease's num_completions; 0 for a group that failed, which is never
+  // collected.
   std::vector<v1::ScoredCompletion> completions;
+  // The slot, without attempt and epoch.
   std::string worker_name;
+  // From the first decode step to the last, and from sending the group to the reward server to its last score, retries
+  // included, as the worker measured them.
   double generate_seconds = 0, score_seconds = 0;
 };
 

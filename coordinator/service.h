@@ -8,12 +8,14 @@
 
 namespace grpo {
 
-// Thread-safe.
+// Thread-safe. Each method's errors are those of the Coordinator's method behind it; a caller without the server's
+// token gets Unauthenticated. A call of LeaseGroups holds a thread while it waits.
 class CoordinatorService final : public v1::Coordinator::Service {
  public:
   // Of a weights payload per message.
   static constexpr int64_t kChunkBytes = int64_t{1} << 20;
-  // Of one submission. 16 completions of 32,768 tokens take 8 MiB.
+  // Of one submission, as it lies in memory; above it InvalidArgument, since the group will not become smaller.
+  // 16 completions of 32,768 tokens take 8 MiB.
   static constexpr int64_t kMaxSubmissionBytes = int64_t{256} << 20;
 
   // `coordinator` must outlive the service.
@@ -23,8 +25,13 @@ class CoordinatorService final : public v1::Coordinator::Service {
                         v1::RegisterResponse* response) override;
   grpc::Status LeaseGroups(grpc::ServerContext* context, const v1::LeaseGroupsRequest* request,
                            v1::LeaseGroupsResponse* response) override;
+  // A header, then its completions, one a message. InvalidArgument for another order or more than the header announces;
+  // Cancelled when the stream broke off, and then nothing was taken.
   grpc::Status SubmitCompletion(grpc::ServerContext* context, grpc::ServerReader<v1::SubmitCompletionRequest>* reader,
                                 v1::SubmitCompletionResponse* response) override;
+  // The manifest, then the payload from offset_bytes on in chunks. NotFound for a version that is not kept,
+  // InvalidArgument for an offset outside the payload, Unavailable when the version is retired on the way: pull the
+  // next.
   grpc::Status PullWeights(grpc::ServerContext* context, const v1::PullWeightsRequest* request,
                            grpc::ServerWriter<v1::PullWeightsResponse>* writer) override;
   grpc::Status Heartbeat(grpc::ServerContext* context, const v1::HeartbeatRequest* request,
@@ -33,6 +40,7 @@ class CoordinatorService final : public v1::Coordinator::Service {
                                     v1::RegisterRewardServerResponse* response) override;
 
  private:
+  // The bodies of SubmitCompletion and PullWeights.
   absl::Status Submit(const grpc::ServerContext& context, grpc::ServerReader<v1::SubmitCompletionRequest>& reader,
                       v1::SubmitCompletionResponse* response);
   absl::Status SendWeights(const v1::PullWeightsRequest& request, grpc::ServerWriter<v1::PullWeightsResponse>& writer);

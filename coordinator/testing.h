@@ -19,6 +19,8 @@
 
 namespace grpo {
 
+// A training group of `stage` as a stage offers it: policy "model" in version 7, seed 1000 + index, prompt "problem
+// <index>", completions of at most 8 tokens. Attempt and epoch are the coordinator's to fill.
 inline v1::Lease TestGroup(const std::string& stage, int64_t index, int32_t num_completions = 2) {
   v1::Lease group;
   group.mutable_key()->set_stage(stage);
@@ -34,6 +36,7 @@ inline v1::Lease TestGroup(const std::string& stage, int64_t index, int32_t num_
   return group;
 }
 
+// TestGroup of the indices first .. first + count - 1, in order.
 inline std::vector<v1::Lease> TestGroups(const std::string& stage, int64_t first, int64_t count,
                                          int32_t num_completions = 2) {
   std::vector<v1::Lease> groups;
@@ -55,6 +58,7 @@ class TestWeightSource : public WeightSource {
   const std::string payload_;
 };
 
+// Version `number` of the policy "model"; its digest is "digest-<number>", which TestHeader names.
 inline std::shared_ptr<WeightSource> TestWeights(int64_t number, std::string payload = "payload") {
   v1::WeightsManifest manifest;
   manifest.mutable_policy()->set_policy_id("model");
@@ -64,6 +68,7 @@ inline std::shared_ptr<WeightSource> TestWeights(int64_t number, std::string pay
   return std::make_shared<TestWeightSource>(std::move(manifest), std::move(payload));
 }
 
+// The registration of a worker of this build that joins whatever run is served.
 inline v1::RegisterRequest TestWorker(const std::string& name, int32_t attempt = 1) {
   v1::RegisterRequest request;
   request.set_protocol_version(kProtocolVersion);
@@ -74,6 +79,7 @@ inline v1::RegisterRequest TestWorker(const std::string& name, int32_t attempt =
   return request;
 }
 
+// The header under which `worker_id` hands in TestCompletions of the lease, with the digest of TestWeights.
 inline v1::SubmitHeader TestHeader(const v1::Lease& lease, const std::string& worker_id) {
   v1::SubmitHeader header;
   header.set_worker_id(worker_id);
@@ -85,7 +91,8 @@ inline v1::SubmitHeader TestHeader(const v1::Lease& lease, const std::string& wo
   return header;
 }
 
-// Completion i has i + 1 tokens (8 at most); its text names the group and the attempt.
+// Completion i has i + 1 tokens (8 at most); its text names the group and the attempt. Each is scored with 1. They pass
+// CheckSubmission for a TestGroup.
 inline std::vector<v1::ScoredCompletion> TestCompletions(const v1::Lease& lease) {
   std::vector<v1::ScoredCompletion> completions;
   for (int32_t i = 0; i < lease.sampling().num_completions(); ++i) {
@@ -111,12 +118,16 @@ inline std::vector<v1::ScoredCompletion> TestCompletions(const v1::Lease& lease)
   return completions;
 }
 
+// The groups' indices, in the order of the leases.
 inline std::vector<int64_t> IndicesOf(const std::vector<v1::Lease>& leases) {
   std::vector<int64_t> indices;
   for (const v1::Lease& lease : leases) indices.push_back(lease.key().group_index());
   return indices;
 }
 
+// A coordinator of run "run-a" in epoch 3 that serves version 7 of the policy "model". Its clock stands still until a
+// test moves it, so that leases and workers live as long as the test wants. What a helper finds wrong is a failure of
+// the test.
 class CoordinatorFixture : public ::testing::Test {
  protected:
   explicit CoordinatorFixture(const CoordinatorOptions& options = {})
@@ -124,12 +135,14 @@ class CoordinatorFixture : public ::testing::Test {
 
   void SetUp() override { coordinator_.Publish(TestWeights(7)); }
 
+  // Registers the worker of this name and attempt; its id, empty when it was refused.
   std::string Join(const std::string& name, int32_t attempt = 1) {
     const auto response = coordinator_.Register(TestWorker(name, attempt));
     EXPECT_OK(response);
     return response.ok() ? response->worker_id() : "";
   }
 
+  // What one call leases to the worker without waiting: maybe nothing.
   std::vector<v1::Lease> Take(const std::string& worker_id, int32_t max_groups = 1, int32_t max_completions = 1000) {
     v1::LeaseGroupsRequest request;
     request.set_worker_id(worker_id);
@@ -141,10 +154,12 @@ class CoordinatorFixture : public ::testing::Test {
     return {response->leases().begin(), response->leases().end()};
   }
 
+  // Hands in a whole group that is well-formed; the lease may be any.
   absl::StatusOr<v1::SubmitCompletionResponse> Submit(const v1::Lease& lease, const std::string& worker_id) {
     return coordinator_.Submit(TestHeader(lease, worker_id), TestCompletions(lease));
   }
 
+  // The same, which must be answered with `expected`.
   void ExpectSubmit(const v1::Lease& lease, const std::string& worker_id, v1::SubmitResult expected) {
     const auto response = Submit(lease, worker_id);
     ASSERT_OK(response);

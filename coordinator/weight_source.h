@@ -39,8 +39,9 @@ class WeightSource {
     Reader& operator=(Reader&&) = delete;
     ~Reader();
 
-    // Fills `out` with the payload's bytes from `offset` on. OutOfRange beyond its end; Unavailable when the owner could
-    // wait no longer (ask for the newest version); errors of the place where the bytes lie.
+    // Fills `out` with the payload's bytes from `offset` on. OutOfRange beyond its end; Unavailable when the owner
+    // could wait no longer (ask for the newest version); errors of the place where the bytes lie. On an error `out`
+    // holds anything.
     absl::Status Read(int64_t offset, absl::Span<char> out) const;
 
    private:
@@ -49,18 +50,23 @@ class WeightSource {
     const WeightSource* source_;
   };
 
-  // The bytes do not change while the reader is there, or Read says so. Unavailable once Retire was called.
+  // The bytes do not change while the reader is there, or Read says so. Unavailable once Retire was called. Never
+  // waits.
   absl::StatusOr<Reader> Open() const;
 
-  // The owner's call before the bytes change, for good: no further readers; waits until those that there are have ended,
-  // `patience` at most, then cuts them off, whatever they are doing. Returns how long that took.
+  // The owner's call before the bytes change, for good: no further readers; waits until those that there are have
+  // ended, `patience` at most, then cuts them off, whatever they are doing. Returns how long that took. A read that is
+  // copying is waited for beyond `patience`, as long as the copy takes. Owners call it before they are destroyed or
+  // change the bytes.
   absl::Duration Retire(absl::Duration patience);
 
  protected:
-  // Fills `out` from `offset` on, within the payload. Called by any thread, several at a time, never after Retire.
+  // Fills `out` from `offset` on, within the payload. Called by any thread, several at a time, never after Retire. An
+  // error is returned by Read as it is.
   virtual absl::Status Copy(int64_t offset, absl::Span<char> out) const = 0;
 
  private:
+  // Unavailable, in words that name the version.
   absl::Status Gone() const;
   bool HasNoReader() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return num_readers_ == 0; }
   bool IsNotRead() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return num_copying_ == 0; }

@@ -21,10 +21,12 @@ namespace grpo {
 
 class WorkerTable {
  public:
+  // `now` is when waiting for workers begins.
   WorkerTable(int64_t epoch, absl::Duration heartbeat_interval, absl::Duration now)
       : epoch_(epoch), lost_after_(2 * heartbeat_interval), started_(now) {}
 
   struct Admission {
+    // NAME.ATTEMPT@EPOCH.
     std::string worker_id;
     // Id of this slot's previous attempt, which is unknown from now on; empty when there was none.
     std::string replaced_id;
@@ -32,7 +34,8 @@ class WorkerTable {
     bool replaced_died_working = false;
   };
   // Idempotent per (worker_name, worker_attempt). InvalidArgument for a name or attempt that is none,
-  // FailedPrecondition for an attempt older than the registered one, ResourceExhausted above kMaxWorkers names.
+  // FailedPrecondition for an attempt older than the registered one, ResourceExhausted above kMaxWorkers names. A name
+  // has 1 to 256 bytes, attempts count from 1.
   absl::StatusOr<Admission> Register(const v1::RegisterRequest& request, absl::Duration now);
 
   // Notes that the worker called. NotFound when the id is unknown.
@@ -41,10 +44,11 @@ class WorkerTable {
   // Notes what the worker says. NotFound when the id is unknown.
   absl::Status Heartbeat(const v1::HeartbeatRequest& request, absl::Duration now);
 
-  // The worker has left; its id is unknown from now on.
+  // The worker has left; its id is unknown from now on. Nothing happens when it was unknown.
   void Remove(const std::string& worker_id);
 
   // Whether the worker is lost and its silence may be blamed on what it worked on (Admission.replaced_died_working).
+  // False for an id that is unknown.
   bool IsDeadWorking(const std::string& worker_id, absl::Duration now) const;
 
   // The slot's name; empty when the id is unknown.
@@ -53,7 +57,7 @@ class WorkerTable {
   // Coordinator::BlockedReason.
   std::string BlockedReason(absl::Duration tolerance, absl::Duration now) const;
 
-  // Everything but num_leases, by name.
+  // Everything but num_leases, by name. Also of the lost ones.
   std::vector<v1::WorkerStatus> Statuses(absl::Duration now) const;
 
   // Bounds what callers can make the table hold.
@@ -61,14 +65,19 @@ class WorkerTable {
 
  private:
   struct Worker {
+    // The slot: one attempt of it is registered at a time.
     std::string name;
     int32_t attempt = 0;
+    // When anything was last heard of it, on the clock of `now`.
     absl::Duration last_seen;
+    // The version whose weights it holds; meaningless unless holds_policy.
     v1::PolicyRef held_policy;
     bool holds_policy = false;
     // Empty while it can go on.
     std::string blocked_reason;
+    // On the clock of `now`, from how long the worker says it has been.
     absl::Duration blocked_since;
+    // Since the worker's start, as it last said.
     int64_t num_tokens_generated = 0;
   };
 
@@ -77,6 +86,7 @@ class WorkerTable {
   const int64_t epoch_;
   const absl::Duration lost_after_;
   const absl::Duration started_;
+  // Slot -> id of its newest attempt, also while that one is lost.
   std::map<std::string, std::string> id_of_name_;
   std::map<std::string, Worker> workers_;  // by id
 };

@@ -11,7 +11,8 @@
 namespace grpo {
 
 struct FileReadOptions {
-  // auto: what the file begins as decides.
+  // auto: what the file begins as decides. Otherwise jsonl, json or parquet; what is Parquet and what is not is told
+  // apart whatever is written here.
   std::string format = "auto";
   // Of one record's text in JSON.
   int64_t max_record_bytes = 1 << 20;
@@ -21,7 +22,9 @@ struct FileReadOptions {
 
 // Reads every record in order; returns the SHA-256 (hex) of the file's bytes, of the text where it is gzip'ed.
 // NotFound, InvalidArgument (too long) and DataLoss (damaged, of another format, or no data at all but a Git LFS
-// pointer, a web page, ...) name the path.
+// pointer, a web page, ...) name the path. The file is held in memory while it is read. A record that cannot be used
+// goes to `sink` as its error, which decides whether the reading goes on; an error of the sink is returned as it is.
+// Empty lines and a byte order mark are passed over.
 absl::StatusOr<std::string> ReadRecords(const std::string& path, const FileReadOptions& options, RecordSink sink);
 
 }  // namespace grpo

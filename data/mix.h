@@ -15,6 +15,7 @@
 
 namespace grpo {
 
+// What `source: mix` says. Whether the shares add up is checked in data/sources/mix.cc.
 struct MixOptions {
   std::map<std::string, double> mix;
 
@@ -41,25 +42,32 @@ class MixSchedule {
   explicit MixSchedule(std::vector<int64_t> shares);
 
   struct Draw {
+    // Index into the shares.
     size_t part = 0;
     // Items of that part before this one.
     int64_t position = 0;
   };
+  // Which item is number `position` (from 0) of the mix. O(1); any thread.
   Draw At(int64_t position) const;
 
  private:
+  // Items of each part in a period; the shares without their common divisor.
   std::vector<int64_t> per_period_;
+  // The draws of the first period.
   std::vector<Draw> period_;
 };
 
+// One of the sources of a mix. `name` is its key under `data`.
 struct MixPart {
   std::string name;
   std::unique_ptr<DataSource> source;
 };
 
-// Endless. At(i) reads each source in its own order; ShuffledReader shuffles each.
+// Endless. At(i) reads each source in its own order; ShuffledReader shuffles each. A finite source that was read to its
+// end begins again. Owns its sources; thread-safe as they are.
 class MixedSource : public DataSource {
  public:
+  // As many parts as `schedule` has shares, in the same order; none is empty.
   MixedSource(std::vector<MixPart> parts, MixSchedule schedule)
       : parts_(std::move(parts)), schedule_(std::move(schedule)) {}
 
@@ -69,6 +77,7 @@ class MixedSource : public DataSource {
   DataItem CheckedAt(int64_t index, int64_t endless_items) const override;
   const MixedSource* mix() const override { return this; }
 
+  // In the schedule's order.
   const std::vector<MixPart>& parts() const { return parts_; }
   const MixSchedule& schedule() const { return schedule_; }
   // `item` under its name in the mix: "a/7", and "a/7#2" when source a is read for the second time.

@@ -8,7 +8,8 @@
 
 namespace grpo {
 
-// `data.<name>`: a source of problems or documents, and the keys that the source itself declares.
+// `data.<name>`: a source of problems or documents, and the keys that the source itself declares. CheckDataOptions and
+// MakeDataSource (data/sources.h) say what is wrong with one.
 struct DataOptions {
   std::string source = "jsonl";
   std::string artifact = "";

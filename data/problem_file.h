@@ -11,6 +11,7 @@
 
 namespace grpo {
 
+// What `source: file` and `source: jsonl` say.
 struct ProblemFileOptions {
   std::string path;
   std::string problem_field = "problem", answer_field = "answer", completion_field = "completion", id_field = "id";
@@ -57,6 +58,11 @@ struct FileKind {
   int64_t options_seed = 0;
 };
 
+// Reads the whole file into memory and checks every record. InvalidArgument, with the place in the configuration, for a
+// template or field that cannot be, a template that makes all problems one prompt, and a file or record that is too
+// long; NotFound for a missing file; DataLoss for a damaged one, for one without a problem, and, with file and line,
+// for the first record that cannot be used (skip_bad_lines leaves such out instead). What was left out is logged. The
+// path is relative to context.base_folder.
 absl::StatusOr<std::unique_ptr<DataSource>> MakeProblemFile(const ProblemFileOptions& options, const FileKind& kind,
                                                             const DataSourceContext& context);
 

@@ -14,13 +14,17 @@ namespace grpo {
 // is the state to save. Thread-compatible.
 class ShuffledReader {
  public:
+  // `source` outlives the reader. The same seed gives the same order, on every machine.
   ShuffledReader(const DataSource* source, uint64_t seed);
+  // Item number `position`, from 0, over all epochs: any position in any order, but a new epoch costs a shuffle of all
+  // indices. A finite source has at least one item.
   DataItem At(int64_t position);
 
  private:
   const DataSource* const source_;
   const uint64_t seed_;
   std::vector<ShuffledReader> parts_;  // of a mix
+  // Whose order is in order_; -1 before the first call.
   int64_t epoch_ = -1;
   std::vector<int64_t> order_;  // of epoch_
 };

@@ -18,21 +18,30 @@
 
 namespace grpo {
 
-// Where a source's options stand, what their relative paths are relative to, and the way to other sources.
+// Where a source's options stand, what their relative paths are relative to, and the way to other sources. It refers to
+// things of its maker and lives no longer than the call of `make`.
 struct DataSourceContext {
+  // The keys of data.<name> but source and artifact.
   const Section& section;
+  // The configuration's folder.
   const std::string& base_folder;
+  // Null where there are no others.
   const OpenDataFunction& open;
 };
 
+// An entry of sources.inc.
 struct DataSourcePlugin {
+  // One sentence, and the Markdown table of its keys.
   std::string summary;
   std::string reference_table;
-  // Whether the keys are those that the source declares, each in range.
+  // Whether the keys are those that the source declares, each in range. Reads no file. InvalidArgument with file, line
+  // and key.
   std::function<absl::Status(const Section&)> check;
+  // Opens the source; MakeDataSource's errors.
   std::function<absl::StatusOr<std::unique_ptr<DataSource>>(const DataSourceContext&)> make;
 };
 
+// `make` is called with options that LoadOptions has filled.
 template <class Options>
 DataSourcePlugin MakeDataSourcePlugin(std::string summary,
                                       absl::StatusOr<std::unique_ptr<DataSource>> (*make)(const Options&,

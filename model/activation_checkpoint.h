@@ -9,8 +9,9 @@
 
 namespace grpo {
 
-// body(x), differentiable once. `body` must give the same result when it is called again during backward, and outlive
-// that; leaves that it reads gather their gradients there. x must require grad, or nothing is gathered.
+// body(x), differentiable once. `body` must give the same result when it is called again during backward, and what it
+// refers to must live until then; leaves that it reads gather their gradients there. x must require grad, or nothing is
+// gathered.
 at::Tensor Checkpoint(std::function<at::Tensor(const at::Tensor&)> body, const at::Tensor& x);
 
 }  // namespace grpo

@@ -24,17 +24,18 @@ class ConfigReader {
   // `place` begins every message ("config.json"). The object must outlive the reader.
   ConfigReader(const nlohmann::json& object, std::string place) : object_(object), place_(std::move(place)) {}
 
-  // A field that must be there, with this type. A missing one reads as zero and is an error.
+  // A field that must be there, with this type. A missing one reads as zero and is an error. So is one that does not
+  // fit int64.
   int64_t Int(const char* field);
   double Number(const char* field);
-  // `fallback` when the field is absent or null.
+  // `fallback` when the field is absent or null. A value of another type is an error, and reads as `fallback` too.
   int64_t IntOr(const char* field, int64_t fallback);
   double NumberOr(const char* field, double fallback);
   bool BoolOr(const char* field, bool fallback);
   std::string TextOr(const char* field, const std::string& fallback);
-  // An integer or a list of them; empty when absent or null.
+  // An integer or a list of them; empty when absent or null. Elements of another type are left out, and are an error.
   std::vector<int64_t> IntList(const char* field);
-  // The field's value, null when absent.
+  // The field's value, null when absent. It counts as asked for. Lives as long as the object.
   const nlohmann::json& Value(const char* field);
 
   // For a field of which only one value is supported: an error unless it is absent, null or this value.
@@ -48,10 +49,12 @@ class ConfigReader {
   void IgnoreUnless(const char* field, const nlohmann::json& neutral, const char* reason);
   // For fields of other programs, all of which begin so.
   void IgnorePrefix(const char* prefix, const char* reason);
-  // The error of a field that nobody asked for.
+  // The error of a field that nobody asked for. After all others.
   void RefuseUnknown();
 
+  // InvalidArgument with the place before the message, unless there was an error before.
   void Fail(const std::string& message);
+  // The first error.
   const absl::Status& status() const { return status_; }
   // "FIELD VALUE: REASON"
   const std::vector<std::string>& ignored() const { return ignored_; }
@@ -59,14 +62,17 @@ class ConfigReader {
  private:
   const nlohmann::json& object_;
   const std::string place_;
+  // Fields that were asked for or may be ignored.
   std::set<std::string> known_;
   absl::Status status_;
   std::vector<std::string> ignored_;
 };
 
 // What the decoders of all families have in common, their rotary embedding included, with `architecture` as the class
-// that transformers loads ("Qwen2ForCausalLM").
+// that transformers loads ("Qwen2ForCausalLM"). Errors go to the reader; what is not honoured and harmless goes to its
+// ignored(). Calls everything but RefuseUnknown.
 void ReadDecoder(ConfigReader& reader, const char* architecture, ModelConfig& config);
+// The fields that ReadDecoder reads, of a configuration that passes Validate.
 nlohmann::json WriteDecoder(const ModelConfig& config, const char* architecture);
 
 // Stateless functions; any thread.

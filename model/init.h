@@ -14,6 +14,7 @@
 namespace grpo {
 
 struct InitializedModel {
+  // Without gradients until RequireGrad.
   std::unique_ptr<Transformer> model;
   // Accepted by Tokenizer::FromJson; its ids lie within the model's vocabulary.
   std::string tokenizer_json;
@@ -21,12 +22,13 @@ struct InitializedModel {
   Companions companions;
 };
 
-// Of `policies.<name>.compute_dtype`.
+// Of `policies.<name>.compute_dtype`. kFloat or kBFloat16.
 at::ScalarType ComputeDtype(const PolicyOptions& options);
 
 // Random weights by `seed` (random_init), or those of a Hugging Face folder (path, where the seed plays no part).
 // initialize_from is the business of whoever holds the policies. NotFound for a missing file; InvalidArgument when
-// neither or both are given, or for what does not fit.
+// neither or both are given, or for what does not fit. The errors of LoadFolder and Tokenizer::FromJson name the
+// folder. What a folder asks for and is not done is logged in one line.
 absl::StatusOr<InitializedModel> MakePolicy(const PolicyOptions& options, uint64_t seed);
 
 }  // namespace grpo

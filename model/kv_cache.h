@@ -13,17 +13,20 @@
 namespace grpo {
 
 // Keys and values, float32, for S slots of up to max_tokens each. One thread. Numbers of slots and tokens beyond the
-// cache are a bug of the caller and end in an exception of torch (TorchGuard).
+// cache are a bug of the caller and end in an exception of torch (TorchGuard). A slot has no length of its own: whoever
+// decodes keeps the lengths.
 class KvCache {
  public:
-  // On the device of the model that fills it.
+  // On the device of the model that fills it. Only the device of `placement` counts. All slots are zero.
   KvCache(const ModelConfig& config, const Placement& placement, int64_t num_slots, int64_t max_tokens);
 
-  // Copies the first num_tokens of one slot to others: a prompt is computed once for its whole group.
+  // Copies the first num_tokens of one slot to others: a prompt is computed once for its whole group. What the others
+  // held beyond num_tokens stays. A slot that is its own source is passed by.
   void CopyPrefix(int64_t from_slot, const std::vector<int64_t>& to_slots, int64_t num_tokens);
 
   int64_t num_slots() const { return num_slots_; }
   int64_t max_tokens() const { return max_tokens_; }
+  // Of keys and values, capacity included.
   int64_t size_bytes() const;
 
   // Keys lie with their tokens innermost, so that the scores of 16 tokens at a time are sums over K without a
@@ -41,8 +44,10 @@ class KvCache {
 // position 0.
 class PrefillAttention : public Attention {
  public:
-  // One length and one slot for each sequence.
+  // One length and one slot for each sequence. Lengths of 1 to max_tokens that sum to N; the slots are all different.
+  // `cache` outlives it.
   PrefillAttention(KvCache* cache, std::vector<int64_t> lengths, std::vector<int64_t> slots);
+  // Attention's, as PackedAttention has it; also stores k and v of this layer. Called once a layer.
   at::Tensor Attend(int64_t layer, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) override;
 
  private:
@@ -57,7 +62,11 @@ class PrefillAttention : public Attention {
 // length only, bit for bit (docs/design.md law 5). Not differentiable.
 class DecodeAttention : public Attention {
  public:
+  // Both outlive it. `lengths` is read at each call, so one object serves all steps; nobody writes to it during a
+  // forward pass. It has S entries, each below max_tokens when Attend is called; the caller adds 1 to a slot's length
+  // after the step.
   DecodeAttention(KvCache* cache, const std::vector<int64_t>* lengths) : cache_(cache), lengths_(lengths) {}
+  // q [S, H, K], k and v [S, Hkv, K], float32 or bfloat16; computed in float32, returned in q's dtype.
   at::Tensor Attend(int64_t layer, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) override;
 
  private:

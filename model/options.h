@@ -13,8 +13,11 @@ namespace grpo {
 // head less often.
 inline constexpr int64_t kDefaultHeadChunkBytes = int64_t{64} << 20;
 
-// `policies.<name>`: where a policy's weights come from. Exactly one of initialize_from, path and random_init.
+// `policies.<name>`: where a policy's weights come from. Exactly one of initialize_from, path and random_init. The
+// keys' ranges are checked on loading; what they must have in common by RandomInitConfig, MakePolicy and the run's
+// checks.
 struct PolicyOptions {
+  // Given when hidden_size is not 0. The embedding and the output head are tied, q, k and v have biases.
   struct RandomInit {
     std::string tokenizer;
     std::string eos_token = "<eos>";

@@ -10,7 +10,7 @@
 namespace grpo {
 
 // `tokenizer` is that of options.tokenizer: it sizes the embedding and knows the end-of-sequence token. InvalidArgument
-// for an eos_token that it lacks, and for sizes that do not fit. Pure; any thread.
+// for an eos_token that it lacks, and for sizes that do not fit. Pure; any thread. The result passes Validate.
 absl::StatusOr<ModelConfig> RandomInitConfig(const PolicyOptions::RandomInit& options, const Tokenizer& tokenizer);
 
 }  // namespace grpo

@@ -8,7 +8,9 @@
 
 namespace grpo {
 
-// Cosines, then sines, of position times frequency: [max_positions, 2, K / 2].
+// Cosines, then sines, of position times frequency: [max_positions, 2, K / 2]. float32 on the CPU, computed in float32
+// as transformers does, since all must keep the same digits of a far position's angle. Of a configuration that passes
+// Validate.
 at::Tensor RopeTable(const ModelConfig& config);
 
 }  // namespace grpo

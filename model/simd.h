@@ -22,10 +22,11 @@
 namespace grpo::simd {
 
 inline constexpr int64_t kLanes = 16;
+// GCC's vectors: + - * /, comparisons (all bits set for true) and `mask ? a : b` work lane by lane.
 typedef float Floats __attribute__((vector_size(64)));
 typedef int32_t Ints __attribute__((vector_size(64)));
 
-// The first `count` lanes (1 to kLanes) from unaligned memory; the others are zero.
+// The first `count` lanes (1 to kLanes) from unaligned memory; the others are zero. Nothing is read behind them.
 GRPO_SIMD_INLINE Floats Load(const float* from, int64_t count) {
   Floats value = {};
   if (count == kLanes) {
@@ -36,6 +37,7 @@ GRPO_SIMD_INLINE Floats Load(const float* from, int64_t count) {
   return value;
 }
 
+// Writes the first `count` lanes (1 to kLanes), and nothing behind them.
 GRPO_SIMD_INLINE void Store(float* to, Floats value, int64_t count) {
   if (count == kLanes) {
     std::memcpy(to, &value, sizeof(value));
@@ -44,7 +46,7 @@ GRPO_SIMD_INLINE void Store(float* to, Floats value, int64_t count) {
   }
 }
 
-// bfloat16 is the upper half of a float32.
+// bfloat16 is the upper half of a float32. Otherwise as above.
 GRPO_SIMD_INLINE Floats Load(const c10::BFloat16* from, int64_t count) {
   typedef uint16_t Halves __attribute__((vector_size(32)));
   Halves halves = {};
@@ -59,7 +61,7 @@ GRPO_SIMD_INLINE Floats Load(const c10::BFloat16* from, int64_t count) {
   return value;
 }
 
-// Rounds to the nearest, ties to even.
+// Rounds to the nearest, ties to even. A NaN stays one.
 GRPO_SIMD_INLINE void Store(c10::BFloat16* to, Floats value, int64_t count) {
   typedef uint32_t Words __attribute__((vector_size(64)));
   typedef uint16_t Halves __attribute__((vector_size(32)));
@@ -74,10 +76,12 @@ GRPO_SIMD_INLINE void Store(c10::BFloat16* to, Floats value, int64_t count) {
   }
 }
 
+// `value` in every lane.
 GRPO_SIMD_INLINE Floats Fill(float value) {
   return Floats{} + value;
 }
 
+// The larger of two lanes; b where one of them is NaN.
 GRPO_SIMD_INLINE Floats Max(Floats a, Floats b) {
   return a > b ? a : b;
 }
@@ -89,13 +93,13 @@ GRPO_SIMD_INLINE float LargestLane(Floats value) {
   return largest;
 }
 
-// All bits set in the first `count` lanes, for `mask ? a : b`; count may be any number.
+// All bits set in the first `count` lanes, for `mask ? a : b`; count may be any number. None for 0 and below.
 GRPO_SIMD_INLINE Ints FirstLanes(int64_t count) {
   const Ints lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
   return lane < static_cast<int32_t>(count < kLanes ? count : kLanes);
 }
 
-// Halves are added to each other until one lane is left.
+// Halves are added to each other until one lane is left. The same order on every machine.
 GRPO_SIMD_INLINE float Sum(Floats value) {
   float lanes[kLanes];
   std::memcpy(lanes, &value, sizeof(value));
@@ -106,7 +110,8 @@ GRPO_SIMD_INLINE float Sum(Floats value) {
 }
 
 // e^x within 2 units in the last place for x in [-87, 88]; beyond that, of the nearest bound (so never zero, infinite
-// or NaN-making). Cephes' expf: x = n ln 2 + r, a polynomial in r, n into the exponent bits.
+// or NaN-making). Cephes' expf: x = n ln 2 + r, a polynomial in r, n into the exponent bits. NaN gives NaN. Each lane
+// by itself: the same x gives the same bits in any lane.
 GRPO_SIMD_INLINE Floats Exp(Floats x) {
   const Floats low = Fill(-87.0f), high = Fill(88.0f);
   x = x < low ? low : x;

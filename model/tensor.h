@@ -19,11 +19,12 @@
 
 namespace grpo {
 
-// InvalidArgument unless the tensor has this shape; -1 matches any size.
+// InvalidArgument unless the tensor has this shape; -1 matches any size. An undefined tensor has no shape. Neither
+// dtype nor device is looked at. `name` is what the message calls it.
 absl::Status ExpectShape(const at::Tensor& tensor, at::IntArrayRef shape, const char* name);
 
 // Runs `body` (returning absl::Status or absl::StatusOr<T>) and turns what torch throws into Internal with torch's
-// first line.
+// first line. Nothing that `body` throws and derives from std::exception passes; memory that runs out is Internal too.
 template <typename Body>
 auto TorchGuard(Body&& body) -> decltype(body()) {
   try {

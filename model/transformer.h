@@ -1,6 +1,6 @@
 // The decoder, once, for the trainer and for the sampler (docs/design.md law 3): every layer computes on packed tokens
-// [N, D] and leaves only "what does a token attend to" to an Attention, of which there is one for whole sequences and one
-// for cached decoding.
+// [N, D] and leaves only "what does a token attend to" to an Attention, of which there is one for whole sequences and
+// one for cached decoding.
 //
 // What an optimizer updates are fused matrices (one for q, k and v, one for gate and up), because small models are
 // bound by the number of operations. Files and manifests speak of Hugging Face's tensors, which are views of the fused
@@ -39,6 +39,7 @@ class PackedAttention : public Attention {
  public:
   // Lengths of the sequences, in order, each at least 1; they sum to N.
   explicit PackedAttention(std::vector<int64_t> lengths);
+  // A sequence's result depends on its neighbours in the last bits only, by the padding that they cause.
   at::Tensor Attend(int64_t layer, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) override;
 
  private:
@@ -50,45 +51,52 @@ class PackedAttention : public Attention {
   at::Tensor packed_rows_;  // [B * max_length] int64, values below N
 };
 
+// Name -> tensor, in an order that means something.
 using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
 
-// A policy's weights and its forward pass. Thread-compatible: Forward may run concurrently with Forward,
-// not with a change of weights.
+// A policy's weights and its forward pass. Thread-compatible: Forward may run concurrently with Forward, not with a
+// change of weights.
 class Transformer {
  public:
-  // Weights are zero until InitializeRandom or a load. Errors of ModelConfig::Validate and CheckPlacement; Internal when
-  // memory is short.
+  // Weights are zero until InitializeRandom or a load. Errors of ModelConfig::Validate and CheckPlacement; Internal
+  // when memory is short. Allocates all of it.
   static absl::StatusOr<std::unique_ptr<Transformer>> Create(const ModelConfig& config, Placement placement = {});
 
   // Matrices normal with deviation 1/sqrt(fan-in), half of that for the two projections back into the residual stream,
-  // 0.02 for the embedding; norms 1; biases uniform within 1/sqrt(fan-in). Same seed, same weights.
+  // 0.02 for the embedding; norms 1; biases uniform within 1/sqrt(fan-in). Same seed, same weights. Each tensor's
+  // numbers come from the seed and its name. REQUIRES: weights kept in float32.
   void InitializeRandom(uint64_t seed);
 
   // ids and positions [N] int64; positions below max_positions. Returns the hidden states after the final norm, [N, D]
-  // float32.
+  // float32. Differentiable when the parameters require grad. N may hold several sequences: `attention` knows where
+  // they begin, and is used for this pass only.
   at::Tensor Forward(const at::Tensor& ids, const at::Tensor& positions, Attention& attention) const;
   // The same, keeping for the backward pass the input of each layer only (activation checkpointing): each layer is
-  // computed twice. The model must live until then.
+  // computed twice. The model must live until then. The same values as Forward. `attention` is kept until the backward
+  // pass; it must be one that may be called again, such as PackedAttention.
   at::Tensor CheckpointedForward(const at::Tensor& ids, const at::Tensor& positions,
                                  const std::shared_ptr<Attention>& attention) const;
-  // hidden [M, D]. Returns [M, V].
+  // hidden [M, D]. Returns [M, V]. float32, before any temperature.
   at::Tensor Logits(const at::Tensor& hidden) const;
   // The rows that Logits multiplies with, [V, D]: for TargetLogprobs (model/lm_head.h).
   const at::Tensor& head() const { return head_; }
 
   // What an optimizer updates: the fused leaves ("model.layers.0.self_attn.qkv_proj.weight",
   // "...mlp.gate_up_proj.weight", ...), in a fixed order. A tied head is not listed. The tensors share storage with the
-  // model and carry .grad() after RequireGrad().
+  // model and carry .grad() after RequireGrad(). The names are the same in every process of a run.
   NamedTensors NamedParameters() const;
+  // All leaves require grad from now on. Not for a model that keeps bfloat16 weights to sample.
   void RequireGrad();
 
   // The same numbers under Hugging Face's names and shapes, in a fixed order, detached: views for import and export.
+  // Writing to them changes the model. A tied head is not among them.
   NamedTensors HuggingFaceTensors() const;
 
   const ModelConfig& config() const { return config_; }
   const Placement& placement() const { return placement_; }
 
  private:
+  // The weights of one decoder layer, as they are computed with: q, k and v in one matrix, gate and up in one.
   struct Layer {
     at::Tensor input_norm;      // [D]
     at::Tensor qkv_weight;      // [(H + 2 Hkv) K, D]: rows of q, then k, then v
@@ -107,12 +115,14 @@ class Transformer {
       absl::FunctionRef<at::Tensor(int64_t index, const at::Tensor& x, const at::Tensor& rope)> layer) const;
   // x [N, D] float32 through layer `index`.
   at::Tensor ForwardLayer(int64_t index, const at::Tensor& x, const at::Tensor& rope, Attention& attention) const;
+  // The two halves of a layer, each with its norm and its residual: x [N, D] float32 to the same.
   at::Tensor AttentionBlock(int64_t index, const at::Tensor& x, const at::Tensor& rope, Attention& attention) const;
   at::Tensor MlpBlock(const Layer& layer, const at::Tensor& x) const;
   // qkv [N, (H + 2 Hkv) K] with the heads of q and k normalised.
   at::Tensor NormalizeHeads(const Layer& layer, const at::Tensor& qkv) const;
   // x + y weight^T; x float32, y of the compute dtype.
   at::Tensor AddProduct(const at::Tensor& x, const at::Tensor& y, const at::Tensor& weight) const;
+  // In the compute dtype, the tensor itself where it is; undefined stays undefined.
   at::Tensor ToCompute(const at::Tensor& tensor) const;
 
   const ModelConfig config_;

@@ -22,10 +22,11 @@ namespace grpo {
 class JsonSchema {
  public:
   // InvalidArgument with the place in the schema ("properties.age.minimum") for what is no schema of these keywords, or
-  // is nested deeper than 32.
+  // is nested deeper than 32. true and false are schemas too. A pattern is one of RE2's, of a bounded size.
   static absl::StatusOr<std::unique_ptr<JsonSchema>> Make(const nlohmann::json& schema);
 
-  // Where and how the value does not fit ("$.age: is below the minimum 0"); empty when it fits.
+  // Where and how the value does not fit ("$.age: is below the minimum 0"); empty when it fits. The first reason that
+  // is found. Recursion goes no deeper than the schema.
   std::string WhyNot(const nlohmann::json& value) const { return WhyNot(value, "$"); }
 
  private:
@@ -33,8 +34,12 @@ class JsonSchema {
   using Pointer = std::unique_ptr<JsonSchema>;
 
   JsonSchema() = default;
+  // The schema at `place`, which messages name.
   static absl::StatusOr<Pointer> Make(const Json& schema, const std::string& place, int depth);
+  // Takes in one keyword.
   absl::Status Read(const std::string& keyword, const Json& value, const std::string& place, int depth);
+  // As above; `place` is where the value stands, such as "$.items[2]". The next four look at what one type's keywords
+  // say.
   std::string WhyNot(const Json& value, const std::string& place) const;
   std::string WhyNotNumber(const Json& value) const;
   std::string WhyNotText(const std::string& text) const;
@@ -45,13 +50,19 @@ class JsonSchema {
   bool never_ = false;
   // Empty: any.
   std::vector<std::string> types_;
+  // Of enum or const: one of these, compared as JSON.
   std::optional<std::vector<Json>> choices_;
+  // Schemas of the named members; names of those that must be there.
   std::map<std::string, Pointer> properties_;
   std::vector<std::string> required_;
+  // Null: not asked for.
   Pointer additional_, items_, not_;
+  // Empty: not asked for.
   std::vector<Pointer> any_of_, all_of_;
+  // Absent: no bound. Counts are of items, and of characters of a text.
   std::optional<double> minimum_, maximum_, exclusive_minimum_, exclusive_maximum_;
   std::optional<size_t> min_items_, max_items_, min_length_, max_length_;
+  // Null: any text. It may match anywhere in the text.
   std::unique_ptr<RE2> pattern_;
 };
 

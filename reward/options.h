@@ -9,7 +9,7 @@
 
 namespace grpo {
 
-// When a rule counts at all.
+// When a rule counts at all. What it names is checked by RewardProfile::Make.
 struct GateOptions {
   std::string rule;
   double at_least = 1.0;
@@ -23,13 +23,15 @@ struct GateOptions {
   }
 };
 
-// One rule of a profile: how it enters the sum, and whatever keys the rule itself declares.
+// One rule of a profile: how it enters the sum, and whatever keys the rule itself declares. Of the rule's own keys
+// MakeRule says what is wrong.
 struct RuleOptions {
   std::string type;
   double weight = 1.0;
   std::map<std::string, double> weight_for;
   GateOptions when;
   double clip_min = -1e6, clip_max = 1e6;
+  // The keys that the rule itself declares.
   Section rule;
 
   template <class V>
@@ -49,7 +51,8 @@ struct RuleOptions {
   }
 };
 
-// `rewards.<name>`: how one kind of completion is scored.
+// `rewards.<name>`: how one kind of completion is scored. The order of the rules is that of their names, and changes
+// nothing.
 struct RewardProfileOptions {
   std::map<std::string, RuleOptions> rules;
   std::string no_answer = "zero", undecided = "zero", over_budget = "zero";

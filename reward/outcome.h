@@ -10,7 +10,7 @@
 
 namespace grpo {
 
-// "no_answer" for OUTCOME_NO_ANSWER: the name in output, metrics and configuration.
+// "no_answer" for OUTCOME_NO_ANSWER: the name in output, metrics and configuration. Of a value that the enum has. Pure.
 inline std::string OutcomeName(v1::Outcome outcome) {
   constexpr absl::string_view kPrefix = "OUTCOME_";
   return absl::AsciiStrToLower(v1::Outcome_Name(outcome).substr(kPrefix.size()));

@@ -6,9 +6,8 @@
 // does not know.
 //
 //   program -> server, once:   "grpo-rule", protocol version (4), rule name, rule version
-//   server -> program:         number (8), completion, prompt id, prompt text, reference answer, metadata as JSON,
-//   token
-//                              ids (4 each)
+//   server -> program:         number (8), completion, prompt id, prompt text, reference answer,
+//                              metadata as JSON, token ids (4 each)
 //   program -> server:         number (8), outcome (1: 1 scored, 2 no_answer, 3 undecided, 5 reference_unparsable,
 //                              7 rule_error), value (8, double), extracted, decided_by
 //
@@ -27,12 +26,16 @@
 
 namespace grpo::program {
 
+// First field of the greeting.
 inline constexpr char kMagic[] = "grpo-rule";
+// Second field of the greeting; a server takes no other.
 inline constexpr uint32_t kProtocolVersion = 1;
+// Content of a frame, without its length.
 inline constexpr size_t kMaxFrameBytes = 64 << 20;
 // A program has no more to say about a completion than this.
 inline constexpr size_t kMaxAnswerBytes = 1 << 20;
 
+// A number's bytes as they lie in memory: little endian on the machines that the sandbox knows.
 template <class Number>
 std::string Bytes(Number number) {
   std::string bytes(sizeof(number), '\0');
@@ -40,6 +43,7 @@ std::string Bytes(Number number) {
   return bytes;
 }
 
+// The number that these bytes are; absent when their number is another.
 template <class Number>
 std::optional<Number> NumberFrom(absl::string_view bytes) {
   if (bytes.size() != sizeof(Number)) return std::nullopt;
@@ -48,12 +52,13 @@ std::optional<Number> NumberFrom(absl::string_view bytes) {
   return number;
 }
 
+// `field` has less than 4 GiB; that the frame stays below kMaxFrameBytes is for the caller to see to.
 inline void AppendField(absl::string_view field, std::string* frame) {
   frame->append(Bytes(static_cast<uint32_t>(field.size())));
   frame->append(field.data(), field.size());
 }
 
-// The fields of a frame's content; absent when a length points beyond it.
+// The fields of a frame's content; absent when a length points beyond it. Views into `content`. None for an empty one.
 inline std::optional<std::vector<absl::string_view>> FieldsOf(absl::string_view content) {
   std::vector<absl::string_view> fields;
   while (!content.empty()) {

@@ -21,19 +21,25 @@ class Registration {
   // What the server says of itself at each call.
   using Announcement = std::function<v1::RegisterRewardServerRequest()>;
 
-  // Starts the thread, which calls `announcement`; protocol version and build are filled in here.
+  // Starts the thread, which calls `announcement`; protocol version and build are filled in here. From that thread, and
+  // once more from the destructor's, so it outlives both.
   Registration(std::shared_ptr<rpc::Client> coordinator, Announcement announcement);
-  // Tells the coordinator that this server leaves, unless the run has ended; waits a second for it at most.
+  // Tells the coordinator that this server leaves, unless the run has ended; waits a second for it at most. A call that
+  // is under way is cancelled.
   ~Registration();
 
   // Whether this server has nothing more to do: the run has ended, or the coordinator refuses it.
   bool ended() const;
-  // OK, or FailedPrecondition, InvalidArgument, Unauthenticated or PermissionDenied with the coordinator's reason.
+  // OK while it has not ended, and after the run's end. Otherwise FailedPrecondition, InvalidArgument, Unauthenticated,
+  // PermissionDenied or Unimplemented, with the coordinator's reason: what trying again does not change.
   absl::Status status() const;
 
  private:
+  // The thread: a call, then a pause of the interval that the coordinator named, until the end.
   void Loop();
+  // One call. Cancelled when the destructor ran meanwhile.
   absl::StatusOr<v1::RegisterRewardServerResponse> Announce(absl::Duration deadline, bool leaving);
+  // Nothing more is announced. The first call counts.
   void End(absl::Status why);
 
   const std::shared_ptr<rpc::Client> coordinator_;
@@ -41,8 +47,10 @@ class Registration {
   const Announcement announcement_;
 
   mutable absl::Mutex mutex_;
+  // Set by End; why stands in status_.
   bool ended_ ABSL_GUARDED_BY(mutex_) = false;
   absl::Status status_ ABSL_GUARDED_BY(mutex_);
+  // Set by the destructor.
   bool leaving_ ABSL_GUARDED_BY(mutex_) = false;
   // The call under way, to be cancelled by the destructor.
   grpc::ClientContext* context_ ABSL_GUARDED_BY(mutex_) = nullptr;

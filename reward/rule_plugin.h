@@ -25,9 +25,11 @@
 
 namespace grpo {
 
+// An entry of rules.inc.
 struct RewardRulePlugin {
   // Its name is filled by the registry.
   RuleInfo info;
+  // MakeRule's, for this rule.
   std::function<absl::StatusOr<std::unique_ptr<Rule>>(const Section& options)> make;
   // The same options with every key present.
   std::function<absl::StatusOr<Section>(const Section& options)> resolve;
@@ -42,6 +44,7 @@ std::vector<std::string> PathKeysOf() {
   }
 }
 
+// min_value and max_value are the range with default options; a rule whose keys change it says so in Range().
 template <class Options, class RuleType>
 RewardRulePlugin MakeRewardRulePlugin(std::string summary, double min_value, double max_value) {
   return {.info = {.summary = std::move(summary),

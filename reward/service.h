@@ -27,36 +27,45 @@ namespace grpo {
 // Thread-safe. Outlives the server that serves it.
 class RewardServiceImpl final : public v1::RewardService::CallbackService {
  public:
+  // By name.
   using ProfileOptions = std::map<std::string, RewardProfileOptions>;
 
   // InvalidArgument with every message of RewardProfile::Make, or when there is no profile; what Prepare says of a rule
-  // that cannot work here.
+  // that cannot work here. All errors together.
   static absl::StatusOr<std::unique_ptr<RewardServiceImpl>> Make(const ProfileOptions& profiles,
                                                                  const RewardServerOptions& options);
 
   // Serves these profiles to callers who name no hash, and to those who name theirs. Callers of a profile that was
   // served before keep it by its hash (a run never changes its rules), as long as it is among the newest
-  // kMaxVersions of its name. An error, as Make, leaves everything as it was.
+  // kMaxVersions of its name. An error, as Make, leaves everything as it was. Streams that are under way keep the
+  // profile that they began with.
   absl::Status Reload(const ProfileOptions& profiles);
 
+  // A header, then the group's completions; one answer each, in any order, all of them before the stream ends with OK.
+  // Its errors are those of NewScoreStream (reward/score_stream.h).
   grpc::ServerBidiReactor<v1::ScoreRequest, v1::ScoreResponse>* Score(grpc::CallbackServerContext* context) override;
+  // All rules of this build, and the newest version of each served profile.
   grpc::ServerUnaryReactor* ListRules(grpc::CallbackServerContext* context, const v1::ListRulesRequest* request,
                                       v1::ListRulesResponse* response) override;
 
-  // What callers who name no hash get.
+  // What callers who name no hash get. The newest of each name, by name.
   std::vector<v1::RewardProfileRef> Profiles() const;
 
-  // Prometheus' text format: what the rules of every served profile did, and how much waits.
+  // Prometheus' text format: what the rules of every served profile did, and how much waits. Of a profile's versions
+  // only the newest.
   std::string Metrics() const;
 
-  // For the streams.
+  // For the streams. NotFound for an unknown name, FailedPrecondition, with both hashes, for an unknown version. Good
+  // as long as it is held, whatever is loaded meanwhile.
   absl::StatusOr<std::shared_ptr<const RewardProfile>> FindProfile(const v1::RewardProfileRef& ref) const;
-  // ResourceExhausted when too much waits.
+  // ResourceExhausted when too much waits. Never blocks.
   absl::Status Admit() const;
+  // For the streams, like the pool in which they score.
   const RewardServerOptions& options() const { return options_; }
   ScoringPool& pool() { return pool_; }
 
  private:
+  // Of one name; the oldest goes first.
   static constexpr size_t kMaxVersions = 8;
   // Versions of each name, the newest last.
   using Versions = std::map<std::string, std::vector<std::shared_ptr<const RewardProfile>>>;
@@ -67,6 +76,7 @@ class RewardServiceImpl final : public v1::RewardService::CallbackService {
 
   const RewardServerOptions options_;
   mutable absl::Mutex mutex_;
+  // Grows with Reload; newest_ are the names that the newest configuration has.
   Versions profiles_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::string> newest_ ABSL_GUARDED_BY(mutex_);
   ScoringPool pool_;

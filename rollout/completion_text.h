@@ -10,8 +10,8 @@
 
 namespace grpo {
 
-// The decoded ids without the end-of-sequence token, up to the first of `sampling`'s stop strings (Completion.text). May
-// be invalid UTF-8.
+// The decoded ids without the end-of-sequence token, up to the first of `sampling`'s stop strings (Completion.text).
+// May be invalid UTF-8. Every token counts unless the finish reason is FINISH_REASON_STOP. Pure.
 inline std::string CompletionText(const Tokenizer& tokenizer, const v1::Completion& completion,
                                   const v1::SamplingParams& sampling) {
   const bool ended = completion.finish_reason() == v1::FINISH_REASON_STOP && completion.ids_size() > 0;

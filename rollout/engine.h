@@ -5,9 +5,9 @@
 //                                                                                        |
 //                              Step returns whole groups <--------decode step------------+
 //
-// What a completion holds does not depend on its neighbours (docs/design.md law 5): a prompt is computed in a forward pass
-// of its own, since what it is packed with would change its bits; a decode step always computes every slot; token t
-// draws UniformAt(SampleSeed(seed, i), t).
+// What a completion holds does not depend on its neighbours (docs/design.md law 5): a prompt is computed in a forward
+// pass of its own, since what it is packed with would change its bits; a decode step always computes every slot; token
+// t draws UniformAt(SampleSeed(seed, i), t).
 #ifndef GRPO_ROLLOUT_ENGINE_H_
 #define GRPO_ROLLOUT_ENGINE_H_
 
@@ -28,23 +28,28 @@
 
 namespace grpo {
 
-// What to sample for one group.
+// What to sample for one group. Engine::Add says what of it is refused.
 struct GenerateRequest {
   // Comes back with the result.
   int64_t id = 0;
+  // [P], each below V.
   std::vector<uint32_t> prompt_ids;
   // Lease.seed.
   uint64_t seed = 0;
+  // num_completions G, max_new_tokens, temperature (0: greedy), top_p (0 counts as 1), top_k, min_p, stop.
   v1::SamplingParams sampling;
   // Reads the text for sampling.stop, and may be absent without it. Must outlive the group.
   const Tokenizer* tokenizer = nullptr;
 };
 
-// A whole group; text is not filled.
+// A whole group; text is not filled. Whole means that each of its completions ended: by an end token of the
+// configuration, a stop string, or max_new_tokens.
 struct GenerateResult {
   int64_t id = 0;
   // GenerateRequest's.
   std::vector<uint32_t> prompt_ids;
+  // [G], completion i at position i: index, ids (the token that ended it included), sample_logprob, logprob_kind, spans
+  // and finish reason.
   std::vector<v1::Completion> completions;
   // From the first forward pass of its prompt to its last token.
   double generate_seconds = 0;
@@ -54,39 +59,48 @@ struct GenerateResult {
 class Engine {
  public:
   struct Options {
+    // S, at least 1. Another number may change the last bits of what is sampled.
     int64_t num_slots = 64;
-    // Prompt plus completion.
+    // Prompt plus completion. At most the policy's max_positions.
     int64_t max_tokens = 512;
   };
-  // `number` is the version of the weights (Span.policy_number).
+  // `number` is the version of the weights (Span.policy_number). Allocates the cache at once; torch's exception when
+  // memory is short passes through (TorchGuard). `clock` outlives the engine.
   Engine(std::shared_ptr<const Transformer> model, int64_t number, Options options, const Clock& clock = Clock::Real());
 
   // InvalidArgument when prompt plus max_new_tokens exceeds max_tokens, the prompt is empty or holds an id outside the
   // vocabulary, or the sampling parameters make no sense. Otherwise the group waits for slots (a group may be larger
-  // than num_slots; its prompt is then computed again for each part).
+  // than num_slots; its prompt is then computed again for each part). After an error nothing has changed.
   absl::Status Add(GenerateRequest request);
   // Forgets a group; its slots are free at once. Unknown ids are ignored.
   void Cancel(int64_t id);
 
   // Replaces the weights between decode steps; the architecture must be the same. Running completions go on with the
-  // new ones over the keys and values they have, and their spans record where the version changed.
+  // new ones over the keys and values they have, and their spans record where the version changed. Waiting groups are
+  // sampled with them from the start.
   void SwapWeights(std::shared_ptr<const Transformer> model, int64_t number);
 
   // Admits waiting prompts into free slots, then decodes one token for every running completion. Returns the groups
   // that are now whole. InvalidArgument when a logit is not finite: the weights are at fault. After any error the
-  // groups are lost; use a new engine.
+  // groups are lost; use a new engine. Internal for what torch throws. Without groups it does nothing. One step costs a
+  // forward pass of S tokens and one of each prompt that it admits.
   absl::StatusOr<std::vector<GenerateResult>> Step();
 
+  // No group waits or runs.
   bool idle() const { return groups_.empty(); }
+  // Slots without a completion.
   int64_t num_free_slots() const;
   // Completions of admitted or waiting groups that are not finished.
   int64_t num_unfinished() const;
+  // Since construction, cancelled groups included.
   int64_t num_tokens_generated() const { return num_tokens_generated_; }
 
  private:
   // A group that is not whole yet.
   struct Group {
+    // Its sampling parameters passed Engine::Add's checks.
     GenerateRequest request;
+    // By index; those without a slot yet have no ids.
     std::vector<v1::Completion> completions;
     std::vector<StopWatch> watches;  // of each completion, where there are stop strings
     // Completions 0 .. num_admitted-1 have or had a slot; num_finished of them ended.
@@ -97,12 +111,15 @@ class Engine {
   // What runs in a slot: one completion, or nothing.
   struct Slot {
     Group* group = nullptr;
+    // Of the completion in its group.
     int32_t index = 0;
   };
 
+  // Gives free slots to waiting groups, in order, and prefills them.
   absl::Status Admit();
   // Computes the group's prompt into `slots`, and starts one completion in each with its first token.
   absl::Status Prefill(Group& group, const std::vector<int64_t>& slots);
+  // One token for every running completion; OK when none runs.
   absl::Status DecodeStep();
   // Draws the next token of the completion in slots[i] from row rows[i] of the logits [R, V]; completions that end
   // leave their slots.
@@ -110,10 +127,13 @@ class Engine {
                           const std::vector<int64_t>& slots);
   // True when completion `index` of the group ended.
   bool Append(Group& group, int32_t index, const SampledToken& token) const;
+  // The slot is idle; its keys and values stay until others take their place.
   void Release(int64_t slot);
+  // Takes the groups whose completions have all ended, in the order of Add.
   std::vector<GenerateResult> TakeWhole();
 
   std::shared_ptr<const Transformer> model_;
+  // Version of model_, for spans.
   int64_t number_;
   const Options options_;
   const Clock& clock_;

@@ -46,10 +46,10 @@ struct Carries {
   bool digest = false;
 };
 
-// A whole group.
+// A whole group. Which of its fields are filled follows from the generator's Carries.
 struct SampledGroup {
   int64_t id = 0;
-  // [P].
+  // [P]. Empty without Carries.ids.
   std::vector<uint32_t> prompt_ids;
   // WeightsManifest.digest of the weights that were held when the last token was sampled.
   std::string policy_digest;
@@ -92,7 +92,8 @@ class Generator {
   virtual int64_t num_tokens_generated() const = 0;
 };
 
-// What a generator is made for. What it refers to must outlive the call, and the clock the generator.
+// What a generator is made for. What it refers to must outlive the call, and the clock the generator. `rollout` is
+// copied by who needs it later.
 struct GeneratorContext {
   // What it samples with until SwapWeights.
   const HeldPolicy& policy;
@@ -101,18 +102,20 @@ struct GeneratorContext {
   const Clock& clock = Clock::Real();
 };
 
+// What is said of a generator without making one.
 struct GeneratorInfo {
+  // As in generators.inc, and one sentence.
   std::string name = {}, summary = {};
   Carries carries = {};
   // Keys of the generator's own options (configs/load.h ReferenceTable).
   std::string reference_table = {};
 };
 
-// In the order of generators.inc.
+// In the order of generators.inc. Lives for ever; any thread.
 const std::vector<GeneratorInfo>& ListGenerators();
 
 // InvalidArgument for an unknown name (the nearest is named), for options that the generator does not know or cannot
-// use, and for a policy that it cannot run; Internal when memory is short.
+// use, and for a policy that it cannot run; Internal when memory is short. `options` may be empty: every default.
 absl::StatusOr<std::unique_ptr<Generator>> MakeGenerator(const std::string& name, const Section& options,
                                                          const GeneratorContext& context);
 

@@ -4,8 +4,8 @@
 //     return MakeGeneratorPlugin<XOptions, XGenerator>("One sentence.", {.ids = true, ...});
 //   }
 //
-// where XOptions declares the generator's keys (configs/visit.h; NoOptions for none), the flags say what its completions carry, and
-// XGenerator is a Generator that has
+// where XOptions declares the generator's keys (configs/visit.h; NoOptions for none), the flags say what its
+// completions carry, and XGenerator is a Generator that has
 //   static absl::StatusOr<std::unique_ptr<Generator>> Create(const XOptions& options, const GeneratorContext& context);
 #ifndef GRPO_ROLLOUT_GENERATOR_PLUGIN_H_
 #define GRPO_ROLLOUT_GENERATOR_PLUGIN_H_
@@ -30,6 +30,7 @@ struct GeneratorPlugin {
       make;
 };
 
+// An entry whose make loads the options (InvalidArgument with file, line and key) and calls Create.
 template <class Options, class GeneratorType>
 GeneratorPlugin MakeGeneratorPlugin(std::string summary, Carries carries) {
   return {.info = {.summary = std::move(summary), .carries = carries, .reference_table = ReferenceTable<Options>()},

@@ -13,7 +13,9 @@ namespace grpo {
 // One version of a policy, as it came over the wire and verified: manifest.digest() is that of the received bytes.
 // Copies share the model and the tokenizer.
 struct HeldPolicy {
+  // Policy, number, digest, configuration and compute dtype.
   v1::WeightsManifest manifest;
+  // In the manifest's compute dtype, the layers' matrices kept in it too; nobody changes it.
   std::shared_ptr<const Transformer> model;
   std::shared_ptr<const Tokenizer> tokenizer;
 };

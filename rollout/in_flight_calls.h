@@ -10,10 +10,11 @@
 
 namespace grpo {
 
-// Thread-safe.
+// Thread-safe. It outlives its scopes.
 class InFlightCalls {
  public:
-  // Registers a call for the scope's lifetime. The context must outlive the scope.
+  // Registers a call for the scope's lifetime. The context must outlive the scope. Made before the call starts, gone
+  // after it has ended.
   class Scope {
    public:
     Scope(InFlightCalls* calls, grpc::ClientContext* context) : calls_(calls), context_(context) {
@@ -42,7 +43,9 @@ class InFlightCalls {
 
  private:
   absl::Mutex mutex_;
+  // CancelAll was called: for good.
   bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
+  // Of the scopes that live now.
   std::set<grpc::ClientContext*> contexts_ ABSL_GUARDED_BY(mutex_);
 };
 

@@ -11,13 +11,15 @@ namespace grpo {
 
 // `rollout_worker`: the processes that sample.
 struct RolloutOptions {
+  // Processes that `grpoctl run` starts on one machine.
   int64_t workers = 1;
   int64_t threads = 1;
   int64_t slots = 64;
   int64_t context_tokens = 0;
+  // Of one attempt at one server, with the whole group.
   double score_deadline_s = 30;
 
-  // Prompt plus completion at most, for a policy with this many positions.
+  // Prompt plus completion at most, for a policy with this many positions. In tokens, at least 1.
   int64_t ContextTokens(int64_t max_positions) const {
     return context_tokens == 0 ? max_positions : std::min(context_tokens, max_positions);
   }

@@ -15,7 +15,9 @@ namespace grpo {
 // it is blocked. `previous`, what the worker held before, or null: a tokenizer that is the same is not parsed again.
 //
 // Errors: NotFound when the version is no longer kept, Cancelled when the lease was lost or the session has ended,
-// InvalidArgument when this build cannot run the policy, Internal when memory is short.
+// InvalidArgument when this build cannot run the policy, Internal when memory is short. Nothing here gives up by itself
+// on a coordinator that is away: the lease's end does. Needs memory for the payload beside the model. Blocks; one
+// thread.
 absl::StatusOr<HeldPolicy> PullPolicy(const rpc::Client& client, const v1::PolicyRef& policy, int64_t lease_id,
                                       Session& session, const HeldPolicy* previous = nullptr);
 

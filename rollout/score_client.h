@@ -22,18 +22,21 @@ namespace grpo {
 // Thread-safe.
 class ScoreClient {
  public:
-  // `calls` must outlive this.
+  // `calls` must outlive this. `deadline` is of one attempt.
   ScoreClient(rpc::ClientOptions options, absl::Duration deadline, InFlightCalls* calls)
       : options_(std::move(options)), deadline_(deadline), calls_(calls) {}
 
   // From now on these servers (HOST:PORT) have their turns; calls under way go on. Connects lazily, and keeps the
   // connections to those that were known. InvalidArgument, with the first cause, when one or more of them cannot be
-  // used by these client options; the others are used.
+  // used by these client options; the others are used. The same list again costs nothing and returns the same.
   absl::Status UseServers(const std::vector<std::string>& addresses);
 
   // One attempt, at the server whose turn it is: the score of completion i at position i. All or nothing: an error when
   // the stream broke, or when the server did not answer every completion exactly once with a finite value and an
   // outcome; never a made-up score. Errors begin with "reward server HOST:PORT"; FailedPrecondition without a server.
+  // Of the completions text and ids are sent. Blocks for the deadline at most; a failed attempt is never repeated here.
+  // Unavailable, DeadlineExceeded and Cancelled come from the transport, Internal says that the server answered
+  // wrongly, anything else is the server's own.
   absl::StatusOr<std::vector<v1::Score>> Score(const v1::RewardProfileRef& profile, const v1::Prompt& prompt,
                                                const std::vector<v1::Completion>& completions);
 
@@ -41,6 +44,7 @@ class ScoreClient {
   int64_t num_servers() const;
 
  private:
+  // A server that was told of, with its connection; kept alive by the calls that use it.
   struct Server {
     std::shared_ptr<rpc::Client> client;
     std::unique_ptr<v1::RewardService::Stub> stub;
@@ -55,8 +59,10 @@ class ScoreClient {
   mutable absl::Mutex mutex_;
   // What UseServers was told last.
   std::vector<std::string> addresses_ ABSL_GUARDED_BY(mutex_);
+  // Those of addresses_ that can be used, in that order; and what UseServers returned.
   std::vector<std::shared_ptr<const Server>> servers_ ABSL_GUARDED_BY(mutex_);
   absl::Status unusable_ ABSL_GUARDED_BY(mutex_);
+  // Attempts so far: turn_ modulo the number of servers is next.
   uint64_t turn_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 

@@ -19,7 +19,8 @@
 
 namespace grpo {
 
-// What the test tells the generators of one worker, and what they were told; fields under `mutex`.
+// What the test tells the generators of one worker, and what they were told; fields under `mutex`. The test waits for
+// events under the same mutex.
 struct GeneratorScript : Watched {
   // While it is set, no group becomes whole.
   bool hold = false;
@@ -39,7 +40,8 @@ struct GeneratorScript : Watched {
   }
 };
 
-// Completion i of prompt P has the text "P/i".
+// Completion i of prompt P has the text "P/i". It takes every group and every policy, and a group is whole at the first
+// step at which the script does not hold.
 class ScriptedGenerator final : public Generator {
  public:
   // `script` must outlive what is made.

@@ -17,7 +17,8 @@ namespace grpo {
 // end. One thread.
 class StopWatch {
  public:
-  // Adds a token's bytes. True when the text holds a stop string now.
+  // Adds a token's bytes. True when the text holds a stop string now. Keeps no more than the longest stop string's
+  // bytes. `sampling` is the same at every call, and passes CheckStopStrings.
   bool Push(absl::string_view token_bytes, const v1::SamplingParams& sampling) {
     absl::StrAppend(&tail_, token_bytes);
     size_t longest = 1;
@@ -31,10 +32,11 @@ class StopWatch {
   }
 
  private:
+  // The end of the text, in which a stop string may have begun.
   std::string tail_;
 };
 
-// The text before the first of the stop strings in it.
+// The text before the first of the stop strings in it. All of it when there is none. Pure.
 inline std::string BeforeStop(std::string text, const v1::SamplingParams& sampling) {
   size_t end = text.size();
   for (const std::string& stop : sampling.stop()) end = std::min(end, text.find(stop));

@@ -1,4 +1,4 @@
-// Takes finished groups from the engine's thread, has them scored and hands them in, so that decoding goes on
+// Takes finished groups from the worker's thread, has them scored and hands them in, so that sampling goes on
 // meanwhile.
 #ifndef GRPO_ROLLOUT_SUBMITTER_H_
 #define GRPO_ROLLOUT_SUBMITTER_H_
@@ -21,7 +21,7 @@
 
 namespace grpo {
 
-// A group that the engine is done with.
+// A group that the generator is done with, or will never be.
 struct FinishedGroup {
   // The session's id of the lease.
   int64_t lease_id = 0;
@@ -40,13 +40,17 @@ struct FinishedGroup {
 // renewed and the reason in the heartbeats; nothing is ever scored by default. A group whose lease was lost is dropped.
 class Submitter {
  public:
-  // `session` must outlive this. `coordinator`: the channel for submissions.
+  // `session` must outlive this. `coordinator`: the channel for submissions. `scorer` is told the session's reward
+  // servers before each attempt.
   Submitter(Session* session, std::shared_ptr<rpc::Client> coordinator, std::unique_ptr<ScoreClient> scorer);
   // Ends the session and joins the threads; groups that were not handed in are abandoned.
   ~Submitter();
 
+  // Its lease is tracked by the session; the group is untracked when it was taken, refused or abandoned. Never blocks:
+  // WaitBelow is what bounds the queue.
   void Add(FinishedGroup group);
-  // Waits until fewer than `bound` completions are in here, at most `timeout`; true when so.
+  // Waits until fewer than `bound` completions are in here, at most `timeout`; true when so. Completions of groups with
+  // an error do not count, having none.
   bool WaitBelow(int64_t bound, absl::Duration timeout) const;
 
  private:
@@ -57,11 +61,16 @@ class Submitter {
     bool Holds() const ABSL_NO_THREAD_SAFETY_ANALYSIS { return submitter->num_completions_ < bound; }
   };
 
+  // Of each thread: one group after the other until the end.
   void Loop();
+  // Scores and submits the group, or gives it up. The caller untracks it.
   void Process(const FinishedGroup& group);
   // Cancelled when the lease was lost or the session has ended.
   absl::StatusOr<std::vector<v1::Score>> ScoreUntilDone(const FinishedGroup& group);
+  // Returns when the coordinator took or refused the group, the lease was lost or the session has ended.
+  // InvalidArgument and Unimplemented end the session: any worker of this build would be answered the same.
   void SubmitUntilDone(const FinishedGroup& group, const std::vector<v1::Score>& scores, double score_seconds);
+  // One attempt, with a deadline of a minute. The coordinator's status.
   absl::Status SubmitOnce(v1::SubmitHeader header, const FinishedGroup& group, const std::vector<v1::Score>& scores);
 
   Session* const session_;
@@ -70,7 +79,9 @@ class Submitter {
   const std::unique_ptr<ScoreClient> scorer_;
 
   mutable absl::Mutex mutex_;
+  // Set by the destructor: the threads take nothing more.
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
+  // Groups that no thread has taken, first come, first served.
   std::deque<FinishedGroup> queue_ ABSL_GUARDED_BY(mutex_);
   // Of queue_ and of the groups that threads carry.
   int64_t num_completions_ ABSL_GUARDED_BY(mutex_) = 0;

@@ -33,14 +33,17 @@ class Watched {
   absl::Mutex mutex;
 };
 
-// Thread-safe; fields are read and written under `mutex`.
+// Thread-safe; fields are read and written under `mutex`. A worker registers as often as it likes, as "worker-1",
+// "worker-2" and so on; only the id that was given last is known. Leases go out once and are never taken back.
 class FakeCoordinator : public v1::Coordinator::Service, public Watched {
  public:
+  // What one call of SubmitCompletion carried.
   struct Submission {
     v1::SubmitHeader header;
     std::vector<v1::ScoredCompletion> completions;
   };
 
+  // The next call of LeaseGroups gets it, or the one that waits.
   void Offer(v1::Lease lease) {
     absl::MutexLock lock(&mutex);
     leases.push_back(std::move(lease));
@@ -60,6 +63,7 @@ class FakeCoordinator : public v1::Coordinator::Service, public Watched {
     return grpc::Status::OK;
   }
 
+  // Waits for wait_ms of real time. The last lease of an answer may go beyond max_completions.
   grpc::Status LeaseGroups(grpc::ServerContext* context, const v1::LeaseGroupsRequest* request,
                            v1::LeaseGroupsResponse* response) override {
     absl::MutexLock lock(&mutex);
@@ -77,6 +81,7 @@ class FakeCoordinator : public v1::Coordinator::Service, public Watched {
     return grpc::Status::OK;
   }
 
+  // Takes whatever comes, unread, from the worker that is known.
   grpc::Status SubmitCompletion(grpc::ServerContext*, grpc::ServerReader<v1::SubmitCompletionRequest>* reader,
                                 v1::SubmitCompletionResponse* response) override {
     Submission submission;
@@ -92,6 +97,8 @@ class FakeCoordinator : public v1::Coordinator::Service, public Watched {
     return grpc::Status::OK;
   }
 
+  // The version under `weights`, in chunks of kChunkBytes from offset_bytes on; the policy's name is not looked at.
+  // Uses up one of pull_faults.
   grpc::Status PullWeights(grpc::ServerContext*, const v1::PullWeightsRequest* request,
                            grpc::ServerWriter<v1::PullWeightsResponse>* writer) override {
     WeightSet set;
@@ -122,6 +129,7 @@ class FakeCoordinator : public v1::Coordinator::Service, public Watched {
     return grpc::Status::OK;
   }
 
+  // Tells `lost`, run_ended and reward_servers as they are, at every call.
   grpc::Status Heartbeat(grpc::ServerContext*, const v1::HeartbeatRequest* request,
                          v1::HeartbeatResponse* response) override {
     absl::MutexLock lock(&mutex);
@@ -169,6 +177,7 @@ class FakeRewardServer : public v1::RewardService::Service, public Watched {
   using Answer =
       std::function<grpc::Status(int64_t call, grpc::ServerContext* context, std::vector<v1::ScoreResponse>& answers)>;
 
+  // Reads the whole group, then answers it in the reverse order.
   grpc::Status Score(grpc::ServerContext* context,
                      grpc::ServerReaderWriter<v1::ScoreResponse, v1::ScoreRequest>* stream) override {
     std::vector<v1::ScoreResponse> answers;

@@ -15,6 +15,7 @@
 
 namespace grpo {
 
+// Writes the letters a, b and c and nothing else; <eos> is token 0.
 inline constexpr char kTinyTokenizer[] = R"({"decoder": {"type": "Fuse"},
     "added_tokens": [{"id": 0, "content": "<eos>", "special": true}],
     "model": {"type": "BPE", "merges": [], "vocab": {"<eos>": 0, "a": 1, "b": 2, "c": 3}}})";
@@ -36,6 +37,7 @@ inline std::shared_ptr<Transformer> TinyModel(int64_t number, int64_t intermedia
   return model;
 }
 
+// `model` packed as version `number` of the policy "tiny".
 inline WeightSet TinyWeights(int64_t number, const Transformer& model) {
   v1::PolicyRef policy;
   policy.set_policy_id("tiny");
@@ -43,12 +45,14 @@ inline WeightSet TinyWeights(int64_t number, const Transformer& model) {
   return *PackWeights(model, kTinyTokenizer, policy);
 }
 
+// The same of TinyModel(number) after `change`.
 inline WeightSet TinyWeights(int64_t number, const std::function<void(Transformer&)>& change = {}) {
   const std::shared_ptr<Transformer> model = TinyModel(number);
   if (change) change(*model);
   return TinyWeights(number, *model);
 }
 
+// As a worker holds version `number`.
 inline HeldPolicy TinyPolicy(int64_t number, int64_t intermediate_size = 32) {
   HeldPolicy policy;
   std::shared_ptr<Transformer> model = TinyModel(number, intermediate_size);

@@ -22,13 +22,14 @@ class WeightChannel {
 
   // Fetches, verifies and loads this version of a policy, and tries again for as long as lease `lease_id`, which needs
   // it, is active, while the session tells why it is blocked. `previous`, what the worker held before, or null: a
-  // tokenizer that is the same is not made again. NotFound when the version is no longer kept, Cancelled
-  // when the lease was lost or the session has ended, InvalidArgument when this build cannot run the policy.
+  // tokenizer that is the same is not made again. NotFound when the version is no longer kept, Cancelled when the lease
+  // was lost or the session has ended, InvalidArgument when this build cannot run the policy. Blocks. What it returns
+  // shares nothing with the transfer.
   virtual absl::StatusOr<HeldPolicy> Fetch(const v1::PolicyRef& policy, int64_t lease_id,
                                            const HeldPolicy* previous) = 0;
 };
 
-// Those that this build has.
+// Those that this build has, the best first.
 //   "grpc"  Coordinator.PullWeights, in chunks
 std::vector<std::string> WeightChannelNames();
 

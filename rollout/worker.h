@@ -42,9 +42,11 @@
 
 namespace grpo {
 
+// Plain data; what it holds is copied by Worker::Create.
 struct WorkerOptions {
-  // HOST:PORT; reward servers are learned there.
+  // HOST:PORT; reward servers are learned there. InvalidArgument from Create for another form.
   std::string coordinator;
+  // weight_channels are filled by Create.
   Session::Identity identity;
   RolloutOptions rollout;
   rpc::ClientOptions client;
@@ -55,13 +57,16 @@ struct WorkerOptions {
 // One thread but for Stop.
 class Worker {
  public:
-  // Starts registering. InvalidArgument for addresses and client options that cannot be used.
+  // Starts registering. InvalidArgument for addresses and client options that cannot be used. A coordinator that does
+  // not answer is no error: the worker tries again until it does.
   static absl::StatusOr<std::unique_ptr<Worker>> Create(const WorkerOptions& options);
 
-  // Works until the run ends. Call once. OK when the run has ended, Aborted after Stop, FailedPrecondition when the
-  // coordinator refuses this worker; other errors end a worker that cannot go on.
+  // Works until the run ends. Call once. OK when the run has ended, Aborted after Stop, Session::status's errors when
+  // the coordinator refuses this worker; other errors end a worker that cannot go on. Those are Internal (torch,
+  // memory), and InvalidArgument or Unimplemented (a submission that no worker of this build could make right).
   absl::Status Run();
-  // Makes Run return soon; groups in work are abandoned, their leases expire. Any thread.
+  // Makes Run return soon; groups in work are abandoned, and the coordinator is told, so that others sample them at
+  // once. Any thread.
   void Stop();
 
  private:
@@ -75,25 +80,36 @@ class Worker {
   Worker(const WorkerOptions& options, std::shared_ptr<rpc::Client> client,
          std::shared_ptr<rpc::Client> heartbeat_client);
 
+  // OK when the session has ended; an error ends it.
   absl::Status Loop();
+  // Forgets the jobs whose leases were lost, wherever they are.
   void DropLost();
   // Asks for groups when there is room; waits for them only while there is nothing else to do.
   void AskForLeases();
+  // Tracks the leases and puts them into pending_.
   void TakeLeases(v1::LeaseGroupsResponse response);
-  // Puts pending leases into the generator, in order; one that names other weights waits until it has run dry.
+  // Puts pending leases into the generator, in order; one that names other weights waits until it has run dry. Internal
+  // ends the worker; a group whose policy cannot be run is handed in as failed, one whose version is gone is dropped.
   absl::Status AdmitPending();
   // Makes the job's policy the held one. Then it is, and generator_ samples with it; or there is neither after an error
   // of the generator.
   absl::Status Hold(const Job& job);
+  // By the weight channel that was agreed on last. Errors of WeightChannel::Fetch.
   absl::StatusOr<HeldPolicy> Fetch(const Job& job);
+  // Makes generator_ anew for held_; the groups of the old one are lost.
   absl::Status ResetGenerator();
+  // Gives the job to generator_, or hands it in as failed when that cannot sample it.
   void StartJob(Job job);
+  // One step of generator_, and Finish for what is whole. Weights that are at fault fail all running groups.
   absl::Status GenerateStep();
+  // Hands a whole group to the submitter.
   void Finish(SampledGroup group);
   // Hands the group in as one that can never be produced.
   void Fail(Job job, const std::string& error);
 
+  // Whether held_ is this version.
   bool Holds(const v1::PolicyRef& policy) const;
+  // No lease waits, and no group is in the generator.
   bool Idle() const { return pending_.empty() && (generator_ == nullptr || generator_->idle()); }
 
   const WorkerOptions options_;
@@ -107,6 +123,7 @@ class Worker {
   // The one that was agreed on last; null before the first policy.
   std::unique_ptr<WeightChannel> weights_;
   std::string weight_channel_name_;
+  // What generator_ samples with. Both or neither, but while a policy is exchanged.
   std::optional<HeldPolicy> held_;
   // Of held_; null before the first policy.
   std::unique_ptr<Generator> generator_;
@@ -114,11 +131,14 @@ class Worker {
   int64_t num_tokens_told_ = 0;
 
   int64_t next_id_ = 0;
+  // Leases that wait until generator_ takes them; not empty after AdmitPending only while they name other weights than
+  // held_.
   std::deque<Job> pending_;
   // In the generator, by id.
   std::map<int64_t, Job> running_;
   // No lease call before this.
   absl::Duration next_lease_ = absl::ZeroDuration();
+  // After calls that failed.
   rpc::Backoff lease_backoff_;
 };
 

@@ -1,4 +1,8 @@
 // What a train stage changes: a policy, its optimizer and the loop, the same on every rank.
+//
+//   Step: Loop::Step --> for each update that is taken: Policy::BeginUpdate (whoever reads the weights is waited for),
+//                        then AdamW moves them
+//                    --> the policy's number grows by the updates that were taken
 #ifndef GRPO_TRAINER_LEARNER_H_
 #define GRPO_TRAINER_LEARNER_H_
 
@@ -26,6 +30,8 @@ class Learner {
  public:
   // For the spec's policy and those that its algorithm only reads, as they are in `policies`. InvalidArgument for
   // losses that are unknown or whose options do not fit. `collectives` and `policies` outlive the learner.
+  // PolicyStore::Get's errors. From here on the policy's weights require grad. The spec is read now; what it refers to
+  // is not needed afterwards.
   static absl::StatusOr<std::unique_ptr<Learner>> Create(const TrainerOptions& options, const LearnerSpec& spec,
                                                          PolicyStore* policies, Collectives* collectives);
 
@@ -34,14 +40,17 @@ class Learner {
   // took, over the step's updates.
   absl::StatusOr<StepResult> Step(const StepBatch& part, double learning_rate);
 
+  // The one that is trained; lives in `policies`.
   Policy& policy() { return *policy_; }
   // FrozenPolicies of the algorithm.
   const std::vector<const Policy*>& frozen() const { return frozen_; }
+  // For a checkpoint's state; nobody else calls its Step.
   AdamW& optimizer() { return optimizer_; }
 
  private:
   Learner(Policy* policy, std::vector<const Policy*> frozen, const OptimizerOptions& optimizer);
 
+  // Owned by the PolicyStore, like those of frozen_.
   Policy* const policy_;
   const std::vector<const Policy*> frozen_;
   AdamW optimizer_;

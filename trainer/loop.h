@@ -2,9 +2,9 @@
 //
 //   rank 0's StepBatch --ShareOut--> this rank's StepBatch, and of each of its minibatches, an update:
 //
-//     --Pack--> Microbatch --Forward--> policy_logprob --losses--> backward --AllReduceSum--> agree, clip --AdamW--> v+1
-//               (bounded by             [M] targets      weighted  sums       over ranks      or skip
-//                micro_batch_tokens)                     sums
+//   --Pack--> Microbatch --Forward--> policy_logprob --losses--> backward --AllReduceSum--> agree, clip --AdamW--> v+1
+//             (bounded by             [M] targets      weighted  sums       over ranks      or skip
+//              micro_batch_tokens)                     sums
 //
 // The stage that calls it step after step is trainer/stage/train.cc.
 //
@@ -36,14 +36,15 @@ namespace grpo {
 struct StepResult {
   // The batch's metrics and the loop's own: loss, grad_norm (before clipping), every sum of the losses,
   // logprob_abs_diff_max (max |policy_logprob - sample_logprob| before the first update; only when sampled),
-  // skipped_updates (whose loss or gradient was not finite on some rank: no rank took them).
+  // skipped_updates (whose loss or gradient was not finite on some rank: no rank took them). Sums and norms are means
+  // over the step's updates. On ranks but 0 the batch's own metrics are missing.
   std::map<std::string, double> metrics;
   // WeightsHash of the weights after the step; the same on all ranks.
   std::string weights_hash;
 };
 
-// A policy that is only read, and the stream of each micro-batch that the log-probabilities which it gives to the targets
-// fill, [M].
+// A policy that is only read, and the stream of each micro-batch that the log-probabilities which it gives to the
+// targets fill, [M]. The model outlives the loop.
 struct FrozenScorer {
   const Transformer* model;
   std::string stream;
@@ -53,10 +54,11 @@ struct FrozenScorer {
 class Loop {
  public:
   struct Options {
+    // N at most, but for a sequence that is longer by itself. Bounds memory; does not change the loss.
     int64_t micro_batch_tokens = 16384;
-    // Of the distribution whose log-probabilities the losses read.
+    // Of the distribution whose log-probabilities the losses read. Above 0.
     double temperature = 1.0;
-    // 0 does not clip.
+    // 0 does not clip. Of the global 2-norm, over all parameters and ranks.
     double max_grad_norm = 1.0;
     // Whether each layer is computed a second time in the backward pass, in place of keeping what is inside it.
     bool activation_checkpointing = false;
@@ -64,26 +66,30 @@ class Loop {
     int64_t head_chunk_bytes = kDefaultHeadChunkBytes;
   };
 
-  // Every stream that a loss reads is filled by the batch or by one of `frozen`. All pointers outlive the loop.
+  // Every stream that a loss reads is filled by the batch or by one of `frozen`. All pointers outlive the loop. The
+  // optimizer's parameters are those of `policy`, which require grad.
   Loop(const Transformer* policy, std::vector<FrozenScorer> frozen, std::vector<std::unique_ptr<Loss>> losses,
        AdamW* optimizer, Collectives* collectives, Options options);
 
   // Takes the updates of a batch of which this is the rank's part (trainer/batch/share.h); all ranks call it together.
-  // InvalidArgument for sequences that do not agree, or lack a stream that a loss reads; Unavailable when another rank is
-  // gone, Internal when the ranks' weights are no longer the same.
+  // InvalidArgument for sequences that do not agree, or lack a stream that a loss reads; Unavailable when another rank
+  // is gone, Internal when the ranks' weights are no longer the same. An update that is not finite on some rank is
+  // taken by none, and is no error. After any error nothing of the step can be said: start again from a checkpoint.
   absl::StatusOr<StepResult> Step(const StepBatch& part, double learning_rate);
 
  private:
-  // Log-probability of each of the micro-batch's targets, [M]; differentiable.
+  // Log-probability of each of the micro-batch's targets, [M]; differentiable. Natural logarithm, float32. Where
+  // gradients are off, nothing is kept for them.
   at::Tensor Logprobs(const Transformer& model, const Microbatch& batch) const;
   // The micro-batches of one minibatch, with the frozen policies' streams.
   absl::StatusOr<std::vector<Microbatch>> PackAndScore(const std::vector<TokenStreams>& sequences) const;
   // Computes gradients of one minibatch, sums them over the ranks and moves the weights, unless what all ranks found
   // together, which is returned, is not finite.
   absl::StatusOr<v1::UpdateReport> Update(const std::vector<Microbatch>& microbatches, double learning_rate);
-  // Accumulates the gradients of one minibatch and returns its loss and sums, scalars each.
+  // Accumulates the gradients of one minibatch and returns its loss and sums, scalars each. A rank without targets
+  // returns none, and its gradients stay zero.
   absl::StatusOr<std::map<std::string, at::Tensor>> Accumulate(const std::vector<Microbatch>& microbatches);
-  // Sums the gradients over the ranks; their norm.
+  // Sums the gradients over the ranks; their norm. In place.
   absl::StatusOr<double> ReduceGradients(const std::vector<at::Tensor>& gradients);
 
   const Transformer* const policy_;

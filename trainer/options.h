@@ -10,7 +10,8 @@
 
 namespace grpo {
 
-// `trainer`: the process that learns.
+// `trainer`: the process that learns. `ranks` is read by whoever plans the processes (tools/launch/run_plan.h),
+// stall_after_s by rank 0's Watchdog, the rest by every rank.
 struct TrainerOptions {
   int64_t ranks = 1;
   int64_t threads = 1;
@@ -58,7 +59,8 @@ struct TrainerOptions {
   }
 };
 
-// `checkpoint`: when and how many.
+// `checkpoint`: when and how many. every_steps counts in `train` stages; `keep` is CheckpointStore's, on_error
+// RunSaver's.
 struct CheckpointOptions {
   int64_t every_steps = 0;
   int64_t keep = 2;
@@ -81,7 +83,7 @@ struct CheckpointOptions {
   }
 };
 
-// `completions`: what is kept of what was sampled.
+// `completions`: what is kept of what was sampled. Read by `train` stages alone.
 struct CompletionsOptions {
   int64_t train_every_steps = 1;
 
@@ -96,7 +98,8 @@ struct CompletionsOptions {
   }
 };
 
-// `optimizer` of a train stage: AdamW (arXiv:1711.05101) with linear warm-up.
+// `optimizer` of a train stage: AdamW (arXiv:1711.05101) with linear warm-up. AdamW and LearningRateAt
+// (trainer/optim/adamw.h) go by them; max_grad_norm is Loop's.
 struct OptimizerOptions {
   double learning_rate = 1e-6;
   double beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0.0;
@@ -129,7 +132,9 @@ struct OptimizerOptions {
   }
 };
 
-// Sampling keys of a stage.
+// Sampling keys of a stage. ToProto (trainer/stage/context.h) makes them what a lease carries. That a `train` stage
+// cuts nothing off is for its algorithm to check (Algorithm::Conflicts), that prompt and max_new_tokens fit the context
+// for CheckProblems.
 struct SamplingOptions {
   double temperature = 1.0;
   double top_p = 1.0;

@@ -20,7 +20,8 @@ struct RuleReference {
   std::string key, rewards, rule;
 };
 
-// What is wrong about keys that are each in range.
+// What is wrong about keys that are each in range. `key` is of the plug-in's own section and may be dotted; `message`
+// goes on after it: "is 0: ...".
 struct Conflict {
   std::string key, message;
 };

@@ -1,4 +1,10 @@
 // The run's named policies, each made when it is first used.
+//
+//   Get         makes it: from path or random_init, or as a copy of another policy as that is now
+//   Restore     takes it from a checkpoint or from rank 0, in place of making it
+//   Remake      makes it again after a resume, when the checkpoint only names it
+//   Weights     its weights as others read them; BeginUpdate ends that before they change
+//   Trained, Frozen    what a checkpoint holds of the policies, and what it only names
 #ifndef GRPO_TRAINER_POLICIES_H_
 #define GRPO_TRAINER_POLICIES_H_
 
@@ -23,53 +29,66 @@ namespace grpo {
 // Weights().
 struct Policy {
   // --- Identity, with the digest of Weights() ---
+  // Its key under `policies`.
   std::string id;
   // PolicyRef.number; 0 as long as nobody has trained it or what it was initialised from.
   int64_t number = 0;
 
   // --- Weights ---
+  // Keeps float32 and computes in the dtype of its options.
   std::unique_ptr<Transformer> model;
+  // What travels with the weights, unchanged; `tokenizer` is made of it. Null only before the policy is made.
   std::string tokenizer_json;
   Companions companions;
   std::unique_ptr<Tokenizer> tokenizer;
 
+  // Id and number.
   v1::PolicyRef ref() const;
   // The weights as they are now, without a copy: for workers, checkpoints and the digest. The same source until the
-  // weights change, so that they are hashed once.
+  // weights change, so that they are hashed once. Hashes all weights the first time. Internal for what torch throws.
   absl::StatusOr<std::shared_ptr<const WeightSource>> Weights() const;
-  // A copy of them.
+  // A copy of them. Needs their memory once more.
   absl::StatusOr<WeightSet> Pack() const;
-  // Before the weights change: waits for whoever reads them, `patience` at most (WeightSource::Retire). Returns how long
-  // that took.
+  // Before the weights change: waits for whoever reads them, `patience` at most (WeightSource::Retire). Returns how
+  // long that took. Nobody holds a source: zero, at once.
   absl::Duration BeginUpdate(absl::Duration patience);
 
  private:
+  // What Weights returned since the last update; null when nobody asked.
   mutable std::shared_ptr<LiveWeights> live_;
 };
 
-// One thread. Pointers to policies stay valid.
+// One thread. Pointers to policies stay valid, unless Restore or Remake replaces the policy. Random weights follow from
+// the run's seed and the policy's name.
 class PolicyStore {
  public:
   PolicyStore(std::map<std::string, PolicyOptions> options, uint64_t run_seed)
       : options_(std::move(options)), run_seed_(run_seed) {}
 
-  // NotFound for a name that is not configured; errors of loading or initialising.
+  // NotFound for a name that is not configured; errors of loading or initialising. Made at the first call, with what it
+  // is initialised from; MakePolicy's errors, with the key. A policy that is initialised from another has that one's
+  // weights as they are at that moment.
   absl::StatusOr<Policy*> Get(const std::string& id);
-  // Takes weights from a checkpoint, or from another rank, in place of making the policy.
+  // Takes weights from a checkpoint, or from another rank, in place of making the policy. ReadPolicy's errors. Replaces
+  // a policy of that name: pointers to the old one are not valid any more.
   absl::Status Restore(const WeightSource& weights);
+  // The same from memory.
   absl::Status Restore(const WeightSet& weights);
   // Makes a policy that a checkpoint only names, from where its weights came first, and checks that it is still the
-  // same: DataLoss with both digests when it is not.
+  // same: DataLoss with both digests when it is not. NotFound for a name that is not configured, else MakePolicy's
+  // errors.
   absl::Status Remake(const UntrainedPolicy& frozen);
   // The policies that were made, by name.
   const std::map<std::string, std::unique_ptr<Policy>>& made() const { return made_; }
 
-  // Those of them that a checkpoint has to hold, since their weights do not follow from the configuration.
+  // Those of them that a checkpoint has to hold, since their weights do not follow from the configuration. Those with a
+  // number above 0.
   absl::StatusOr<std::vector<std::shared_ptr<const WeightSource>>> Trained() const;
-  // The others.
+  // The others. Hashes the weights of those that were not hashed yet.
   absl::StatusOr<std::vector<UntrainedPolicy>> Frozen() const;
 
  private:
+  // By whichever of initialize_from, path and random_init the options give.
   absl::StatusOr<std::unique_ptr<Policy>> Make(const std::string& id, const PolicyOptions& options);
   // By path or random_init, under another name and with what that says of the placement.
   absl::StatusOr<std::unique_ptr<Policy>> MakeFromSource(const std::string& id, const std::string& source_id) const;
@@ -78,6 +97,7 @@ class PolicyStore {
 
   const std::map<std::string, PolicyOptions> options_;
   const uint64_t run_seed_;
+  // By name; grows with Get and Restore.
   std::map<std::string, std::unique_ptr<Policy>> made_;
 };
 

@@ -21,16 +21,19 @@ namespace grpo {
 
 // --- Rank 0; with a single rank nothing is sent ---
 
-// Gives the others the state of a learner of stage `stage_index`.
+// Gives the others the state of a learner of stage `stage_index`. Sends the learner's policies whole, and the moments;
+// the others have the same configuration and find the stage by its index. Unavailable when a rank is gone.
 absl::Status BeginTraining(Collectives& collectives, int64_t stage_index, Learner& learner);
-// Shares the batch out and returns rank 0's part.
+// Shares the batch out and returns rank 0's part. `step` is the stage's, from 0. Unavailable when a rank is gone.
 absl::StatusOr<StepBatch> SendTrainStep(Collectives& collectives, StepBatch batch, int64_t step, double learning_rate);
-// Lets the others go.
+// Lets the others go. Unavailable when a rank is gone; the run has ended all the same.
 absl::Status SendEndOfRun(Collectives& collectives);
 
 // --- The others ---
 
 // Does what rank 0 says until the run ends. Unavailable when rank 0 or another rank is gone: all ranks start again.
+// Internal for a command that does not fit, or weights that have diverged. A first stop signal is only noted: rank 0
+// saves, then lets all go. Blocks.
 absl::Status FollowRankZero(Collectives& collectives, const RunConfig& config);
 
 }  // namespace grpo

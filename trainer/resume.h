@@ -13,12 +13,12 @@
 
 namespace grpo {
 
-// That of this process. `world_size`: ranks of the trainer.
+// That of this process. `world_size`: ranks of the trainer. After the number of threads was set.
 Environment CurrentEnvironment(int64_t world_size);
 
 // nullopt when run_dir holds no checkpoint. DataLoss when there are some and none is whole; InvalidArgument when the
-// configuration is another. A checkpoint from another environment is taken, with
-// a loud line that names what differs.
+// configuration is another. A checkpoint from another environment is taken, with a
+// loud line that names what differs. Its policies keep the checkpoint's files mapped.
 absl::StatusOr<std::optional<Snapshot>> LoadCheckpoint(const std::string& run_dir, const LoadedConfig& config,
                                                        const Environment& now);
 

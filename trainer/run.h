@@ -1,4 +1,14 @@
 // A run from its first stage to its last, as rank 0 sees it: servers, stages in order, checkpoints, summary.
+//
+//   newest checkpoint (resume) --> policies, records --> server, endpoint.json --> Stage::Check of every stage
+//     --> each stage from the cursor on: Stage::Run, its report, summary.json, a checkpoint
+//     --> the other ranks let go, the terminal state shown, the coordinator ended, the server shut down
+//         (none of it when another rank is gone: then all start again)
+//
+//   thread                 does
+//   ExecuteRun's caller    the training thread: all of the above; alone changes policies, files and stages
+//   gRPC's                 Coordinator and TrainerService
+//   Watchdog's             looks at the ranks while stages run
 #ifndef GRPO_TRAINER_RUN_H_
 #define GRPO_TRAINER_RUN_H_
 
@@ -16,9 +26,12 @@
 
 namespace grpo {
 
+// What the trainer's command line says.
 struct RunArguments {
   LoadedConfig config;
+  // Created when it is not there.
   std::string run_dir;
+  // Workers and reward servers that name another are refused.
   std::string run_id;
   // Go on from the newest checkpoint in run_dir; without one, from the start.
   bool resume = false;
@@ -29,7 +42,7 @@ struct RunArguments {
   std::string advertise_host;
 };
 
-// What a run has around it. Tests give it others.
+// What a run has around it. Tests give it others. What it refers to outlives the run.
 struct RunSurroundings {
   const Clock& clock = Clock::Real();
   // Called before the first stage. What it is given is there until on_ended, which is called when the run has ended.
@@ -43,7 +56,8 @@ struct RunSurroundings {
 //
 // OK when every stage ran or Stop was called; Aborted when a signal stopped it (state saved: exit 75); Unavailable when
 // another rank is gone (all have to start again with `resume`). Other errors end the run as FAILED. Their text, which
-// is logged, says what to do. Blocks; one call per process.
+// is logged, says what to do. Blocks; one call per process. LoadCheckpoint's errors come before anything is served.
+// Rank 0 only; the others are in FollowRankZero meanwhile.
 absl::Status ExecuteRun(RunArguments arguments, Collectives* collectives, const RunSurroundings& surroundings = {});
 
 }  // namespace grpo

@@ -20,13 +20,13 @@
 
 namespace grpo {
 
-// AdamW's moments, by name (AdamW::State).
+// AdamW's moments, by name (AdamW::State). The tensors are the optimizer's own, not copies: good until its next step.
 class OptimizerTensors : public LearnerState {
  public:
   explicit OptimizerTensors(std::map<std::string, at::Tensor> tensors) : tensors_(std::move(tensors)) {}
   const std::map<std::string, at::Tensor>& tensors() const { return tensors_; }
 
-  // Of a cursor; none before a stage's first step.
+  // Of a cursor; none before a stage's first step. Empty, too, for a state of another kind.
   static std::map<std::string, at::Tensor> Of(const StageCursor& cursor);
 
  private:

@@ -13,6 +13,7 @@
 
 namespace grpo::rpc {
 
+// How a caller proves itself, and whom it believes. All empty: no token, no TLS.
 struct ClientOptions {
   // File whose content is sent as `authorization: Bearer ...`; empty sends none.
   std::string token_file = {};
@@ -24,34 +25,44 @@ struct ClientOptions {
 class Client {
  public:
   // Connects lazily, and again by itself. `address` is HOST:PORT. InvalidArgument for another form, files that cannot
-  // be read, options that do not fit together, or a token that would leave this machine without TLS.
+  // be read, options that do not fit together, or a token that would leave this machine without TLS. Opens no
+  // connection, so OK says nothing of the server. The files are read here and not again. Messages are bounded by
+  // settings.h, in both directions.
   static absl::StatusOr<std::shared_ptr<Client>> Create(const std::string& address, const ClientOptions& options = {});
 
-  // Prepares a call: deadline (every call has one) and token.
+  // Prepares a call, once for each context: `deadline` from now on (every call has one; at most a year) and the token.
   void Prepare(grpc::ClientContext& context, absl::Duration deadline) const;
 
+  // For stubs. Its connection is its own and not shared with other clients, so that heartbeats do not queue behind
+  // weights.
   const std::shared_ptr<grpc::Channel>& channel() const { return channel_; }
+  // As Create was given it.
   const std::string& address() const { return address_; }
 
  private:
   std::string address_;
+  // "Bearer TOKEN", as it is sent; empty without a token.
   std::string bearer_;
   std::shared_ptr<grpc::Channel> channel_;
 };
 
-// Delays before retries: 0.1 s, doubled up to 5 s, each scaled by a random factor in [0.5, 1]. One thread.
+// Delays before retries: 0.1 s, doubled up to 5 s, each scaled by a random factor in [0.5, 1]. One thread. Unseeded on
+// purpose: the clients of a server that comes back must not all call at once.
 class Backoff {
  public:
+  // The delay before the next attempt; the first after construction or Reset is 0.05 to 0.1 s.
   absl::Duration Next();
+  // After a success.
   void Reset() { attempt_ = 0; }
 
  private:
+  // Delays given since Reset.
   int attempt_ = 0;
   std::mt19937 random_{std::random_device{}()};
 };
 
 // The standard health check of the whole server (empty service name). Unavailable when it cannot be reached or is not
-// serving.
+// serving. Blocks for `deadline` at most and does not retry.
 absl::Status CheckHealth(const Client& client, absl::Duration deadline);
 
 }  // namespace grpo::rpc

@@ -16,6 +16,7 @@
 
 namespace grpo {
 
+// Where a process serves, as it says in a file.
 struct Endpoint {
   // HOST:PORT, as others reach it.
   std::string address;
@@ -27,17 +28,20 @@ struct Endpoint {
   rpc::ClientOptions client = {};
 };
 
-// RUN/endpoint.json.
+// RUN/endpoint.json. Pure.
 std::string RunEndpointPath(absl::string_view run_dir);
 
-// Atomic: a reader sees no half a file.
+// Atomic: a reader sees no half a file. WriteFileAtomically's errors.
 absl::Status WriteEndpoint(const std::string& path, const Endpoint& endpoint);
 // Nothing happens when it is not there.
 void RemoveEndpoint(const std::string& path);
-// NotFound when the file is not there, DataLoss when it holds no address.
+// NotFound when the file is not there, DataLoss when it holds no address. InvalidArgument when it is above 64 KiB. Keys
+// that are missing or of another type read as empty or 0, and unknown ones are passed over. That the file is there does
+// not say that the process still lives.
 absl::StatusOr<Endpoint> ReadEndpoint(const std::string& path);
 
-// What others call a server that is bound to `address` (HOST:PORT): `host`, if not empty, with its port.
+// What others call a server that is bound to `address` (HOST:PORT): `host`, if not empty, with its port. `address`
+// holds a colon.
 std::string AdvertisedAddress(const std::string& address, const std::string& host);
 
 }  // namespace grpo

@@ -5,7 +5,7 @@
 namespace grpo::rpc {
 
 // Sends them to spdlog at level debug: what matters of them comes back as a status, in words that say what to do.
-// Idempotent.
+// Idempotent. Server::Start and Client::Create call it. Thread-safe.
 void RouteGrpcLog();
 
 }  // namespace grpo::rpc

@@ -15,10 +15,11 @@
 
 namespace grpo::rpc {
 
+// Where a server listens and whom it lets in.
 struct ServerOptions {
   // Anything but loopback needs TLS, and a token or client certificates: refused otherwise (docs/design.md law 9).
   std::string host = "127.0.0.1";
-  // 0 lets the system choose.
+  // 0 lets the system choose. At most 65535.
   int port = 0;
   // Serves the reflection service, for grpcurl and the like.
   bool reflection = false;
@@ -37,8 +38,11 @@ class Server {
   // the server.
   static absl::StatusOr<std::unique_ptr<Server>> Start(const ServerOptions& options,
                                                        const std::vector<grpc::Service*>& services);
-  // Health says NOT_SERVING, calls in flight get until the deadline. Idempotent.
+  // Health says NOT_SERVING, calls in flight get until the deadline. Idempotent. Blocks until the calls have ended or
+  // the grace is over; what still runs is cancelled then, which a handler sees by its context.
   void Shutdown(absl::Duration grace = absl::Seconds(2));
+  // Shutdown with its usual grace, then waits for the handlers that still run: a handler that never returns keeps it
+  // waiting.
   ~Server();
 
   // "127.0.0.1:41327", with the port that was bound.
@@ -47,15 +51,18 @@ class Server {
  private:
   Server() = default;
   std::unique_ptr<grpc::Server> server_;
+  // HOST:PORT with the port that was taken.
   std::string address_;
 };
 
 // OK when the caller may call: no token is configured for this server, or it sent the right one (constant-time
-// compare). Called by Handle; the configuration is per process, set by Server::Start.
+// compare). Called by Handle; the configuration is per process, set by Server::Start. Unauthenticated otherwise; the
+// message says whether the token is missing or wrong and never holds it. Thread-safe.
 absl::Status CheckToken(const grpc::ServerContextBase& context);
 
 // Runs a handler's body: token first, absl::Status to grpc::Status, and the last net for exceptions (gRPC would drop
-// them).
+// them). `body` takes nothing and returns an absl::Status. A caller that may not call gets Unauthenticated and the body
+// does not run; a std::exception becomes Internal with its text.
 template <typename Body>
 grpc::Status Handle(grpc::ServerContext* context, Body&& body) {
   try {

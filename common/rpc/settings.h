@@ -6,6 +6,8 @@ namespace grpo::rpc {
 
 // gRPC's own default; larger things are streamed.
 inline constexpr int kMaxMessageBytes = 4 << 20;
+// A ping after so long without traffic, and how long its answer may take before the connection counts as dead: a peer
+// whose machine vanished is noticed within 30 s.
 inline constexpr int kKeepaliveTimeMs = 20'000;
 inline constexpr int kKeepaliveTimeoutMs = 10'000;
 // Servers punish faster pings with GOAWAY too_many_pings.

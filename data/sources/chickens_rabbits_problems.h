@@ -14,13 +14,18 @@
 namespace grpo {
 
 struct ChickensRabbitsProblem {
+  // Animals in all, from 4 on.
   int64_t heads = 0;
+  // The answer: at least 1, below heads.
   int64_t rabbits = 0;
 
+  // Four for a rabbit, two for a chicken.
   int64_t legs() const { return 2 * heads + 2 * rabbits; }
+  // "Q:H8 L22\nA:", as the policy reads it.
   std::string prompt() const { return absl::StrCat("Q:H", heads, " L", legs(), "\nA:"); }
 };
 
+// What both sources say of the problems.
 struct ChickensRabbitsOptions {
   int64_t max_heads = 50;
   double held_out_frac = 0.2;
@@ -42,12 +47,13 @@ struct ChickensRabbitsOptions {
   }
 };
 
+// Every problem is in one of the two.
 struct ChickensRabbitsSplit {
   std::vector<ChickensRabbitsProblem> train, held_out;
 };
 
 // All problems in a seeded order, the first ones held out. An order by arithmetic would hold out a recognisable class,
-// such as the leg counts that end in 0.
+// such as the leg counts that end in 0. Pure: equal options give equal splits. Either part may be empty.
 inline ChickensRabbitsSplit SplitChickensRabbits(const ChickensRabbitsOptions& options) {
   std::vector<ChickensRabbitsProblem> problems;
   for (int64_t heads = 4; heads < options.max_heads; ++heads) {

@@ -22,21 +22,27 @@ struct AddedToken {
   uint32_t id = 0;
   // `written` is what is looked for and decoded: the content, normalized if the token is.
   std::string content, written;
+  // As in the file: single_word, found only where no letter, digit or underscore touches it; lstrip, rstrip, the white
+  // space before it, behind it, belongs to it; normalized, looked for in the normalized text.
   bool single_word = false, lstrip = false, rstrip = false, normalized = false;
 };
 
-// Reads the list, and gives the vocabulary the tokens that it lacks.
+// Reads the list, and gives the vocabulary the tokens that it lacks. In the file's order; none for null.
+// InvalidArgument, with the token, for one without content, longer than 256 bytes, given twice, with an unknown key, or
+// with another id than the library would give it.
 absl::StatusOr<std::vector<AddedToken>> ParseAddedTokens(const nlohmann::json& list, const Normalizer& normalizer,
                                                          Vocabulary* vocabulary);
 
 // Cuts some of the added tokens out of a text. Thread-safe, but for the scratch.
 class AddedTokenCutter {
  public:
-  // Those of `tokens` that are, or are not, looked for in normalized text.
+  // Those of `tokens` that are, or are not, looked for in normalized text. InvalidArgument for two that are written the
+  // same.
   static absl::StatusOr<AddedTokenCutter> Make(const std::vector<AddedToken>& tokens, bool normalized);
 
   // Hands over, in order, what lies between tokens (not empty) and the tokens' ids. Where several tokens match, the
-  // leftmost counts and of these the longest. `text` is valid UTF-8.
+  // leftmost counts and of these the longest. `text` is valid UTF-8. The errors of `between`, and InvalidArgument when
+  // the scratch's time is over; what was handed over before stays.
   absl::Status Cut(absl::string_view text, RegexScratch& scratch,
                    absl::FunctionRef<absl::Status(absl::string_view)> between,
                    absl::FunctionRef<void(uint32_t)> token) const;
@@ -46,7 +52,9 @@ class AddedTokenCutter {
 
   // The longest token that the text begins with; null when there is none.
   const AddedToken* LongestAt(absl::string_view text) const;
+  // Whether a character of a word stands right before `begin` or at `end`.
   absl::StatusOr<bool> Touches(absl::string_view text, size_t begin, size_t end, RegexScratch& scratch) const;
+  // Where the white space that ends at `end` begins, and where that which begins at `begin` ends.
   absl::StatusOr<size_t> SpaceBefore(absl::string_view text, size_t end, RegexScratch& scratch) const;
   absl::StatusOr<size_t> SpaceBehind(absl::string_view text, size_t begin, RegexScratch& scratch) const;
 

@@ -9,10 +9,11 @@
 
 namespace grpo {
 
-// The bytes that a text in the alphabet stands for; nullopt when one of its characters is not of the alphabet.
+// The bytes that a text in the alphabet stands for; nullopt when one of its characters is not of the alphabet. Invalid
+// UTF-8 is not of the alphabet either.
 std::optional<std::string> BytesOfAlphabet(absl::string_view text);
 
-// A text in the alphabet.
+// The inverse: two bytes of UTF-8 at most for each byte. Pure.
 std::string AlphabetOfBytes(absl::string_view bytes);
 
 }  // namespace grpo

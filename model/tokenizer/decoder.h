@@ -18,15 +18,17 @@ namespace grpo {
 class Decoder {
  public:
   // Of ByteLevel, Fuse or a Sequence of ByteLevel and Fuse; others are InvalidArgument by name. Of two tokens with the
-  // same id, too.
+  // same id, too. `vocabulary` holds the added tokens already. An added token is decoded as it is written in the file
+  // (normalized, if it is); neither is needed afterwards.
   static absl::StatusOr<Decoder> FromJson(const nlohmann::json& decoder, const Vocabulary& vocabulary,
                                           const std::vector<AddedToken>& added);
 
-  // None for an unknown id.
+  // None for an unknown id. The view is good as long as the decoder.
   absl::string_view TokenBytes(uint32_t id) const {
     if (id + size_t{1} >= begins_.size()) return {};
     return absl::string_view(bytes_).substr(begins_[id], begins_[id + 1] - begins_[id]);
   }
+  // One more than the largest id; there may be ids without a token below it.
   size_t num_ids() const { return begins_.size() - 1; }
 
  private:

@@ -20,20 +20,21 @@ absl::Status Unusable(absl::string_view what);
 // "tokenizer.json: <place> is <value>, expected <expected>"
 absl::Status Unexpected(absl::string_view place, const nlohmann::json& value, absl::string_view expected);
 
-// null when there is none.
+// null when there is none. Also when `object` is none. Lives as long as the object.
 const nlohmann::json& Field(const nlohmann::json& object, const char* key);
 
 // Refuses what is not an object or has a key that is not among `keys`: what it asks for would not be done.
+// InvalidArgument.
 absl::Status ExpectKeys(const nlohmann::json& object, absl::string_view place, std::initializer_list<const char*> keys);
 
 // Refuses a value that changes what the tokenizer does; absent and null always pass. `place` is the object's.
 absl::Status ExpectNeutral(const nlohmann::json& object, absl::string_view place, const char* key,
                            const nlohmann::json& neutral);
 
-// `absent` when there is none.
+// `absent` when there is none. InvalidArgument for another type.
 absl::StatusOr<bool> BoolField(const nlohmann::json& object, absl::string_view place, const char* key, bool absent);
 
-// An id of `token`, up to kMaxTokenId.
+// An id of `token`, up to kMaxTokenId. InvalidArgument for anything else; `token` is for the message.
 absl::StatusOr<uint32_t> ParseTokenId(const nlohmann::json& value, absl::string_view token);
 
 // The list that a component of type "Sequence" holds under `key`; a component of another type is a list of itself, and

@@ -17,17 +17,21 @@ class Normalizer {
   // null, NFC, NFD, NFKC, NFKD or a Sequence of them; others are InvalidArgument by name.
   static absl::StatusOr<Normalizer> FromJson(const nlohmann::json& normalizer);
 
+  // Then Normalize returns its argument.
   bool does_nothing() const { return forms_.empty(); }
 
-  // `text` is valid UTF-8. Takes n log n for a text of n characters, also if all of them are combining marks.
+  // `text` is valid UTF-8. Takes n log n for a text of n characters, also if all of them are combining marks. By the
+  // Unicode version of utf8proc.
   std::string Normalize(absl::string_view text) const;
 
  private:
+  // NFKx rather than NFx; xFC rather than xFD.
   struct Form {
     bool compatibility, compose;
   };
   static std::string Apply(const Form& form, absl::string_view text);
 
+  // Applied one after the other.
   std::vector<Form> forms_;
 };
 

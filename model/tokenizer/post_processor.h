@@ -14,9 +14,10 @@ namespace grpo {
 class PostProcessor {
  public:
   // null, ByteLevel (which does nothing to ids), TemplateProcessing or a Sequence of them; others are InvalidArgument
-  // by name.
+  // by name. So is a second TemplateProcessing. The template for pairs is not read: nobody encodes two texts at once.
   static absl::StatusOr<PostProcessor> FromJson(const nlohmann::json& post_processor);
 
+  // The ids of a text with before() in front and what the template puts behind.
   std::vector<uint32_t> AddSpecialTokens(std::vector<uint32_t> ids) const;
   // What stands before the text.
   const std::vector<uint32_t>& before() const { return before_; }

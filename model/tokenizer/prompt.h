@@ -13,7 +13,8 @@ namespace grpo {
 
 // The text's tokens behind those that the tokenizer's post-processor puts in front of every text (Llama 3's
 // <|begin_of_text|>), unless the text begins with them already, as rendered chat templates do. What the post-processor
-// would put behind is left out: the completion follows there. Errors of Tokenizer::Encode.
+// would put behind is left out: the completion follows there. Errors of Tokenizer::Encode. Empty for an empty text:
+// nothing is put in front of that. Any thread.
 absl::StatusOr<std::vector<uint32_t>> EncodePrompt(const Tokenizer& tokenizer, absl::string_view text);
 
 }  // namespace grpo

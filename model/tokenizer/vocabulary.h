@@ -17,8 +17,11 @@ namespace grpo {
 // model.vocab, in the file's spelling. Thread-safe once made.
 class Vocabulary {
  public:
+  // InvalidArgument for what is not an object of ids up to kMaxTokenId, or is empty. Two tokens may have the same id
+  // here; Decoder refuses them.
   static absl::StatusOr<Vocabulary> FromJson(const nlohmann::json& vocab);
 
+  // The id of a token by its exact text.
   std::optional<uint32_t> Find(absl::string_view token) const {
     const auto found = ids_.find(token);
     return found == ids_.end() ? std::nullopt : std::optional<uint32_t>(found->second);

@@ -18,14 +18,16 @@ namespace grpo {
 // Holds the model's tensors, not copies of them: whoever changes the weights calls Retire before. Thread-safe.
 class LiveWeights final : public WeightSource {
  public:
-  // One version of `policy`: the model's weights as they are now, under Hugging Face's names, in float32; tokenizer_json
-  // and companions travel with them. Reads all of it once, for the digest. InvalidArgument for what is no companion.
+  // One version of `policy`: the model's weights as they are now, under Hugging Face's names, in float32;
+  // tokenizer_json and companions travel with them. Reads all of it once, for the digest. InvalidArgument for what is
+  // no companion. Internal for what torch throws. The model may be destroyed before this; its tensors live on.
   static absl::StatusOr<std::shared_ptr<LiveWeights>> Of(const Transformer& model, const std::string& tokenizer_json,
                                                          const v1::PolicyRef& policy,
                                                          const Companions& companions = {});
 
  private:
-  // A text, or a tensor's values as float32; where it begins in the payload is in the manifest's order.
+  // A text, or a tensor's values as float32; where it begins in the payload is in the manifest's order. In bytes of the
+  // payload. Only one of text and tensor is set.
   struct Part {
     int64_t offset, num_bytes;
     std::string text;
@@ -34,6 +36,7 @@ class LiveWeights final : public WeightSource {
 
   LiveWeights(v1::WeightsManifest manifest, std::vector<Part> parts)
       : WeightSource(std::move(manifest)), parts_(std::move(parts)) {}
+  // Converts at most 1 MiB at a time where a tensor is not float32 on the CPU.
   absl::Status Copy(int64_t offset, absl::Span<char> out) const override;
 
   const std::vector<Part> parts_;

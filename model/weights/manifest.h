@@ -1,4 +1,7 @@
 // What a weights manifest says, checked before any of the bytes that it describes are read. Links no torch.
+//
+//   payload    tokenizer.json | companions, in the order of their names | tensors, float32, in the manifest's order
+//   digest     over the SHA-256 of each of these parts, and what else the manifest says of them (ManifestDigest)
 #ifndef GRPO_MODEL_WEIGHTS_MANIFEST_H_
 #define GRPO_MODEL_WEIGHTS_MANIFEST_H_
 
@@ -10,14 +13,15 @@
 
 namespace grpo {
 
-// What WeightsManifest.digest is to be.
+// What WeightsManifest.digest is to be. SHA-256 in hex of configuration, compute dtype and the hashes of all parts,
+// with the tensors' names and shapes; neither policy nor number is in it, so equal weights have equal digests.
 std::string ManifestDigest(const v1::WeightsManifest& manifest);
 
 // DataLoss with the policy's name and version, for what is wrong with the manifest or with its bytes.
 absl::Status WeightsLost(const v1::WeightsManifest& manifest, absl::string_view what);
 
 // WeightsLost unless its parts tile the payload, its companions are files that there are, its tensors are float32 of
-// their shapes, and the digest is that of all this.
+// their shapes, and the digest is that of all this. Reads no byte of the payload.
 absl::Status CheckManifest(const v1::WeightsManifest& manifest);
 
 }  // namespace grpo

@@ -8,7 +8,7 @@
 
 namespace grpo {
 
-// The bytes of a contiguous CPU tensor, which must outlive them.
+// The bytes of a contiguous CPU tensor, which must outlive them. In the machine's byte order.
 inline absl::string_view BytesOf(const at::Tensor& tensor) {
   return absl::string_view(static_cast<const char*>(tensor.const_data_ptr()), tensor.nbytes());
 }

@@ -26,6 +26,8 @@ inline ModelConfig SmallConfig() {
   return config;
 }
 
+// A model of this configuration with InitializeRandom's weights, in float32. A configuration that does not pass
+// Validate is a failure of the test.
 inline std::unique_ptr<Transformer> MakeRandom(const ModelConfig& config, uint64_t seed) {
   auto model = Transformer::Create(config);
   EXPECT_OK(model);

@@ -23,6 +23,7 @@ namespace grpo {
 inline constexpr int64_t kMaxConfigBytes = int64_t{16} << 20, kMaxTokenizerBytes = int64_t{1} << 30;
 absl::StatusOr<std::string> ReadModelFile(const std::string& folder, const std::string& name, int64_t max_bytes);
 
+// Names as transformers gives them.
 inline constexpr char kWeightsFile[] = "model.safetensors";
 inline constexpr char kWeightsIndexFile[] = "model.safetensors.index.json";
 // model-00001-of-00002.safetensors; what begins and ends like this is a shard.
@@ -40,6 +41,7 @@ struct ShardIndex {
 // folder itself or is no .safetensors.
 absl::StatusOr<ShardIndex> ParseShardIndex(absl::string_view index_json);
 
+// A mapped file and what it holds. Whoever copies out of it asks file->Check() before the copy is used.
 struct WeightFile {
   std::unique_ptr<MappedFile> file;
   // Views into it, in the order of the data.
@@ -49,7 +51,8 @@ struct WeightFile {
 // model.safetensors; where there is none, the shards that the index names; where there is none either, all
 // model-*.safetensors (transformers goes by the same order, and knows only the first two). Each tensor lies in one
 // file, the one that the index names. NotFound for a missing file; InvalidArgument for what does not fit, named; errors
-// of MappedFile. `ignored` gets a phrase when total_size is not the tensors' sum, which many writers get wrong.
+// of MappedFile. `ignored` gets a phrase when total_size is not the tensors' sum, which many writers get wrong. In the
+// order of the files' names; `folder` names the folder in messages.
 absl::StatusOr<std::vector<WeightFile>> OpenWeightFiles(const std::string& folder,
                                                         std::vector<std::string>* ignored = nullptr);
 

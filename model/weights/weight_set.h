@@ -17,14 +17,14 @@
 
 namespace grpo {
 
-// A policy whole in memory.
+// A policy whole in memory. Nothing says that the two fit: VerifyWeights.
 struct WeightSet {
   v1::WeightsManifest manifest;
   // tokenizer.json, the companions and the tensors of the manifest, back to back.
   std::string payload;
 };
 
-// The policy's tokenizer.json inside a payload that fits its manifest.
+// The policy's tokenizer.json inside a payload that fits its manifest. A view into `payload`.
 absl::string_view TokenizerJson(const v1::WeightsManifest& manifest, absl::string_view payload);
 // The other files of its folder, from such a payload.
 Companions CompanionsOf(const v1::WeightsManifest& manifest, absl::string_view payload);
@@ -43,18 +43,20 @@ class PayloadWeights : public WeightSource {
   const std::vector<absl::string_view> pieces_;
 };
 
-// A copy of the model's weights as they are now (LiveWeights, model/weights/live_weights.h).
+// A copy of the model's weights as they are now (LiveWeights, model/weights/live_weights.h). Its errors. Holds all
+// weights once more.
 absl::StatusOr<WeightSet> PackWeights(const Transformer& model, const std::string& tokenizer_json,
                                       const v1::PolicyRef& policy, const Companions& companions = {});
 
 // DataLoss unless the manifest passes CheckManifest and all bytes are those that it says. Reads all of them once.
+// Errors of the source too (Unavailable when it is retired meanwhile).
 absl::Status VerifyWeights(const WeightSource& source);
 absl::Status VerifyWeights(const v1::WeightsManifest& manifest, absl::string_view payload);
 
-// What the manifest's policy computes in.
+// What the manifest's policy computes in. kFloat or kBFloat16; a manifest that names none means float32.
 at::ScalarType ComputeDtype(const v1::WeightsManifest& manifest);
 
-// What a policy consists of.
+// What a policy consists of. All of it owned.
 struct MadePolicy {
   std::unique_ptr<Transformer> model;
   std::string tokenizer_json;

@@ -22,15 +22,19 @@ struct TrainerMemory {
   double activations = 0;
   double Total() const { return weights + gradients + optimizer + activations; }
 };
+// `model` passes Validate. An estimate of what grows with the model and the micro-batch; what the libraries take is not
+// in it.
 TrainerMemory EstimateTrainer(const ModelConfig& model, const std::string& compute_dtype,
                               const TrainerOptions& options);
 
+// Bytes of one rollout worker for one policy.
 struct WorkerMemory {
   // Two sets of weights, since new ones arrive while the old are in use; keys and values of slots x context in every
   // layer.
   double weights = 0, kv_cache = 0;
   double Total() const { return weights + kv_cache; }
 };
+// For weights in float32.
 WorkerMemory EstimateWorker(const ModelConfig& model, const RolloutOptions& options);
 
 // Tables: each stage's batch arithmetic and what its data are like, each policy's memory, and the disk. Of a

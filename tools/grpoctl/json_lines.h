@@ -17,15 +17,18 @@ namespace grpo {
 
 // One input line: what it holds, or why it cannot be used.
 struct JsonLine {
+  // In the input, from 1; blank lines count.
   int64_t number = 0;
-  // The input's "id", null without one.
+  // The input's "id", null without one. A text, number, bool or null; an "id" of another kind makes the line an error.
   nlohmann::json id;
+  // The whole object, "id" included, or InvalidArgument.
   absl::StatusOr<nlohmann::json> object;
 };
 
 // The next line that is not blank; nullopt at the end. `number` counts the lines read.
 std::optional<JsonLine> NextJsonLine(std::istream& in, int64_t* number);
-// The output line for it: {"id", the answer's fields} or {"id","error"}. False for an error.
+// The output line for it: {"id", the answer's fields} or {"id","error"}. False for an error. An error names the line's
+// number.
 bool WriteJsonLine(std::ostream& out, const JsonLine& line, const absl::StatusOr<nlohmann::ordered_json>& answer);
 
 // One output line per input line, in order; blank lines are skipped. `answer` maps an input object to an output object;

@@ -13,6 +13,7 @@
 
 namespace grpo {
 
+// All of it owned.
 struct LoadedModel {
   std::unique_ptr<Transformer> model;
   std::string tokenizer_json;
@@ -26,13 +27,14 @@ struct LoadedModel {
 
 // `policy` names one of a checkpoint's policies; it may be empty where there is one only. One that was never trained is
 // made anew from where it comes from, and must have the digest that the checkpoint names. NotFound, InvalidArgument or
-// DataLoss says what is wrong with the folder.
+// DataLoss says what is wrong with the folder. A checkpoint is verified first. `placement` is the model's, whatever the
+// run computed in.
 absl::StatusOr<LoadedModel> LoadModel(const std::string& folder, const std::string& policy, Placement placement);
 
 // The tokenizer alone; of a Hugging Face folder nothing else is read. Errors as LoadModel.
 absl::StatusOr<std::unique_ptr<Tokenizer>> LoadTokenizer(const std::string& folder, const std::string& policy);
 
-// The shape of a model, as text for people and as JSON.
+// The shape of a model, as text for people and as JSON. Tokens of the model are written by its tokenizer, as they are.
 std::string ModelTable(const LoadedModel& loaded);
 std::string ModelJson(const LoadedModel& loaded);
 

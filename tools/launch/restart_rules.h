@@ -35,7 +35,8 @@ enum class Exit {
 };
 inline constexpr std::array kExits = {Exit::kSuccess, Exit::kPeerLost, Exit::kPermanent, Exit::kError, Exit::kKilled};
 
-// `code` as in common/exit_codes.h, 128+n after signal n. `has_peers`: it is one of several ranks.
+// `code` as in common/exit_codes.h, 128+n after signal n. `has_peers`: it is one of several ranks. A code that is none
+// of those is kError.
 Exit ClassifyExit(int code, bool has_peers);
 
 // Where the process and the run were.
@@ -59,8 +60,10 @@ enum class Reaction {
   kEndRun,
 };
 
+// The table. In kEnding only the trainer's end ends the run.
 Reaction ReactionTo(Phase phase, Exit exit, Role role);
 
+// "peer_lost", "starting", "restart_all_ranks": as PlanJson has them.
 absl::string_view Name(Exit exit);
 absl::string_view Name(Phase phase);
 absl::string_view Name(Reaction reaction);

@@ -43,14 +43,18 @@ struct Word {
   Late late = Late::kNone;
 };
 
+// What Late stands for when a process starts.
 struct LateValues {
+  // For kAttempt; kRestarts is one less.
   int attempt = 1;
   int64_t port = 0;
   std::string trainer_address;
   int rendezvous_port = 0;
 };
+// One text for each word: its `text`, and behind it the value.
 std::vector<std::string> Fill(const std::vector<Word>& words, const LateValues& values);
 
+// One process, as whoever starts it needs to know it.
 struct PlannedProcess {
   // "trainer", "trainer-1", "reward-0", "rollout-0": unique.
   std::string name;
@@ -73,6 +77,7 @@ struct PlannedProcess {
   std::vector<std::string> reads;
 };
 
+// A whole run. Value semantics.
 struct RunPlan {
   std::string run_id, run_dir;
   // The first is rank 0's.
@@ -89,9 +94,11 @@ struct Programs {
   std::string reward_server, trainer, rollout_worker;
 };
 
+// What a plan depends on beside the configuration.
 struct PlanRequest {
   // Absolute; holds config.yaml.
   std::string run_dir;
+  // RunFolder::RunId's, or a launcher's own.
   std::string run_id;
   Programs programs;
   // Names or addresses under which the machines reach each other. None: this machine alone, its processes children of
@@ -102,10 +109,12 @@ struct PlanRequest {
 };
 
 // InvalidArgument names each key that a run on these hosts needs otherwise: a port that all must know, an address that
-// the others reach, a network for the ranks.
+// the others reach, a network for the ranks. `config` is LoadRunConfig's. The same arguments give the same plan. With
+// hosts none is named twice.
 absl::StatusOr<RunPlan> MakeRunPlan(const RunConfig& config, const PlanRequest& request);
 
-// All of it, restart rules included, for people, tests and programs. Late words end in their name: "<attempt>".
+// All of it, restart rules included, for people, tests and programs. Late words end in their name: "<attempt>". Keys in
+// a fixed order, so that a golden file can hold it.
 std::string PlanJson(const RunPlan& plan);
 
 }  // namespace grpo

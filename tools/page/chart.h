@@ -14,6 +14,7 @@ struct ChartSeries {
   std::vector<std::pair<double, double>> points;
 };
 
+// One picture. Texts are as they were found: ChartSvg makes them printable and escapes them.
 struct Chart {
   // Unique in a page: it makes the ids of <title> and <desc>.
   std::string id;
@@ -30,12 +31,13 @@ struct Chart {
 std::string ChartCss();
 
 // Numbers that are multiples of 1, 2 or 5 times a power of ten and cover [low, high] with about `count` steps; low ==
-// high gives a range around it.
+// high gives a range around it. Ascending. `count` is at least 1, low and high are finite.
 std::vector<double> NiceTicks(double low, double high, int count);
 // "0.05", "1.2k", "3M", "2e-07".
 std::string TickLabel(double value);
 
-// Scales to its container's width. Without a finite point it says "no data". With `standalone` it is a whole file.
+// Scales to its container's width. Without a finite point it says "no data". With `standalone` it is a whole file. More
+// than 200 points of a series are merged, as many at a time as it takes; the axis says so.
 std::string ChartSvg(const Chart& chart, bool standalone);
 
 }  // namespace grpo

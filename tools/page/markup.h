@@ -15,6 +15,7 @@ std::string EscapeHtml(absl::string_view text);
 std::string EscapeMarkdown(absl::string_view text);
 
 // Bytes on several lines, as they were, each made printable; what is longer than max_bytes is cut, and that is said.
+// Line breaks stay; never inside a UTF-8 sequence is it cut.
 std::string PrintableLines(absl::string_view bytes, int max_bytes);
 
 }  // namespace grpo

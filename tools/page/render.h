@@ -11,7 +11,8 @@ namespace grpo {
 // The folder of the pictures, beside report.md.
 inline constexpr char kChartFolder[] = "report";
 
-// One file: no script, nothing from outside, and a policy that forbids both.
+// One file: no script, nothing from outside, and a policy that forbids both. Pictures are in it. Opens without a
+// server.
 std::string ReportHtml(const ReportData& data);
 
 // For GitHub; the pictures are kChartFolder/<id>.svg of each chart.

@@ -2,9 +2,9 @@
 //
 //   AlgorithmPlugin Algorithm_x() { return MakeAlgorithmPlugin<XOptions, X>("One sentence."); }
 //
-// where XOptions declares the keys that stand beside those of the `train` stage (configs/visit.h), and X is an Algorithm
-// that is constructed from them. What the keys name elsewhere, and what is wrong about them together, X declares:
-// references(), OwnConflicts().
+// where XOptions declares the keys that stand beside those of the `train` stage (configs/visit.h), and X is an
+// Algorithm that is constructed from them. What the keys name elsewhere, and what is wrong about them together, X
+// declares: references(), OwnConflicts().
 #ifndef GRPO_TRAINER_ALGORITHM_ALGORITHM_PLUGIN_H_
 #define GRPO_TRAINER_ALGORITHM_ALGORITHM_PLUGIN_H_
 

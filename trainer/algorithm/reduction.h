@@ -14,11 +14,13 @@ int64_t NumTargets(const TokenStreams& sequence);
 
 // For each sequence of one optimizer update, the weight of each of its targets in the update's loss; they sum to 1.
 // `loss_reduction`: token_mean, every target counts alike (DAPO, arXiv:2503.14476), or sequence_mean, every sequence
-// that has targets counts alike and they share its weight (arXiv:2402.03300). 0 where there is no target.
+// that has targets counts alike and they share its weight (arXiv:2402.03300). 0 where there is no target. One for each
+// sequence, in order. The sequences are those of all ranks and micro-batches of the update: they are counted before the
+// batch is cut up.
 std::vector<double> TargetWeights(const std::vector<TokenStreams>& sequences, const std::string& loss_reduction);
 
 // One update on the cross-entropy of all targets: fills the sequences' ce_weight and the metric num_tokens. Each
-// sequence is a group of its own.
+// sequence is a group of its own. loss_reduction is as in TargetWeights.
 StepBatch CrossEntropyBatch(std::vector<TokenStreams> sequences, const std::string& loss_reduction);
 
 }  // namespace grpo

@@ -12,7 +12,7 @@ namespace grpo {
 
 // One sequence a completion, in order: prompt and completion ids, sample_logprob (0 in the prompt), and as targets the
 // tokens of the completion's trainable spans; an excluded completion has none. `number` is the group's in the step's
-// batch.
+// batch. The group's completions carry ids, log-probabilities and spans (a lease of kind train asks for them). Pure.
 std::vector<TokenStreams> RolloutStreams(const ScoredGroup& group, int64_t number);
 
 }  // namespace grpo

@@ -13,12 +13,15 @@
 
 namespace grpo {
 
+// N packed tokens and the M targets among them. Plain tensors on the CPU.
 struct Microbatch {
   // Sequences back to back; [N] int64 each. The last token of a sequence is left out: nothing is predicted from it.
+  // Positions count from 0 in each sequence.
   at::Tensor ids, positions;
-  // Length of each sequence in ids; they sum to N.
+  // Length of each sequence in ids; they sum to N. For PackedAttention.
   std::vector<int64_t> lengths;
-  // M targets: the packed position that predicts each, [M] int64, and the token it should predict, [M] int64.
+  // M targets: the packed position that predicts each, [M] int64, and the token it should predict, [M] int64. A target
+  // at position t is predicted from row t - 1.
   at::Tensor predictor_rows, target_ids;
   // Which sequence of the micro-batch each target belongs to (counted from 0, never falling), and that sequence's
   // TokenStreams.group; [M] int64 each.
@@ -29,7 +32,8 @@ struct Microbatch {
 
 // Fills micro-batches with whole sequences in order, at most max_tokens each (a longer sequence gets one of its own).
 // Sequences without a target are left out. InvalidArgument when sizes, or names, widths and types of the streams do not
-// agree.
+// agree. None at all when no sequence has a target. Which sequences share a micro-batch follows from their order and
+// lengths alone. max_tokens is at least 1.
 absl::StatusOr<std::vector<Microbatch>> Pack(const std::vector<TokenStreams>& sequences, int64_t max_tokens);
 
 }  // namespace grpo

@@ -1,5 +1,7 @@
-// What the losses read: named per-token numbers beside the token ids. A new method adds a stream, not a branch. Links no
-// torch.
+// What the losses read: named per-token numbers beside the token ids. A new method adds a stream, not a branch. Links
+// no torch.
+//
+//   Algorithm::Prepare --> StepBatch --ShareOut--> a part for each rank --Pack--> micro-batches --> losses
 #ifndef GRPO_TRAINER_BATCH_STREAMS_H_
 #define GRPO_TRAINER_BATCH_STREAMS_H_
 
@@ -14,21 +16,22 @@ namespace grpo {
 
 // Names of streams. The entry at position t speaks of token t as a target, predicted from the tokens before it.
 namespace stream {
-// Log-probability when it was sampled.
+// Log-probability when it was sampled. Natural logarithm; 0 in the prompt.
 inline constexpr char kSampleLogprob[] = "sample_logprob";
 // Log-probability under the reference policy; the loop fills it for an algorithm that names one (FrozenPolicy).
 inline constexpr char kRefLogprob[] = "ref_logprob";
+// Of the token's completion; 0 where the completion does not count.
 inline constexpr char kAdvantage[] = "advantage";
 // Factors of the token's policy-gradient, cross-entropy and KL terms in the step's loss. They hold the reduction: a
-// token mean over n tokens is a weight of 1/n each, whatever micro-batch or rank the token ends up in (docs/design.md law
-// 4).
+// token mean over n tokens is a weight of 1/n each, whatever micro-batch or rank the token ends up in (docs/design.md
+// law 4).
 inline constexpr char kRlWeight[] = "rl_weight";
 inline constexpr char kCeWeight[] = "ce_weight";
 inline constexpr char kKlWeight[] = "kl_weight";
 }  // namespace stream
 
-// One stream of one sequence: for each of T tokens `width` numbers of one type (one a token for a log-probability, K ids
-// of a top-k, D of a hidden state).
+// One stream of one sequence: for each of T tokens `width` numbers of one type (one a token for a log-probability, K
+// ids of a top-k, D of a hidden state). Value semantics.
 struct Stream {
   // [T * width], token by token.
   std::variant<std::vector<float>, std::vector<int64_t>> values;
@@ -39,7 +42,7 @@ struct Stream {
   Stream(std::vector<int64_t> ints, int64_t width = 1) : values(std::move(ints)), width(width) {}
 
   bool is_float() const { return values.index() == 0; }
-  // For whoever knows the type.
+  // For whoever knows the type. Another type is a bug and throws.
   std::vector<float>& floats() { return std::get<0>(values); }
   const std::vector<float>& floats() const { return std::get<0>(values); }
   const std::vector<int64_t>& ints() const { return std::get<1>(values); }
@@ -52,7 +55,7 @@ struct Stream {
 
 // One sequence: its ids and, for the tokens that are trained on, the streams.
 struct TokenStreams {
-  // [T].
+  // [T]. At least one.
   std::vector<int64_t> ids;
   // [T], true where the token is a target. Position 0 has nothing before it and is never one.
   std::vector<bool> trainable_mask;

@@ -9,6 +9,7 @@ namespace grpo {
 
 // Nothing is lost on the way: FromProto(ToProto(x)) is x, bit by bit.
 v1::Sequence ToProto(const TokenStreams& sequence);
+// Of what ToProto made: nothing is checked here, since ranks are of one build (trainer/dist/agreement.h).
 TokenStreams FromProto(const v1::Sequence& proto);
 
 }  // namespace grpo

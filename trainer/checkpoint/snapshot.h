@@ -2,8 +2,9 @@
 //
 // - state.json: checkpoint/state.h
 // - config.yaml: the resolved configuration
-// - policy.<id>.json: the manifest of a policy that was trained; policy.<id>.tokenizer.json, policy.<id>.<companion> and
-//   policy.<id>.safetensors its payload. What was never trained is only named, in state.json.
+// - policy.<id>.json: the manifest of a policy that was trained; policy.<id>.tokenizer.json,
+//   policy.<id>.<companion> and policy.<id>.safetensors its payload. What was never trained is only named, in
+//   state.json.
 // - optimizer.safetensors: AdamW's moments, while a train stage runs
 #ifndef GRPO_TRAINER_CHECKPOINT_SNAPSHOT_H_
 #define GRPO_TRAINER_CHECKPOINT_SNAPSHOT_H_
@@ -27,19 +28,22 @@ inline constexpr char kConfigFile[] = "config.yaml";
 // Everything that a resumed run needs to go on as if it had never stopped. What is not here is a pure function of the
 // configuration: seeds, data order, sampling. Nothing is copied: the weights lie in the policies or in the checkpoint.
 struct Snapshot {
-  // policy_ids is filled from `policies` when it is written.
+  // policy_ids is filled from `policies` when it is written. Read back, it has what the file says.
   CheckpointState state;
+  // LoadedConfig::resolved_yaml.
   std::string resolved_yaml;
-  // float32, contiguous, on the CPU.
+  // float32, contiguous, on the CPU. By AdamW::State's names; empty outside of a train stage.
   std::map<std::string, at::Tensor> optimizer;
+  // Those that were trained, each once. Of a loaded snapshot they keep the checkpoint's files mapped.
   std::vector<std::shared_ptr<const WeightSource>> policies;
 };
 
 // The contents are read when they are written, large ones in parts; until then neither weights nor moments may change.
-// The names and bytes of a snapshot's files depend on its values alone.
+// The names and bytes of a snapshot's files depend on its values alone. Internal when a manifest cannot be written as
+// JSON.
 absl::StatusOr<CheckpointFiles> SnapshotToFiles(const Snapshot& snapshot);
 // The moments are copied out; the policies are read from the files when they are used, verified once here and, whoever
-// uses them, again. DataLoss names the file that does not fit.
+// uses them, again. DataLoss names the file that does not fit. Reads every byte of the policies once, for their hashes.
 absl::StatusOr<Snapshot> SnapshotFromFiles(std::shared_ptr<const CheckpointStore::Loaded> checkpoint);
 
 }  // namespace grpo

@@ -23,6 +23,7 @@ struct StageProgress {
   int64_t data_position = 0;
   // Seconds already spent in the stage.
   double seconds = 0;
+  // Updates that the optimizer took over the stage.
   int64_t optimizer_steps = 0;
   // Metrics whose largest value over the stage is in its report, so far.
   std::map<std::string, double> largest = {};
@@ -40,7 +41,8 @@ struct Environment {
   std::string cpu_capability;
 };
 
-// "threads 2, now 1; ..." for whatever both say differently; empty when a resumed run is bitwise the same.
+// "threads 2, now 1; ..." for whatever both say differently; empty when a resumed run is bitwise the same. What the
+// checkpoint does not say counts as the same.
 std::string Differences(const Environment& saved, const Environment& now);
 
 // A policy whose weights follow from the configuration and from what that names: made anew, it must have this digest.
@@ -52,15 +54,17 @@ struct UntrainedPolicy {
   std::string source;
 };
 
+// What state.json holds. Plain data.
 struct CheckpointState {
   std::string run_id;
-  // Starts of the trainer so far.
+  // Starts of the trainer so far. The coordinator's epoch: the next start has one more.
   int64_t epoch = 1;
-  // Checkpoint order: optimizer steps and finished stages so far.
+  // Checkpoint order: optimizer steps and finished stages so far. Only grows, also over stages.
   int64_t sequence = 0;
   // The stage that runs next or goes on; its name is empty when all have run (or in checkpoints of old).
   int64_t stage_index = 0;
   std::string stage;
+  // Of that stage; zero where it has not begun.
   StageProgress progress;
   // The policies whose weights the checkpoint holds.
   std::vector<std::string> policy_ids;
@@ -72,12 +76,14 @@ struct CheckpointState {
   std::string config_sha256;
   // DataSource::content_sha256 of each data source that has one.
   std::map<std::string, std::string> data_sha256;
+  // Of the process that saved.
   Environment environment;
 };
 
+// In the newest format, keys in order, with a newline at the end.
 std::string StateToJson(const CheckpointState& state);
 // DataLoss when the text is no state of formats 1 to 2. Format 1 names no frozen policies, since it held the weights of
-// all; keys that it had not from the start may be missing.
+// all; keys that it had not from the start may be missing. Unknown keys are passed over.
 absl::StatusOr<CheckpointState> StateFromJson(absl::string_view text);
 
 }  // namespace grpo

@@ -29,7 +29,8 @@
 namespace grpo {
 
 // What a file is to hold: a text, or what a function appends part by part, so that nobody needs the whole of a large
-// file in memory.
+// file in memory. A text is copied; what a function refers to must live, unchanged, until it was written. Copies share
+// nothing but what the function shares.
 class FileContent {
  public:
   using Append = absl::FunctionRef<absl::Status(absl::string_view part)>;
@@ -41,6 +42,7 @@ class FileContent {
   // Appends the same parts whenever it is called, or says why it cannot.
   explicit FileContent(Write write) : write_(std::move(write)) {}
 
+  // Hands all parts to `append`, in order. The first error of either ends it and is returned.
   absl::Status WriteTo(Append append) const { return write_ ? write_(append) : append(text_); }
 
  private:
@@ -51,35 +53,43 @@ class FileContent {
 // By name.
 using CheckpointFiles = std::map<std::string, FileContent>;
 
-// One thread, one process per folder.
+// One thread, one process per folder. A reader in another process (grpoctl) may look on: it sees whole checkpoints or
+// none.
 class CheckpointStore {
  public:
+  // A checkpoint that was verified, mapped.
   struct Loaded {
+    // The number in its name.
     int64_t sequence = 0;
+    // "step-000000012345".
     std::string name;
     // By name; views into `mapped`.
     std::map<std::string, absl::string_view> files;
+    // Keeps the views good; moving a Loaded keeps them too.
     std::vector<std::unique_ptr<MappedFile>> mapped;
 
     // DataLoss when a file has changed since it was verified: call it before what was copied from `files` is used.
     absl::Status Check() const;
   };
 
-  // Keeps the `keep` newest checkpoints.
+  // Keeps the `keep` newest checkpoints. `keep` is at least 1. Touches no file.
   CheckpointStore(std::string folder, int64_t keep) : folder_(std::move(folder)), keep_(keep) {}
 
   // Commits the files under `sequence`, which grows over a run. Returns the checkpoint's name. On an error (disk full,
   // fsync failed) the checkpoints of before are untouched and nothing half-written of this one is left; the next try
-  // writes everything anew, because what a failed fsync was to keep may be gone though a second one succeeds.
+  // writes everything anew, because what a failed fsync was to keep may be gone though a second one succeeds. A
+  // checkpoint of that number that is in place and whole is left as it is. Blocks until all is on disk.
   absl::StatusOr<std::string> Save(int64_t sequence, const CheckpointFiles& files);
 
   // The newest checkpoint whose manifest and hashes hold; one that does not is skipped with a loud line. nullopt when
-  // there is none at all; DataLoss when there are some and none holds.
+  // there is none at all; DataLoss when there are some and none holds. Reads and hashes every file of those that it
+  // tries.
   absl::StatusOr<std::optional<Loaded>> LoadNewest() const;
 
-  // Names from oldest to newest, verified or not; unfinished ones are not listed.
+  // Names from oldest to newest, verified or not; unfinished ones are not listed. Empty when there is no folder.
   std::vector<std::string> List() const;
-  // Every file against the manifest and back. DataLoss says all that does not fit.
+  // Every file against the manifest and back. DataLoss says all that does not fit. InvalidArgument for what is no
+  // checkpoint's name.
   absl::StatusOr<Loaded> Load(const std::string& name) const;
   // The same, one text for each thing that does not fit; empty for a whole checkpoint.
   std::vector<std::string> Problems(const std::string& name) const;
@@ -87,6 +97,7 @@ class CheckpointStore {
   absl::StatusOr<std::string> Latest() const;
 
  private:
+  // All files, the manifest last, and the folder itself, fsynced. What was at `temporary` is removed first.
   absl::Status WriteFolder(const std::string& temporary, const CheckpointFiles& files) const;
   // Writes and renames into place; cleans up after itself.
   absl::Status Commit(const std::string& name, const CheckpointFiles& files) const;
@@ -94,8 +105,9 @@ class CheckpointStore {
   std::vector<std::string> Read(const std::string& name, Loaded* loaded) const;
   // Deletes a checkpoint so that no half of it is ever listed.
   absl::Status Discard(const std::string& name) const;
-  // After `newest` was committed.
+  // After `newest` was committed. Never an error: what cannot be deleted is said in the log and takes room.
   void DeleteOld(const std::string& newest) const;
+  // <folder>/<name>.
   std::string Path(const std::string& name) const;
 
   const std::string folder_;

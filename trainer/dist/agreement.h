@@ -12,16 +12,19 @@
 namespace grpo {
 
 // The ranks' reports as one: sums of the sums in the order of ranks, the largest difference, rank 0's gradient norm, or
-// that of a rank where it is not finite. The same on every rank.
+// that of a rank where it is not finite. The same on every rank. Every rank calls it with its own part; Unavailable
+// when one is gone, Internal for a report that cannot be read.
 absl::StatusOr<v1::UpdateReport> Agree(Collectives& collectives, const v1::UpdateReport& mine);
 
-// Whether nothing in the report is infinite or no number.
+// Whether nothing in the report is infinite or no number. logprob_abs_diff_max is not looked at. Pure.
 bool IsFinite(const v1::UpdateReport& report);
 
-// Internal, on every rank, when the ranks' weights (named by WeightsHash) are not the same.
+// Internal, on every rank, when the ranks' weights (named by WeightsHash) are not the same. Also Unavailable when a
+// rank is gone.
 absl::Status ExpectSameWeights(Collectives& collectives, const std::string& weights_hash);
 
-// InvalidArgument, on every rank, when a rank is of another build or was given another configuration than rank 0.
+// InvalidArgument, on every rank, when a rank is of another build or was given another configuration than rank 0. The
+// first call of all ranks after Connect.
 absl::Status ExpectSameConfiguration(Collectives& collectives, const std::string& config_sha256);
 
 }  // namespace grpo

@@ -15,7 +15,7 @@
 namespace grpo {
 
 // Gloo between CPUs; carries what is small, and gradients where there are no GPUs. Listens on loopback, or on
-// `private_interface`. Throws what c10d throws.
+// `private_interface`. Throws what c10d throws. `timeout` is of one collective. Returns when all ranks are connected.
 c10::intrusive_ptr<c10d::Backend> MakeGloo(const c10::intrusive_ptr<c10d::Store>& store,
                                            const RankEnvironment& environment, const std::string& private_interface,
                                            absl::Duration timeout);

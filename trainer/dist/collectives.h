@@ -43,9 +43,10 @@ class Collectives {
     int64_t bucket_bytes = int64_t{25} << 20;
   };
 
-  // One process that is all ranks there are. Listens nowhere.
+  // One process that is all ranks there are. Listens nowhere. Every call returns at once: a sum is the rank's own.
   static std::unique_ptr<Collectives> SingleRank();
-  // Joins the ranks of the environment. Returns when all are there.
+  // Joins the ranks of the environment. Returns when all are there. OpenStore's errors (trainer/dist/rendezvous.h).
+  // With a world size of 1 it is SingleRank.
   static absl::StatusOr<std::unique_ptr<Collectives>> Connect(const RankEnvironment& environment,
                                                               const Options& options);
   ~Collectives();
@@ -55,33 +56,41 @@ class Collectives {
   // Whether a collective has failed: nothing more can be done together.
   bool broken() const { return broken_; }
 
-  // Replaces each tensor by its sum over the ranks; every rank gets the same bits. float32, contiguous.
+  // Replaces each tensor by its sum over the ranks; every rank gets the same bits. float32, contiguous. Every rank
+  // gives tensors of the same shapes in the same order. Over NCCL in a build for GPUs. At most two buckets are copies
+  // at a time.
   absl::Status AllReduceSum(const std::vector<at::Tensor>& tensors);
-  // What each rank gave, by rank.
+  // What each rank gave, by rank. Texts may have different lengths and hold any bytes. Two exchanges: lengths, then
+  // contents padded to the longest.
   absl::StatusOr<std::vector<std::string>> AllGather(const std::string& mine);
-  // Rank 0's bytes, to all.
+  // Rank 0's bytes, to all. What the others' held is replaced.
   absl::Status Broadcast(std::string& bytes);
   // Rank 0's values, into the others' tensors of the same shapes. Contiguous.
   absl::Status Broadcast(const std::vector<at::Tensor>& tensors);
 
-  // Rank 0 has something to do for all: message r goes to rank r, messages[0] nowhere.
+  // Rank 0 has something to do for all: message r goes to rank r, messages[0] nowhere. world_size messages. Returns
+  // when all have taken theirs.
   absl::Status Send(std::vector<std::string> messages);
-  // The others wait for it, however long; `poll` is called every few seconds, and its error ends the wait.
+  // The others wait for it, however long; `poll` is called every few seconds, and its error ends the wait. The message
+  // that Send gave this rank. An error of `poll` is returned as it is and breaks nothing.
   absl::StatusOr<std::string> Receive(const std::function<absl::Status()>& poll);
 
-  // Tells everybody what this rank is doing.
+  // Tells everybody what this rank is doing. Never an error: a store that is gone shows in the next collective. The
+  // training thread.
   void SetPhase(absl::string_view phase);
   // What each rank said last, by rank, and a number that changes with each SetPhase. Any thread; waits for the network.
   struct Phase {
+    // Empty before the rank's first SetPhase.
     std::string name;
     int64_t sequence = 0;
   };
+  // Internal when the store is gone.
   absl::StatusOr<std::vector<Phase>> Phases();
 
  private:
   Collectives(int rank, int world_size, Options options, c10::intrusive_ptr<c10d::Store> store);
 
-  // Runs a collective; what it throws becomes Unavailable.
+  // Runs a collective; what it throws becomes Unavailable. Sets broken_.
   absl::Status Guard(absl::string_view what, const std::function<void()>& body);
   // Bytes of one rank to another, in two messages: length, content.
   void SendBytes(std::string& bytes, int rank);
@@ -92,12 +101,16 @@ class Collectives {
   const c10::intrusive_ptr<c10d::Store> store_;
   // A connection of its own, since a wait on a connection blocks it.
   const c10::intrusive_ptr<c10d::Store> phases_store_;
-  // Null with a single rank.
+  // Null with a single rank. gloo_ carries bytes, gradients_ the sums; they may be the same.
   c10::intrusive_ptr<c10d::Backend> gloo_, gradients_;
+  // Where gradients_ wants its tensors.
   c10::Device gradient_device_ = c10::kCPU;
+  // Set by Guard, for good.
   bool broken_ = false;
-  // Messages so far.
+  // Messages so far, counted alike on rank 0 and on the others: each has a key of its own in the store, which says that
+  // it is coming.
   int64_t num_messages_ = 0;
+  // Of this rank, also where there is no store.
   absl::Mutex phase_mutex_;
   Phase phase_ ABSL_GUARDED_BY(phase_mutex_);
 };

@@ -10,6 +10,7 @@
 
 namespace grpo {
 
+// What it says of a single rank: the defaults.
 struct RankEnvironment {
   // RANK and WORLD_SIZE: 0 <= rank < world_size.
   int rank = 0;
@@ -19,14 +20,14 @@ struct RankEnvironment {
   // MASTER_ADDR and MASTER_PORT: where rank 0's store listens.
   std::string master_addr;
   uint16_t master_port = 0;
-  // TORCHELASTIC_USE_AGENT_STORE: torchrun serves the store itself, also to rank 0.
+  // TORCHELASTIC_USE_AGENT_STORE: torchrun serves the store itself, also to rank 0. Exactly "True" says so.
   bool agent_store = false;
   // TORCHELASTIC_RESTART_COUNT: how often torchrun has started all ranks again.
   int restart_count = 0;
 };
 
 // A single rank when neither RANK nor WORLD_SIZE is set. InvalidArgument names the variable that is missing or holds no
-// such number.
+// such number. With a world size of 1 neither MASTER_ADDR nor MASTER_PORT is asked for.
 absl::StatusOr<RankEnvironment> ReadRankEnvironment();
 
 }  // namespace grpo

@@ -16,11 +16,13 @@ namespace grpo {
 // The store of these ranks (more than one); rank 0 serves it unless torchrun does. Returns when every rank has arrived;
 // Unavailable, naming those that have not, after `timeout`. c10d has no authentication, so its ports must be private:
 // rank 0 binds to the address that MASTER_ADDR names and to no other, and an address off loopback is refused unless
-// `private_interface` is not empty (docs/design.md law 9).
+// `private_interface` is not empty (docs/design.md law 9). InvalidArgument then. Keys of an earlier start by the same
+// torchrun are not seen. Turns c10d's own warnings off, for the process.
 absl::StatusOr<c10::intrusive_ptr<c10d::Store>> OpenStore(const RankEnvironment& environment,
                                                           const std::string& private_interface, absl::Duration timeout);
 
-// OK when this numeric address or host name is loopback, or an interface was declared private.
+// OK when this numeric address or host name is loopback, or an interface was declared private. InvalidArgument
+// otherwise; Unavailable for a name that cannot be resolved. Every address of the name counts.
 absl::Status CheckPrivate(const std::string& host, const std::string& private_interface);
 
 }  // namespace grpo

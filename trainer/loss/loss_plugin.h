@@ -15,6 +15,7 @@
 
 namespace grpo {
 
+// What is said of a loss without making one.
 struct LossTraits {
   // LossInfo.policy_gradient.
   bool policy_gradient = false;

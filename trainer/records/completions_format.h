@@ -1,5 +1,5 @@
-// completions.sqlite: what its writer (trainer/records/completions_log.h) and its readers agree on. Its view `completions` has
-// one row per sample; the columns are those of kCreateCompletions.
+// completions.sqlite: what its writer (trainer/records/completions_log.h) and its readers agree on. Its view
+// `completions` has one row per sample; the columns are those of kCreateCompletions.
 #ifndef GRPO_TRAINER_RECORDS_COMPLETIONS_FORMAT_H_
 #define GRPO_TRAINER_RECORDS_COMPLETIONS_FORMAT_H_
 
@@ -13,8 +13,8 @@ inline constexpr int kCompletionsFormat = 1;
 
 // step: of a train stage the optimizer step as in metrics.jsonl, else the groups collected when the row was written.
 // policy_number: PolicyRef.number. temperature 0 is greedy. num_tokens: end-of-sequence not counted; 0 where the
-// completion came without ids. excluded: 0 or 1; reward means nothing where it is 1. completion is TEXT, or a BLOB where
-// it is not UTF-8 or holds a NUL. rules is JSON: {NAME: {"outcome", "value", "weight", "extracted"}}.
+// completion came without ids. excluded: 0 or 1; reward means nothing where it is 1. completion is TEXT, or a BLOB
+// where it is not UTF-8 or holds a NUL. rules is JSON: {NAME: {"outcome", "value", "weight", "extracted"}}.
 inline constexpr char kCreateCompletions[] = R"(
 CREATE TABLE groups (
   id INTEGER PRIMARY KEY,

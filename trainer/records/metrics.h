@@ -1,7 +1,8 @@
 // The list of metrics: what each is called, its unit, how its values come together, and what it means. Links no torch.
 //
-// Whoever writes a metric names it by a constant of namespace metric (metric::kReward, metric::RuleMean("format_tags")); whoever shows
-// one asks FindMetric for its unit. docs/metrics.md is generated from the list.
+// Whoever writes a metric names it by a constant of namespace metric (metric::kReward,
+// metric::RuleMean("format_tags")); whoever shows one asks FindMetric for its unit. docs/metrics.md is generated from
+// the list.
 #ifndef GRPO_TRAINER_RECORDS_METRICS_H_
 #define GRPO_TRAINER_RECORDS_METRICS_H_
 
@@ -28,14 +29,16 @@ enum class MetricJoin {
   kFirstRank,
 };
 
+// An entry of metrics.inc.
 struct MetricInfo {
   // "reward", or "rewards/<rule>/mean" of a family, which has one metric for each rule.
   std::string name;
-  // Of a family; of a single metric `prefix` is its name.
+  // What stands before and behind a family's placeholder; of a single metric `prefix` is its name.
   absl::string_view prefix, suffix;
   bool is_family = false;
   MetricUnit unit = MetricUnit::kNumber;
   MetricJoin join = MetricJoin::kOnce;
+  // One sentence for docs/metrics.md.
   absl::string_view help;
 };
 
@@ -50,17 +53,19 @@ namespace metric {
 #undef METRIC_FAMILY
 }  // namespace metric
 
-// In the order of metrics.inc.
+// In the order of metrics.inc. Lives for ever; any thread.
 const std::vector<MetricInfo>& ListMetrics();
-// The entry that a metric's name belongs to; null for a name that nobody declared. A single metric goes before a family.
+// The entry that a metric's name belongs to; null for a name that nobody declared. A single metric goes before a
+// family. Lives for ever.
 const MetricInfo* FindMetric(absl::string_view name);
-// What stands in the place of a family's placeholder: "format_tags" of "rewards/format_tags/mean". Empty for a single metric.
+// What stands in the place of a family's placeholder: "format_tags" of "rewards/format_tags/mean". Empty for a single
+// metric. `info` is FindMetric(name); a view into `name`.
 absl::string_view FamilyPart(const MetricInfo& info, absl::string_view name);
 
 // Null but in the binaries of tests that add entries (tests/toy/README.md).
 [[gnu::weak]] std::vector<MetricInfo> ToyMetrics();
 
-// docs/metrics.md.
+// docs/metrics.md. A test compares the two.
 std::string MetricsReference();
 
 }  // namespace grpo

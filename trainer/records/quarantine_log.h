@@ -19,17 +19,21 @@ namespace grpo {
 class QuarantineLog {
  public:
   struct Entry {
+    // A group, by its stage and its number there.
     std::string stage;
     int64_t group_index = 0;
   };
 
   // `resume`: goes on with what earlier starts of the run wrote; otherwise the first Append begins the file anew.
-  // DataLoss with the line's number for a line that is no entry.
+  // DataLoss with the line's number for a line that is no entry. Errors of ReadFile; a file that is not there is an
+  // empty one.
   static absl::StatusOr<std::unique_ptr<QuarantineLog>> Open(const std::string& path, bool resume);
 
-  // Adds the groups; they are durable when this returns OK. After an error they are written again with the next.
+  // Adds the groups; they are durable when this returns OK. After an error they are written again with the next. Writes
+  // the whole file anew (WriteFileAtomically's errors).
   absl::Status Append(const std::vector<QuarantinedGroup>& groups);
 
+  // Those of earlier starts and of this one, also where the file could not be written.
   const std::vector<Entry>& entries() const { return entries_; }
 
  private:

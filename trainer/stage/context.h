@@ -40,10 +40,13 @@ struct StageRecords {
 struct StageContext {
   // Of the stage, in the configuration.
   const std::string& name;
+  // The whole run's.
   const RunConfig& config;
   const Clock& clock;
+  // Policies and learners, made when they are first asked for.
   Models& models;
   GroupChannel groups;
+  // Its running stage is this one.
   StatusBoard& board;
   StageRecords records;
   const RunFiles& files;
@@ -51,26 +54,33 @@ struct StageContext {
 };
 
 // How many problems of `source`, the entry `name` of `data`, a stage takes: `problems`, at most all; 0 asks for all.
-// InvalidArgument when an endless source is asked for all.
+// InvalidArgument when an endless source is asked for all. Pure.
 absl::StatusOr<int64_t> CountProblems(const DataSource& source, const std::string& name, int64_t problems);
 
 // Makes the policy's weights available to workers, as they are now, and shows it as the policy that is at work.
+// StagePolicy::Publish's errors.
 absl::Status Publish(StageContext& context, StagePolicy& policy);
 
 // What the groups of a stage have in common.
 struct GroupTemplate {
   std::string stage;
+  // TRAIN, EVALUATE or SYNTHESIZE: it says what completions must carry (coordinator/submission.h).
   v1::LeaseKind kind;
   v1::PolicyRef policy;
+  // Name and hash of the profile, as CheckProblems returned it.
   v1::RewardProfileRef reward;
+  // ToProto's.
   v1::SamplingParams sampling;
 };
 
+// Group `group_index` of the stage, with its own seed; attempt, epoch and time to live are the coordinator's to fill.
+// Pure.
 v1::Lease MakeLease(const GroupTemplate& group, uint64_t run_seed, int64_t group_index, v1::Prompt prompt);
 
 // What the rules under `rewards` are called on the wire. InvalidArgument when they are no profile.
 absl::StatusOr<v1::RewardProfileRef> ProfileRef(const RunConfig& config, const std::string& rewards);
 
+// The stage's sampling keys for groups of num_completions. Pure.
 v1::SamplingParams ToProto(const SamplingOptions& sampling, int64_t num_completions);
 
 }  // namespace grpo

@@ -15,9 +15,11 @@ class LearnerState {
   virtual ~LearnerState() = default;
 };
 
+// Copies share the learner's state.
 struct StageCursor {
   // Of the stage that goes on, in RunConfig.stages; their number when all have run.
   int64_t stage_index = 0;
+  // Zero for a stage that begins.
   StageProgress progress = {};
   // Null before a stage's first step, and for stages that learn nothing.
   std::shared_ptr<const LearnerState> learner = {};

@@ -15,6 +15,7 @@ namespace grpo {
 // The samples of one problem that count, in the order in which they were sampled.
 struct ProblemSamples {
   struct Sample {
+    // accuracy_rule gave 1.
     bool solved = false;
     // What the answer was read from; majority votes count equal texts.
     std::string extracted;
@@ -23,7 +24,7 @@ struct ProblemSamples {
 };
 
 // Unbiased estimate of the probability that one of k samples is right when c of n were: 1 - C(n-c, k) / C(n, k),
-// arXiv:2107.03374 eq. 1. 1 <= k <= n.
+// arXiv:2107.03374 eq. 1. 1 <= k <= n. 0 <= c <= n. Computed as a product, without large binomials.
 double PassAtK(int64_t num_samples, int64_t num_solved, int64_t k);
 
 // Over problems of which n samples each were asked for; every problem counts alike, by its own samples:
@@ -31,7 +32,8 @@ double PassAtK(int64_t num_samples, int64_t num_solved, int64_t k);
 //   most frequent answer is right (of equally frequent ones the first sampled counts; an empty answer has no vote);
 //   pass_at_1_ci_low, pass_at_1_ci_high: 95 % interval, normal approximation with the problem as the unit (samples of
 //   one problem are not independent), within [0, 1].
-// Problems without a sample are in none of them, and a mean over no problem is left out.
+// Problems without a sample are in none of them, and a mean over no problem is left out. With one problem the interval
+// is [0, 1]. Pure.
 std::map<std::string, double> AccuracyMetrics(const std::vector<ProblemSamples>& problems, int64_t samples_per_problem);
 
 // Sums over sampled groups. One thread.
@@ -40,6 +42,7 @@ class SampleSums {
   // `format_rule` is the rule whose mean is format_rate.
   explicit SampleSums(std::string format_rule) : format_rule_(std::move(format_rule)) {}
 
+  // Counts all samples of the group.
   void Add(const ScoredGroup& group);
 
   // mean_completion_tokens and clipped_ratio (cut off by the length limit), reward, rewards/<rule>/mean, and
@@ -52,7 +55,9 @@ class SampleSums {
   // Completions that have token ids; what samples may know none.
   double num_lengths_ = 0;
   double num_samples_ = 0, length_sum_ = 0, num_clipped_ = 0, reward_sum_ = 0;
+  // By metric: sums over the samples that count; numbers of all samples.
   std::map<std::string, double> rule_sums_, outcomes_;
+  // Of the samples that count and have the rule.
   double format_sum_ = 0, num_with_format_ = 0;
 };
 

@@ -22,8 +22,9 @@ namespace grpo {
 // How many groups a stage without steps collects at a time: how often its status moves.
 inline constexpr int64_t kCollectGroups = 32;
 
-// What a run's groups go through.
+// What a run's groups go through. Borrowed; copies refer to the same.
 struct GroupChannel {
+  // Of `coordinator`: how many groups it holds, and how many may be quarantined.
   const CoordinatorOptions& options;
   Coordinator& coordinator;
   QuarantineLog& quarantine;
@@ -46,11 +47,14 @@ class GroupFeed {
         make_lease_(std::move(make_lease)) {}
 
   // The next `count` groups, of which as many must be left; those that were quarantined are missing. `poll` is called
-  // first and every now and then, and its error ends the wait.
+  // first and every now and then, and its error ends the wait. Blocks. InvalidArgument when a worker said that a group
+  // can never be produced, Aborted after the coordinator's end.
   absl::StatusOr<std::vector<ScoredGroup>> Next(int64_t count, const std::function<absl::Status()>& poll);
 
  private:
+  // Offers what the buffer has room for.
   absl::Status Offer();
+  // The next `count`, which must have been offered.
   absl::StatusOr<std::vector<ScoredGroup>> Collect(int64_t count, const std::function<absl::Status()>& poll);
   // Records what was quarantined, and pauses the run when that is more than it may be.
   absl::Status RecordQuarantined(const std::function<absl::Status()>& poll);

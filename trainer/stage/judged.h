@@ -16,15 +16,19 @@
 
 namespace grpo {
 
+// The keys of such a stage.
 struct JudgedSampling {
+  // Keys under `policies`, `data` and `rewards`.
   std::string policy = {}, data = {}, rewards = {};
+  // From the start of the data; 0: all.
   int64_t problems = 0;
   int64_t samples_per_problem = 8;
   SamplingOptions sampling = {};
+  // Rules of the profile: a value of 1 means that a completion is right; that it keeps the form.
   std::string accuracy_rule = "math_answer";
   std::string format_rule = "format_tags";
 
-  // What the keys mean to the stage.
+  // What the keys mean to the stage. Each is the key's help. max_samples_per_problem is its largest value.
   struct Words {
     const char *policy, *rewards, *problems, *samples_per_problem, *accuracy_rule, *format_rule;
     double max_samples_per_problem;
@@ -44,23 +48,26 @@ struct JudgedSampling {
     v("format_rule", format_rule, {.help = words.format_rule});
   }
 
+  // policy, data and rewards, all required.
   std::vector<Reference> References() const;
   // `reader` is for messages.
   DataUse Reads(const std::string& reader) const;
-  // `also` follows the batch's words.
+  // `also` follows the batch's words. Without numbers where the data alone say how many problems there are.
   StageCost Cost(const std::string& also = "") const;
 };
 
 // A stage that is ready to sample.
 struct JudgedRun {
+  // The context's models own it.
   StagePolicy* policy = nullptr;
   std::unique_ptr<DataSource> data;
   // That are sampled.
   int64_t num_problems = 0;
+  // CheckProblems's.
   v1::RewardProfileRef reward;
 };
 
-// Publishes nothing yet.
+// Publishes nothing yet. Makes the policy. Errors of Models::Get, RunFiles::OpenData and CountProblems.
 absl::StatusOr<JudgedRun> PrepareJudged(const StageContext& context, const JudgedSampling& keys);
 
 }  // namespace grpo

@@ -20,25 +20,28 @@
 
 namespace grpo {
 
-// One thread, the training thread.
+// One thread, the training thread. A policy of the run, by a handle that stays valid.
 class StagePolicy {
  public:
   virtual ~StagePolicy() = default;
-  // As it is now: the number grows while it learns.
+  // As it is now: the number grows while it learns. Two handles of one policy say the same.
   virtual v1::PolicyRef ref() const = 0;
+  // Both live as long as the handle.
   virtual const ModelConfig& config() const = 0;
   virtual const Tokenizer& tokenizer() const = 0;
-  // Of the weights as they are now (trainer/fingerprint.h).
+  // Of the weights as they are now (trainer/fingerprint.h). Costs a pass over all weights.
   virtual std::string WeightsHash() const = 0;
-  // Makes the weights available to workers, as they are now.
+  // Makes the weights available to workers, as they are now. They may be read until the policy's next update. Internal
+  // for what torch throws.
   virtual absl::Status Publish() = 0;
-  // Writes a Hugging Face folder (model/weights/folder.h ExportFolder).
+  // Writes a Hugging Face folder (model/weights/folder.h ExportFolder). Its errors. In float32.
   virtual absl::Status ExportTo(const std::string& folder) const = 0;
 };
 
 // What a step did: StepResult of trainer/loop.h, and the batch's hash.
 struct StepOutcome {
   std::map<std::string, double> metrics;
+  // Of the batch before it was shared out, and of the weights after the step (trainer/fingerprint.h).
   std::string token_ids_hash, weights_hash;
 };
 
@@ -46,24 +49,27 @@ struct StepOutcome {
 class StepLearner {
  public:
   virtual ~StepLearner() = default;
+  // The one that learns.
   virtual StagePolicy& policy() = 0;
   // Takes the updates of the stage's step number `step`, from 0, at its learning rate, on all ranks together.
-  // Unavailable when another rank is gone.
+  // Unavailable when another rank is gone. Errors of Loop::Step (trainer/loop.h).
   virtual absl::StatusOr<StepOutcome> Step(StepBatch batch, int64_t step) = 0;
   // Writes what a checkpoint needs of the learner as it is now into the cursor. The state is good until the next Step.
+  // Fills progress.optimizer_steps and learner.
   virtual void Save(StageCursor* cursor) const = 0;
 };
 
+// What stages may ask of the run's policies. One thread, the training thread.
 class Models {
  public:
   virtual ~Models() = default;
   // Made when it is first asked for; stays valid. NotFound for a name that is not configured; errors of loading or
   // initialising.
   virtual absl::StatusOr<StagePolicy*> Get(const std::string& policy) = 0;
-  // InvalidArgument for losses that are unknown or whose options do not fit.
+  // InvalidArgument for losses that are unknown or whose options do not fit. Makes no policy.
   virtual absl::Status CheckLosses(const std::vector<LossTerm>& losses) const = 0;
   // Gives every rank the learner of the stage that `start` names, as `start` says. The spec's references and this
-  // outlive the learner.
+  // outlive the learner. Makes the policies that it needs. Errors of Get; Unavailable when another rank is gone.
   virtual absl::StatusOr<std::unique_ptr<StepLearner>> BeginTraining(const LearnerSpec& spec,
                                                                      const StageCursor& start) = 0;
 };

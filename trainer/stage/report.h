@@ -14,6 +14,7 @@
 
 namespace grpo {
 
+// What one stage of a run came to. Plain data.
 struct StageReport {
   // --- Filled by whoever runs the stage ---
   std::string name = {}, type = {};
@@ -41,13 +42,14 @@ struct StageReport {
 
 // An object of summary.json's list `stages`; keys of empty texts are left out, and a number that is not finite is null.
 nlohmann::json ToJson(const StageReport& report);
+// A list of such objects, in order.
 nlohmann::json ToJson(const std::vector<StageReport>& reports);
 
 // Takes what other versions wrote: absent keys, keys of another type and unknown keys are no error. DataLoss, naming
-// `file`, when `entries` is no list of objects.
+// `file`, when `entries` is no list of objects. A null among the metrics reads as NaN.
 absl::StatusOr<std::vector<StageReport>> StageReportsFromJson(const nlohmann::json& entries, const std::string& file);
 
-// The stage is done.
+// The stage is done. Fills state, seconds, steps and the finite metrics of `status`.
 void ShowReport(const StageReport& report, v1::StageStatus* status);
 
 }  // namespace grpo

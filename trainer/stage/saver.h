@@ -22,7 +22,8 @@ class Saver {
   using Cursor = absl::FunctionRef<StageCursor()>;
 
   virtual ~Saver() = default;
-  // Called between steps, and every now and then while groups are awaited: RunControl::Poll.
+  // Called between steps, and every now and then while groups are awaited: RunControl::Poll. Sleeps while the run is
+  // paused. Aborted, after a save, when a stop was requested.
   virtual absl::Status Poll(Cursor cursor) = 0;
   // A save that nobody asked for by name, `when` ("at step 7 of tune"). If it fails, that is said loudly, the
   // checkpoint before it stays, and checkpoint.on_error decides: the run goes on, or it pauses, and `grpoctl resume`
@@ -30,10 +31,12 @@ class Saver {
   virtual absl::Status Save(const std::string& when, Cursor cursor) = 0;
 };
 
+// The run's own; stages' tests have others.
 class RunSaver : public Saver {
  public:
   // `save` commits a checkpoint of the run. `control` outlives this.
   using SaveFunction = std::function<absl::StatusOr<v1::CheckpointStatus>(const StageCursor&)>;
+  // on_error is continue or pause.
   RunSaver(RunControl* control, std::string on_error, SaveFunction save)
       : control_(*control), on_error_(std::move(on_error)), save_(std::move(save)) {}
 

@@ -19,16 +19,20 @@ namespace grpo {
 class StepSource {
  public:
   virtual ~StepSource() = default;
-  // Input of step `step`. `poll` is called while waiting; its error is returned.
+  // Input of step `step`. `poll` is called while waiting; its error is returned. Steps come in order, from the one at
+  // which the stage goes on. InvalidArgument, with the place, for data that cannot be tokenized; GroupFeed::Next's
+  // errors where groups are sampled.
   virtual absl::StatusOr<StepInput> Next(int64_t step, const std::function<absl::Status()>& poll) = 0;
   // Items read so far: StageProgress.data_position.
   int64_t data_position() const { return data_position_; }
 
  protected:
+  // `seed` decides the order in which the data are read; data_position is where the reading goes on.
   StepSource(std::unique_ptr<DataSource> data, uint64_t seed, int64_t data_position)
       : data_(std::move(data)), reader_(data_.get(), seed), data_position_(data_position) {}
 
   const DataSource& data() const { return *data_; }
+  // In that order; moves data_position.
   DataItem NextItem() { return reader_.At(data_position_++); }
 
  private:

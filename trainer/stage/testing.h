@@ -36,6 +36,9 @@ struct FakeWeights {
   uint64_t hash = 1;
 };
 
+// One policy, kTestPolicy, whose "weights" are FakeWeights: a step folds the batch's token ids, in order, into them. So
+// two runs end with the same weights only if they saw the same batches, and a learner that was not restored shows.
+// Other names are NotFound; every loss is taken.
 class FakeModels : public Models {
  public:
   FakeModels(const RunConfig& config, Coordinator* coordinator, FakeWeights weights);
@@ -56,10 +59,12 @@ class FakeModels : public Models {
 // Judges completion `index` of the lease's group; what it fills in first is right or wrong by the group's seed.
 using FakeJudge = std::function<void(const v1::Lease& lease, v1::ScoredCompletion* completion)>;
 
-// Takes groups and hands them in until the run ends, in a thread of its own.
+// Takes groups and hands them in until the run ends, in a thread of its own. Its samples depend on the group's seed
+// alone; what it samples is scored by the rules math_answer and format_tags.
 class FakeWorker {
  public:
   FakeWorker(Coordinator* coordinator, FakeJudge judge);
+  // Ends the coordinator, without which the thread would not return.
   ~FakeWorker();
 
  private:

@@ -22,6 +22,7 @@ namespace grpo {
 
 // What became of one problem's completions.
 struct GroupTraces {
+  // From 0, in the order of the data.
   int64_t group_index = 0;
   // One object each: id, problem (the prompt as it was read), answer, completion, and where it comes from: policy,
   // policy_number, stage, group_index, sample_index, seed (of the group), num_tokens (end-of-sequence not counted),
@@ -52,6 +53,8 @@ class TraceSelector {
   };
   explicit TraceSelector(Options options) : options_(std::move(options)) {}
 
+  // What is kept of a group, in the order of its completions, and why the others are not. Groups come in order: a
+  // duplicate is one of an earlier completion.
   GroupTraces Select(const ScoredGroup& group);
   // As if Select had returned it.
   void Remember(const GroupTraces& group);
@@ -70,16 +73,18 @@ class TraceSelector {
 class TraceLog {
  public:
   // `origin` says what the lines depend on (policy, weights, rules); a log of another origin is begun anew. Groups that
-  // are there already are passed to `replay` in order.
+  // are there already are passed to `replay` in order. Its folder exists. What stands behind the first line that is
+  // torn or out of order is cut off. ErrnoStatus's codes.
   static absl::StatusOr<std::unique_ptr<TraceLog>> Open(const std::string& path, const nlohmann::ordered_json& origin,
                                                         const std::function<void(const GroupTraces&)>& replay);
   ~TraceLog();
 
   // Groups that are there.
   int64_t num_groups() const { return num_groups_; }
-  // The next group. It reaches the file at once.
+  // The next group. It reaches the file at once. So kill -9 loses nothing; a power failure may. ErrnoStatus's codes.
   absl::Status Append(const GroupTraces& group);
-  // Writes all traces, one a line, durably and whole or not at all; returns the content's SHA-256 (hex).
+  // Writes all traces, one a line, durably and whole or not at all; returns the content's SHA-256 (hex). DataLoss for a
+  // line that cannot be read back; errors of SyncedFileWriter.
   absl::StatusOr<std::string> Export(const std::string& path) const;
 
  private:
@@ -87,6 +92,7 @@ class TraceLog {
       : path_(std::move(path)), file_(file), num_groups_(num_groups) {}
 
   const std::string path_;
+  // Open for appending; path_ is for Export, which reads it again.
   std::FILE* const file_;
   int64_t num_groups_;
 };

@@ -14,7 +14,8 @@ namespace grpo {
 // A metric's name, or a pattern: one * stands for any text.
 using MetricPattern = std::string;
 
-// What the pattern's * stands for in `metric` (empty where it has none); nullopt when the metric is another.
+// What the pattern's * stands for in `metric` (empty where it has none); nullopt when the metric is another. Only the
+// first * of a pattern is one.
 inline std::optional<std::string> MatchMetric(absl::string_view pattern, absl::string_view metric) {
   const size_t star = pattern.find('*');
   if (star == absl::string_view::npos) return pattern == metric ? std::optional<std::string>("") : std::nullopt;
@@ -64,6 +65,7 @@ struct ChartedMetric {
   bool keep_largest = false;
 };
 
+// A type's all; the default shows nothing.
 struct StageView {
   // What StageStatus.step counts.
   std::string step_unit = "step";

@@ -14,7 +14,7 @@ inline bool IsTerminal(v1::RunState state) {
   return state == v1::RUN_STATE_FINISHED || state == v1::RUN_STATE_STOPPED || state == v1::RUN_STATE_FAILED;
 }
 
-// "RUNNING" for RUN_STATE_RUNNING.
+// "RUNNING" for RUN_STATE_RUNNING. Pure.
 inline std::string StateName(v1::RunState state) {
   return std::string(absl::StripPrefix(v1::RunState_Name(state), "RUN_STATE_"));
 }

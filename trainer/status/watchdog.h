@@ -12,14 +12,18 @@
 
 namespace grpo {
 
-// Has a thread of its own from construction to destruction. What it is given outlives it.
+// Has a thread of its own from construction to destruction. What it is given outlives it. It looks every half a second,
+// by the machine's own clock.
 class Watchdog {
  public:
+  // Rank 0's. `stall_after` is StallDetector's.
   Watchdog(Collectives* collectives, StatusBoard* board, absl::Duration stall_after);
   ~Watchdog();
 
  private:
+  // The thread: Look, then a pause, until stop_.
   void Loop();
+  // One look: what the ranks say goes to the board, and a stall's beginning and end into the log.
   void Look();
 
   Collectives* const collectives_;

@@ -13,19 +13,24 @@
 
 namespace grpo {
 
-// Where a run is: --address wins, then --run-dir, then the newest run under runs/.
+// Where a run is: --address wins, then --run-dir, then the newest run under runs/. `client` goes, key by key, before
+// what the run's endpoint.json says.
 struct ConnectionFlags {
   std::string address;
   std::string run_dir;
   rpc::ClientOptions client;
+  // Of one call, in seconds.
   double deadline_s = 10;
 };
 
+// Adds --address, --run-dir, --token-file, --tls-ca, --tls-cert, --tls-key and --deadline; `flags` outlives the
+// parsing.
 void AddConnectionFlags(CLI::App& verb, ConnectionFlags* flags);
 // Only --run-dir, for verbs that read files.
 void AddRunDirFlag(CLI::App& verb, std::string* run_dir);
 
-// The folder that --run-dir named, or that of the newest run under runs/.
+// The folder that --run-dir named, or that of the newest run under runs/. NotFound when there is none. A folder that
+// was named is not looked at.
 absl::StatusOr<std::string> ResolveRunDir(const std::string& run_dir);
 
 // A stub, and the client that prepares its calls. Thread-safe.
@@ -34,6 +39,8 @@ struct TrainerConnection {
   std::unique_ptr<v1::TrainerService::Stub> stub;
   absl::Duration deadline;
 
+  // Does not call yet. FindEndpoint's errors (tools/grpoctl/records/run_folder.h) without an address;
+  // rpc::Client::Create's.
   static absl::StatusOr<TrainerConnection> Open(const ConnectionFlags& flags);
 
   // One unary call with deadline and token: Call(&Stub::Pause, request). Errors say what to do about them.
@@ -49,7 +56,8 @@ struct TrainerConnection {
     return response;
   }
 
-  // The error of a call, with the address and what to do.
+  // The error of a call, with the address and what to do. `status` is an error. Unavailable for a trainer that does not
+  // answer, DeadlineExceeded included; otherwise the same code. What the trainer said is made printable.
   absl::Status Explain(const grpc::Status& status) const;
 };
 

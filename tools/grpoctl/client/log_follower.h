@@ -20,11 +20,12 @@ class LogFollower {
 
   // The last lines of each file that there is now, at most 64 KiB each. NotFound when there is none.
   absl::Status ShowTails(std::ostream& out, int num_lines);
-  // Whole lines that were added since the last call, also of new files.
+  // Whole lines that were added since the last call, also of new files. A line without its end waits for the next call.
+  // A file that was never shown is shown from its beginning.
   void ShowNew(std::ostream& out);
 
  private:
-  // Name without .log, in order.
+  // Name without .log, in order. Of the files that there are now.
   std::vector<std::string> Names() const;
   std::string Path(const std::string& name) const { return folder_ + "/" + name + ".log"; }
 

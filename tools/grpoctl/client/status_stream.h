@@ -17,13 +17,15 @@
 
 namespace grpo {
 
-// Reads a run's status snapshots until it has ended. Thread-safe.
+// Reads a run's status snapshots until it has ended. Thread-safe. One Read at a time.
 class StatusStream {
  public:
+  // `connection` outlives it.
   explicit StatusStream(const TrainerConnection& connection) : connection_(connection) {}
 
   // Calls on_status for each snapshot. OK after a terminal one; Cancelled after Cancel; otherwise the call's error
   // (Explain). The call is renewed when its deadline passes, so that a run may last longer than any deadline.
+  // Unavailable, too, when the stream ends without one. `on_status` is called from the calling thread.
   absl::Status Read(absl::Duration min_interval, const std::function<void(const v1::RunStatus&)>& on_status);
   // Ends a Read that is under way, and every later one.
   void Cancel();
@@ -32,6 +34,7 @@ class StatusStream {
   const TrainerConnection& connection_;
   absl::Mutex mutex_;
   bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
+  // The call under way, for Cancel; null between calls.
   grpc::ClientContext* context_ ABSL_GUARDED_BY(mutex_) = nullptr;
 };
 
@@ -39,12 +42,15 @@ class StatusStream {
 class BackgroundStatus {
  public:
   explicit BackgroundStatus(TrainerConnection connection);
+  // Cancels the call that is under way and joins the thread.
   ~BackgroundStatus();
 
-  // The newest snapshot that was not taken before.
+  // The newest snapshot that was not taken before. Snapshots that came between two calls are lost but for the last.
+  // Never waits.
   std::optional<v1::RunStatus> Take();
 
  private:
+  // The thread: reads a stream, and after an error waits and opens another.
   void Run();
 
   const TrainerConnection connection_;

@@ -8,6 +8,7 @@
 
 namespace grpo {
 
+// Several tables: the run, its stages, and the ranks (where there are several), workers and reward servers that it has.
 std::string StatusTable(const v1::RunStatus& status);
 
 // proto3 JSON with the fields' names as in the .proto and every field present; 64-bit integers are strings, as proto3

@@ -14,7 +14,7 @@
 namespace grpo {
 
 // The programs beside this one or where the build puts them relative to it. NotFound names what is missing and how to
-// build it.
+// build it. Their paths are absolute.
 absl::StatusOr<Programs> FindPrograms();
 
 // Starts each process of a plan once what it waits for serves, and watches all of them until the trainer exits. The
@@ -24,14 +24,18 @@ absl::StatusOr<Programs> FindPrograms();
 class LocalRun {
  public:
   struct Options {
+    // Supervisor::Options.
     int max_restarts_per_role = 10;
     // How status is asked for.
     rpc::ClientOptions client = {};
   };
 
+  // A plan for this machine: PlanRequest::hosts was empty. `printer` outlives it.
   LocalRun(const RunPlan& plan, const Options& options, ProgressPrinter* printer);
 
-  // Returns the run's exit code, after every process has ended. What went wrong has been shown.
+  // Returns the run's exit code, after every process has ended. What went wrong has been shown. As in
+  // common/exit_codes.h: the trainer's, or the supervisor's where the run ended otherwise. Removes endpoint.json, which
+  // a killed trainer leaves. Blocks; once.
   int Run();
 
  private:
@@ -39,8 +43,11 @@ class LocalRun {
   absl::Status StartThoseThatCan();
   // Once the trainer serves.
   absl::Status FollowStatus(const std::string& trainer_address);
+  // What can be done now: starts processes, follows the status. An error ends the run.
   absl::Status GoOn();
+  // Until the run is over.
   RunEnd Watch();
+  // The newest snapshot, if there is one; after a terminal one nothing is restarted.
   void ShowStatus();
 
   const RunPlan plan_;
@@ -49,6 +56,7 @@ class LocalRun {
   Supervisor supervisor_;
   // Of each process of the plan.
   std::vector<bool> started_;
+  // Null before the trainer serves and after the run's last snapshot; followed_ says that it was there.
   std::unique_ptr<BackgroundStatus> status_;
   bool followed_ = false;
 };

@@ -25,15 +25,15 @@ class Process {
                                                         const std::string& log_path,
                                                         const std::vector<std::string>& environment = {});
 
-  // Kills the process group and waits for the child.
+  // Kills the process group and waits for the child. Blocks until it is gone; what had ended is only reaped.
   ~Process();
   Process(const Process&) = delete;
   Process& operator=(const Process&) = delete;
 
   pid_t pid() const { return pid_; }
-  // The exit code, 128+n after signal n; nothing while it runs. Does not wait.
+  // The exit code, 128+n after signal n; nothing while it runs. Does not wait. Reaps the child.
   std::optional<int> Poll();
-  // The same, after waiting at most `timeout`.
+  // The same, after waiting at most `timeout`. Nothing when it still runs then.
   std::optional<int> WaitFor(absl::Duration timeout);
   // Sends a signal to the child; nothing happens once it has ended.
   void Signal(int signal_number);
@@ -42,6 +42,7 @@ class Process {
   explicit Process(pid_t pid) : pid_(pid) {}
 
   const pid_t pid_;
+  // Once it was reaped.
   std::optional<int> exit_code_;
 };
 

@@ -35,45 +35,55 @@ class Supervisor {
     int max_restarts_per_role = 10;
     // A child that lived this long starts again without the delay that earlier deaths earned it.
     absl::Duration stable_after = absl::Minutes(1);
+    // Of a RunEnd's message.
     int num_log_lines = 12;
   };
 
-  // `note` receives a line for each death and restart.
+  // `note` receives a line for each death and restart. `clock` outlives it.
   Supervisor(const Options& options, const Clock& clock, std::function<void(const std::string&)> note)
       : options_(options), clock_(clock), note_(std::move(note)) {}
 
-  // Starts a child; what it waits for (`after`) serves. Errors as Process::Start.
+  // Starts a child; what it waits for (`after`) serves. Errors as Process::Start. Names are unique. A child that is
+  // started again keeps its port and gets the next attempt number.
   absl::Status Start(const PlannedProcess& process);
 
   // Reaps and restarts; call it a few times a second. Holds a value once the run is over: by the table, or because a
-  // role's restarts are used up.
+  // role's restarts are used up. After that only StopAll may follow.
   std::optional<RunEnd> Poll();
 
-  // HOST:PORT where a child serves; nothing before it does.
+  // HOST:PORT where a child serves; nothing before it does. Nothing, too, while it waits for its restart.
   std::optional<std::string> Address(const std::string& name) const;
 
   // From now on nothing is restarted: the run is ending and its workers leave.
   void StopRestarting() { restarting_ = false; }
   // To the trainer's rank 0.
   void SignalTrainer(int signal_number);
-  // SIGTERM to every child, SIGKILL to those that are still there after `grace`.
+  // SIGTERM to every child, SIGKILL to those that are still there after `grace`. Blocks until all are gone.
   void StopAll(absl::Duration grace);
 
  private:
+  // A process that was started, and what is known of it.
   struct Child {
     PlannedProcess plan;
     std::unique_ptr<Process> process;  // null while it waits for its restart
+    // Number of its newest start, from 1.
     int attempt = 0;
     std::string address;  // where it serves or served last
     bool serves = false;  // in this attempt
     bool done = false;    // is gone, and nobody needs it again
+    // When its newest attempt began; not before when the next may, while `process` is null.
     absl::Duration started_at, restart_at;
+    // Delays between its starts, longer after each death.
     rpc::Backoff backoff;
   };
 
+  // The child's next attempt, with all that is known late filled in. Removes the endpoint file of the one before.
   absl::Status StartAttempt(Child& child);
+  // Reads where the child serves, once in each attempt.
   void NoticeEndpoint(Child& child);
+  // For ReactionTo: kEnding once nothing is restarted.
   Phase PhaseOf(const Child& child) const;
+  // Does what the table says. Holds a value when the run is over.
   std::optional<RunEnd> OnExit(Child& child, int exit_code);
   // The trainer's ranks.
   std::vector<Child*> Ranks() const;
@@ -83,19 +93,24 @@ class Supervisor {
   int RendezvousPort(int attempt);
   // After `delay`, with those that still run killed first. Holds a value when one of them had another last word.
   std::optional<RunEnd> RestartAllRanks(absl::Duration delay);
+  // Ends what is left of the process; Poll starts it again after `delay`.
   void RestartLater(Child& child, absl::Duration delay);
+  // With the last lines of the child's log, cut and made printable.
   RunEnd End(const Child& child, int exit_code, const std::string& message) const;
 
   const Options options_;
   const Clock& clock_;
   const std::function<void(const std::string&)> note_;
+  // In the order of Start.
   std::vector<std::unique_ptr<Child>> children_;
+  // By RoleName.
   std::map<std::string, int> restarts_by_role_;
   bool restarting_ = true;
+  // The port of the ranks' start number rendezvous_attempt_.
   int rendezvous_port_ = 0, rendezvous_attempt_ = 0;
 };
 
-// "exit code 78", "signal 9 (Killed)".
+// "exit code 78", "signal 9 (Killed)". `exit_code` is 128+n after signal n. Pure.
 std::string DescribeExit(int exit_code);
 
 }  // namespace grpo

@@ -11,7 +11,8 @@
 namespace grpo {
 
 // `artifacts` are what the run exports, relative to its folder. NotFound or DataLoss when summary.json is missing or
-// broken.
+// broken. CompletionsReader::Select's errors; without a completions.sqlite that can be read there are no samples. Any
+// thread.
 absl::StatusOr<std::string> ClosingText(const std::string& run_dir, const std::vector<std::string>& artifacts);
 
 }  // namespace grpo

@@ -48,19 +48,21 @@ class CompletionsReader {
   // NotFound when the run has none, FailedPrecondition when another version's program wrote them.
   static absl::StatusOr<std::unique_ptr<CompletionsReader>> Open(const std::string& run_dir);
 
-  // InvalidArgument for a `where` that is no expression, with SQLite's words and the columns.
+  // InvalidArgument for a `where` that is no expression, with SQLite's words and the columns. In the order of writing.
+  // All of them are in memory. SqliteDatabase's errors otherwise.
   absl::StatusOr<std::vector<StoredCompletion>> Select(const CompletionsQuery& query) const;
 
  private:
   explicit CompletionsReader(std::unique_ptr<SqliteDatabase> database) : database_(std::move(database)) {}
+  // The error of a statement, with what the columns are called if `where` is at fault.
   absl::Status ExplainWhere(const CompletionsQuery& query, const absl::Status& status) const;
 
   const std::unique_ptr<SqliteDatabase> database_;
 };
 
-// For people: a block per sample, every text on one line, made printable and cut.
+// For people: a block per sample, every text on one line, made printable and cut. Pure.
 std::string CompletionsText(const std::vector<StoredCompletion>& completions);
-// JSON lines with every column; "rules" is an object.
+// JSON lines with every column; "rules" is an object. What is not UTF-8 in a text column is written as U+FFFD.
 std::string CompletionsJson(const std::vector<StoredCompletion>& completions);
 
 }  // namespace grpo

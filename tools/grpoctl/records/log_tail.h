@@ -7,7 +7,8 @@
 
 namespace grpo {
 
-// The last `num_lines` lines of a text file, of its last 64 KiB at most; empty when it cannot be read. Any thread.
+// The last `num_lines` lines of a text file, of its last 64 KiB at most; empty when it cannot be read. Any thread. The
+// first of them may be cut where the 64 KiB begin. Bytes as they are: not made printable.
 std::vector<std::string> LastLines(const std::string& path, int num_lines);
 
 }  // namespace grpo

@@ -19,17 +19,18 @@
 namespace grpo {
 
 // Where the run's trainer serves. NotFound when there is no such folder, Unavailable when no process serves the run,
-// DataLoss when the file is broken.
+// DataLoss when the file is broken. That the file is there does not say that the process lives.
 absl::StatusOr<Endpoint> FindEndpoint(const std::string& run_dir);
 
-// The run under `runs_folder` that was started last; NotFound when there is none.
+// The run under `runs_folder` that was started last; NotFound when there is none. By when its lock was last taken.
 absl::StatusOr<std::string> NewestRun(const std::string& runs_folder);
 
 // The right to write into a run folder, held until destruction or death. One thread.
 class RunFolder {
  public:
   // Creates the folder if need be. AlreadyExists when another process runs in it (named by pid), or when it holds files
-  // that no run wrote; then nothing is touched.
+  // that no run wrote; then nothing is touched. ErrnoStatus's codes for the disk. The kernel gives the lock back when
+  // the process dies.
   static absl::StatusOr<std::unique_ptr<RunFolder>> Lock(const std::string& path);
   ~RunFolder();
   RunFolder(const RunFolder&) = delete;
@@ -41,14 +42,16 @@ class RunFolder {
   // Whether a run was started here before.
   bool HasRun() const;
 
-  // Makes the subfolders and writes config.yaml, whose hash the run's processes compare.
+  // Makes the subfolders and writes config.yaml, whose hash the run's processes compare. Replaces a config.yaml that is
+  // there. ErrnoStatus's codes.
   absl::Status Begin(const std::string& resolved_yaml);
-  // The run's id: made at the first call, "<run_name>-<8 hex digits>", the same ever after.
+  // The run's id: made at the first call, "<run_name>-<8 hex digits>", the same ever after. ErrnoStatus's codes.
   absl::StatusOr<std::string> RunId(const std::string& run_name);
 
  private:
   RunFolder(std::string path, int lock_fd) : path_(std::move(path)), lock_fd_(lock_fd) {}
   const std::string path_;
+  // Holds the lock as long as it is open.
   const int lock_fd_;
 };
 

@@ -15,6 +15,7 @@ namespace grpo {
 // What a summary.json may have at most.
 inline constexpr int64_t kMaxSummaryBytes = 64 << 20;
 
+// What summary.json says. Plain data.
 struct RunSummary {
   std::string name, id;
   int64_t seed = 0;
@@ -22,7 +23,7 @@ struct RunSummary {
   std::vector<StageReport> stages;
 };
 
-// DataLoss for text that is not such a summary.
+// DataLoss for text that is not such a summary. Keys that are missing or of another type read as empty or 0. Pure.
 absl::StatusOr<RunSummary> ParseSummary(absl::string_view summary_json);
 
 // The first row is the heading, and the first column says what a row holds. Cells are made printable.
@@ -38,9 +39,9 @@ struct SummaryTable {
   // Whether some cell has its 95 % confidence interval in parentheses.
   bool intervals = false;
 };
-// Of every type that has a table and stages with something to show in it, in the order of stages.inc.
+// Of every type that has a table and stages with something to show in it, in the order of stages.inc. Pure.
 std::vector<SummaryTable> SummaryTables(const std::vector<StageReport>& stages);
-// The heading of a stage's column there.
+// The heading of a stage's column there. `stage` is one of `stages`. Printable.
 std::string ColumnHeading(const StageReport& stage, const std::vector<StageReport>& stages);
 // Stage, type, seconds; the last row is the sum.
 TableRows StageSecondsRows(const std::vector<StageReport>& stages);
