@@ -228,7 +228,9 @@ TEST(ModelConfigTest, SaysWhatItIgnores) {
     ASSERT_OK_AND_ASSIGN(const ModelConfig config, ParseModelConfig(file.dump(), "", &ignored));
     EXPECT_EQ(ModelConfigJson(config), ModelConfigJson(plain)) << field;
     ASSERT_EQ(ignored.size(), expected == nullptr ? 0u : 1u) << field;
-    if (expected != nullptr) EXPECT_EQ(ignored[0].rfind(expected, 0), 0u) << ignored[0];
+    if (expected != nullptr) {
+      EXPECT_EQ(ignored[0].rfind(expected, 0), 0u) << ignored[0];
+    }
   }
 }
 

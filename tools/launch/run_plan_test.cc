@@ -70,8 +70,9 @@ void ExpectGolden(const RunPlan& plan, const std::string& name) {
   // Where this test finds the ready configurations is no part of a plan.
   const std::string text =
       absl::StrReplaceAll(PlanJson(plan), {{std::filesystem::absolute("configs").string(), "CONFIGS"}});
-  if (const char* folder = ::getenv("GRPO_WRITE_PLANS"); folder != nullptr)
+  if (const char* folder = ::getenv("GRPO_WRITE_PLANS"); folder != nullptr) {
     ASSERT_OK(WriteFileSynced(absl::StrCat(folder, "/", name), text));
+  }
   ASSERT_OK_AND_ASSIGN(const std::string golden, ReadFile("tools/launch/testdata/" + name));
   EXPECT_EQ(text, golden) << "if this is as it should be, write it anew: GRPO_WRITE_PLANS=$PWD/tools/launch/testdata "
                              "bazel-bin/tools/launch/run_plan_test";
