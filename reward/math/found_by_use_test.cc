@@ -49,7 +49,7 @@ TEST(FoundByUse, NeighboursOfEachKindHaveTheirs) {
     ExpectPaid(kind, sides[0], sides[1], line[0] == '=');
     ++(line[0] == '=' ? counts[kind].first : counts[kind].second);
   }
-  EXPECT_EQ(counts.size(), 11u);
+  EXPECT_EQ(counts.size(), 12u);
   for (const auto& [name, count] : counts) {
     EXPECT_GE(count.first, 5) << name;
     EXPECT_GE(count.second, 5) << name;

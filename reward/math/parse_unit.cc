@@ -26,6 +26,7 @@ constexpr string_view kNoUnit[] = {
     "though", "however",    "mod",      "modulo",   "base",          "squared",   "cubed",     "factorial", "choose",
     "root",   "percentile", "also",     "only",     "approximately", "roughly",   "does",      "did",       "can",
     "could",  "may",        "might",    "should",   "would",         "as",        "too",       "versus",    "vs",
+    "below",  "above",      "under",    "over",     "negative",
 };
 
 constexpr string_view kShortNouns[] = {"men", "man", "boy", "pen", "hen", "cow", "dog", "cat",
