@@ -4,6 +4,7 @@
 #include <optional>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
 #include "configs/load.h"
@@ -175,6 +176,7 @@ std::string Preflight::WriterOf(const std::string& data, int64_t stage_index) co
 
 absl::StatusOr<std::vector<CheckedData>> Preflight::CheckAhead(const RunFiles& files, int64_t first_stage,
                                                                const std::set<std::string>& made) {
+  const absl::Cleanup close = [this] { open_.clear(); };
   std::vector<CheckedData> all;
   std::vector<absl::Status> errors;
   // Of what several stages need, once.
@@ -206,6 +208,7 @@ absl::StatusOr<std::vector<CheckedData>> Preflight::CheckAhead(const RunFiles& f
 }
 
 absl::StatusOr<std::vector<CheckedData>> Preflight::CheckBefore(const RunFiles& files, int64_t stage_index) {
+  const absl::Cleanup close = [this] { open_.clear(); };
   std::vector<CheckedData> all;
   const ConfiguredStage& stage = config_.stages[stage_index];
   int64_t needed_positions = 0;
@@ -243,9 +246,17 @@ absl::Status Preflight::CheckFrozen(const ConfiguredStage& stage, int64_t needed
   return absl::OkStatus();
 }
 
+absl::StatusOr<const DataSource*> Preflight::Open(const RunFiles& files, const std::string& data) {
+  std::unique_ptr<DataSource>& source = open_[data];
+  if (source == nullptr) {
+    ASSIGN_OR_RETURN(source, files.OpenData(data));
+  }
+  return source.get();
+}
+
 absl::StatusOr<CheckedData> Preflight::CheckUse(const RunFiles& files, const std::string& stage, const DataUse& use) {
   ASSIGN_OR_RETURN(const PolicyShape* const shape, Shape(use.policy));
-  ASSIGN_OR_RETURN(const std::unique_ptr<DataSource> source, files.OpenData(use.data));
+  ASSIGN_OR_RETURN(const DataSource* const source, Open(files, use.data));
   ASSIGN_OR_RETURN(const int64_t count, CountOf(use, *source));
   ASSIGN_OR_RETURN(const TokenLengths* const lengths, Measure(use, *source, count));
   const int64_t max_positions = shape->config.max_positions;

@@ -68,6 +68,7 @@ class Preflight {
   absl::Status CheckPolicies(const ConfiguredStage& stage, const std::set<std::string>& made);
   // That the policies which are only read have the tokens of the one that is trained, and its positions.
   absl::Status CheckFrozen(const ConfiguredStage& stage, int64_t needed_positions);
+  absl::StatusOr<const DataSource*> Open(const RunFiles& files, const std::string& data);
   absl::StatusOr<CheckedData> CheckUse(const RunFiles& files, const std::string& stage, const DataUse& use);
   absl::StatusOr<const TokenLengths*> Measure(const DataUse& use, const DataSource& source, int64_t count);
   absl::Status CheckReferences(const DataSource& source, int64_t count, CheckedData* checked);
@@ -77,6 +78,8 @@ class Preflight {
   const RunConfig& config_;
   // By origin.
   std::map<std::string, PolicyShape> shapes_;
+  // By name, while stages are checked one after the other.
+  std::map<std::string, std::unique_ptr<DataSource>> open_;
   // By data, origin of the policy, kind, and number of items.
   std::map<std::tuple<std::string, std::string, DataUse::Kind, int64_t>, absl::StatusOr<TokenLengths>> lengths_;
   struct Profile {

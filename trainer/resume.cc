@@ -44,12 +44,10 @@ absl::Status Refused(const DataChange& change, const LoadedConfig& config) {
   const std::string path =
       data == config.config.data.end() ? "" : SectionText(data->second.options, "path").value_or("");
   // What matters first: grpoctl cuts long lines, and a path may be long.
-  return absl::DataLossError(absl::StrCat("data.", change.data, " has changed: its SHA-256 was ", change.old_sha256,
-                                          ", now it is ", change.new_sha256.empty() ? "unknown" : change.new_sha256,
-                                          "; stage ", change.read_by,
-                                          " has read it, so put the old content back, or start another run with "
-                                          "--run-dir DIR (",
-                                          path, ")"));
+  return absl::DataLossError(absl::StrCat("data.", change.data, " has changed since stage ", change.read_by,
+                                          " read it: SHA-256 ", change.old_sha256, ", now ",
+                                          change.new_sha256.empty() ? "unknown" : change.new_sha256,
+                                          "; put the old content back, or take another --run-dir DIR (", path, ")"));
 }
 
 }  // namespace

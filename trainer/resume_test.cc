@@ -87,7 +87,7 @@ TEST_F(LoadCheckpointTest, RefusesDataThatAStageHasReadAndNamesBothHashes) {
   const absl::Status status = OpenDataRecord(run_dir_, Config(), /*resume=*/true, nullptr).status();
   EXPECT_STATUS(status, absl::StatusCode::kDataLoss, "data.problems has changed");
   for (const std::string& text : {before, now, std::string("/problems.jsonl)"), std::string("put the old content back"),
-                                  std::string("stage measure has read it")})
+                                  std::string("since stage measure read it")})
     EXPECT_THAT(std::string(status.message()), HasSubstr(text));
   Write("problems.jsonl", kProblems);
   EXPECT_OK(OpenDataRecord(run_dir_, Config(), /*resume=*/true, nullptr));
@@ -117,7 +117,7 @@ TEST_F(LoadCheckpointTest, RunsOfOlderBuildsAreJudgedByTheirCheckpoint) {
   Write("problems.jsonl", std::string(kProblems) + "{\"problem\": \"2+2?\", \"answer\": \"4\"}\n");
   state.stage_index = 0;
   EXPECT_STATUS(OpenDataRecord(run_dir_, Config(), /*resume=*/true, &state), absl::StatusCode::kDataLoss,
-                "stage measure has read it");
+                "since stage measure read it");
 }
 
 TEST_F(LoadCheckpointTest, AnotherEnvironmentIsTakenWithALoudLine) {

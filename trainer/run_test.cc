@@ -123,7 +123,7 @@ TEST_F(RunTest, DataThatNoStageHasReadMayBeMendedBeforeAResume) {
   EXPECT_EQ(record.at("data").at("traces").at("read_by"), "again");
   // Now it has been read.
   ASSERT_OK(ReplaceTraces("{\"problem\": \"H1\", \"completion\": \"8\", \"answer\": \"8\"}\n"));
-  EXPECT_STATUS(Execute("run", /*resume=*/true), absl::StatusCode::kDataLoss, "stage again has read it");
+  EXPECT_STATUS(Execute("run", /*resume=*/true), absl::StatusCode::kDataLoss, "since stage again read it");
 }
 
 TEST_F(RunTest, DataOfABegunStageMayNotChange) {
@@ -132,7 +132,7 @@ TEST_F(RunTest, DataOfABegunStageMayNotChange) {
   stopped.on_serving = [](Coordinator&, RunControl& control) { control.Stop(); };
   ASSERT_OK(Execute("run", /*resume=*/false, stopped));
   ASSERT_OK(ReplaceTraces("{\"problem\": \"H1\", \"completion\": \"7\", \"answer\": \"7\"}\n"));
-  EXPECT_STATUS(Execute("run", /*resume=*/true), absl::StatusCode::kDataLoss, "stage learn has read it");
+  EXPECT_STATUS(Execute("run", /*resume=*/true), absl::StatusCode::kDataLoss, "since stage learn read it");
 }
 
 // A fault of the second stage keeps the first one from beginning.

@@ -157,7 +157,7 @@ class BadInputTest(harness.EndToEndTest):
             self.assertEqual(harness.EXIT_OK, run.wait())
         read = self.problems(GOOD_LINE)
         again = ("run", "--resume", "--run-dir", self.run_dir)
-        says = ["data.problems has changed", "stage tune has read it", "put the old content back", "--run-dir DIR"]
+        says = ["data.problems has changed since stage tune read it", "put the old content back", "--run-dir DIR"]
         self.assert_refused(harness.EXIT_DATA, *again, says=says)
         read.write_text(GOOD_LINE * 2)
         later.write_text(GOOD_LINE * 3)
