@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
 #include "configs/load.h"
+#include "data/sources.h"
 #include "model/tokenizer/prompt.h"
 #include "trainer/algorithm/algorithm.h"
 #include "trainer/stage/context.h"
