@@ -7,6 +7,7 @@
 #include "absl/strings/str_replace.h"
 #include "common/files.h"
 #include "common/status_testing.h"
+#include "data/sources.h"
 #include "trainer/disk_need.h"
 #include "trainer/stage/testing.h"
 
