@@ -30,9 +30,9 @@ bool StripPair(absl::string_view open, absl::string_view close, absl::string_vie
 // Separators and TeX's spaces: ",", ";", "~", "\\,", "\\quad", "\\\\".
 void TrimSpaces(absl::string_view* text) {
   constexpr absl::string_view kSeparators = ",;~";
-  // Most answers have none.
+  // Most answers have none. Two backslashes in front are one that was escaped twice, as in JSON.
   if (!text->empty() && (text->front() == '\\' || absl::StrContains(kSeparators, text->front()))) {
-    for (const absl::string_view space : {",", ";", "~", "\\,", "\\;", "\\:", "\\!", "\\>", "\\ ", "\\\\"}) {
+    for (const absl::string_view space : {",", ";", "~", "\\,", "\\;", "\\:", "\\!", "\\>", "\\ "}) {
       absl::ConsumePrefix(text, space);
     }
   }
