@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "common/cpu_time_testing.h"
 #include "common/seeds.h"
 #include "common/status_testing.h"
 
@@ -199,7 +200,7 @@ TEST(Equal, TheSameTextIsEqualWhateverItMeans) {
 }
 
 TEST(Equal, GiantsAreOverBudgetOrDecidedAtOnce) {
-  const auto begin = std::chrono::steady_clock::now();
+  const auto begin = CpuTime();
   const std::string nines(1 << 20, '9');
   EXPECT_EQ(OutcomeOf("5", nines), v1::OUTCOME_OVER_BUDGET);
   EXPECT_EQ(OutcomeOf("5", "1e" + nines.substr(0, 1000)), v1::OUTCOME_OVER_BUDGET);
@@ -217,7 +218,7 @@ TEST(Equal, GiantsAreOverBudgetOrDecidedAtOnce) {
   for (int i = 0; i < 99; ++i) fractions += "1/3" + std::string(180, '0' + i % 10) + "7, ";
   EXPECT_EQ(Equal(fractions + "1.5e-9999", fractions + "1.50000001e-9999").equal, false);
   EXPECT_EQ(Equal(nines.substr(0, 20000), "0." + nines.substr(0, 19998)).equal, false);
-  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(5));
+  EXPECT_LT(CpuTime() - begin, std::chrono::seconds(10));
 }
 
 TEST(Equal, SaysWhichRuleDecidedAndWhatEachSideWasReadAs) {
