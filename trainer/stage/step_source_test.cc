@@ -64,7 +64,7 @@ class StepSourceTest : public ::testing::Test {
 
   // From the start, or at `data_position`.
   absl::StatusOr<std::unique_ptr<StepSource>> Make(const std::string& data, StepPlan plan, int64_t data_position = 0) {
-    return MakeStepSource(run_->context, data, "planned", PlanOnly(std::move(plan)), *policy_, data_position);
+    return MakeStepSource(run_->context, data, PlanOnly(std::move(plan)), *policy_, data_position);
   }
 
   // The input of the step, which is of this kind.
@@ -217,29 +217,24 @@ TEST_F(StepSourceTest, ATraceIsItsPromptAndItsCompletionWithAnEnd) {
   EXPECT_EQ(Text(completion), "12");
 }
 
-TEST_F(StepSourceTest, ATraceWithoutACompletionIsRefusedBeforeTheFirstStep) {
-  WriteTraces({{"H1", "1"}, {"H2", ""}});
-  EXPECT_STATUS(Make("traces", TracesPlan{.traces_per_step = 1}), kInvalid,
-                "has no completion to learn from: set completion_field if it has another name");
+// Asked before the first step (trainer/preflight.h), where the policy's tokenizer is there and its weights are not.
+TEST_F(StepSourceTest, ATraceWithoutACompletionIsRefused) {
+  DataItem item;
+  item.prompt.set_id("line/2");
+  item.prompt.set_text("H2");
+  EXPECT_STATUS(TokenizeTrace(item, policy_->tokenizer(), 0), kInvalid,
+                "line/2 has no completion to learn from: set completion_field if it has another name");
 }
 
 TEST_F(StepSourceTest, ATraceThatThePolicyCannotReadIsNamedWithItsPart) {
-  WriteTraces({{"H1", "1"}, {"\xc3\xa4", "1"}});
-  const absl::Status prompt = Make("traces", TracesPlan{.traces_per_step = 1}).status();
-  EXPECT_STATUS(prompt, kInvalid, "data.traces: the prompt of ");
-  WriteTraces({{"H1", "\xe2\x88\x9a"}});
-  EXPECT_STATUS(Make("traces", TracesPlan{.traces_per_step = 1}), kInvalid, "data.traces: the completion of ");
-}
-
-// With its end it needs a position more than its text.
-TEST_F(StepSourceTest, ATraceMustFitThePolicysPositions) {
-  const int64_t positions = policy_->config().max_positions;
-  ASSERT_EQ(positions, 1024);
-  WriteTraces({{std::string(1000, '1'), std::string(23, '2')}});
-  EXPECT_OK(Make("traces", TracesPlan{.traces_per_step = 1}));
-  WriteTraces({{std::string(1000, '1'), std::string(24, '2')}});
-  EXPECT_STATUS(Make("traces", TracesPlan{.traces_per_step = 1}), kInvalid,
-                "has 1025 tokens, policy model has 1024 positions: leave it out");
+  DataItem item;
+  item.prompt.set_id("line/2");
+  item.prompt.set_text("\xc3\xa4");
+  item.completion = "1";
+  EXPECT_STATUS(TokenizeTrace(item, policy_->tokenizer(), 0), kInvalid, "the prompt of line/2");
+  item.prompt.set_text("H1");
+  item.completion = "\xe2\x88\x9a";
+  EXPECT_STATUS(TokenizeTrace(item, policy_->tokenizer(), 0), kInvalid, "the completion of line/2");
 }
 
 // --- Groups ---
@@ -288,19 +283,7 @@ TEST_F(StepSourceTest, AnErrorOfThePollEndsTheWaitForGroups) {
   EXPECT_EQ(polls, 2);
 }
 
-TEST_F(StepSourceTest, AProblemThatDoesNotFitTheContextIsNamedBeforeTheFirstStep) {
-  RolloutPlan plan = Rollouts(3);
-  plan.sampling.max_new_tokens = 1024;
-  EXPECT_STATUS(Make("problems", plan), kInvalid,
-                "with max_new_tokens 1024 it must be between 1 and 1024 together, the context of policy model");
-}
-
 // --- What the data must be ---
-
-TEST_F(StepSourceTest, ProblemsAreNoDocuments) {
-  EXPECT_STATUS(Make("problems", CorpusPlan{.rows_per_step = 1, .row_tokens = 8}), kInvalid,
-                "data.problems holds problems, and algorithm planned reads documents");
-}
 
 TEST_F(StepSourceTest, DataThatChangedSinceTheRunBeganIsRefused) {
   ASSERT_OK(Make("traces", TracesPlan{.traces_per_step = 1}));
