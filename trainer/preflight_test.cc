@@ -65,7 +65,7 @@ TEST_F(PreflightTest, SaysWhatEachStageReads) {
   EXPECT_THAT(Notes(checked), IsEmpty());
 }
 
-// The prompt of a later stage that does not fit (../shared/data/public/run/late_stage.yaml).
+// The prompt of a later stage that does not fit.
 TEST_F(PreflightTest, APromptOfALaterStageThatIsTooLong) {
   const std::string traces = Line("H1", "2") + Line(std::string(400, 'H'), "2") + Line("H2", "4");
   const absl::Status status =

@@ -126,7 +126,7 @@ class BadInputTest(harness.EndToEndTest):
         return config
 
     def test_references_that_cannot_be_read_are_counted_and_too_many_are_refused(self):
-        # As ../shared/data/public/run/prose_reference.yaml, with what no rule can read.
+        # Prose in place of answers, which no rule can read.
         unread = GOOD_LINE.replace('"1"', '"\\\\frac{"')
         later = self.folder / "later.jsonl"
         config = self.with_a_later_stage(later)
@@ -144,7 +144,7 @@ class BadInputTest(harness.EndToEndTest):
             harness.wait_until(lambda: counted in run.stderr, "the terminal says so")
 
     def test_what_a_later_stage_needs_is_checked_first_and_data_that_none_has_read_may_be_mended(self):
-        # As ../shared/data/public/run/late_stage.yaml.
+        # What only a late stage reads.
         later = self.folder / "later.jsonl"
         config = self.with_a_later_stage(later)
         later.write_text(GOOD_LINE + GOOD_LINE.replace("H2", "H" + "2" * 400) + GOOD_LINE)

@@ -103,7 +103,7 @@ std::string NoJson(const std::string& output) {
   return "";
 }
 
-// ../shared/data/public/rules/nan_rule.*: what a rule that fails says is for the log.
+// What a rule that fails says is for the log.
 TEST(GrpoctlTest, StdoutCarriesJsonLinesAlsoWhereARuleFails) {
   const std::string folder = ::testing::TempDir() + "/nan_rule";
   std::filesystem::create_directories(folder);
