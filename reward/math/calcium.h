@@ -16,7 +16,7 @@ namespace grpo::math {
 struct AnyPointer {
   void* pointer;
   template <class T>
-  operator T*() const {
+  operator T*() const {  // NOLINT(google-explicit-constructor): as a void* does in C
     return static_cast<T*>(pointer);
   }
 };

@@ -177,12 +177,13 @@ class ProgramRule final : public Rule {
 
   absl::Status Prepare() const override {
     absl::StatusOr<ProgramPool::Process> process = pool_.Take(In(options_.start_deadline_s));
-    if (process.ok()) {
-      pool_.Give(*std::move(process));
-    } else if (!absl::IsUnavailable(process.status()) && !absl::IsResourceExhausted(process.status())) {
-      pool_.Failed(process.status());
+    if (!process.ok()) {
+      const absl::Status& status = process.status();
+      if (!absl::IsUnavailable(status) && !absl::IsResourceExhausted(status)) pool_.Failed(status);
+      return status;
     }
-    return process.status();
+    pool_.Give(*std::move(process));
+    return absl::OkStatus();
   }
 
   RuleResult Score(const RuleInput& input) const override {
