@@ -24,12 +24,20 @@ using torch::autograd::AutogradContext;
 using torch::autograd::Variable;
 using torch::autograd::variable_list;
 
-// Rows of one task: enough work to pay for a thread, and the fixed blocks that the gradient of a norm's weight is
-// summed over.
+// The fixed blocks of rows that the gradient of a norm's weight is summed over, whatever the number of threads.
 constexpr int64_t kBlockRows = 64;
+// Numbers that are enough work to pay for a thread.
+constexpr int64_t kValuesPerThread = int64_t{1} << 13;
 
 int64_t NumBlocks(int64_t num_rows) {
   return (num_rows + kBlockRows - 1) / kBlockRows;
+}
+
+// Calls work(begin row, end row) on as many threads as pay for rows of `width` numbers. No row's result may depend on
+// its neighbours.
+template <typename Work>
+void ForRows(int64_t num_rows, int64_t width, const Work& work) {
+  at::parallel_for(0, num_rows, std::max<int64_t>(1, kValuesPerThread / width), work);
 }
 
 // Calls work(block, begin row, end row) for every block of rows, on as many threads as there are.
@@ -111,7 +119,7 @@ struct RmsNormFunction : torch::autograd::Function<RmsNormFunction> {
     float* const rms = inverse_rms.data_ptr<float>();
     WithType(dtype, [&](auto type) {
       auto* const to = y.data_ptr<decltype(type)>();
-      ForEachBlock(num_rows, [&](int64_t, int64_t begin, int64_t end) {
+      ForRows(num_rows, width, [&](int64_t begin, int64_t end) {
         RmsNormRows(from + begin * width, scale, to + begin * width, rms + begin, end - begin, width,
                     static_cast<float>(eps));
       });
@@ -202,7 +210,7 @@ struct SplitAndRotateFunction : torch::autograd::Function<SplitAndRotateFunction
       using T = decltype(type);
       const T* const from = qkv.const_data_ptr<T>();
       T *const to_q = q.data_ptr<T>(), *const to_k = k.data_ptr<T>(), *const to_v = v.data_ptr<T>();
-      ForEachBlock(num_rows, [&](int64_t, int64_t begin, int64_t end) {
+      ForRows(num_rows, shape.width(), [&](int64_t begin, int64_t end) {
         SplitRows(from + begin * shape.width(), angles + begin * head, to_q + begin * q_width, to_k + begin * kv_width,
                   to_v + begin * kv_width, end - begin, shape);
       });
@@ -225,7 +233,7 @@ struct SplitAndRotateFunction : torch::autograd::Function<SplitAndRotateFunction
       const T *const from_q = dq.const_data_ptr<T>(), *const from_k = dk.const_data_ptr<T>();
       const T* const from_v = dv.const_data_ptr<T>();
       T* const to = dqkv.data_ptr<T>();
-      ForEachBlock(num_rows, [&](int64_t, int64_t begin, int64_t end) {
+      ForRows(num_rows, shape.width(), [&](int64_t begin, int64_t end) {
         SplitGradRows(from_q + begin * q_width, from_k + begin * kv_width, from_v + begin * kv_width,
                       angles + begin * head, to + begin * shape.width(), end - begin, shape);
       });
@@ -268,7 +276,7 @@ struct SwiGluFunction : torch::autograd::Function<SwiGluFunction> {
       using T = decltype(type);
       const T* const from = gate_up.const_data_ptr<T>();
       T* const to = y.data_ptr<T>();
-      ForEachBlock(num_rows, [&](int64_t, int64_t begin, int64_t end) {
+      ForRows(num_rows, width, [&](int64_t begin, int64_t end) {
         SwiGluRows(from + begin * 2 * width, to + begin * width, end - begin, width);
       });
     });
@@ -284,7 +292,7 @@ struct SwiGluFunction : torch::autograd::Function<SwiGluFunction> {
       using T = decltype(type);
       const T *const grad = dy.const_data_ptr<T>(), *const from = gate_up.const_data_ptr<T>();
       T* const to = d_gate_up.data_ptr<T>();
-      ForEachBlock(num_rows, [&](int64_t, int64_t begin, int64_t end) {
+      ForRows(num_rows, width, [&](int64_t begin, int64_t end) {
         SwiGluGradRows(grad + begin * width, from + begin * 2 * width, to + begin * 2 * width, end - begin, width);
       });
     });

@@ -57,6 +57,12 @@ GRPO_SIMD_CLONES void SoftmaxTimes(float* logits, int64_t size, float scale, flo
   }
 }
 
+// Rows of logits that are enough work to pay for a thread.
+int64_t RowsPerThread(int64_t vocab_size) {
+  constexpr int64_t kLogitsPerThread = int64_t{1} << 13;
+  return std::max<int64_t>(1, kLogitsPerThread / vocab_size);
+}
+
 int64_t ChunkRows(int64_t num_rows, int64_t vocab_size, int64_t chunk_bytes) {
   return std::clamp<int64_t>(chunk_bytes / (vocab_size * static_cast<int64_t>(sizeof(float))), 1, num_rows);
 }
@@ -94,7 +100,7 @@ struct TargetLogprobsFunction : torch::autograd::Function<TargetLogprobsFunction
     float *const out = logprobs.data_ptr<float>(), *const sums = log_sum_exps.data_ptr<float>();
     ForEachChunk(hidden, head, chunk_bytes, [&](int64_t begin, int64_t count, const at::Tensor& logits) {
       const float* const data = logits.const_data_ptr<float>();
-      at::parallel_for(0, count, 1, [&](int64_t first, int64_t last) {
+      at::parallel_for(0, count, RowsPerThread(vocab_size), [&](int64_t first, int64_t last) {
         for (int64_t row = first; row < last; ++row) {
           const float* const row_logits = data + row * vocab_size;
           const double sum = LogSumExp(row_logits, vocab_size, scale);
@@ -122,7 +128,7 @@ struct TargetLogprobsFunction : torch::autograd::Function<TargetLogprobsFunction
     ForEachChunk(hidden, head, context->saved_data["chunk_bytes"].toInt(),
                  [&](int64_t begin, int64_t count, at::Tensor& logits) {
                    float* const data = logits.data_ptr<float>();
-                   at::parallel_for(0, count, 1, [&](int64_t first, int64_t last) {
+                   at::parallel_for(0, count, RowsPerThread(vocab_size), [&](int64_t first, int64_t last) {
                      for (int64_t row = first; row < last; ++row) {
                        float* const row_logits = data + row * vocab_size;
                        const float factor = factors[begin + row] * scale;

@@ -3,6 +3,9 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include "common/status_testing.h"
+#include "model/threads.h"
+
 namespace grpo {
 namespace {
 
@@ -42,6 +45,21 @@ TEST(LmHeadTest, EqualsLogSoftmaxAndItsGradientInAnyChunks) {
       EXPECT_LT(RelativeDifference(in.hidden.grad(), hidden.grad()), 2e-6) << chunk_bytes;
       EXPECT_LT(RelativeDifference(in.head.grad(), head.grad()), 2e-6) << chunk_bytes;
     }
+  }
+}
+
+// Of small whole numbers, whose products' sums are exact in any order: what is left is our own kernel.
+TEST(LmHeadTest, BitsDoNotDependOnTheNumberOfThreads) {
+  at::manual_seed(3);
+  const at::Tensor hidden = at::randint(-4, 5, {kTokens, kWidth}, at::kFloat);
+  const at::Tensor head = at::randint(-4, 5, {kVocab, kWidth}, at::kFloat);
+  const at::Tensor targets = at::randint(kVocab, {kTokens}, at::kLong);
+  at::Tensor reference;
+  for (const int64_t num_threads : {1, 2, 4}) {
+    ASSERT_OK(UseThreads(num_threads));
+    const at::Tensor logprobs = TargetLogprobs(hidden, head, targets, 0.7);
+    if (!reference.defined()) reference = logprobs;
+    EXPECT_TRUE(logprobs.equal(reference)) << num_threads;
   }
 }
 

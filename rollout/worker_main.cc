@@ -1,6 +1,4 @@
 // rollout_worker: the process that samples. Flags, configuration, object, run.
-#include <ATen/Parallel.h>
-
 #include <atomic>
 #include <string>
 #include <thread>
@@ -11,6 +9,7 @@
 #include "common/log.h"
 #include "common/status_macros.h"
 #include "common/stop_signal.h"
+#include "model/threads.h"
 #include "rollout/generator.h"
 #include "rollout/worker.h"
 #include "rollout/worker_config.h"
@@ -39,7 +38,7 @@ void Declare(CLI::App& app, Flags& flags) {
 absl::Status Run(Flags& flags) {
   if (!flags.config.empty()) RETURN_IF_ERROR(LoadWorkerConfig(flags.config, flags.worker));
   flags.worker.make_generator = MakeDefaultGenerator;
-  at::set_num_threads(static_cast<int>(flags.worker.rollout.threads));
+  RETURN_IF_ERROR(UseThreads(flags.worker.rollout.threads));
   ASSIGN_OR_RETURN(const std::unique_ptr<Worker> worker, Worker::Create(flags.worker));
   std::atomic<bool> done = false;
   std::thread watch([&] {

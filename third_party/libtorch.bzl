@@ -12,6 +12,9 @@ def _libtorch_impl(ctx):
         fail("LibTorch was not found at LIBTORCH='%s': run tools/setup" % home)
     for folder in ["ATen", "c10", "torch", "caffe2"]:
         ctx.symlink(home + "/include/" + folder, "include/" + folder)
+    runtimes = [entry.basename for entry in ctx.path(home + "/lib").readdir() if entry.basename.startswith("libgomp")]
+    if len(runtimes) != 1:
+        fail("LibTorch at %s should bring one OpenMP run time, it has %s" % (home, runtimes))
     cuda = ""
     if ctx.path(home + "/lib/libtorch_cuda.so").exists:
         nvidia = home + "/../nvidia"
@@ -41,10 +44,11 @@ cc_library(
     # The Gloo backend lives in libtorch_cpu.so, its headers in Debian's libgloo-dev.
     defines = ["USE_C10D_GLOO", "USE_DISTRIBUTED"],
     includes = ["include", "include/torch/csrc/api/include"],
-    linkopts = ["-L%s/lib", "-Wl,-rpath,%s/lib", "-ltorch_cpu", "-lc10"],
+    # LibTorch's own OpenMP: what is compiled with third_party/openmp.bzl computes on the same threads.
+    linkopts = ["-L%s/lib", "-Wl,-rpath,%s/lib", "-ltorch_cpu", "-lc10", "-l:%s"],
     visibility = ["//visibility:public"],
 )
-""" % (home, home) + cuda)
+""" % (home, home, runtimes[0]) + cuda)
 
 libtorch = repository_rule(
     implementation = _libtorch_impl,

@@ -1,12 +1,11 @@
 // The process that learns. Usually started by `grpoctl run`.
-#include <ATen/Parallel.h>
-
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
 #include "common/exit_codes.h"
 #include "common/log.h"
 #include "common/status_macros.h"
 #include "common/stop_signal.h"
+#include "model/threads.h"
 #include "trainer/dist/agreement.h"
 #include "trainer/dist/collectives.h"
 #include "trainer/ranks.h"
@@ -60,8 +59,8 @@ int Main(int argc, char** argv) {
     return ExitCodeFor(usable, kExitConfig);
   }
   arguments.config = *std::move(config);
-  at::set_num_threads(static_cast<int>(arguments.config.config.trainer.threads));
-  const absl::Status status = RunRank(*environment, std::move(arguments));
+  absl::Status status = UseThreads(arguments.config.config.trainer.threads);
+  if (status.ok()) status = RunRank(*environment, std::move(arguments));
   if (!status.ok()) spdlog::error("{}", std::string(status.message()));
   return ExitCodeFor(status);
 }

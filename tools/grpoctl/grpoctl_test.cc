@@ -40,11 +40,15 @@ Result Grpoctl(const std::string& arguments) {
 }
 
 // It knows every stage and algorithm, and starts at once all the same.
-TEST(GrpoctlTest, LinksNoTorch) {
-  const Result libraries = Shell("ldd tools/grpoctl");
-  EXPECT_EQ(libraries.exit_code, 0);
-  EXPECT_THAT(libraries.output, HasSubstr("libc.so"));
-  for (const char* name : {"torch", "c10", "gloo"}) EXPECT_THAT(libraries.output, ::testing::Not(HasSubstr(name)));
+TEST(GrpoctlTest, NeitherItNorTheRewardServerLinksWhatComputes) {
+  for (const char* binary : {"tools/grpoctl", "reward/reward_server"}) {
+    const Result libraries = Shell(std::string("ldd ") + binary);
+    EXPECT_EQ(libraries.exit_code, 0) << binary;
+    EXPECT_THAT(libraries.output, HasSubstr("libc.so"));
+    for (const char* name : {"torch", "c10", "gloo", "libgomp"}) {
+      EXPECT_THAT(libraries.output, ::testing::Not(HasSubstr(name))) << binary;
+    }
+  }
 }
 
 TEST(GrpoctlTest, HelpPutsExamplesBeforeUsage) {

@@ -1,7 +1,5 @@
 #include "tools/grpoctl_model/verbs.h"
 
-#include <ATen/Parallel.h>
-
 #include <algorithm>
 #include <iostream>
 #include <map>
@@ -10,6 +8,7 @@
 #include <thread>
 
 #include "common/exit_codes.h"
+#include "model/threads.h"
 #include "model/weights/folder.h"
 #include "nlohmann/json.hpp"
 #include "tools/grpoctl/verb.h"
@@ -30,7 +29,7 @@ struct Flags {
 // Loads the model and hands it on; the exit code.
 template <typename Body>
 int WithModel(const Flags& flags, Placement placement, const Body& body) {
-  at::set_num_threads(std::max(1, flags.threads));
+  if (const absl::Status status = UseThreads(flags.threads); !status.ok()) return Fail(status);
   absl::StatusOr<LoadedModel> loaded = LoadModel(flags.model, flags.policy, placement);
   if (!loaded.ok()) return Fail(loaded.status());
   if (!loaded->source.empty()) {

@@ -1,0 +1,23 @@
+// The threads that a process computes with: ATen's, Gloo aside.
+#ifndef GRPO_MODEL_THREADS_H_
+#define GRPO_MODEL_THREADS_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+
+namespace grpo {
+
+// Lets tensor operations and our own kernels (at::parallel_for) run on `num_threads` threads of one pool, the caller's
+// among them; at least 1. Once, at the process's start, before the first tensor operation. FailedPrecondition when two
+// OpenMP run times are loaded: each would keep its own threads, and they would take the cores from each other.
+absl::Status UseThreads(int64_t num_threads);
+
+// The files of the OpenMP run times that this process has loaded. Any thread.
+std::vector<std::string> LoadedOpenMp();
+
+}  // namespace grpo
+
+#endif  // GRPO_MODEL_THREADS_H_
