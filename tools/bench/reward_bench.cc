@@ -65,7 +65,7 @@ std::string Hostile(int i) {
     for (int n = 3; n < 40; n += 2) absl::StrAppend(&radicals, "+\\sqrt{", n, "}");
     all->push_back("<answer>" + radicals + "</answer>");
     std::string nest = "2";
-    for (int n = 0; n < 40; ++n) nest = "\\sqrt{2+" + nest + "}";
+    for (int n = 0; n < 40; ++n) nest = absl::StrCat("\\sqrt{2+", nest, "}");
     all->push_back("<answer>" + nest + "</answer>");
     std::string product = "1";
     for (int n = 0; n < 100; ++n) absl::StrAppend(&product, "(x+", n, ")^9");
