@@ -38,7 +38,10 @@ struct Stream {
   int64_t width = 1;
 
   Stream() = default;
+  // One value a token is what most streams are: values become a stream by themselves.
+  // NOLINTNEXTLINE(google-explicit-constructor)
   Stream(std::vector<float> floats, int64_t width = 1) : values(std::move(floats)), width(width) {}
+  // NOLINTNEXTLINE(google-explicit-constructor)
   Stream(std::vector<int64_t> ints, int64_t width = 1) : values(std::move(ints)), width(width) {}
 
   bool is_float() const { return values.index() == 0; }
