@@ -110,14 +110,14 @@ int64_t ScoreLines(std::istream& in, std::ostream& out, const RewardProfile& pro
   });
 }
 
-int64_t EqualLines(std::istream& in, std::ostream& out, bool explain) {
-  return MapJsonLines(in, out, [explain](const json& input) -> absl::StatusOr<ordered_json> {
+int64_t EqualLines(std::istream& in, std::ostream& out, const math::EqualOptions& options) {
+  return MapJsonLines(in, out, [&options](const json& input) -> absl::StatusOr<ordered_json> {
     ASSIGN_OR_RETURN(const std::string gold, RequiredText(input, "gold"));
     ASSIGN_OR_RETURN(const std::string pred, RequiredText(input, "pred"));
-    const math::Comparison comparison = math::Equal(gold, pred, {.explain = explain});
+    const math::Comparison comparison = math::Equal(gold, pred, options);
     const ordered_json equal = comparison.equal.has_value() ? ordered_json(*comparison.equal) : ordered_json();
     ordered_json output = {{"equal", equal}, {"outcome", OutcomeName(comparison.outcome)}};
-    if (explain) {
+    if (options.explain) {
       output["decided_by"] = comparison.rule;
       output["gold_form"] = comparison.gold_form;
       output["pred_form"] = comparison.pred_form;

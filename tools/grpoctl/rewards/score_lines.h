@@ -6,6 +6,7 @@
 #include <istream>
 #include <ostream>
 
+#include "reward/math/equal.h"
 #include "reward/profile.h"
 
 namespace grpo {
@@ -20,8 +21,8 @@ namespace grpo {
 int64_t ScoreLines(std::istream& in, std::ostream& out, const RewardProfile& profile, bool explain = false);
 
 // Input: {"id"?, "gold", "pred"}, both answers. Output: {"id", "equal": true, false or null when undecided, "outcome"};
-// `explain` adds "decided_by", "gold_form" and "pred_form". Returns the number of lines with an error.
-int64_t EqualLines(std::istream& in, std::ostream& out, bool explain = false);
+// options.explain adds "decided_by", "gold_form" and "pred_form". Returns the number of lines with an error.
+int64_t EqualLines(std::istream& in, std::ostream& out, const math::EqualOptions& options = {});
 
 }  // namespace grpo
 

@@ -120,10 +120,19 @@ TEST(EqualLinesTest, AnswersTrueFalseAndNull) {
   EXPECT_EQ(output.lines[3]["error"], "line 4: \"pred\" is missing");
 }
 
+TEST(EqualLinesTest, ACommaIsADecimalPointWhereThatIsSaid) {
+  for (const bool decimal_comma : {false, true}) {
+    std::istringstream in(R"({"gold":"1,2","pred":"1.2"})");
+    std::ostringstream out;
+    EXPECT_EQ(EqualLines(in, out, {.decimal_comma = decimal_comma}), 0);
+    EXPECT_EQ(nlohmann::json::parse(out.str())["equal"], decimal_comma);
+  }
+}
+
 TEST(EqualLinesTest, ExplainsWhatDecidedAndWhatWasRead) {
   std::istringstream in("{\"id\":1,\"gold\":\"\\\\frac{1}{2}\",\"pred\":\"0.50\"}");
   std::ostringstream out;
-  EqualLines(in, out, /*explain=*/true);
+  EqualLines(in, out, {.explain = true});
   const json line = json::parse(out.str());
   EXPECT_EQ(line["decided_by"], "exact rational arithmetic");
   EXPECT_EQ(line["gold_form"], "(1/2)");

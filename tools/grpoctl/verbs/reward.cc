@@ -14,6 +14,7 @@
 #include "configs/load.h"
 #include "data/sources.h"
 #include "nlohmann/json.hpp"
+#include "reward/math/equal.h"
 #include "reward/profile.h"
 #include "tools/grpoctl/rewards/rule_check.h"
 #include "tools/grpoctl/rewards/rule_skeleton.h"
@@ -31,6 +32,7 @@ struct ScoreFlags {
   std::string profile;
   bool plain_fallback = false;
   bool explain = false;
+  math::EqualOptions equal;
   // Of `test`: the reference answer. Of `new`: kind and folder. Of `audit`: the data source.
   std::string answer = "12", rule, kind = "yaml", folder = ".", data;
 };
@@ -203,8 +205,10 @@ void AddRewardVerb(CLI::App& app, int* exit_code) {
   CLI::App* equal = AddSubcommand(
       *reward, "equal", "Compare answers: {\"gold\",\"pred\"} in, {\"equal\",\"outcome\"} out; null is undecided",
       "  echo '{\"gold\":\"1/2\",\"pred\":\"0.5\"}' | grpoctl reward equal --explain",
-      [flags] { return ExitCodeForLines(EqualLines(std::cin, std::cout, flags->explain)); }, exit_code);
-  equal->add_flag("--explain", flags->explain, kExplainHelp);
+      [flags] { return ExitCodeForLines(EqualLines(std::cin, std::cout, flags->equal)); }, exit_code);
+  equal->add_flag("--explain", flags->equal.explain, kExplainHelp);
+  equal->add_flag("--decimal-comma", flags->equal.decimal_comma,
+                  "\"1,2\" is 1.2 too, as in math_answer's decimal_comma");
   CLI::App* add = AddSubcommand(
       *reward, "new", "Write the files of a rule of one's own to begin with",
       "  grpoctl reward new short_answer --as yaml\n"
