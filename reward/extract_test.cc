@@ -271,7 +271,7 @@ TEST(Extract, IsLinearInTheCompletion) {
     ExtractAnswer("<answer>" + text + "</answer>", {.plain_fallback = true});
     ExtractAnswer("\\boxed{" + text + "}", {.plain_fallback = true});
   }
-  EXPECT_LT(CpuTime() - begin, std::chrono::seconds(20));
+  EXPECT_LT(CpuTime() - begin, std::chrono::minutes(2));
 }
 
 TEST(Extract, IsLinearInTheBoxes) {
@@ -279,7 +279,7 @@ TEST(Extract, IsLinearInTheBoxes) {
   std::string boxes;
   for (int i = 0; boxes.size() < (1 << 20); ++i) boxes += "\\boxed{" + std::to_string(i) + "}";
   EXPECT_GT(ExtractAnswer(boxes).parts.size(), 50000u);
-  EXPECT_LT(CpuTime() - begin, std::chrono::seconds(20));
+  EXPECT_LT(CpuTime() - begin, std::chrono::minutes(2));
 }
 
 TEST(Extract, IsLinearInTheStatement) {
@@ -290,7 +290,7 @@ TEST(Extract, IsLinearInTheStatement) {
     while (text.size() < (1 << 20)) text += unit;
     ExtractAnswer(text);
   }
-  EXPECT_LT(CpuTime() - begin, std::chrono::seconds(20));
+  EXPECT_LT(CpuTime() - begin, std::chrono::minutes(2));
 }
 
 TEST(Extract, PromptsThatEndInThinkArePrefilled) {

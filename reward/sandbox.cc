@@ -16,14 +16,12 @@
 
 #include <cstdlib>
 #include <cstring>
-#include <functional>
 #include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/synchronization/mutex.h"
-#include "absl/synchronization/notification.h"
 
 namespace grpo {
 namespace {
@@ -127,44 +125,39 @@ class Starter {
     return *starter;
   }
 
+  // The child's id; -errno when there is none.
   pid_t Fork(const Plan& plan) {
-    absl::MutexLock turn(&turn_);
-    absl::Notification done;
-    pid_t pid = -1;
-    {
-      absl::MutexLock lock(&mutex_);
-      task_ = [&] {
-        pid = ::fork();
-        if (pid == 0) {
-          BecomeProgram(plan);
-          const int error = errno;
-          [[maybe_unused]] const ssize_t written = ::write(3, &error, sizeof(error));
-          ::_exit(127);
-        }
-        done.Notify();
-      };
-    }
-    done.WaitForNotification();
-    return pid;
+    const absl::MutexLock turn(&turn_);
+    const absl::MutexLock lock(&mutex_);
+    plan_ = &plan;
+    const auto is_done = [this]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return plan_ == nullptr; };
+    mutex_.Await(absl::Condition(&is_done));
+    return pid_;
   }
 
  private:
   Starter() {
     std::thread([this] {
-      const auto has_task = [this]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return task_ != nullptr; };
+      const auto has_plan = [this]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return plan_ != nullptr; };
       while (true) {
-        std::function<void()> task;
-        {
-          absl::MutexLock lock(&mutex_, absl::Condition(&has_task));
-          task = std::exchange(task_, nullptr);
+        const absl::MutexLock lock(&mutex_, absl::Condition(&has_plan));
+        pid_ = ::fork();
+        if (pid_ == 0) {
+          BecomeProgram(*plan_);
+          const int error = errno;
+          [[maybe_unused]] const ssize_t written = ::write(3, &error, sizeof(error));
+          ::_exit(127);
         }
-        task();
+        if (pid_ < 0) pid_ = -errno;
+        plan_ = nullptr;
       }
     }).detach();
   }
 
+  // Whose turn it is to ask; what is asked for and answered.
   absl::Mutex turn_, mutex_;
-  std::function<void()> task_ ABSL_GUARDED_BY(mutex_);
+  const Plan* plan_ ABSL_GUARDED_BY(mutex_) = nullptr;
+  pid_t pid_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
 std::vector<char*> Pointers(std::vector<std::string>& texts) {
@@ -220,7 +213,7 @@ absl::StatusOr<SandboxedProcess> StartSandboxed(const SandboxOptions& options) {
     plan.error = pipes[2][1];
     plan.report = pipes[3][1];
     process.pid = Starter::Get().Fork(plan);
-    if (process.pid < 0) failure = errno;
+    if (process.pid < 0) failure = -std::exchange(process.pid, -1);
   }
   for (int* end : {&pipes[0][0], &pipes[1][1], &pipes[2][1], &pipes[3][1]}) Close(end);
   // Ends at once when exec closed the child's end.

@@ -12,9 +12,10 @@ namespace {
 constexpr std::chrono::hours kNever(1);
 
 TEST(ScoringPool, WorkThatBlocksDoesNotStandInTheWay) {
-  ScoringPool pool(/*threads=*/1);
+  // Outlive the pool, whose work uses them.
   absl::Notification release, others_ran;
   std::atomic<int> left = 100;
+  ScoringPool pool(/*threads=*/1);
   for (int i = 0; i < 10; ++i) pool.Add([&] { release.WaitForNotification(); }, kNever, nullptr);
   for (int i = 0; i < 100; ++i) {
     pool.Add(
@@ -30,9 +31,9 @@ TEST(ScoringPool, WorkThatBlocksDoesNotStandInTheWay) {
 }
 
 TEST(ScoringPool, SaysOnceThatWorkIsLateAndLetsItGoOn) {
-  ScoringPool pool(1);
   absl::Notification late, ended;
   std::atomic<int> num_late = 0;
+  ScoringPool pool(1);
   pool.Add(
       [&] {
         late.WaitForNotification();
@@ -49,9 +50,9 @@ TEST(ScoringPool, SaysOnceThatWorkIsLateAndLetsItGoOn) {
 }
 
 TEST(ScoringPool, TimersCallUnlessCancelled) {
-  ScoringPool pool(1);
   absl::Notification called;
   std::atomic<bool> cancelled_called = false;
+  ScoringPool pool(1);
   const auto now = ScoringPool::Clock::now();
   const auto timer = pool.CallAt(now + std::chrono::hours(1), [&] { cancelled_called = true; });
   pool.CallAt(now + std::chrono::milliseconds(1), [&] { called.Notify(); });
