@@ -98,7 +98,7 @@ bool HoldsOwnHead(const std::vector<WeightFile>& files) {
   const SafetensorsEntry* const head = FindEntry(files, kHead);
   const SafetensorsEntry* const embedding = FindEntry(files, kEmbedding);
   return head != nullptr && embedding != nullptr &&
-         (head->dtype != embedding->dtype || head->bytes != embedding->bytes);
+         (head->dtype != embedding->dtype || head->shape != embedding->shape || head->bytes != embedding->bytes);
 }
 
 std::string CompanionOr(const Companions& companions, const std::string& name) {

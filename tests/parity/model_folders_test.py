@@ -43,14 +43,33 @@ class ModelFoldersTest(unittest.TestCase):
             shutil.copyfile(os.path.join(FOLDERS, name, file), os.path.join(path, file))
         return path
 
-    def ask(self, verb, name, line, *flags):
-        command = [GRPOCTL_MODEL, "model", verb, "--model", self.assembled(name), "--threads", "1", *flags]
-        if verb == "tokenize":
-            command.remove("--threads")
-            command.remove("1")
+    def ask(self, verb, name, line, *flags, changed=None):
+        """Of an assembled folder, in which `changed` has put other contents (bytes by file's name)."""
+        path = self.assembled(name)
+        for file, content in (changed or {}).items():
+            with open(os.path.join(path, file), "wb") as opened:
+                opened.write(content)
+        command = [GRPOCTL_MODEL, "model", verb, "--model", path, *flags]
         run = subprocess.run(command, input=json.dumps(line) + "\n", capture_output=True, text=True, check=False)
-        shutil.rmtree(os.path.join(self.folder, name))
+        shutil.rmtree(path)
         return run
+
+    def config(self, **fields):
+        with open(os.path.join(FOLDERS, "base", "config.json"), encoding="utf-8") as file:
+            return json.dumps({**json.load(file), **fields}).encode()
+
+    def tensors(self, name):
+        """Header and data of a safetensors file."""
+        with open(os.path.join(FOLDERS, name, "model.safetensors"), "rb") as file:
+            content = file.read()
+        size = int.from_bytes(content[:8], "little")
+        return json.loads(content[8:8 + size]), content[8 + size:]
+
+    @staticmethod
+    def packed(header, data):
+        text = json.dumps(header).encode()
+        text += b" " * (-len(text) % 8)
+        return len(text).to_bytes(8, "little") + text + data
 
     def test_each_folder_of_the_list_is_tried(self):
         self.assertEqual(sorted(self.expected), sorted([*SAYS, "w_lfs", "w_tiedextra"]))
@@ -87,6 +106,100 @@ class ModelFoldersTest(unittest.TestCase):
         self.assertNotEqual(run.returncode, 0)
         self.assertIn("Git LFS pointer", run.stderr)
         self.assertEqual(run.stdout, "")
+
+    def test_neighbours_end_tokens_of_either_file(self):
+        cases = [
+            # eos_token_id of config.json (... : no such key), generation_config.json, the end tokens or a part of what is said.
+            (None, {"eos_token_id": [0]}, [0]),
+            (None, {"eos_token_id": 0}, [0]),
+            (None, {"eos_token_id": [7, 0]}, [0, 7]),
+            (0, {"eos_token_id": 7}, [0, 7]),
+            ([0], {"eos_token_id": [7]}, [0, 7]),
+            (0, {"eos_token_id": None}, [0]),
+            (0, {}, [0]),
+            (0, None, [0]),
+            ([5, 6], None, [5, 6]),
+            (..., {"eos_token_id": [3]}, [3]),
+            (None, {"eos_token_id": None}, "eos_token_id"),
+            (None, None, "eos_token_id"),
+            (..., {"eos_token_id": []}, "eos_token_id"),
+            (None, {"eos_token_id": [361]}, "361"),
+            (None, {"eos_token_id": "0"}, "eos_token_id"),
+        ]
+        for eos, generation, expected in cases:
+            with self.subTest(eos=eos, generation=generation):
+                config = json.loads(self.config(eos_token_id=eos if eos is not ... else None))
+                if eos is ...:
+                    del config["eos_token_id"]
+                changed = {"config.json": json.dumps(config).encode()}
+                if generation is not None:
+                    changed["generation_config.json"] = json.dumps(generation).encode()
+                run = self.ask("inspect", "base", {}, changed=changed)
+                if isinstance(expected, list):
+                    self.assertEqual(run.returncode, 0, run.stderr)
+                    self.assertEqual(sorted(json.loads(run.stdout)["eos_token_ids"]), expected)
+                else:
+                    self.assertNotEqual(run.returncode, 0)
+                    self.assertIn(expected, run.stderr)
+
+    def test_neighbours_other_things_in_place_of_a_file(self):
+        pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 3554214621\n"
+        page = b"<!DOCTYPE html>\n<html><head><title>Sign in</title></head></html>"
+        contents = {"Git LFS pointer": pointer, "HTML": page}
+        for says, content in contents.items():
+            for file in ("model.safetensors", "config.json", "tokenizer.json"):
+                with self.subTest(says=says, file=file):
+                    run = self.ask("logprobs", "base", {"ids": IDS}, changed={file: content})
+                    self.assertNotEqual(run.returncode, 0)
+                    self.assertIn(file, run.stderr)
+                    self.assertRegex(run.stderr.lower(), "git lfs" if says == "Git LFS pointer" else "html|web page")
+                    self.assertEqual(run.stdout, "")
+        for content in (b"", b"\0" * 100, b"PK\x03\x04" + b"\0" * 60, b"not a model", b"{}", b"\x80\x02}q\x00."):
+            with self.subTest(content=content):
+                run = self.ask("logprobs", "base", {"ids": IDS}, changed={"model.safetensors": content})
+                self.assertNotEqual(run.returncode, 0)
+                self.assertIn("model.safetensors", run.stderr)
+                self.assertEqual(run.stdout, "")
+
+    def test_neighbours_heads_and_other_tensors_beside_tied_embeddings(self):
+        base = json.loads(self.ask("logprobs", "base", {"ids": IDS}).stdout)["logprobs"]
+        header, data = self.tensors("base")
+        tied = header["model.embed_tokens.weight"]
+        begin, end = tied["data_offsets"]
+
+        def with_tensor(name, shape, content, dtype="F32"):
+            entry = {"dtype": dtype, "shape": shape, "data_offsets": [len(data), len(data) + len(content)]}
+            return {"model.safetensors": self.packed({**header, name: entry}, data + content)}
+
+        same = data[begin:end]
+        flipped = bytearray(same)
+        flipped[-1] ^= 0x80
+        zeros = bytes(end - begin)
+        half = b"".join(same[i + 2:i + 4] for i in range(0, len(same), 4))
+        cases = [
+            ("lm_head.weight", tied["shape"], same, "F32", "same"),
+            ("lm_head.weight", tied["shape"], bytes(flipped), "F32", "counts"),
+            ("lm_head.weight", tied["shape"], zeros, "F32", "counts"),
+            ("lm_head.weight", tied["shape"], half, "BF16", "counts"),
+            ("lm_head.weight", tied["shape"][::-1], same, "F32", "lm_head.weight"),
+            ("lm_head.weight", [1, 32], same[:128], "F32", "lm_head.weight"),
+            ("lm_head.bias", [361], bytes(361 * 4), "F32", "lm_head.bias"),
+            ("model.layers.2.mlp.up_proj.weight", [64, 32], bytes(64 * 32 * 4), "F32", "model.layers.2"),
+            ("model.layers.0.self_attn.q_proj.bias", [32], bytes(32 * 4), "F32", "q_proj.bias"),
+            ("model.layers.0.self_attn.rotary_emb.inv_freq", [4], bytes(16), "F32", "same"),
+            ("value_head.weight", [1, 32], bytes(128), "F32", "value_head.weight"),
+        ]
+        for name, shape, content, dtype, expected in cases:
+            with self.subTest(name=name, shape=shape, dtype=dtype):
+                run = self.ask("logprobs", "base", {"ids": IDS}, changed=with_tensor(name, shape, content, dtype))
+                if expected in ("same", "counts"):
+                    self.assertEqual(run.returncode, 0, run.stderr)
+                    got = json.loads(run.stdout)["logprobs"]
+                    self.assertEqual(got == base, expected == "same", got)
+                    self.assertEqual("lm_head.weight" in run.stderr, expected == "counts")
+                else:
+                    self.assertNotEqual(run.returncode, 0)
+                    self.assertIn(expected, run.stderr)
 
 
 if __name__ == "__main__":
