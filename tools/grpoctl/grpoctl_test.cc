@@ -132,6 +132,29 @@ TEST(GrpoctlTest, StdoutCarriesJsonLinesAlsoWhereARuleFails) {
   EXPECT_THAT(Grpoctl(command + " 2>&1 >/dev/null").output, HasSubstr("reward rule nan_rule failed"));
 }
 
+// Whatever is asked: the answers to the lines before and behind it come out whole, one line each.
+TEST(GrpoctlTest, StdoutCarriesJsonLinesWhateverALineHolds) {
+  const std::string path = ::testing::TempDir() + "/hostile.jsonl";
+  const std::string good = R"({"id":1,"completion":"<answer>2</answer>","answer":"2","gold":"2","pred":"2"})";
+  for (const std::string hostile :
+       {R"(nonsense)", R"([1, 2])", R"({)", R"({"completion": 5, "answer": "2", "gold": 5, "pred": "2"})",
+        R"({"completion": "a\nb\u0000c", "answer": "\n{}\n", "gold": "a\nb", "pred": "\u0000"})",
+        R"({"completion_b64": "//8=", "answer": "2", "gold": "\\frac{", "pred": "2"})",
+        R"({"completion": "x", "solution": "no answer", "gold": "", "pred": ""})",
+        R"({"completion": "\u2028", "answer": "\ud83d\ude00", "gold": "\u202e", "pred": "1"})",
+        R"({"completion": "x", "answer": null, "gold": null, "pred": null})",
+        R"({"id": {"deep": [1, {"er": "\n"}]}, "completion": "x", "answer": "2", "gold": "1", "pred": "2"})",
+        R"({"completion": "x", "completion": "y", "answer": "2", "gold": "1", "gold": "2", "pred": "2"})", R"(NaN)"}) {
+    std::ofstream(path) << good << "\n" << hostile << "\n" << good << "\n";
+    for (const char* verb : {"reward score", "reward score --explain", "reward equal", "reward equal --explain"}) {
+      const Result result = Grpoctl(std::string(verb) + " < " + path + " 2>/dev/null");
+      EXPECT_EQ(NoJson(result.output), "") << verb << " " << hostile;
+      EXPECT_GE(std::count(result.output.begin(), result.output.end(), '\n'), 2) << verb << " " << hostile;
+      EXPECT_TRUE(result.exit_code == kExitOk || result.exit_code == kExitData) << verb << " " << hostile;
+    }
+  }
+}
+
 TEST(GrpoctlTest, TheAuditAnswersInJsonLinesAndCounts) {
   const std::string folder = ::testing::TempDir() + "/audit";
   std::filesystem::create_directories(folder);
