@@ -7,6 +7,7 @@
 #include "absl/strings/ascii.h"
 #include "reward/choice_token.h"
 #include "reward/choice_words.h"
+#include "reward/sentence.h"
 #include "reward/words.h"
 
 namespace grpo {
@@ -192,7 +193,7 @@ class Reader {
     if (token.kind == ChoiceToken::kMark) return !IsJoin(i) || (token.IsMark(',') && !JoinsLetters(i));
     const string_view word = WordAt(i);
     if (word == "and") return !JoinsLetters(i);
-    return !IsExceptBut(i) && (BeginsReason(word) || IsSeparator(word));
+    return !IsExceptBut(i) && (IsReason(word) || IsSeparator(word));
   }
 
   void ReadClauses() {
@@ -204,7 +205,7 @@ class Reader {
       begin = i + 1;
       if (i == tokens_.size() || (i >= text_begin_ && i < text_end_)) continue;
       const bool keeps_reason = tokens_[i].IsMark(',') || WordAt(i) == "and";
-      gives_reason = BeginsReason(WordAt(i)) || (gives_reason && keeps_reason);
+      gives_reason = IsReason(WordAt(i)) || (gives_reason && keeps_reason);
       is_blurred_ = is_blurred_ || tokens_[i].IsMark('?');
     }
   }

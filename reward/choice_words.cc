@@ -52,10 +52,6 @@ bool EndsOptionText(string_view word) {
   return words.contains(word);
 }
 
-bool BeginsReason(string_view word) {
-  return word == "since" || word == "because" || word == "as";
-}
-
 bool IsSeparator(string_view word) {
   static const auto& words = *new Words(
       {"but", "while", "whereas", "although", "though", "so", "then", "thus", "hence", "therefore", "which", "where"});

@@ -16,8 +16,6 @@ bool IsAnnouncer(absl::string_view word);
 bool BeginsClause(absl::string_view word);
 // Words in a choice's text where that text ends.
 bool EndsOptionText(absl::string_view word);
-// Words that begin a clause that gives a reason.
-bool BeginsReason(absl::string_view word);
 // Words between clauses that give no reason.
 bool IsSeparator(absl::string_view word);
 // Words that reject a choice.

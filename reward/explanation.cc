@@ -239,15 +239,6 @@ string_view WithoutLead(string_view text) {
 }  // namespace
 
 string_view TrimmedAnswer(string_view text) {
-  constexpr string_view kSpaces[] = {"\\,", "\\;", "\\:", "\\!", "\\ ", "\\quad", "\\qquad", ",", ";", ":", "~"};
-  const auto strip = [&](const auto& consume) {
-    bool stripped = true;
-    while (stripped) {
-      text = absl::StripAsciiWhitespace(text);
-      stripped =
-          std::any_of(std::begin(kSpaces), std::end(kSpaces), [&](string_view space) { return consume(&text, space); });
-    }
-  };
   // Braces that close what began before the sentence.
   text = absl::StripAsciiWhitespace(text);
   while (absl::ConsumePrefix(&text, "}")) text = absl::StripLeadingAsciiWhitespace(text);
@@ -257,8 +248,8 @@ string_view TrimmedAnswer(string_view text) {
   }
   for (size_t size = text.size() + 1; text.size() < size;) {
     size = text.size();
-    strip([](string_view* from, string_view space) { return absl::ConsumePrefix(from, space); });
-    strip([](string_view* from, string_view space) { return absl::ConsumeSuffix(from, space); });
+    for (const string_view lead : {":", "\\quad", "\\qquad"}) absl::ConsumePrefix(&text, lead);
+    absl::ConsumeSuffix(&text, ":");
     text = math::TrimDecoration(text);
   }
   return text;

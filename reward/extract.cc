@@ -12,6 +12,7 @@
 #include "reward/explanation.h"
 #include "reward/math/text.h"
 #include "reward/statement.h"
+#include "reward/words.h"
 
 namespace grpo {
 namespace {
@@ -243,14 +244,7 @@ string_view LastBareFormula(string_view text) {
   const string_view line = line_begin == kNone ? text : text.substr(line_begin + 1);
   const bool has_delimiters =
       absl::StrContains(line, "$") || absl::StrContains(line, "\\(") || absl::StrContains(line, "\\[");
-  if (line.size() > kMaxBareFormula || !absl::StrContains(line, "\\") || has_delimiters) return {};
-  for (size_t i = 0; i < line.size(); ++i) {
-    if (line[i] == '\\') {
-      while (i + 1 < line.size() && absl::ascii_isalpha(line[i + 1])) ++i;
-    } else if (i + 1 < line.size() && absl::ascii_isalpha(line[i]) && absl::ascii_isalpha(line[i + 1])) {
-      return {};
-    }
-  }
+  if (line.size() > kMaxBareFormula || !absl::StrContains(line, "\\") || has_delimiters || HoldsWord(line)) return {};
   return line;
 }
 

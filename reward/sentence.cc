@@ -5,6 +5,8 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
+#include "reward/math/number_words.h"
+#include "reward/words.h"
 
 namespace grpo {
 namespace {
@@ -12,14 +14,9 @@ namespace {
 using absl::string_view;
 using Words = absl::flat_hash_set<string_view>;
 
-bool IsNumberWord(const std::string& word) {
-  static const auto& words = *new Words({
-      "zero",     "one",      "two",      "three",   "four",     "five",     "six",     "seven",   "eight",
-      "nine",     "ten",      "eleven",   "twelve",  "thirteen", "fourteen", "fifteen", "sixteen", "seventeen",
-      "eighteen", "nineteen", "twenty",   "thirty",  "forty",    "fifty",    "sixty",   "seventy", "eighty",
-      "ninety",   "hundred",  "thousand", "million", "billion",  "dozen",
-  });
-  return words.contains(word.substr(0, word.find('-')));
+bool IsNumber(string_view word) {
+  word = word.substr(0, word.find('-'));
+  return math::IsNumberWord(word) || IsOneOf(word, {"hundred", "thousand", "million", "billion", "dozen"});
 }
 
 constexpr string_view kApostrophe = "\u2019", kDashes[] = {"\u2014", "\u2013", "--"};
@@ -64,7 +61,7 @@ class Splitter {
     const bool is_name = (word.size() == 1 && word != "a" && word != "i") ||
                          (end < text_.size() && (absl::ascii_isdigit(text_[end]) || text_[end] == '_'));
     const bool is_capital = absl::ascii_isupper(text_[at_]);
-    Add(is_name || IsNumberWord(word) ? Piece::kValue : Piece::kWord, end - at_);
+    Add(is_name || IsNumber(word) ? Piece::kValue : Piece::kWord, end - at_);
     pieces_.back().word = std::move(word);
     pieces_.back().is_capital = is_capital;
   }
@@ -121,7 +118,7 @@ std::vector<Piece> SplitSentence(string_view text) {
   return Splitter(text).Run();
 }
 
-bool IsHedge(const std::string& word) {
+bool IsHedge(string_view word) {
   static const auto& words = *new Words({
       "or",          "nor",           "either",     "neither",       "not",       "no",        "but",
       "however",     "maybe",         "perhaps",    "possibly",      "unless",    "except",    "if",
@@ -145,16 +142,16 @@ bool IsHedge(const std::string& word) {
   return words.contains(word) || absl::EndsWith(word, "n't");
 }
 
-bool IsReason(const std::string& word) {
+bool IsReason(string_view word) {
   return word == "since" || word == "because" || word == "as";
 }
 
-bool IsConclusion(const std::string& word) {
+bool IsConclusion(string_view word) {
   static const auto& words = *new Words({"so", "thus", "hence", "therefore", "then", "giving", "making", "which"});
   return words.contains(word);
 }
 
-bool IsConnective(const std::string& word) {
+bool IsConnective(string_view word) {
   static const auto& words = *new Words({"where", "altogether", "overall", "exactly", "precisely", "indeed",
                                          "obviously", "clearly", "meaning", "respectively"});
   return words.contains(word) || IsConclusion(word);

@@ -26,13 +26,13 @@ std::vector<Piece> SplitSentence(absl::string_view text);
 
 // Of words in lower case.
 // Words that take back, widen or change what is stated before them or behind them.
-bool IsHedge(const std::string& word);
+bool IsHedge(absl::string_view word);
 // Words that begin a clause that gives a reason, also one with a value.
-bool IsReason(const std::string& word);
+bool IsReason(absl::string_view word);
 // Words that begin a conclusion: a value behind one is stated anew.
-bool IsConclusion(const std::string& word);
+bool IsConclusion(absl::string_view word);
 // Words that a clause begins with, whatever is stated before it; conclusions are some of them.
-bool IsConnective(const std::string& word);
+bool IsConnective(absl::string_view word);
 
 }  // namespace grpo
 

@@ -7,6 +7,7 @@
 #include "absl/strings/strip.h"
 #include "reward/explanation.h"
 #include "reward/math/text.h"
+#include "reward/words.h"
 
 namespace grpo {
 namespace {
@@ -29,11 +30,6 @@ bool ConsumeWord(string_view* text, string_view word) {
   if (text->size() > word.size() && absl::ascii_isalnum((*text)[word.size()])) return false;
   text->remove_prefix(word.size());
   return true;
-}
-
-template <size_t N>
-bool IsIn(const string_view (&words)[N], string_view word) {
-  return std::find(std::begin(words), std::end(words), word) != std::end(words);
 }
 
 template <size_t N>
@@ -183,10 +179,10 @@ Standing StandingBehind(string_view before) {
     before.remove_suffix(before.size() - begin);
     if ((word == "doubt" || word == "doubts") && !absl::EndsWith(before, "no ") && !absl::EndsWith(before, "without "))
       return Standing::kTakenBack;
-    if (IsIn(kNegates, word) && IsIn(kNegated, next)) return Standing::kSupposed;
-    if (directly && IsIn(kTakesBack, word)) return Standing::kTakenBack;
-    if (directly && IsIn(kSupposes, word)) return Standing::kSupposed;
-    directly = directly && IsIn(kBetween, word);
+    if (IsOneOf(word, kNegates) && IsOneOf(next, kNegated)) return Standing::kSupposed;
+    if (directly && IsOneOf(word, kTakesBack)) return Standing::kTakenBack;
+    if (directly && IsOneOf(word, kSupposes)) return Standing::kSupposed;
+    directly = directly && IsOneOf(word, kBetween);
     // "wrong to say".
     if (word != "to") next = word;
   }
@@ -220,18 +216,8 @@ string_view UpToSentenceEnd(string_view text, size_t from) {
 
 // Whether a line holds a value and no words.
 bool IsValueLine(string_view line) {
-  if (line.size() > kMaxValueLine) return false;
-  bool has_value = false;
-  for (size_t i = 0; i < line.size(); ++i) {
-    if (line[i] == '\\') {
-      while (i + 1 < line.size() && absl::ascii_isalpha(line[i + 1])) ++i;
-      has_value = true;
-    } else if (absl::ascii_isalpha(line[i]) && i + 1 < line.size() && absl::ascii_isalpha(line[i + 1])) {
-      return false;
-    }
-    has_value = has_value || absl::ascii_isalnum(line[i]);
-  }
-  return has_value;
+  return line.size() <= kMaxValueLine && !HoldsWord(line) &&
+         std::any_of(line.begin(), line.end(), [](char c) { return c == '\\' || absl::ascii_isalnum(c); });
 }
 
 // Whether a number, a formula or a choice stands behind the head of `text`.

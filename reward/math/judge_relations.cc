@@ -17,21 +17,6 @@ bool IsOrder(char relation) {
   return relation == kLess || relation == kLessEqual || relation == kGreater || relation == kGreaterEqual;
 }
 
-char Flipped(char relation) {
-  switch (relation) {
-    case kLess:
-      return kGreater;
-    case kGreater:
-      return kLess;
-    case kLessEqual:
-      return kGreaterEqual;
-    case kGreaterEqual:
-      return kLessEqual;
-    default:
-      return relation;
-  }
-}
-
 }  // namespace
 
 // What is named, not computed: x, AB, |AB|, f(x), NO/BO, (p, q), area. No numbers, no sums.

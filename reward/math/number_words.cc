@@ -5,7 +5,6 @@
 
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
-#include "absl/strings/string_view.h"
 
 namespace grpo::math {
 namespace {
@@ -22,6 +21,10 @@ std::optional<int64_t> PlaceIn(const absl::string_view (&list)[N], absl::string_
 }
 
 }  // namespace
+
+bool IsNumberWord(absl::string_view word) {
+  return PlaceIn(kUnits, word).has_value() || PlaceIn(kTens, word).has_value();
+}
 
 std::optional<int64_t> NumberOfWords(const std::vector<std::string>& words) {
   const std::string joined = absl::StrJoin(words, "-");

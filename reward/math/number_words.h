@@ -7,7 +7,12 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/string_view.h"
+
 namespace grpo::math {
+
+// Whether one lower-case word says a number: "zero" to "twenty", and the tens. Thread-safe.
+bool IsNumberWord(absl::string_view word);
 
 // The number below 1000 that lower-case words say, with or without hyphens: {"twenty-five"}, {"one", "hundred", "and",
 // "five"}. Absent for anything else. Thread-safe.

@@ -15,21 +15,6 @@ bool IsInequality(char relation) {
          relation == kNotEqual;
 }
 
-char Flipped(char relation) {
-  switch (relation) {
-    case kLess:
-      return kGreater;
-    case kGreater:
-      return kLess;
-    case kLessEqual:
-      return kGreaterEqual;
-    case kGreaterEqual:
-      return kLessEqual;
-    default:
-      return relation;
-  }
-}
-
 bool IsInfinite(const Tree& tree, NodeId id) {
   const Node& node = tree[id];
   return node.op == Op::kInfinity || (node.op == Op::kNeg && IsInfinite(tree, node.kids[0])) ||

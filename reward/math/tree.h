@@ -64,6 +64,22 @@ enum class Op : uint8_t {
 inline constexpr char kEqual = '=', kNotEqual = 'n', kLess = '<', kLessEqual = 'l', kGreater = '>', kGreaterEqual = 'g',
                       kApproximately = '~', kElement = 'e', kNotElement = 'o', kCongruent = 'c', kSubset = 's';
 
+// The relation as it reads from the other side.
+inline char Flipped(char relation) {
+  switch (relation) {
+    case kLess:
+      return kGreater;
+    case kGreater:
+      return kLess;
+    case kLessEqual:
+      return kGreaterEqual;
+    case kGreaterEqual:
+      return kLessEqual;
+    default:
+      return relation;
+  }
+}
+
 struct Node {
   Op op;
   std::string text = {};

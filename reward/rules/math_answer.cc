@@ -62,14 +62,13 @@ struct MathAnswerOptions {
   }
 };
 
-// "72 per week" with the unit marked as text, which is how reward/math reads a rate without a unit before it; "per cent"
-// is one word there.
+// "72 per week" with the unit marked as text, which is how reward/math reads a rate without a unit before it.
 std::string WithRateAsText(const std::string& answer) {
-  static const auto* form = new RE2(
-      R"((?i)\s*((?:\\?\$)?\s*-?[0-9][0-9.,]*)\s+(?:(per\s+cent)|(per\s+[a-z]+(?:\s+[a-z]+){0,2}))\s*)", RE2::Latin1);
-  std::string number, percent, rate;
-  if (!RE2::FullMatch(answer, *form, &number, &percent, &rate)) return answer;
-  return absl::StrCat(number, "\\text{ ", percent.empty() ? rate : "percent", "}");
+  static const auto* form =
+      new RE2(R"((?i)\s*((?:\\?\$)?\s*-?[0-9][0-9.,]*)\s+(per\s+[a-z]+(?:\s+[a-z]+){0,2})\s*)", RE2::Latin1);
+  std::string number, rate;
+  if (!RE2::FullMatch(answer, *form, &number, &rate)) return answer;
+  return absl::StrCat(number, "\\text{ ", rate, "}");
 }
 
 class MathAnswerRule final : public Rule {
