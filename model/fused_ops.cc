@@ -11,6 +11,7 @@
 #include <cmath>
 
 #include "model/simd.h"
+#include "model/threads.h"
 
 namespace grpo {
 namespace {
@@ -26,8 +27,6 @@ using torch::autograd::variable_list;
 
 // The fixed blocks of rows that the gradient of a norm's weight is summed over, whatever the number of threads.
 constexpr int64_t kBlockRows = 64;
-// Numbers that are enough work to pay for a thread.
-constexpr int64_t kValuesPerThread = int64_t{1} << 13;
 
 int64_t NumBlocks(int64_t num_rows) {
   return (num_rows + kBlockRows - 1) / kBlockRows;
@@ -37,7 +36,7 @@ int64_t NumBlocks(int64_t num_rows) {
 // its neighbours.
 template <typename Work>
 void ForRows(int64_t num_rows, int64_t width, const Work& work) {
-  at::parallel_for(0, num_rows, std::max<int64_t>(1, kValuesPerThread / width), work);
+  at::parallel_for(0, num_rows, RowsPerThread(width), work);
 }
 
 // Calls work(block, begin row, end row) for every block of rows, on as many threads as there are.

@@ -12,6 +12,7 @@
 #include <limits>
 
 #include "model/simd.h"
+#include "model/threads.h"
 
 namespace grpo {
 namespace {
@@ -55,12 +56,6 @@ GRPO_SIMD_CLONES void SoftmaxTimes(float* logits, int64_t size, float scale, flo
     const int64_t count = std::min(kLanes, size - i);
     Store(logits + i, simd::Exp(Load(logits + i, count) * scale - log_sum_exp) * -factor, count);
   }
-}
-
-// Rows of logits that are enough work to pay for a thread.
-int64_t RowsPerThread(int64_t vocab_size) {
-  constexpr int64_t kLogitsPerThread = int64_t{1} << 13;
-  return std::max<int64_t>(1, kLogitsPerThread / vocab_size);
 }
 
 int64_t ChunkRows(int64_t num_rows, int64_t vocab_size, int64_t chunk_bytes) {

@@ -10,6 +10,12 @@
 
 namespace grpo {
 
+// Rows of `width` numbers, at least 1, that are enough work to pay for a thread: the grain of at::parallel_for.
+constexpr int64_t RowsPerThread(int64_t width) {
+  constexpr int64_t kValues = int64_t{1} << 13;
+  return width < kValues ? kValues / width : 1;
+}
+
 // Lets tensor operations and our own kernels (at::parallel_for) run on `num_threads` threads of one pool, the caller's
 // among them; at least 1. Once, at the process's start, before the first tensor operation. FailedPrecondition when two
 // OpenMP run times are loaded: each would keep its own threads, and they would take the cores from each other.
