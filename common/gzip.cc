@@ -73,9 +73,9 @@ absl::StatusOr<std::string> Gunzip(absl::string_view packed, int64_t max_bytes) 
 }
 
 absl::StatusOr<std::string> ReadMaybeGzip(const std::string& path, int64_t max_bytes) {
-  ASSIGN_OR_RETURN(std::string content, ReadFile(path, max_bytes));
-  if (!absl::StartsWith(content, kMagic)) return content;
-  absl::StatusOr<std::string> text = Gunzip(content, max_bytes);
+  absl::StatusOr<std::string> content = ReadFile(path, max_bytes);
+  if (!content.ok() || !absl::StartsWith(*content, kMagic)) return content;
+  absl::StatusOr<std::string> text = Gunzip(*content, max_bytes);
   if (!text.ok()) return Annotate(text.status(), path);
   return text;
 }

@@ -251,10 +251,9 @@ class Run {
   }
 
   absl::StatusOr<v1::CheckpointStatus> SaveSnapshot(const StageCursor& cursor) {
-    Snapshot snapshot{.state = {},
-                      .resolved_yaml = arguments_.config.resolved_yaml,
-                      .optimizer = OptimizerTensors::Of(cursor),
-                      .policies = {}};
+    Snapshot snapshot;
+    snapshot.resolved_yaml = arguments_.config.resolved_yaml;
+    snapshot.optimizer = OptimizerTensors::Of(cursor);
     CheckpointState& state = snapshot.state;
     state.run_id = arguments_.run_id;
     state.epoch = epoch_;
