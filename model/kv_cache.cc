@@ -2,68 +2,72 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
 
 #include <algorithm>
-#include <cmath>
-#include <limits>
+#include <utility>
 
-#include "model/simd.h"
+#include "model/attention_kernel.h"
 
 namespace grpo {
 namespace {
 
-using simd::Floats;
-using simd::kLanes;
-
-int64_t RoundUp(int64_t tokens) {
-  return (tokens + kLanes - 1) / kLanes * kLanes;
-}
+using attention::kMaxRows;
+using attention::kTileTokens;
+using attention::TileOffset;
+using attention::WholeTiles;
 
 // The new token's key and value of one slot and one key-value head, into position `position`.
-void StoreToken(const float* key, const float* value, float* keys, float* values, int64_t position, int64_t head_dim,
-                int64_t capacity) {
-  for (int64_t i = 0; i < head_dim; ++i) keys[i * capacity + position] = key[i];
-  std::copy_n(value, head_dim, values + position * head_dim);
+template <typename T>
+void StoreToken(const T* key, const T* value, float* key_tiles, float* values, int64_t position, int64_t head_dim) {
+  for (int64_t i = 0; i < head_dim; ++i) {
+    key_tiles[TileOffset(position, i, head_dim)] = static_cast<float>(key[i]);
+    values[position * head_dim + i] = static_cast<float>(value[i]);
+  }
 }
 
-// Attention of one query head over tokens 0 .. num_tokens - 1. scores has room for num_tokens rounded up to kLanes;
-// every sum runs in an order that num_tokens and head_dim alone decide.
-//   query, out [K]; keys [K, capacity]; values [capacity, K]
-GRPO_SIMD_CLONES void AttendHead(const float* query, const float* keys, const float* values, float* out, float* scores,
-                                 int64_t num_tokens, int64_t head_dim, int64_t capacity, float scale) {
-  const Floats nothing = simd::Fill(-std::numeric_limits<float>::infinity());
-  Floats highest = nothing;
-  for (int64_t t = 0; t < num_tokens; t += kLanes) {
-    Floats even = {}, odd = {};  // head_dim is even; two chains of additions run at the same time
-    for (int64_t i = 0; i < head_dim; i += 2) {
-      even += query[i] * simd::Load(keys + i * capacity + t, kLanes);
-      odd += query[i + 1] * simd::Load(keys + (i + 1) * capacity + t, kLanes);
-    }
-    const Floats score = simd::FirstLanes(num_tokens - t) ? (even + odd) * scale : nothing;
-    highest = simd::Max(score, highest);
-    simd::Store(scores + t, score, kLanes);
-  }
-  const float maximum = simd::LargestLane(highest);
+// Keys and values of one layer: those of one slot and one head follow each other.
+struct LayerCache {
+  LayerCache(KvCache& cache, int64_t layer)
+      : keys(cache.keys().select(0, layer).data_ptr<float>()),
+        values(cache.values().select(0, layer).data_ptr<float>()),
+        num_kv_heads(cache.values().size(2)),
+        head_dim(cache.values().size(4)),
+        head_size(cache.values().size(3) * head_dim) {}
+  int64_t Offset(int64_t slot, int64_t kv_head) const { return (slot * num_kv_heads + kv_head) * head_size; }
 
-  Floats total = {};
-  for (int64_t t = 0; t < num_tokens; t += kLanes) {
-    const Floats weight =
-        simd::FirstLanes(num_tokens - t) ? simd::Exp(simd::Load(scores + t, kLanes) - maximum) : Floats{};
-    total += weight;
-    simd::Store(scores + t, weight, kLanes);
-  }
-  const float inverse_total = 1.0f / simd::Sum(total);
+  float *const keys, *const values;
+  const int64_t num_kv_heads, head_dim, head_size;
+};
 
-  for (int64_t i = 0; i < head_dim; i += kLanes) {
-    const int64_t count = std::min(kLanes, head_dim - i);
-    Floats even = {}, odd = {};
-    int64_t t = 0;
-    for (; t + 1 < num_tokens; t += 2) {
-      even += scores[t] * simd::Load(values + t * head_dim + i, count);
-      odd += scores[t + 1] * simd::Load(values + (t + 1) * head_dim + i, count);
+// Calls body.operator()<T>() with float or c10::BFloat16.
+template <typename Body>
+void WithType(at::ScalarType dtype, const Body& body) {
+  if (dtype == at::kFloat) return body.template operator()<float>();
+  TORCH_CHECK(dtype == at::kBFloat16, "cached decoding is in float32 or bfloat16");
+  body.template operator()<c10::BFloat16>();
+}
+
+// One token of one slot and one key-value head: stored, then attended from by the `group` query heads that read it.
+template <typename T>
+void DecodeHead(const LayerCache& cache, int64_t offset, int64_t length, const T* query, const T* key, const T* value,
+                int64_t group, T* out) {
+  const int64_t head_dim = cache.head_dim;
+  StoreToken(key, value, cache.keys + offset, cache.values + offset, length, head_dim);
+  // Kept between calls, so that a decode step allocates nothing.
+  static thread_local std::vector<float> queries, outs, scratch;
+  queries.resize(kMaxRows * head_dim);
+  outs.resize(kMaxRows * head_dim);
+  for (int64_t first = 0; first < group; first += kMaxRows) {
+    attention::Rows rows = {.count = std::min(kMaxRows, group - first), .queries = queries.data()};
+    for (int64_t r = 0; r < rows.count; ++r) {
+      rows.num_tokens[r] = length + 1;
+      const T* const from = query + (first + r) * head_dim;
+      for (int64_t i = 0; i < head_dim; ++i) queries[i * rows.count + r] = static_cast<float>(from[i]);
     }
-    if (t < num_tokens) even += scores[t] * simd::Load(values + t * head_dim + i, count);
-    simd::Store(out + i, (even + odd) * inverse_total, count);
+    attention::Attend(rows, {cache.keys + offset, cache.values + offset, head_dim}, outs.data(),
+                      /*log_sum_exp=*/nullptr, scratch);
+    for (int64_t i = 0; i < rows.count * head_dim; ++i) out[first * head_dim + i] = static_cast<T>(outs[i]);
   }
 }
 
@@ -71,8 +75,10 @@ GRPO_SIMD_CLONES void AttendHead(const float* query, const float* keys, const fl
 
 KvCache::KvCache(const ModelConfig& config, const Placement& placement, int64_t num_slots, int64_t max_tokens)
     : num_slots_(num_slots), max_tokens_(max_tokens) {
-  const int64_t capacity = RoundUp(max_tokens);
-  keys_ = at::zeros({config.num_layers, num_slots, config.num_kv_heads, config.head_dim, capacity}, placement.device);
+  const int64_t capacity = WholeTiles(max_tokens);
+  keys_ = at::zeros(
+      {config.num_layers, num_slots, config.num_kv_heads, capacity / kTileTokens, config.head_dim, kTileTokens},
+      placement.device);
   values_ = at::zeros({config.num_layers, num_slots, config.num_kv_heads, capacity, config.head_dim}, placement.device);
 }
 
@@ -81,7 +87,8 @@ int64_t KvCache::size_bytes() const {
 }
 
 void KvCache::CopyPrefix(int64_t from_slot, const std::vector<int64_t>& to_slots, int64_t num_tokens) {
-  const at::Tensor keys = keys_.narrow(4, 0, num_tokens), values = values_.narrow(3, 0, num_tokens);
+  const int64_t whole = WholeTiles(num_tokens);
+  const at::Tensor keys = keys_.narrow(3, 0, whole / kTileTokens), values = values_.narrow(3, 0, whole);
   for (const int64_t slot : to_slots) {
     if (slot == from_slot) continue;
     keys.select(1, slot).copy_(keys.select(1, from_slot));
@@ -93,26 +100,36 @@ PrefillAttention::PrefillAttention(KvCache* cache, std::vector<int64_t> lengths,
     : cache_(cache), lengths_(std::move(lengths)), slots_(std::move(slots)), packed_(lengths_) {
   TORCH_CHECK(lengths_.size() == slots_.size(), "prefill of ", lengths_.size(), " sequences into ", slots_.size(),
               " slots");
+  for (const int64_t length : lengths_) {
+    TORCH_CHECK(length <= cache->max_tokens(), "prefill of ", length, " tokens into slots of ", cache->max_tokens());
+  }
 }
 
-at::Tensor PrefillAttention::Attend(int64_t layer, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
-  const at::Tensor keys = cache_->keys().select(0, layer), values = cache_->values().select(0, layer);
-  int64_t begin = 0;
-  for (size_t i = 0; i < slots_.size(); ++i) {
-    const int64_t length = lengths_[i];
-    keys.select(0, slots_[i]).narrow(2, 0, length).copy_(k.narrow(0, begin, length).permute({1, 2, 0}));
-    values.select(0, slots_[i]).narrow(1, 0, length).copy_(v.narrow(0, begin, length).transpose(0, 1));
-    begin += length;
-  }
+at::Tensor PrefillAttention::Attend(int64_t layer, const at::Tensor& q, const at::Tensor& k_in,
+                                    const at::Tensor& v_in) {
+  const at::Tensor k = k_in.contiguous(), v = v_in.contiguous();
+  const LayerCache cache(*cache_, layer);
+  WithType(k.scalar_type(), [&]<typename T>() {
+    const T *key = k.const_data_ptr<T>(), *value = v.const_data_ptr<T>();
+    for (size_t i = 0; i < slots_.size(); ++i) {
+      for (int64_t t = 0; t < lengths_[i]; ++t) {
+        for (int64_t head = 0; head < cache.num_kv_heads; ++head, key += cache.head_dim, value += cache.head_dim) {
+          const int64_t offset = cache.Offset(slots_[i], head);
+          StoreToken(key, value, cache.keys + offset, cache.values + offset, t, cache.head_dim);
+        }
+      }
+    }
+  });
   return packed_.Attend(layer, q, k, v);
 }
 
 at::Tensor DecodeAttention::Attend(int64_t layer, const at::Tensor& q_in, const at::Tensor& k_in,
                                    const at::Tensor& v_in) {
-  const at::Tensor q = q_in.to(at::kFloat), k = k_in.to(at::kFloat), v = v_in.to(at::kFloat);
-  const int64_t num_slots = cache_->num_slots(), num_heads = q.size(1), num_kv_heads = k.size(1), head_dim = q.size(2);
-  const int64_t capacity = cache_->keys().size(4), group = num_heads / num_kv_heads;
-  TORCH_CHECK(q.is_cpu(), "cached decoding is on the CPU");
+  TORCH_CHECK(q_in.is_cpu(), "cached decoding is on the CPU");
+  const at::Tensor q = q_in.contiguous(), k = k_in.contiguous(), v = v_in.contiguous();
+  const LayerCache cache(*cache_, layer);
+  const int64_t num_slots = cache_->num_slots(), num_kv_heads = cache.num_kv_heads;
+  const int64_t group = q.size(1) / num_kv_heads;
   TORCH_CHECK(q.size(0) == num_slots && static_cast<int64_t>(lengths_->size()) == num_slots,
               "a decode step has one row for each of ", num_slots, " slots, got ", q.size(0), " rows and ",
               lengths_->size(), " lengths");
@@ -120,31 +137,21 @@ at::Tensor DecodeAttention::Attend(int64_t layer, const at::Tensor& q_in, const 
     TORCH_CHECK(length < cache_->max_tokens(), "a slot holds ", length, " tokens, and the cache is for ",
                 cache_->max_tokens());
   }
-  TORCH_CHECK(q.stride(2) == 1 && k.stride(2) == 1 && v.stride(2) == 1, "heads of q, k and v must be dense");
-  at::Tensor out = at::zeros(q.sizes(), q.options());
-  const float *const q_data = q.const_data_ptr<float>(), *const k_data = k.const_data_ptr<float>();
-  const float* const v_data = v.const_data_ptr<float>();
-  float *const keys = cache_->keys().select(0, layer).data_ptr<float>(), *const out_data = out.data_ptr<float>();
-  float* const values = cache_->values().select(0, layer).data_ptr<float>();
-  const float scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
-  at::parallel_for(0, num_slots * num_kv_heads, 16, [&](int64_t begin, int64_t end) {
-    std::vector<float> scores(capacity);
-    for (int64_t task = begin; task < end; ++task) {
-      const int64_t slot = task / num_kv_heads, kv_head = task % num_kv_heads, length = (*lengths_)[slot];
-      if (length < 0) continue;
-      float *const head_keys = keys + task * head_dim * capacity, *const head_values =
-                                                                      values + task * head_dim * capacity;
-      StoreToken(k_data + slot * k.stride(0) + kv_head * k.stride(1),
-                 v_data + slot * v.stride(0) + kv_head * v.stride(1), head_keys, head_values, length, head_dim,
-                 capacity);
-      for (int64_t head = kv_head * group; head < (kv_head + 1) * group; ++head) {
-        AttendHead(q_data + slot * q.stride(0) + head * q.stride(1), head_keys, head_values,
-                   out_data + (slot * num_heads + head) * head_dim, scores.data(), length + 1, head_dim, capacity,
-                   scale);
+  at::Tensor out = at::zeros_like(q);
+  WithType(q.scalar_type(), [&]<typename T>() {
+    const T *const queries = q.const_data_ptr<T>(), *const keys = k.const_data_ptr<T>();
+    const T* const values = v.const_data_ptr<T>();
+    T* const outs = out.data_ptr<T>();
+    at::parallel_for(0, num_slots * num_kv_heads, 16, [&](int64_t begin, int64_t end) {
+      for (int64_t task = begin; task < end; ++task) {
+        const int64_t slot = task / num_kv_heads, length = (*lengths_)[slot], at = task * cache.head_dim;
+        if (length < 0) continue;
+        DecodeHead(cache, task * cache.head_size, length, queries + at * group, keys + at, values + at, group,
+                   outs + at * group);
       }
-    }
+    });
   });
-  return out.to(q_in.scalar_type());
+  return out;
 }
 
 }  // namespace grpo

@@ -6,9 +6,9 @@
 
 #include <vector>
 
+#include "model/attention.h"
 #include "model/config.h"
 #include "model/placement.h"
-#include "model/transformer.h"
 
 namespace grpo {
 
@@ -21,7 +21,7 @@ class KvCache {
   KvCache(const ModelConfig& config, const Placement& placement, int64_t num_slots, int64_t max_tokens);
 
   // Copies the first num_tokens of one slot to others: a prompt is computed once for its whole group. What the others
-  // held beyond num_tokens stays. A slot that is its own source is passed by.
+  // then hold beyond num_tokens means nothing. A slot that is its own source is passed by.
   void CopyPrefix(int64_t from_slot, const std::vector<int64_t>& to_slots, int64_t num_tokens);
 
   int64_t num_slots() const { return num_slots_; }
@@ -29,14 +29,13 @@ class KvCache {
   // Of keys and values, capacity included.
   int64_t size_bytes() const;
 
-  // Keys lie with their tokens innermost, so that the scores of 16 tokens at a time are sums over K without a
-  // horizontal step.
-  at::Tensor& keys() { return keys_; }      // [L, S, Hkv, K, capacity]
+  // As model/attention_kernel.h reads them.
+  at::Tensor& keys() { return keys_; }      // [L, S, Hkv, capacity / 16, K, 16]
   at::Tensor& values() { return values_; }  // [L, S, Hkv, capacity, K]
 
  private:
   const int64_t num_slots_, max_tokens_;
-  // capacity is max_tokens rounded up to whole vectors; what lies beyond a slot's length is never part of a result.
+  // capacity is max_tokens rounded up to whole tiles; what lies beyond a slot's length is never part of a result.
   at::Tensor keys_, values_;
 };
 
@@ -47,7 +46,7 @@ class PrefillAttention : public Attention {
   // One length and one slot for each sequence. Lengths of 1 to max_tokens that sum to N; the slots are all different.
   // `cache` outlives it.
   PrefillAttention(KvCache* cache, std::vector<int64_t> lengths, std::vector<int64_t> slots);
-  // Attention's, as PackedAttention has it; also stores k and v of this layer. Called once a layer.
+  // PackedAttention's; also stores k and v of this layer. Called once a layer.
   at::Tensor Attend(int64_t layer, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) override;
 
  private:
@@ -66,7 +65,8 @@ class DecodeAttention : public Attention {
   // forward pass. It has S entries, each below max_tokens when Attend is called; the caller adds 1 to a slot's length
   // after the step.
   DecodeAttention(KvCache* cache, const std::vector<int64_t>* lengths) : cache_(cache), lengths_(lengths) {}
-  // q [S, H, K], k and v [S, Hkv, K], float32 or bfloat16; computed in float32, returned in q's dtype.
+  // q [S, H, K], k and v [S, Hkv, K], float32 or bfloat16; computed in float32, returned in q's dtype, with the bits that
+  // PackedAttention gives over the same tokens.
   at::Tensor Attend(int64_t layer, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) override;
 
  private:

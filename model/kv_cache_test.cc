@@ -71,6 +71,34 @@ TEST(DecodeAttentionTest, EqualsTheNaiveReferenceForEveryShapeAndLength) {
   }
 }
 
+TEST(DecodeAttentionTest, GivesTheBitsOfAWholeSequence) {
+  for (const auto dtype : {at::kFloat, at::kBFloat16}) {
+    for (const auto& [num_heads, num_kv_heads, head_dim] :
+         {std::tuple<int64_t, int64_t, int64_t>{4, 4, 16}, {9, 3, 64}, {5, 1, 10}}) {
+      const ModelConfig config = ConfigWithHeads(num_heads, num_kv_heads, head_dim);
+      constexpr int64_t kPrompt = 21, kTotal = 40, kSlot = 2;
+      const at::Tensor q = Random({kTotal, num_heads, head_dim}, 1).to(dtype),
+                       k = Random({kTotal, num_kv_heads, head_dim}, 2).to(dtype),
+                       v = Random({kTotal, num_kv_heads, head_dim}, 3).to(dtype);
+      PackedAttention whole(std::vector<int64_t>{kTotal});
+      const at::Tensor expected = whole.Attend(0, q, k, v);
+      KvCache cache(config, Placement{}, kSlots, kMaxTokens);
+      PrefillAttention prefill(&cache, {kPrompt}, {0});
+      const auto rows = [](const at::Tensor& t, int64_t from, int64_t count) { return t.narrow(0, from, count); };
+      EXPECT_TRUE(at::equal(prefill.Attend(0, rows(q, 0, kPrompt), rows(k, 0, kPrompt), rows(v, 0, kPrompt)),
+                            rows(expected, 0, kPrompt)));
+      cache.CopyPrefix(0, {kSlot}, kPrompt);
+      std::vector<int64_t> lengths(kSlots, -1);
+      lengths[kSlot] = kPrompt;
+      DecodeAttention decode(&cache, &lengths);
+      for (int64_t& t = lengths[kSlot]; t < kTotal; ++t) {
+        const auto step = [&](const at::Tensor& all) { return rows(all, t, 1).repeat({kSlots, 1, 1}); };
+        EXPECT_TRUE(at::equal(decode.Attend(0, step(q), step(k), step(v))[kSlot], expected[t])) << "token " << t;
+      }
+    }
+  }
+}
+
 TEST(DecodeAttentionTest, BitsDependOnNeitherSlotNorNeighboursNorThreads) {
   const ModelConfig config = ConfigWithHeads(4, 2, 16);
   const at::Tensor q = Random({4, 16}, 1), k = Random({2, 16}, 2), v = Random({2, 16}, 3);

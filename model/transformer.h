@@ -20,36 +20,11 @@
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
+#include "model/attention.h"
 #include "model/config.h"
 #include "model/placement.h"
 
 namespace grpo {
-
-// How the tokens of one forward pass see each other. One thread.
-class Attention {
- public:
-  virtual ~Attention() = default;
-  // q [N, H, K], k and v [N, Hkv, K], already rotated, rows possibly strided; layer counts from 0. Returns [N, H, K].
-  virtual at::Tensor Attend(int64_t layer, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) = 0;
-};
-
-// Whole sequences laid back to back: each token attends to the tokens of its own sequence up to itself. Differentiable.
-// Cost grows with B * max(length)^2: sequences of similar lengths belong together.
-class PackedAttention : public Attention {
- public:
-  // Lengths of the sequences, in order, each at least 1; they sum to N.
-  explicit PackedAttention(std::vector<int64_t> lengths);
-  // A sequence's result depends on its neighbours in the last bits only, by the padding that they cause.
-  at::Tensor Attend(int64_t layer, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) override;
-
- private:
-  int64_t num_sequences_ = 0, max_length_ = 0;
-  // Where each packed token lies among the rows padded on the right; undefined when all lengths are equal and nothing
-  // is padded.
-  at::Tensor padded_rows_;  // [N] int64, values below B * max_length
-  // Which packed token each padded row holds; any for padding.
-  at::Tensor packed_rows_;  // [B * max_length] int64, values below N
-};
 
 // Name -> tensor, in an order that means something.
 using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;

@@ -138,7 +138,7 @@ absl::StatusOr<double> Loop::ReduceGradients(const std::vector<at::Tensor>& grad
 }
 
 at::Tensor Loop::Logprobs(const Transformer& model, const Microbatch& batch) const {
-  const auto attention = std::make_shared<PackedAttention>(batch.lengths);
+  const auto attention = std::make_shared<PackedAttention>(batch.layout);
   const at::Tensor hidden = options_.activation_checkpointing && at::GradMode::is_enabled()
                                 ? model.CheckpointedForward(batch.ids, batch.positions, attention)
                                 : model.Forward(batch.ids, batch.positions, *attention);  // [N, D]

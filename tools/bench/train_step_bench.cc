@@ -108,7 +108,7 @@ Microbatch RandomMicrobatch(const Flags& flags, int64_t vocab_size) {
   Microbatch batch;
   batch.ids = at::tensor(ids);
   batch.positions = at::arange(flags.tokens).repeat({flags.sequences});
-  batch.lengths.assign(flags.sequences, flags.tokens);
+  batch.layout.lengths.assign(flags.sequences, flags.tokens);
   batch.predictor_rows = at::arange(num_tokens);
   batch.target_ids = at::tensor(target_ids);
   batch.sequence_of_target = at::arange(flags.sequences).repeat_interleave(flags.tokens);
@@ -120,7 +120,7 @@ Microbatch RandomMicrobatch(const Flags& flags, int64_t vocab_size) {
 
 // log-probability of each target, [M].
 at::Tensor Logprobs(const Transformer& model, const Microbatch& batch, const Flags& flags) {
-  const auto attention = std::make_shared<PackedAttention>(batch.lengths);
+  const auto attention = std::make_shared<PackedAttention>(batch.layout);
   const at::Tensor hidden = flags.activation_checkpointing && at::GradMode::is_enabled()
                                 ? model.CheckpointedForward(batch.ids, batch.positions, attention)
                                 : model.Forward(batch.ids, batch.positions, *attention);  // [N, D]

@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
+#include "trainer/batch/shared_prefix.h"
 
 namespace grpo {
 namespace {
@@ -46,23 +47,43 @@ void AppendTargets(const Stream& stream, const std::vector<bool>& trainable_mask
 
 // A micro-batch while it is being filled.
 struct Draft {
-  std::vector<int64_t> ids, positions, lengths, predictor_rows, target_ids, sequence_of_target, group_of_target;
+  std::vector<int64_t> ids, positions, predictor_rows, target_ids, sequence_of_target, group_of_target;
+  PackedLayout layout;
   // Of the targets.
   std::map<std::string, Stream> streams;
+  int64_t num_sequences = 0;
+  // Where the ids that the run's sequences share begin: in the layout, and in ids.
+  int64_t prefix = -1, prefix_begin = 0;
 
-  void Append(const TokenStreams& sequence) {
-    const int64_t start = static_cast<int64_t>(ids.size());
-    const int64_t length = static_cast<int64_t>(sequence.ids.size()) - 1;
-    ids.insert(ids.end(), sequence.ids.begin(), sequence.ids.end() - 1);
-    for (int64_t t = 0; t < length; ++t) positions.push_back(t);
+  int64_t num_rows() const { return static_cast<int64_t>(ids.size()); }
+
+  void AppendRows(const TokenStreams& sequence, int64_t begin, int64_t end, int64_t goes_on_from) {
+    ids.insert(ids.end(), sequence.ids.begin() + begin, sequence.ids.begin() + end);
+    for (int64_t t = begin; t < end; ++t) positions.push_back(t);
+    layout.lengths.push_back(end - begin);
+    layout.prefixes.push_back(goes_on_from);
+  }
+
+  // The first num_shared ids of the sequence, of which none is a target, for those that are appended next.
+  void BeginRun(const TokenStreams& sequence, int64_t num_shared) {
+    prefix = num_shared > 0 ? static_cast<int64_t>(layout.lengths.size()) : -1;
+    prefix_begin = num_rows();
+    if (num_shared > 0) AppendRows(sequence, 0, num_shared, -1);
+  }
+
+  // The rest of a sequence of the run.
+  void Append(const TokenStreams& sequence, int64_t num_shared) {
+    const int64_t length = static_cast<int64_t>(sequence.ids.size()) - 1, begin = num_rows();
+    AppendRows(sequence, num_shared, length, prefix);
     for (int64_t t = 1; t <= length; ++t) {
       if (!sequence.trainable_mask[t]) continue;
-      predictor_rows.push_back(start + t - 1);
+      const int64_t predictor = t - 1;
+      predictor_rows.push_back(predictor < num_shared ? prefix_begin + predictor : begin + predictor - num_shared);
       target_ids.push_back(sequence.ids[t]);
-      sequence_of_target.push_back(static_cast<int64_t>(lengths.size()));
+      sequence_of_target.push_back(num_sequences);
       group_of_target.push_back(sequence.group);
     }
-    lengths.push_back(length);
+    ++num_sequences;
     for (const auto& [name, stream] : sequence.streams) AppendTargets(stream, sequence.trainable_mask, &streams[name]);
   }
 
@@ -70,7 +91,7 @@ struct Draft {
     Microbatch batch;
     batch.ids = ToTensor(ids);
     batch.positions = ToTensor(positions);
-    batch.lengths = std::move(lengths);
+    batch.layout = std::move(layout);
     batch.predictor_rows = ToTensor(predictor_rows);
     batch.target_ids = ToTensor(target_ids);
     batch.sequence_of_target = ToTensor(sequence_of_target);
@@ -112,21 +133,43 @@ absl::Status Check(const TokenStreams& sequence, const TokenStreams& first) {
   return absl::OkStatus();
 }
 
+// Rows that a sequence adds to those that its run shares.
+int64_t OwnRows(const TokenStreams& sequence, const SharedRun& run) {
+  return static_cast<int64_t>(sequence.ids.size()) - 1 - run.num_shared;
+}
+
 }  // namespace
 
 absl::StatusOr<std::vector<Microbatch>> Pack(const std::vector<TokenStreams>& sequences, int64_t max_tokens) {
+  for (const TokenStreams& sequence : sequences) RETURN_IF_ERROR(Check(sequence, sequences.front()));
   std::vector<Microbatch> batches;
   Draft draft;
-  for (const TokenStreams& sequence : sequences) {
-    RETURN_IF_ERROR(Check(sequence, sequences.front()));
-    if (!HasTarget(sequence)) continue;
-    const int64_t length = static_cast<int64_t>(sequence.ids.size()) - 1;
-    if (!draft.ids.empty() && static_cast<int64_t>(draft.ids.size()) + length > max_tokens) {
-      batches.push_back(std::exchange(draft, {}).Finish());
+  const auto flush = [&] {
+    if (draft.num_rows() > 0) batches.push_back(std::exchange(draft, {}).Finish());
+  };
+  for (const SharedRun& run : SharedRuns(sequences)) {
+    std::vector<const TokenStreams*> with_target;
+    int64_t rows = run.num_shared;
+    for (size_t i = run.first; i < run.end; ++i) {
+      if (!HasTarget(sequences[i])) continue;
+      with_target.push_back(&sequences[i]);
+      rows += OwnRows(sequences[i], run);
     }
-    draft.Append(sequence);
+    // A run that fits into one micro-batch stays whole.
+    if (rows <= max_tokens && draft.num_rows() + rows > max_tokens) flush();
+    bool begun = false;
+    for (const TokenStreams* const sequence : with_target) {
+      const int64_t added = OwnRows(*sequence, run) + (begun ? 0 : run.num_shared);
+      if (draft.num_rows() + added > max_tokens && draft.num_rows() > 0) {
+        flush();
+        begun = false;
+      }
+      if (!begun) draft.BeginRun(*sequence, run.num_shared);
+      begun = true;
+      draft.Append(*sequence, run.num_shared);
+    }
   }
-  if (!draft.ids.empty()) batches.push_back(std::move(draft).Finish());
+  flush();
   return batches;
 }
 

@@ -25,7 +25,7 @@ TEST(PackTest, PositionTPredictsTokenTPlusOne) {
   ASSERT_EQ(batches.size(), 1);
   EXPECT_THAT(Values(batches[0].ids), ElementsAre(10, 11, 20, 21, 22));
   EXPECT_THAT(Values(batches[0].positions), ElementsAre(0, 1, 0, 1, 2));
-  EXPECT_THAT(batches[0].lengths, ElementsAre(2, 3));
+  EXPECT_THAT(batches[0].layout.lengths, ElementsAre(2, 3));
   EXPECT_THAT(Values(batches[0].predictor_rows), ElementsAre(1, 2, 4));
   EXPECT_THAT(Values(batches[0].target_ids), ElementsAre(12, 21, 23));
   EXPECT_TRUE(at::equal(batches[0].streams.at("w"), at::tensor({5.0f, 6.0f, 7.0f})));
@@ -37,11 +37,13 @@ TEST(PackTest, BoundsTokensAndGivesALongSequenceABatchOfItsOwn) {
     mask[0] = false;
     return Sequence(std::vector<int64_t>(size, 1), mask, std::vector<float>(size, 1));
   };
-  ASSERT_OK_AND_ASSIGN(const auto batches, Pack({sequence(5), sequence(5), sequence(20), sequence(3)}, 8));
+  std::vector<TokenStreams> sequences = {sequence(5), sequence(5), sequence(20), sequence(3)};
+  for (size_t i = 0; i < sequences.size(); ++i) sequences[i].group = static_cast<int64_t>(i);
+  ASSERT_OK_AND_ASSIGN(const auto batches, Pack(sequences, 8));
   ASSERT_EQ(batches.size(), 3);
-  EXPECT_THAT(batches[0].lengths, ElementsAre(4, 4));
-  EXPECT_THAT(batches[1].lengths, ElementsAre(19));
-  EXPECT_THAT(batches[2].lengths, ElementsAre(2));
+  EXPECT_THAT(batches[0].layout.lengths, ElementsAre(4, 4));
+  EXPECT_THAT(batches[1].layout.lengths, ElementsAre(19));
+  EXPECT_THAT(batches[2].layout.lengths, ElementsAre(2));
 }
 
 TEST(PackTest, AWideStreamKeepsItsRowsAndItsType) {
@@ -71,6 +73,55 @@ TEST(PackTest, ATargetKnowsItsSequenceAndItsGroup) {
   EXPECT_THAT(Values(batches[0].group_of_target), ElementsAre(10, 10, 10));
   EXPECT_THAT(Values(batches[1].sequence_of_target), ElementsAre(0));
   EXPECT_THAT(Values(batches[1].group_of_target), ElementsAre(11));
+}
+
+// Three completions of one prompt, one of them a single token, and one whose group has another number.
+std::vector<TokenStreams> Group() {
+  std::vector<TokenStreams> sequences = {
+      Sequence({1, 2, 3, 4, 5}, {false, false, false, true, true}, {0, 0, 0, 1, 2}),
+      Sequence({1, 2, 3, 6}, {false, false, false, true}, {0, 0, 0, 3}),
+      Sequence({1, 2, 3, 4, 7, 8}, {false, false, false, true, false, true}, {0, 0, 0, 4, 0, 5}),
+      Sequence({1, 2, 3, 9}, {false, false, false, true}, {0, 0, 0, 6})};
+  sequences[3].group = 1;
+  return sequences;
+}
+
+TEST(PackTest, AGroupsPromptIsThereOnce) {
+  ASSERT_OK_AND_ASSIGN(const auto batches, Pack(Group(), 100));
+  ASSERT_EQ(batches.size(), 1);
+  EXPECT_THAT(Values(batches[0].ids), ElementsAre(1, 2, 3, 4, 4, 7, 1, 2, 3));
+  EXPECT_THAT(Values(batches[0].positions), ElementsAre(0, 1, 2, 3, 3, 4, 0, 1, 2));
+  EXPECT_THAT(batches[0].layout.lengths, ElementsAre(3, 1, 0, 2, 3));
+  EXPECT_THAT(batches[0].layout.prefixes, ElementsAre(-1, 0, 0, 0, -1));
+  EXPECT_THAT(Values(batches[0].predictor_rows), ElementsAre(2, 3, 2, 2, 5, 8));
+  EXPECT_THAT(Values(batches[0].target_ids), ElementsAre(4, 5, 6, 4, 8, 9));
+  EXPECT_THAT(Values(batches[0].sequence_of_target), ElementsAre(0, 0, 1, 2, 2, 3));
+  EXPECT_THAT(Values(batches[0].group_of_target), ElementsAre(0, 0, 0, 0, 0, 1));
+  EXPECT_TRUE(at::equal(batches[0].streams.at("w"), at::tensor({1.0f, 2.0f, 3.0f, 4.0f, 5.0f, 6.0f})));
+}
+
+TEST(PackTest, AGroupThatFitsStaysWholeAndALargerOneRepeatsItsPrompt) {
+  std::vector<TokenStreams> sequences = Group();
+  sequences.insert(sequences.begin(), sequences.back());
+  ASSERT_OK_AND_ASSIGN(const auto whole, Pack(sequences, 6));
+  ASSERT_EQ(whole.size(), 3);
+  EXPECT_THAT(whole[0].layout.lengths, ElementsAre(3));
+  EXPECT_THAT(whole[1].layout.lengths, ElementsAre(3, 1, 0, 2));
+  EXPECT_THAT(whole[2].layout.lengths, ElementsAre(3));
+  ASSERT_OK_AND_ASSIGN(const auto cut, Pack(Group(), 5));
+  ASSERT_EQ(cut.size(), 3);
+  EXPECT_THAT(cut[0].layout.lengths, ElementsAre(3, 1, 0));
+  EXPECT_THAT(cut[1].layout.lengths, ElementsAre(3, 2));
+  EXPECT_THAT(Values(cut[1].predictor_rows), ElementsAre(2, 4));
+  EXPECT_THAT(cut[2].layout.lengths, ElementsAre(3));
+}
+
+TEST(PackTest, SequencesOfAGroupThatBeginDifferentlyShareNothing) {
+  std::vector<TokenStreams> sequences = {Sequence({1, 2, 3}, {false, false, true}, {0, 0, 1}),
+                                         Sequence({4, 2, 3}, {false, false, true}, {0, 0, 1})};
+  ASSERT_OK_AND_ASSIGN(const auto batches, Pack(sequences, 100));
+  EXPECT_THAT(batches[0].layout.lengths, ElementsAre(2, 2));
+  EXPECT_THAT(batches[0].layout.prefixes, ElementsAre(-1, -1));
 }
 
 TEST(PackTest, LeavesOutSequencesWithoutATarget) {

@@ -75,6 +75,38 @@ TEST(ShareOutTest, LosesNothingAndStaysBalancedForAnyBatch) {
   }
 }
 
+// A completion of `size` tokens for the prompt of a group.
+TokenStreams Completion(int64_t group, int64_t prompt_size, int64_t size) {
+  TokenStreams sequence = Sequence(group, prompt_size + size);
+  std::fill_n(sequence.trainable_mask.begin(), prompt_size, false);
+  sequence.group = group;
+  return sequence;
+}
+
+TEST(ShareOutTest, GroupsStayTogetherAndCountTheirPromptOnce) {
+  StepBatch batch;
+  batch.minibatches.resize(1);
+  // 10 + 4 x 5 = 30 tokens a group; the third has the tokens of the first two.
+  for (int64_t i = 0; i < 4; ++i) batch.minibatches[0].push_back(Completion(0, 10, 5));
+  for (int64_t i = 0; i < 4; ++i) batch.minibatches[0].push_back(Completion(1, 10, 5));
+  for (int64_t i = 0; i < 4; ++i) batch.minibatches[0].push_back(Completion(2, 20, 10));
+  const std::vector<StepBatch> parts = ShareOut(std::move(batch), 2);
+  EXPECT_THAT(Ids(parts[0].minibatches[0]), ElementsAre(2, 2, 2, 2));
+  EXPECT_THAT(Ids(parts[1].minibatches[0]), ElementsAre(0, 0, 0, 0, 1, 1, 1, 1));
+}
+
+TEST(ShareOutTest, AGroupIsTakenApartForRanksThatHadNothing) {
+  for (const int num_ranks : {2, 3, 4}) {
+    StepBatch batch;
+    batch.minibatches.resize(1);
+    for (int64_t i = 0; i < 12; ++i) batch.minibatches[0].push_back(Completion(0, 4, 10));
+    for (const StepBatch& part : ShareOut(std::move(batch), num_ranks)) {
+      // 120 tokens of their own, and the prompt for each rank; the longest is 14.
+      EXPECT_NEAR(static_cast<double>(part.minibatches[0].size()), 12.0 / num_ranks, 1.4);
+    }
+  }
+}
+
 TEST(ShareOutTest, ASequenceTakesItsGroupAndItsStreamsAlongToAnotherRank) {
   StepBatch batch;
   batch.minibatches.resize(1);
