@@ -2,15 +2,14 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/empty_like.h>
-#include <ATen/ops/mm.h>
-#include <ATen/ops/zeros_like.h>
+#include <ATen/ops/zeros.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
 
+#include "model/linear.h"
 #include "model/simd.h"
 #include "model/threads.h"
 
@@ -63,28 +62,30 @@ int64_t ChunkRows(int64_t num_rows, int64_t vocab_size, int64_t chunk_bytes) {
 }
 
 // Calls work(begin, count, logits [count, V]) for every chunk of rows; one buffer holds all the logits, one after the
-// other.
+// other. hidden and head of one type.
 template <typename Work>
 void ForEachChunk(const at::Tensor& hidden, const at::Tensor& head, int64_t chunk_bytes, const Work& work) {
   const int64_t num_rows = hidden.size(0), vocab_size = head.size(0);
   if (num_rows == 0) return;
   const int64_t chunk_rows = ChunkRows(num_rows, vocab_size, chunk_bytes);
-  at::Tensor buffer = at::empty({chunk_rows, vocab_size}, hidden.options());
+  at::Tensor buffer = at::empty({chunk_rows, vocab_size}, hidden.options().dtype(at::kFloat));
   for (int64_t begin = 0; begin < num_rows; begin += chunk_rows) {
     const int64_t count = std::min(chunk_rows, num_rows - begin);
     at::Tensor logits = buffer.narrow(0, 0, count);
-    at::mm_out(logits, hidden.narrow(0, begin, count), head.t());
+    MatMulInto(hidden.narrow(0, begin, count), head.t(), logits);
     work(begin, count, logits);
   }
 }
 
 struct TargetLogprobsFunction : torch::autograd::Function<TargetLogprobsFunction> {
-  static Variable forward(AutogradContext* context, const Variable& hidden_in, const Variable& head,
-                          const Variable& target_ids_in, double temperature, int64_t chunk_bytes) {
-    TORCH_CHECK(hidden_in.scalar_type() == at::kFloat && head.scalar_type() == at::kFloat && head.is_cpu(),
-                "the output head computes in float32 on the CPU");
+  static Variable forward(AutogradContext* context, const Variable& hidden_in, const Variable& head_in,
+                          const Variable& target_ids_in, double temperature, int64_t chunk_bytes,
+                          at::ScalarType dtype) {
+    TORCH_CHECK(hidden_in.scalar_type() == at::kFloat && head_in.scalar_type() == at::kFloat && head_in.is_cpu(),
+                "the output head's weights and hidden states are float32 on the CPU");
     TORCH_CHECK(hidden_in.dim() == 2 && target_ids_in.numel() == hidden_in.size(0), "one target for each hidden state");
-    const at::Tensor hidden = hidden_in.contiguous(), target_ids = target_ids_in.contiguous();
+    const at::Tensor hidden = hidden_in.to(dtype).contiguous(), head = head_in.to(dtype);
+    const at::Tensor target_ids = target_ids_in.contiguous();
     const int64_t vocab_size = head.size(0);
     const int64_t* const targets = target_ids.const_data_ptr<int64_t>();
     for (int64_t row = 0; row < target_ids.numel(); ++row) {
@@ -116,7 +117,7 @@ struct TargetLogprobsFunction : torch::autograd::Function<TargetLogprobsFunction
     const at::Tensor &hidden = saved[0], &head = saved[1], &target_ids = saved[2], &log_sum_exps = saved[3];
     const float scale = static_cast<float>(context->saved_data["scale"].toDouble());
     const at::Tensor grad = grads[0].contiguous();
-    at::Tensor dhidden = at::empty_like(hidden), dhead = at::zeros_like(head);
+    at::Tensor d_hidden = at::empty(hidden.sizes()), d_head = at::zeros(head.sizes());
     const int64_t vocab_size = head.size(0);
     const int64_t* const targets = target_ids.const_data_ptr<int64_t>();
     const float *const sums = log_sum_exps.const_data_ptr<float>(), *const factors = grad.const_data_ptr<float>();
@@ -131,19 +132,19 @@ struct TargetLogprobsFunction : torch::autograd::Function<TargetLogprobsFunction
                        row_logits[targets[begin + row]] += factor;
                      }
                    });
-                   at::Tensor rows = dhidden.narrow(0, begin, count);
-                   at::mm_out(rows, logits, head);
-                   dhead.addmm_(logits.t(), hidden.narrow(0, begin, count));
+                   const at::Tensor d_logits = logits.to(hidden.scalar_type());
+                   MatMulInto(d_logits, head, d_hidden.narrow(0, begin, count));
+                   MatMulInto(d_logits.t(), hidden.narrow(0, begin, count), d_head, {.accumulate = true});
                  });
-    return {dhidden, dhead, Variable(), Variable(), Variable()};
+    return {d_hidden, d_head, Variable(), Variable(), Variable(), Variable()};
   }
 };
 
 }  // namespace
 
 at::Tensor TargetLogprobs(const at::Tensor& hidden, const at::Tensor& head, const at::Tensor& target_ids,
-                          double temperature, int64_t chunk_bytes) {
-  return TargetLogprobsFunction::apply(hidden, head, target_ids, temperature, chunk_bytes);
+                          double temperature, int64_t chunk_bytes, at::ScalarType dtype) {
+  return TargetLogprobsFunction::apply(hidden, head, target_ids, temperature, chunk_bytes, dtype);
 }
 
 }  // namespace grpo

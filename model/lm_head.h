@@ -11,13 +11,15 @@
 
 namespace grpo {
 
-// logprob_m = log_softmax(hidden_m head^T / temperature)[target_ids_m], natural logarithm, in float32.
+// logprob_m = log_softmax(hidden_m head^T / temperature)[target_ids_m], natural logarithm, in float32; the products'
+// operands, and those of the gradients, are rounded to `dtype` first, which is kFloat or kBFloat16 (Placement.head).
 //   hidden [M, D], head [V, D], float32; target_ids [M] int64, below V; temperature > 0. Returns [M], differentiable
 // once in hidden and head. Rows are taken in chunks whose logits fit chunk_bytes (one row at least); the backward pass
 // computes them again, so that beside the result only hidden is kept. On the CPU; misfitting shapes are a bug and end
 // in an exception of torch. M may be 0. Row m depends on hidden_m, head and target_ids_m only.
 at::Tensor TargetLogprobs(const at::Tensor& hidden, const at::Tensor& head, const at::Tensor& target_ids,
-                          double temperature, int64_t chunk_bytes = kDefaultHeadChunkBytes);
+                          double temperature, int64_t chunk_bytes = kDefaultHeadChunkBytes,
+                          at::ScalarType dtype = at::kFloat);
 
 }  // namespace grpo
 

@@ -8,8 +8,8 @@
 
 namespace grpo {
 
-// The embedding, the output head, all vectors (norms, biases), the residual stream and every sum over a row stay
-// float32 whatever `compute` and `storage` say: what bfloat16 would lose there shows in the log-probabilities
+// The embedding, the logits, all vectors (norms, biases), the residual stream and every sum over a row stay float32
+// whatever the rest says: what bfloat16 would lose there shows in the log-probabilities
 // (arXiv:2506.13585).
 struct Placement {
   // Of the weights, of the cache of a model that samples, and of everything that is computed with them.
@@ -19,6 +19,8 @@ struct Placement {
   // What the layers' matrices are kept in. kBFloat16 for a model that only samples; a trained one keeps float32, which
   // small updates need, and rounds in each forward pass, to the same numbers. kFloat or kBFloat16.
   at::ScalarType storage = at::kFloat;
+  // Of the output head's product: kFloat or kBFloat16. Its weights are kept in float32 and its result is float32.
+  at::ScalarType head = at::kFloat;
 };
 
 // Unimplemented for a device that this build cannot compute on: any but the CPU. Names it.

@@ -1,10 +1,9 @@
 #include "model/transformer.h"
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/addmm.h>
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/embedding.h>
-#include <ATen/ops/linear.h>
 #include <ATen/ops/zeros.h>
 
 #include <cmath>
@@ -15,6 +14,7 @@
 #include "common/status_macros.h"
 #include "model/activation_checkpoint.h"
 #include "model/fused_ops.h"
+#include "model/linear.h"
 #include "model/rope.h"
 #include "model/tensor.h"
 
@@ -118,15 +118,6 @@ at::Tensor Transformer::ForwardLayer(int64_t index, const at::Tensor& x, const a
   return MlpBlock(layers_[index], AttentionBlock(index, x, rope, attention));
 }
 
-at::Tensor Transformer::ToCompute(const at::Tensor& tensor) const {
-  return tensor.defined() ? tensor.to(placement_.compute) : tensor;
-}
-
-at::Tensor Transformer::AddProduct(const at::Tensor& x, const at::Tensor& y, const at::Tensor& weight) const {
-  if (placement_.compute == at::kFloat) return at::addmm(x, y, weight.t());
-  return x + at::linear(y, ToCompute(weight));
-}
-
 at::Tensor Transformer::NormalizeHeads(const Layer& layer, const at::Tensor& qkv) const {
   const auto normalize = [&](int64_t first_head, int64_t num_heads, const at::Tensor& weight) {
     const at::Tensor heads = qkv.narrow(1, first_head * config_.head_dim, num_heads * config_.head_dim);
@@ -144,22 +135,42 @@ at::Tensor Transformer::AttentionBlock(int64_t index, const at::Tensor& x, const
                                        Attention& attention) const {
   const Layer& layer = layers_[index];
   const at::Tensor normed = RmsNorm(x, layer.input_norm, config_.rms_norm_eps, placement_.compute);
-  at::Tensor qkv = at::linear(normed, ToCompute(layer.qkv_weight), ToCompute(layer.qkv_bias));  // [N, (H + 2 Hkv) K]
+  at::Tensor qkv =
+      Linear(normed, layer.qkv_weight, layer.qkv_bias, PackedFor(x, layer.packed.qkv));  // [N, (H + 2 Hkv) K]
   if (config_.qk_norm) qkv = NormalizeHeads(layer, qkv);
   const auto [q, k, v] = SplitAndRotate(qkv, rope, config_.num_heads, config_.num_kv_heads);
   const at::Tensor attended =
       attention.Attend(index, q, k, v).reshape({x.size(0), config_.num_heads * config_.head_dim});
-  return AddProduct(x, attended, layer.o_weight);
+  return AddLinear(x, attended, layer.o_weight, PackedFor(x, layer.packed.o));
 }
 
 at::Tensor Transformer::MlpBlock(const Layer& layer, const at::Tensor& x) const {
   const at::Tensor normed = RmsNorm(x, layer.post_norm, config_.rms_norm_eps, placement_.compute);
-  const at::Tensor gate_up = at::linear(normed, ToCompute(layer.gate_up_weight));  // [N, 2 F]
-  return AddProduct(x, SwiGlu(gate_up), layer.down_weight);
+  const at::Tensor gate_up =
+      Linear(normed, layer.gate_up_weight, /*bias=*/{}, PackedFor(x, layer.packed.gate_up));  // [N, 2 F]
+  return AddLinear(x, SwiGlu(gate_up), layer.down_weight, PackedFor(x, layer.packed.down));
 }
 
 at::Tensor Transformer::Logits(const at::Tensor& hidden) const {
-  return at::linear(hidden, head_);
+  return Float32Linear(hidden.to(placement_.head), head_, PackedFor(hidden, packed_head_));
+}
+
+const PackedMatrix* Transformer::PackedFor(const at::Tensor& x, const std::shared_ptr<const PackedMatrix>& packed) const {
+  return x.size(0) == packed_rows_ && !at::GradMode::is_enabled() ? packed.get() : nullptr;
+}
+
+void Transformer::PackWeights(int64_t num_rows) {
+  const auto pack = [&](const at::Tensor& weight, at::ScalarType type) {
+    return std::shared_ptr<const PackedMatrix>(PackWeight(weight.detach().to(type), num_rows));
+  };
+  for (Layer& layer : layers_) {
+    layer.packed = {.qkv = pack(layer.qkv_weight, placement_.compute),
+                    .o = pack(layer.o_weight, placement_.compute),
+                    .gate_up = pack(layer.gate_up_weight, placement_.compute),
+                    .down = pack(layer.down_weight, placement_.compute)};
+  }
+  packed_head_ = pack(head_, placement_.head);
+  packed_rows_ = num_rows;
 }
 
 NamedTensors Transformer::NamedParameters() const {

@@ -22,6 +22,7 @@
 #include "absl/status/statusor.h"
 #include "model/attention.h"
 #include "model/config.h"
+#include "model/matmul.h"
 #include "model/placement.h"
 
 namespace grpo {
@@ -53,6 +54,10 @@ class Transformer {
                                  const std::shared_ptr<Attention>& attention) const;
   // hidden [M, D]. Returns [M, V]. float32, before any temperature.
   at::Tensor Logits(const at::Tensor& hidden) const;
+  // Copies the matrices into the layout in which products with num_rows rows are fastest: for decode steps, with as
+  // many rows as slots. Passes without gradients over so many rows then use the copies, with the same bits
+  // (model/matmul.h); others go on as before. Again after each change of the weights: the copies do not follow.
+  void PackWeights(int64_t num_rows);
   // The rows that Logits multiplies with, [V, D]: for TargetLogprobs (model/lm_head.h).
   const at::Tensor& head() const { return head_; }
 
@@ -81,6 +86,10 @@ class Transformer {
     at::Tensor post_norm;       // [D]
     at::Tensor gate_up_weight;  // [2 F, D]: rows of gate, then up
     at::Tensor down_weight;     // [D, F]
+    // The matrices again, for products of packed_rows_ rows; null before PackWeights.
+    struct {
+      std::shared_ptr<const PackedMatrix> qkv, o, gate_up, down;
+    } packed;
   };
 
   Transformer(const ModelConfig& config, Placement placement);
@@ -95,10 +104,8 @@ class Transformer {
   at::Tensor MlpBlock(const Layer& layer, const at::Tensor& x) const;
   // qkv [N, (H + 2 Hkv) K] with the heads of q and k normalised.
   at::Tensor NormalizeHeads(const Layer& layer, const at::Tensor& qkv) const;
-  // x + y weight^T; x float32, y of the compute dtype.
-  at::Tensor AddProduct(const at::Tensor& x, const at::Tensor& y, const at::Tensor& weight) const;
-  // In the compute dtype, the tensor itself where it is; undefined stays undefined.
-  at::Tensor ToCompute(const at::Tensor& tensor) const;
+  // `packed` where it is for as many rows as x has and no gradient is asked for, else null.
+  const PackedMatrix* PackedFor(const at::Tensor& x, const std::shared_ptr<const PackedMatrix>& packed) const;
 
   const ModelConfig config_;
   const Placement placement_;
@@ -106,6 +113,8 @@ class Transformer {
   std::vector<Layer> layers_;
   at::Tensor final_norm_;  // [D]
   at::Tensor head_;        // [V, D]; the embedding itself when tied
+  std::shared_ptr<const PackedMatrix> packed_head_;
+  int64_t packed_rows_ = 0;
   // Cosines, then sines, of position times frequency: a weightless part of the model.
   at::Tensor rope_;  // [max_positions, 2, K / 2]
 };

@@ -143,7 +143,7 @@ at::Tensor Loop::Logprobs(const Transformer& model, const Microbatch& batch) con
                                 ? model.CheckpointedForward(batch.ids, batch.positions, attention)
                                 : model.Forward(batch.ids, batch.positions, *attention);  // [N, D]
   return TargetLogprobs(hidden.index_select(0, batch.predictor_rows), model.head(), batch.target_ids,
-                        options_.temperature, options_.head_chunk_bytes);
+                        options_.temperature, options_.head_chunk_bytes, model.placement().head);
 }
 
 }  // namespace grpo

@@ -59,7 +59,7 @@ struct Flags {
   std::string model;
   ModelConfig shape;
   int64_t sequences = 8, tokens = 512, steps = 3;
-  at::ScalarType dtype = at::kFloat;
+  at::ScalarType dtype = at::kFloat, head_dtype = at::kFloat;
   bool activation_checkpointing = false, whole_head = false;
   int threads = static_cast<int>(std::thread::hardware_concurrency());
 };
@@ -84,7 +84,7 @@ ModelConfig SmolLm2Shape() {
 
 absl::StatusOr<std::unique_ptr<Transformer>> LoadOrMake(const Flags& flags) {
   // As the trainer keeps them: the weights stay float32.
-  const Placement placement = {.compute = flags.dtype, .storage = at::kFloat};
+  const Placement placement = {.compute = flags.dtype, .storage = at::kFloat, .head = flags.head_dtype};
   if (flags.model.empty()) {
     ASSIGN_OR_RETURN(auto model, Transformer::Create(flags.shape, placement));
     model->InitializeRandom(/*seed=*/1);
@@ -125,7 +125,8 @@ at::Tensor Logprobs(const Transformer& model, const Microbatch& batch, const Fla
                                 ? model.CheckpointedForward(batch.ids, batch.positions, attention)
                                 : model.Forward(batch.ids, batch.positions, *attention);  // [N, D]
   const at::Tensor predictors = hidden.index_select(0, batch.predictor_rows);             // [M, D]
-  if (!flags.whole_head) return TargetLogprobs(predictors, model.head(), batch.target_ids, /*temperature=*/1);
+  if (!flags.whole_head) return TargetLogprobs(predictors, model.head(), batch.target_ids, /*temperature=*/1,
+                                                kDefaultHeadChunkBytes, model.placement().head);
   return at::log_softmax(model.Logits(predictors), -1).gather(1, batch.target_ids.unsqueeze(1)).squeeze(1);
 }
 
@@ -200,6 +201,9 @@ void AddFlags(CLI::App& app, Flags& flags) {
   count("--steps", flags.steps, "Steps to time");
   static const std::map<std::string, at::ScalarType> kDtypes = {{"float32", at::kFloat}, {"bfloat16", at::kBFloat16}};
   app.add_option("--dtype", flags.dtype, "What the layers compute in (default: float32)")
+      ->transform(CLI::CheckedTransformer(kDtypes, CLI::ignore_case).description("float32|bfloat16"))
+      ->option_text("float32|bfloat16");
+  app.add_option("--head-dtype", flags.head_dtype, "What the output head computes in (default: float32)")
       ->transform(CLI::CheckedTransformer(kDtypes, CLI::ignore_case).description("float32|bfloat16"))
       ->option_text("float32|bfloat16");
   app.add_flag("--activation-checkpointing", flags.activation_checkpointing, "Compute each layer a second time");

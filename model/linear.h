@@ -1,0 +1,32 @@
+// Linear layers, differentiable, over model/matmul.h. The weights' gradient is summed in float32 whatever the layer
+// computes in.
+#ifndef GRPO_MODEL_LINEAR_H_
+#define GRPO_MODEL_LINEAR_H_
+
+#include <ATen/core/Tensor.h>
+
+#include "model/matmul.h"
+
+namespace grpo {
+
+// x [N, D], float32 or bfloat16: what is computed in. weight [F, D], of x's type or float32, which is then rounded to
+// it. On the CPU; misfitting shapes are a bug of the caller and end in an exception (TorchGuard). First derivatives
+// only. `packed`: the weight, packed as its transpose for N rows, and only where no gradient is asked for; may be null.
+
+// x weight^T (+ bias [F], float32; may be undefined). [N, F] of x's type, or float32.
+at::Tensor Linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
+                  const PackedMatrix* packed = nullptr);
+at::Tensor Float32Linear(const at::Tensor& x, const at::Tensor& weight, const PackedMatrix* packed = nullptr);
+// residual [N, F] + x weight^T, float32, the product never rounded.
+at::Tensor AddLinear(const at::Tensor& residual, const at::Tensor& x, const at::Tensor& weight,
+                     const PackedMatrix* packed = nullptr);
+
+// out [m, n] (+)= a b; all on the CPU, a and b of one type, out dense. MatMul's.
+void MatMulInto(const at::Tensor& a, const at::Tensor& b, const at::Tensor& out, const MatMulOptions& options = {});
+
+// The transpose of `weight` for products of `rows` rows.
+std::unique_ptr<const PackedMatrix> PackWeight(const at::Tensor& weight, int64_t rows);
+
+}  // namespace grpo
+
+#endif  // GRPO_MODEL_LINEAR_H_
