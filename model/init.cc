@@ -42,8 +42,9 @@ absl::StatusOr<InitializedModel> FolderModel(const std::string& folder, Placemen
 
 }  // namespace
 
-at::ScalarType ComputeDtype(const PolicyOptions& options) {
-  return options.compute_dtype == "bfloat16" ? at::kBFloat16 : at::kFloat;
+Placement PlacementOf(const PolicyOptions& options) {
+  const auto dtype = [](const std::string& name) { return name == "bfloat16" ? at::kBFloat16 : at::kFloat; };
+  return {.compute = dtype(options.compute_dtype), .head = dtype(options.head_dtype)};
 }
 
 absl::StatusOr<InitializedModel> MakePolicy(const PolicyOptions& options, uint64_t seed) {
@@ -51,7 +52,7 @@ absl::StatusOr<InitializedModel> MakePolicy(const PolicyOptions& options, uint64
   if (random == !options.path.empty()) {
     return absl::InvalidArgumentError("give exactly one of path and random_init");
   }
-  const Placement placement = {.compute = ComputeDtype(options)};
+  const Placement placement = PlacementOf(options);
   return random ? RandomModel(options.random_init, placement, seed) : FolderModel(options.path, placement);
 }
 

@@ -22,8 +22,8 @@ struct InitializedModel {
   Companions companions;
 };
 
-// Of `policies.<name>.compute_dtype`. kFloat or kBFloat16.
-at::ScalarType ComputeDtype(const PolicyOptions& options);
+// What `policies.<name>` computes in, on the CPU, with weights kept in float32.
+Placement PlacementOf(const PolicyOptions& options);
 
 // Random weights by `seed` (random_init), or those of a Hugging Face folder (path, where the seed plays no part).
 // initialize_from is the business of whoever holds the policies. NotFound for a missing file; InvalidArgument when

@@ -76,14 +76,23 @@ struct AddLinearFunction : torch::autograd::Function<AddLinearFunction> {
 
 }  // namespace
 
+bool RowsAreIndependent(at::ScalarType dtype) {
+  return TraitsOfMatMul(dtype == at::kBFloat16 ? MatrixType::kBfloat16 : MatrixType::kFloat32).rows_independent;
+}
+
 void MatMulInto(const at::Tensor& a, const at::Tensor& b, const at::Tensor& out, const MatMulOptions& options) {
   TORCH_CHECK(out.is_contiguous() && out.dim() == 2 && out.size(0) == a.size(0) && out.size(1) == b.size(1),
               "a product's result is dense and has its shape");
   MatMul(ViewOf(a), ViewOf(b), out.mutable_data_ptr(), TypeOf(out), options);
 }
 
-std::unique_ptr<const PackedMatrix> PackWeight(const at::Tensor& weight, int64_t rows) {
-  return PackMatrix(ViewOf(weight).Transposed(), rows);
+void PackWeight(const at::Tensor& weight, int64_t rows, std::unique_ptr<PackedMatrix>& packed) {
+  const MatrixView transposed = ViewOf(weight).Transposed();
+  if (packed == nullptr) {
+    packed = PackMatrix(transposed, rows);
+  } else {
+    packed->Fill(transposed);
+  }
 }
 
 at::Tensor Linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, const PackedMatrix* packed) {

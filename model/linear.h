@@ -21,11 +21,14 @@ at::Tensor Float32Linear(const at::Tensor& x, const at::Tensor& weight, const Pa
 at::Tensor AddLinear(const at::Tensor& residual, const at::Tensor& x, const at::Tensor& weight,
                      const PackedMatrix* packed = nullptr);
 
+// Whether products of this type of operands give a row the same bits however many rows there are, here.
+bool RowsAreIndependent(at::ScalarType dtype);
+
 // out [m, n] (+)= a b; all on the CPU, a and b of one type, out dense. MatMul's.
 void MatMulInto(const at::Tensor& a, const at::Tensor& b, const at::Tensor& out, const MatMulOptions& options = {});
 
-// The transpose of `weight` for products of `rows` rows.
-std::unique_ptr<const PackedMatrix> PackWeight(const at::Tensor& weight, int64_t rows);
+// The transpose of `weight` for products of `rows` rows, into `packed`, which is made when it is null.
+void PackWeight(const at::Tensor& weight, int64_t rows, std::unique_ptr<PackedMatrix>& packed);
 
 }  // namespace grpo
 

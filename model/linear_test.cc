@@ -80,7 +80,9 @@ TEST(LinearTest, PackedWeightsGiveTheSameNumbers) {
   for (const auto dtype : {at::kFloat, at::kBFloat16}) {
     const at::Tensor x = Random({16, 24}, 1, dtype), weight = Random({40, 24}, 2, dtype), bias = Random({40}, 3);
     const at::Tensor residual = Random({16, 40}, 4);
-    const auto packed = PackWeight(weight, 16);
+    std::unique_ptr<PackedMatrix> packed;
+    PackWeight(Random({40, 24}, 9, dtype), 16, packed);
+    PackWeight(weight, 16, packed);
     EXPECT_TRUE(at::allclose(Linear(x, weight, bias, packed.get()), Linear(x, weight, bias), 1e-5, 1e-5));
     EXPECT_TRUE(at::allclose(AddLinear(residual, x, weight, packed.get()), AddLinear(residual, x, weight), 1e-5, 1e-5));
   }

@@ -117,7 +117,7 @@ void Execute(const PrimitiveDesc& desc, const std::vector<dnnl_exec_arg_t>& argu
 class Packed : public PackedMatrix {
  public:
   Packed(const MatrixView& b, int64_t rows) {
-    const dnnl_memory_desc_t a = DenseDesc(rows, b.rows, b.type), plain = DescOf(b);
+    const dnnl_memory_desc_t a = DenseDesc(rows, b.rows, b.type);
     const dnnl_memory_desc_t out = DenseDesc(rows, b.columns, MatrixType::kFloat32);
     const dnnl_dims_t sizes = {b.rows, b.columns};
     dnnl_memory_desc_t any;
@@ -125,6 +125,10 @@ class Packed : public PackedMatrix {
     const PrimitiveDesc product = DescribeProduct(a, any, nullptr, out, false);
     desc_ = *dnnl_primitive_desc_query_md(product.get(), dnnl_query_weights_md, 0);
     memory_ = MemoryAt(desc_, DNNL_MEMORY_ALLOCATE);
+    Fill(b);
+  }
+  void Fill(const MatrixView& b) override {
+    const dnnl_memory_desc_t plain = DescOf(b);
     PrimitiveDesc reorder;
     Check(dnnl_reorder_primitive_desc_create(reorder.out(), &plain, TheCpu().engine, &desc_, TheCpu().engine, nullptr),
           "choosing a kernel that packs");
@@ -208,7 +212,7 @@ MatMulTraits TryOut(MatrixType type) {
 
 }  // namespace
 
-std::unique_ptr<const PackedMatrix> PackMatrix(const MatrixView& b, int64_t rows) {
+std::unique_ptr<PackedMatrix> PackMatrix(const MatrixView& b, int64_t rows) {
   return std::make_unique<Packed>(b, rows);
 }
 

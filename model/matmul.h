@@ -25,15 +25,17 @@ struct MatrixView {
 };
 
 // The right-hand side of products in the layout that the kernels like best, for a number of rows on the left that is
-// known ahead. Holds a copy. Immutable: any thread.
+// known ahead. Holds a copy. Thread-compatible.
 class PackedMatrix {
  public:
   virtual ~PackedMatrix() = default;
+  // Takes other numbers, of the same shape and type, in the same memory.
+  virtual void Fill(const MatrixView& b) = 0;
   virtual int64_t size_bytes() const = 0;
 };
 
 // For products of `rows` rows. The errors of MatMul.
-std::unique_ptr<const PackedMatrix> PackMatrix(const MatrixView& b, int64_t rows);
+std::unique_ptr<PackedMatrix> PackMatrix(const MatrixView& b, int64_t rows);
 
 struct MatMulOptions {
   // [n] float32, added to every row; may be null.

@@ -1,7 +1,6 @@
 #include "model/transformer.h"
 
 #include <ATen/TensorOperators.h>
-#include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/embedding.h>
 #include <ATen/ops/zeros.h>
@@ -90,9 +89,10 @@ void Transformer::InitializeRandom(uint64_t seed) {
   }
 }
 
-at::Tensor Transformer::Forward(const at::Tensor& ids, const at::Tensor& positions, Attention& attention) const {
+at::Tensor Transformer::Forward(const at::Tensor& ids, const at::Tensor& positions, Attention& attention,
+                                const PackedWeights* packed) const {
   return ForwardThrough(ids, positions, [&](int64_t index, const at::Tensor& x, const at::Tensor& rope) {
-    return ForwardLayer(index, x, rope, attention);
+    return ForwardLayer(index, x, rope, attention, packed != nullptr ? &packed->layers_[index] : nullptr);
   });
 }
 
@@ -114,8 +114,8 @@ at::Tensor Transformer::ForwardThrough(
 }
 
 at::Tensor Transformer::ForwardLayer(int64_t index, const at::Tensor& x, const at::Tensor& rope,
-                                     Attention& attention) const {
-  return MlpBlock(layers_[index], AttentionBlock(index, x, rope, attention));
+                                     Attention& attention, const PackedWeights::Layer* packed) const {
+  return MlpBlock(layers_[index], AttentionBlock(index, x, rope, attention, packed), packed);
 }
 
 at::Tensor Transformer::NormalizeHeads(const Layer& layer, const at::Tensor& qkv) const {
@@ -132,45 +132,56 @@ at::Tensor Transformer::NormalizeHeads(const Layer& layer, const at::Tensor& qkv
 }
 
 at::Tensor Transformer::AttentionBlock(int64_t index, const at::Tensor& x, const at::Tensor& rope,
-                                       Attention& attention) const {
+                                       Attention& attention, const PackedWeights::Layer* packed) const {
   const Layer& layer = layers_[index];
   const at::Tensor normed = RmsNorm(x, layer.input_norm, config_.rms_norm_eps, placement_.compute);
   at::Tensor qkv =
-      Linear(normed, layer.qkv_weight, layer.qkv_bias, PackedFor(x, layer.packed.qkv));  // [N, (H + 2 Hkv) K]
+      Linear(normed, layer.qkv_weight, layer.qkv_bias, packed != nullptr ? packed->qkv.get() : nullptr);  // [N, (H + 2 Hkv) K]
   if (config_.qk_norm) qkv = NormalizeHeads(layer, qkv);
   const auto [q, k, v] = SplitAndRotate(qkv, rope, config_.num_heads, config_.num_kv_heads);
   const at::Tensor attended =
       attention.Attend(index, q, k, v).reshape({x.size(0), config_.num_heads * config_.head_dim});
-  return AddLinear(x, attended, layer.o_weight, PackedFor(x, layer.packed.o));
+  return AddLinear(x, attended, layer.o_weight, packed != nullptr ? packed->o.get() : nullptr);
 }
 
-at::Tensor Transformer::MlpBlock(const Layer& layer, const at::Tensor& x) const {
+at::Tensor Transformer::MlpBlock(const Layer& layer, const at::Tensor& x, const PackedWeights::Layer* packed) const {
   const at::Tensor normed = RmsNorm(x, layer.post_norm, config_.rms_norm_eps, placement_.compute);
   const at::Tensor gate_up =
-      Linear(normed, layer.gate_up_weight, /*bias=*/{}, PackedFor(x, layer.packed.gate_up));  // [N, 2 F]
-  return AddLinear(x, SwiGlu(gate_up), layer.down_weight, PackedFor(x, layer.packed.down));
+      Linear(normed, layer.gate_up_weight, /*bias=*/{}, packed != nullptr ? packed->gate_up.get() : nullptr);  // [N, 2 F]
+  return AddLinear(x, SwiGlu(gate_up), layer.down_weight, packed != nullptr ? packed->down.get() : nullptr);
 }
 
-at::Tensor Transformer::Logits(const at::Tensor& hidden) const {
-  return Float32Linear(hidden.to(placement_.head), head_, PackedFor(hidden, packed_head_));
+at::Tensor Transformer::Logits(const at::Tensor& hidden, const PackedWeights* packed) const {
+  return Float32Linear(hidden.to(placement_.head), head_, packed != nullptr ? packed->head_.get() : nullptr);
 }
 
-const PackedMatrix* Transformer::PackedFor(const at::Tensor& x, const std::shared_ptr<const PackedMatrix>& packed) const {
-  return x.size(0) == packed_rows_ && !at::GradMode::is_enabled() ? packed.get() : nullptr;
-}
-
-void Transformer::PackWeights(int64_t num_rows) {
-  const auto pack = [&](const at::Tensor& weight, at::ScalarType type) {
-    return std::shared_ptr<const PackedMatrix>(PackWeight(weight.detach().to(type), num_rows));
+void PackedWeights::Fill(const Transformer& model) {
+  layers_.resize(model.layers_.size());
+  const auto pack = [&](const at::Tensor& weight, at::ScalarType type, std::unique_ptr<PackedMatrix>& packed) {
+    PackWeight(weight.detach().to(type), num_rows_, packed);
   };
-  for (Layer& layer : layers_) {
-    layer.packed = {.qkv = pack(layer.qkv_weight, placement_.compute),
-                    .o = pack(layer.o_weight, placement_.compute),
-                    .gate_up = pack(layer.gate_up_weight, placement_.compute),
-                    .down = pack(layer.down_weight, placement_.compute)};
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    const Transformer::Layer& layer = model.layers_[i];
+    pack(layer.qkv_weight, model.placement_.compute, layers_[i].qkv);
+    pack(layer.o_weight, model.placement_.compute, layers_[i].o);
+    pack(layer.gate_up_weight, model.placement_.compute, layers_[i].gate_up);
+    pack(layer.down_weight, model.placement_.compute, layers_[i].down);
   }
-  packed_head_ = pack(head_, placement_.head);
-  packed_rows_ = num_rows;
+  pack(model.head_, model.placement_.head, head_);
+}
+
+int64_t PackedWeights::size_bytes() const {
+  int64_t total = head_ == nullptr ? 0 : head_->size_bytes();
+  for (const Layer& layer : layers_) {
+    for (const auto* const matrix : {&layer.qkv, &layer.o, &layer.gate_up, &layer.down}) {
+      total += (*matrix)->size_bytes();
+    }
+  }
+  return total;
+}
+
+bool Transformer::RowsAreIndependent() const {
+  return grpo::RowsAreIndependent(placement_.compute) && grpo::RowsAreIndependent(placement_.head);
 }
 
 NamedTensors Transformer::NamedParameters() const {

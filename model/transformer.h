@@ -30,6 +30,30 @@ namespace grpo {
 // Name -> tensor, in an order that means something.
 using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
 
+class Transformer;
+
+// A model's matrices once more, in the layout in which products with a given number of rows are fastest: for decode
+// steps, which have as many rows as slots. Thread-compatible.
+class PackedWeights {
+ public:
+  // For passes over num_rows rows.
+  explicit PackedWeights(int64_t num_rows) : num_rows_(num_rows) {}
+  // Takes the model's weights as they are now; later changes of them do not show here. The first time it allocates as
+  // much as the matrices take in the types that they are computed in. Every time the same architecture and types.
+  void Fill(const Transformer& model);
+  int64_t size_bytes() const;
+
+ private:
+  friend class Transformer;
+  struct Layer {
+    std::unique_ptr<PackedMatrix> qkv, o, gate_up, down;
+  };
+
+  const int64_t num_rows_;
+  std::vector<Layer> layers_;
+  std::unique_ptr<PackedMatrix> head_;
+};
+
 // A policy's weights and its forward pass. Thread-compatible: Forward may run concurrently with Forward, not with a
 // change of weights.
 class Transformer {
@@ -45,19 +69,17 @@ class Transformer {
 
   // ids and positions [N] int64; positions below max_positions. Returns the hidden states after the final norm, [N, D]
   // float32. Differentiable when the parameters require grad. N may hold several sequences: `attention` knows where
-  // they begin, and is used for this pass only.
-  at::Tensor Forward(const at::Tensor& ids, const at::Tensor& positions, Attention& attention) const;
+  // they begin, and is used for this pass only. `packed`, of this model's weights and N rows, is for passes without
+  // gradients, and may be null; with it the bits are the same where MatMulTraits say so (model/matmul.h).
+  at::Tensor Forward(const at::Tensor& ids, const at::Tensor& positions, Attention& attention,
+                     const PackedWeights* packed = nullptr) const;
   // The same, keeping for the backward pass the input of each layer only (activation checkpointing): each layer is
   // computed twice. The model must live until then. The same values as Forward. `attention` is kept until the backward
   // pass; it must be one that may be called again, such as PackedAttention.
   at::Tensor CheckpointedForward(const at::Tensor& ids, const at::Tensor& positions,
                                  const std::shared_ptr<Attention>& attention) const;
-  // hidden [M, D]. Returns [M, V]. float32, before any temperature.
-  at::Tensor Logits(const at::Tensor& hidden) const;
-  // Copies the matrices into the layout in which products with num_rows rows are fastest: for decode steps, with as
-  // many rows as slots. Passes without gradients over so many rows then use the copies, with the same bits
-  // (model/matmul.h); others go on as before. Again after each change of the weights: the copies do not follow.
-  void PackWeights(int64_t num_rows);
+  // hidden [M, D]. Returns [M, V]. float32, before any temperature. `packed` as above, for M rows.
+  at::Tensor Logits(const at::Tensor& hidden, const PackedWeights* packed = nullptr) const;
   // The rows that Logits multiplies with, [V, D]: for TargetLogprobs (model/lm_head.h).
   const at::Tensor& head() const { return head_; }
 
@@ -72,10 +94,15 @@ class Transformer {
   // Writing to them changes the model. A tied head is not among them.
   NamedTensors HuggingFaceTensors() const;
 
+  // Whether a row of a forward pass has the same bits however many rows there are: as the machine's products have it
+  // (model/matmul.h), for attention and the rest have it in any case.
+  bool RowsAreIndependent() const;
+
   const ModelConfig& config() const { return config_; }
   const Placement& placement() const { return placement_; }
 
  private:
+  friend class PackedWeights;
   // The weights of one decoder layer, as they are computed with: q, k and v in one matrix, gate and up in one.
   struct Layer {
     at::Tensor input_norm;      // [D]
@@ -86,10 +113,6 @@ class Transformer {
     at::Tensor post_norm;       // [D]
     at::Tensor gate_up_weight;  // [2 F, D]: rows of gate, then up
     at::Tensor down_weight;     // [D, F]
-    // The matrices again, for products of packed_rows_ rows; null before PackWeights.
-    struct {
-      std::shared_ptr<const PackedMatrix> qkv, o, gate_up, down;
-    } packed;
   };
 
   Transformer(const ModelConfig& config, Placement placement);
@@ -98,14 +121,15 @@ class Transformer {
       const at::Tensor& ids, const at::Tensor& positions,
       absl::FunctionRef<at::Tensor(int64_t index, const at::Tensor& x, const at::Tensor& rope)> layer) const;
   // x [N, D] float32 through layer `index`.
-  at::Tensor ForwardLayer(int64_t index, const at::Tensor& x, const at::Tensor& rope, Attention& attention) const;
-  // The two halves of a layer, each with its norm and its residual: x [N, D] float32 to the same.
-  at::Tensor AttentionBlock(int64_t index, const at::Tensor& x, const at::Tensor& rope, Attention& attention) const;
-  at::Tensor MlpBlock(const Layer& layer, const at::Tensor& x) const;
+  at::Tensor ForwardLayer(int64_t index, const at::Tensor& x, const at::Tensor& rope, Attention& attention,
+                          const PackedWeights::Layer* packed = nullptr) const;
+  // The two halves of a layer, each with its norm and its residual: x [N, D] float32 to the same. `packed`: the layer's
+  // own, or null.
+  at::Tensor AttentionBlock(int64_t index, const at::Tensor& x, const at::Tensor& rope, Attention& attention,
+                            const PackedWeights::Layer* packed) const;
+  at::Tensor MlpBlock(const Layer& layer, const at::Tensor& x, const PackedWeights::Layer* packed) const;
   // qkv [N, (H + 2 Hkv) K] with the heads of q and k normalised.
   at::Tensor NormalizeHeads(const Layer& layer, const at::Tensor& qkv) const;
-  // `packed` where it is for as many rows as x has and no gradient is asked for, else null.
-  const PackedMatrix* PackedFor(const at::Tensor& x, const std::shared_ptr<const PackedMatrix>& packed) const;
 
   const ModelConfig config_;
   const Placement placement_;
@@ -113,8 +137,6 @@ class Transformer {
   std::vector<Layer> layers_;
   at::Tensor final_norm_;  // [D]
   at::Tensor head_;        // [V, D]; the embedding itself when tied
-  std::shared_ptr<const PackedMatrix> packed_head_;
-  int64_t packed_rows_ = 0;
   // Cosines, then sines, of position times frequency: a weightless part of the model.
   at::Tensor rope_;  // [max_positions, 2, K / 2]
 };

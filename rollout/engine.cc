@@ -1,6 +1,5 @@
 #include "rollout/engine.h"
 
-#include <ATen/ops/arange.h>
 #include <ATen/ops/from_blob.h>
 #include <c10/core/InferenceMode.h>
 
@@ -18,6 +17,9 @@ namespace {
 
 // Bounds what one request makes the engine allocate before anything is sampled.
 constexpr int32_t kMaxCompletions = 1 << 20;
+
+// Tokens of the prompts that are computed together: enough to keep the machine busy, and little memory.
+constexpr int64_t kPrefillTokens = 4096;
 
 // A view: `values` must outlive it.
 at::Tensor Int64View(std::vector<int64_t>& values) {
@@ -58,13 +60,17 @@ Cut CutOf(const v1::SamplingParams& sampling) {
 
 Engine::Engine(std::shared_ptr<const Transformer> model, int64_t number, Options options, const Clock& clock)
     : model_(std::move(model)),
+      packed_(options.num_slots),
       number_(number),
       options_(options),
       clock_(clock),
       cache_(model_->config(), model_->placement(), options.num_slots, options.max_tokens),
       slots_(options.num_slots),
       lengths_(options.num_slots, -1),
-      next_ids_(options.num_slots, 0) {}
+      next_ids_(options.num_slots, 0),
+      prompts_together_(model_->RowsAreIndependent()) {
+  packed_.Fill(*model_);
+}
 
 absl::Status Engine::Add(GenerateRequest request) {
   RETURN_IF_ERROR(CheckSampling(request.sampling));
@@ -108,6 +114,7 @@ void Engine::Cancel(int64_t id) {
 
 void Engine::SwapWeights(std::shared_ptr<const Transformer> model, int64_t number) {
   model_ = std::move(model);
+  packed_.Fill(*model_);
   number_ = number;
 }
 
@@ -127,31 +134,51 @@ absl::Status Engine::Admit() {
     if (slots_[slot].group == nullptr) free.push_back(slot);
   }
   size_t next = 0;
+  int64_t num_tokens = 0;
+  std::vector<Admission> together;
   for (const std::unique_ptr<Group>& group : groups_) {
+    if (next == free.size()) break;
     const int64_t wanted = static_cast<int64_t>(group->completions.size()) - group->num_admitted;
     const int64_t count = std::min<int64_t>(wanted, free.size() - next);
     if (count == 0) continue;
-    RETURN_IF_ERROR(Prefill(*group, {free.begin() + next, free.begin() + next + count}));
+    const int64_t prompt_tokens = static_cast<int64_t>(group->request.prompt_ids.size());
+    if (!together.empty() && (!prompts_together_ || num_tokens + prompt_tokens > kPrefillTokens)) {
+      RETURN_IF_ERROR(Prefill(together));
+      together.clear();
+      num_tokens = 0;
+    }
+    together.push_back({group.get(), {free.begin() + next, free.begin() + next + count}});
+    num_tokens += prompt_tokens;
     next += count;
-    if (next == free.size()) break;
   }
-  return absl::OkStatus();
+  return together.empty() ? absl::OkStatus() : Prefill(together);
 }
 
-absl::Status Engine::Prefill(Group& group, const std::vector<int64_t>& slots) {
-  if (group.num_admitted == 0) group.started = clock_.Now();
-  std::vector<int64_t> ids(group.request.prompt_ids.begin(), group.request.prompt_ids.end());
-  const int64_t num_tokens = ids.size();
-  PrefillAttention attention(&cache_, {num_tokens}, {slots[0]});
-  const at::Tensor hidden = model_->Forward(Int64View(ids), at::arange(num_tokens, at::kLong), attention);  // [P, D]
-  if (slots.size() > 1) cache_.CopyPrefix(slots[0], {slots.begin() + 1, slots.end()}, num_tokens);
-  for (const int64_t slot : slots) {
-    slots_[slot] = {.group = &group, .index = group.num_admitted++};
-    lengths_[slot] = num_tokens;
+absl::Status Engine::Prefill(const std::vector<Admission>& admissions) {
+  std::vector<int64_t> ids, positions, lengths, first_slots, last_rows, rows, slots;
+  for (const auto& [group, group_slots] : admissions) {
+    if (group->num_admitted == 0) group->started = clock_.Now();
+    const std::vector<uint32_t>& prompt = group->request.prompt_ids;
+    ids.insert(ids.end(), prompt.begin(), prompt.end());
+    for (size_t t = 0; t < prompt.size(); ++t) positions.push_back(static_cast<int64_t>(t));
+    lengths.push_back(static_cast<int64_t>(prompt.size()));
+    first_slots.push_back(group_slots[0]);
+    rows.insert(rows.end(), group_slots.size(), static_cast<int64_t>(last_rows.size()));
+    last_rows.push_back(static_cast<int64_t>(ids.size()) - 1);
+    slots.insert(slots.end(), group_slots.begin(), group_slots.end());
   }
-  // The last token of the prompt predicts the first of every completion.
-  const at::Tensor logits = model_->Logits(hidden.narrow(0, num_tokens - 1, 1));  // [1, V]
-  return SampleInto(logits, std::vector<int64_t>(slots.size(), 0), slots);
+  PrefillAttention attention(&cache_, lengths, first_slots);
+  const at::Tensor hidden = model_->Forward(Int64View(ids), Int64View(positions), attention);  // [P of all, D]
+  for (size_t i = 0; i < admissions.size(); ++i) {
+    const auto& [group, group_slots] = admissions[i];
+    cache_.CopyPrefix(group_slots[0], group_slots, lengths[i]);
+    for (const int64_t slot : group_slots) {
+      slots_[slot] = {.group = group, .index = group->num_admitted++};
+      lengths_[slot] = lengths[i];
+    }
+  }
+  // The last token of a prompt predicts the first of every completion.
+  return SampleInto(model_->Logits(hidden.index_select(0, Int64View(last_rows))), rows, slots);
 }
 
 absl::Status Engine::DecodeStep() {
@@ -163,8 +190,9 @@ absl::Status Engine::DecodeStep() {
   std::vector<int64_t> positions = lengths_;
   for (int64_t& position : positions) position = std::max<int64_t>(position, 0);  // idle slots
   DecodeAttention attention(&cache_, &lengths_);
-  const at::Tensor hidden = model_->Forward(Int64View(next_ids_), Int64View(positions), attention);  // [S, D]
-  const at::Tensor logits = model_->Logits(hidden);                                                  // [S, V]
+  const at::Tensor hidden =
+      model_->Forward(Int64View(next_ids_), Int64View(positions), attention, &packed_);  // [S, D]
+  const at::Tensor logits = model_->Logits(hidden, &packed_);                           // [S, V]
   for (const int64_t slot : running) ++lengths_[slot];
   return SampleInto(logits, running, running);
 }

@@ -5,9 +5,9 @@
 //                                                                                        |
 //                              Step returns whole groups <--------decode step------------+
 //
-// What a completion holds does not depend on its neighbours (docs/design.md law 5): a prompt is computed in a forward
-// pass of its own, since what it is packed with would change its bits; a decode step always computes every slot; token
-// t draws UniformAt(SampleSeed(seed, i), t).
+// What a completion holds does not depend on its neighbours (docs/design.md law 5): where the bits of a product's rows
+// depend on how many there are (model/matmul.h), a prompt is computed in a forward pass of its own; a decode step always
+// computes every slot; token t draws UniformAt(SampleSeed(seed, i), t).
 #ifndef GRPO_ROLLOUT_ENGINE_H_
 #define GRPO_ROLLOUT_ENGINE_H_
 
@@ -75,7 +75,8 @@ class Engine {
   // Forgets a group; its slots are free at once. Unknown ids are ignored.
   void Cancel(int64_t id);
 
-  // Replaces the weights between decode steps; the architecture must be the same. Running completions go on with the
+  // Replaces the weights between decode steps; the architecture must be the same. Also for a model whose weights were
+  // changed in place: the engine keeps a copy of its own (PackedWeights). Running completions go on with the
   // new ones over the keys and values they have, and their spans record where the version changed. Waiting groups are
   // sampled with them from the start.
   void SwapWeights(std::shared_ptr<const Transformer> model, int64_t number);
@@ -115,10 +116,17 @@ class Engine {
     int32_t index = 0;
   };
 
+  // Slots that a group is given.
+  struct Admission {
+    Group* group;
+    std::vector<int64_t> slots;
+  };
+
   // Gives free slots to waiting groups, in order, and prefills them.
   absl::Status Admit();
-  // Computes the group's prompt into `slots`, and starts one completion in each with its first token.
-  absl::Status Prefill(Group& group, const std::vector<int64_t>& slots);
+  // Computes the groups' prompts in one pass, each into its slots, and starts one completion in each slot with its first
+  // token.
+  absl::Status Prefill(const std::vector<Admission>& admissions);
   // One token for every running completion; OK when none runs.
   absl::Status DecodeStep();
   // Draws the next token of the completion in slots[i] from row rows[i] of the logits [R, V]; completions that end
@@ -133,6 +141,8 @@ class Engine {
   std::vector<GenerateResult> TakeWhole();
 
   std::shared_ptr<const Transformer> model_;
+  // model_'s, for decode steps.
+  PackedWeights packed_;
   // Version of model_, for spans.
   int64_t number_;
   const Options options_;
@@ -143,6 +153,8 @@ class Engine {
   std::vector<Slot> slots_;        // [S]
   std::vector<int64_t> lengths_;   // [S], tokens of each slot in the cache; -1: idle
   std::vector<int64_t> next_ids_;  // [S], the token that the next decode step feeds; 0 for idle slots
+  // Whether prompts may share a forward pass.
+  const bool prompts_together_;
   int64_t num_tokens_generated_ = 0;
 };
 

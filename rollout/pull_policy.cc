@@ -89,9 +89,10 @@ absl::Status PullOnce(const rpc::Client& client, v1::Coordinator::Stub& stub, co
 // The policy that was received whole; each byte is verified as it is loaded. `previous` may be null.
 absl::StatusOr<HeldPolicy> Load(Received& received, const HeldPolicy* previous) {
   const absl::string_view payload(received.payload.get(), static_cast<size_t>(received.size));
-  const at::ScalarType dtype = ComputeDtype(received.manifest);
+  Placement placement = PlacementOf(received.manifest);
+  placement.storage = placement.compute;
   HeldPolicy held;
-  ASSIGN_OR_RETURN(held.model, MakeModel(received.manifest, payload, {.compute = dtype, .storage = dtype}));
+  ASSIGN_OR_RETURN(held.model, MakeModel(received.manifest, payload, placement));
   if (previous != nullptr && previous->manifest.tokenizer().sha256() == received.manifest.tokenizer().sha256()) {
     held.tokenizer = previous->tokenizer;
   } else {

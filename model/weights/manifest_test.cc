@@ -81,6 +81,7 @@ TEST(ManifestTest, TheDigestIsOfTheContent) {
   const Change changes[] = {
       [](auto& manifest) { manifest.set_config_json("{\"model_type\":\"qwen2\"}"); },
       [](auto& manifest) { manifest.set_compute_dtype(v1::DTYPE_BFLOAT16); },
+      [](auto& manifest) { manifest.set_head_dtype(v1::DTYPE_BFLOAT16); },
       [](auto& manifest) { manifest.mutable_tokenizer()->set_sha256("t1"); },
       [](auto& manifest) { manifest.mutable_companions(0)->set_name("chat_template.jinja"); },
       [](auto& manifest) { manifest.mutable_companions(1)->mutable_content()->set_sha256("d"); },
@@ -114,6 +115,7 @@ TEST(ManifestTest, TheDigestIsNotOfTheNameNorOfTheVersion) {
 TEST(ManifestTest, AManifestOfBeforeThatNamesNoComputeDtypeMeansFloat32) {
   v1::WeightsManifest named = Manifest();
   named.set_compute_dtype(v1::DTYPE_FLOAT32);
+  named.set_head_dtype(v1::DTYPE_FLOAT32);
   EXPECT_EQ(ManifestDigest(named), Manifest().digest());
 }
 

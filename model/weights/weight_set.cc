@@ -152,8 +152,9 @@ absl::Status VerifyWeights(const v1::WeightsManifest& manifest, absl::string_vie
   return VerifyWeights(PayloadWeights(manifest, {payload}));
 }
 
-at::ScalarType ComputeDtype(const v1::WeightsManifest& manifest) {
-  return manifest.compute_dtype() == v1::DTYPE_BFLOAT16 ? at::kBFloat16 : at::kFloat;
+Placement PlacementOf(const v1::WeightsManifest& manifest) {
+  const auto dtype = [](v1::DType named) { return named == v1::DTYPE_BFLOAT16 ? at::kBFloat16 : at::kFloat; };
+  return {.compute = dtype(manifest.compute_dtype()), .head = dtype(manifest.head_dtype())};
 }
 
 absl::StatusOr<MadePolicy> ReadPolicy(const WeightSource& source, Placement placement) {

@@ -53,8 +53,9 @@ absl::StatusOr<WeightSet> PackWeights(const Transformer& model, const std::strin
 absl::Status VerifyWeights(const WeightSource& source);
 absl::Status VerifyWeights(const v1::WeightsManifest& manifest, absl::string_view payload);
 
-// What the manifest's policy computes in. kFloat or kBFloat16; a manifest that names none means float32.
-at::ScalarType ComputeDtype(const v1::WeightsManifest& manifest);
+// What the manifest's policy computes in, on the CPU, with weights kept in float32. A manifest that names no types
+// means float32.
+Placement PlacementOf(const v1::WeightsManifest& manifest);
 
 // What a policy consists of. All of it owned.
 struct MadePolicy {
