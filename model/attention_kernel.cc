@@ -77,8 +77,7 @@ GRPO_SIMD_CLONES void AttendRows(const Rows& rows, const Head& head, int64_t num
     TileProducts<R>(rows.queries, head.key_tiles + tile * kLanes * head.head_dim, head.head_dim, products);
 #pragma GCC unroll 4
     for (int r = 0; r < R; ++r) {
-      const Floats score =
-          simd::FirstLanes(rows.num_tokens[r] - tile * kLanes) ? products[r] * scale : nothing;
+      const Floats score = simd::FirstLanes(rows.num_tokens[r] - tile * kLanes) ? products[r] * scale : nothing;
       highest[r] = simd::Max(score, highest[r]);
       Store(scores + (tile * R + r) * kLanes, score, kLanes);
     }
@@ -116,9 +115,8 @@ GRPO_SIMD_CLONES void AttendBackwardRows(const Rows& rows, const HeadGrad& head,
     TileProducts<R>(d_out, head.value_tiles + at, head_dim, slope);
 #pragma GCC unroll 4
     for (int r = 0; r < R; ++r) {
-      weight[r] = simd::FirstLanes(rows.num_tokens[r] - tile * kLanes)
-                      ? simd::Exp(weight[r] * scale - log_sum_exp[r])
-                      : Floats{};
+      weight[r] = simd::FirstLanes(rows.num_tokens[r] - tile * kLanes) ? simd::Exp(weight[r] * scale - log_sum_exp[r])
+                                                                       : Floats{};
       slope[r] = weight[r] * (slope[r] - delta[r]) * scale;
       Store(slopes + (tile * R + r) * kLanes, slope[r], kLanes);
     }
@@ -164,9 +162,8 @@ float* Room(std::vector<float>& scratch, int64_t size) {
 void Attend(const Rows& rows, const Head& head, float* out, float* log_sum_exp, std::vector<float>& scratch) {
   const int64_t num_tiles = NumTiles(rows);
   float* const scores = Room(scratch, num_tiles * rows.count * kLanes);
-  WithRows(rows.count, [&]<int R>() {
-    AttendRows<R>(rows, head, num_tiles, Scale(head.head_dim), out, log_sum_exp, scores);
-  });
+  WithRows(rows.count,
+           [&]<int R>() { AttendRows<R>(rows, head, num_tiles, Scale(head.head_dim), out, log_sum_exp, scores); });
 }
 
 void AttendBackward(const Rows& rows, const HeadGrad& head, const float* d_out, const float* log_sum_exp,

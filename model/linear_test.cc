@@ -55,10 +55,10 @@ TEST(LinearTest, EqualsAtensInFloat64) {
       const std::vector<at::Tensor> leaves = {Leaf(residual, of_rest), Leaf(x, of_x), Leaf(weight, of_rest)};
       return WithGradients(linear(leaves[0], leaves[1], leaves[2]), d_out, leaves);
     };
-    ExpectClose(add(dtype, at::kFloat, [](const auto& r, const auto& x, const auto& w) { return AddLinear(r, x, w); }),
-                add(at::kDouble, at::kDouble,
-                    [](const auto& r, const auto& x, const auto& w) { return r + at::linear(x, w); }),
-                tolerance);
+    ExpectClose(
+        add(dtype, at::kFloat, [](const auto& r, const auto& x, const auto& w) { return AddLinear(r, x, w); }),
+        add(at::kDouble, at::kDouble, [](const auto& r, const auto& x, const auto& w) { return r + at::linear(x, w); }),
+        tolerance);
   }
 }
 

@@ -144,32 +144,38 @@ class Packed : public PackedMatrix {
   Memory memory_;
 };
 
+std::string KernelOf(const PrimitiveDesc& desc) {
+  const char* name = nullptr;
+  Check(dnnl_primitive_desc_query(desc.get(), dnnl_query_impl_info_str, 0, &name), "asking for a kernel's name");
+  return name;
+}
+
+void CheckFits(const MatrixView& a, const MatrixView& b, MatrixType out_type, const MatMulOptions& options) {
+  if (a.columns == b.rows && (options.packed_b != nullptr || a.type == b.type) &&
+      (!options.accumulate || out_type == MatrixType::kFloat32)) {
+    return;
+  }
+  throw std::runtime_error("a product of matrices that do not fit");
+}
+
 // Writes to `kernel`, if that is not null, which kernel it was.
 void Multiply(const MatrixView& a, const MatrixView& b, void* out, MatrixType out_type, const MatMulOptions& options,
               std::string* kernel) {
-  if (a.columns != b.rows || (options.packed_b == nullptr && a.type != b.type) ||
-      (options.accumulate && out_type != MatrixType::kFloat32)) {
-    throw std::runtime_error("a product of matrices that do not fit");
-  }
+  CheckFits(a, b, out_type, options);
   if (a.rows == 0 || b.columns == 0) return;
   const auto* const packed = static_cast<const Packed*>(options.packed_b);
   const dnnl_memory_desc_t a_desc = DescOf(a), b_desc = packed != nullptr ? packed->desc() : DescOf(b);
   const dnnl_memory_desc_t out_desc = DenseDesc(a.rows, b.columns, out_type);
   const dnnl_memory_desc_t bias_desc = DenseDesc(1, b.columns, MatrixType::kFloat32);
-  const PrimitiveDesc desc = DescribeProduct(a_desc, b_desc, options.bias != nullptr ? &bias_desc : nullptr, out_desc,
-                                             options.accumulate);
-  if (kernel != nullptr) {
-    const char* name = nullptr;
-    Check(dnnl_primitive_desc_query(desc.get(), dnnl_query_impl_info_str, 0, &name), "asking for a kernel's name");
-    *kernel = name;
-  }
+  const PrimitiveDesc desc =
+      DescribeProduct(a_desc, b_desc, options.bias != nullptr ? &bias_desc : nullptr, out_desc, options.accumulate);
+  if (kernel != nullptr) *kernel = KernelOf(desc);
   const Memory a_memory = MemoryAt(a_desc, a.data), out_memory = MemoryAt(out_desc, out);
   const Memory b_memory = packed != nullptr ? Memory() : MemoryAt(b_desc, b.data);
   const Memory bias_memory = options.bias != nullptr ? MemoryAt(bias_desc, options.bias) : Memory();
-  std::vector<dnnl_exec_arg_t> arguments = {
-      {DNNL_ARG_SRC, a_memory.get()},
-      {DNNL_ARG_WEIGHTS, packed != nullptr ? packed->memory() : b_memory.get()},
-      {DNNL_ARG_DST, out_memory.get()}};
+  std::vector<dnnl_exec_arg_t> arguments = {{DNNL_ARG_SRC, a_memory.get()},
+                                            {DNNL_ARG_WEIGHTS, packed != nullptr ? packed->memory() : b_memory.get()},
+                                            {DNNL_ARG_DST, out_memory.get()}};
   if (options.bias != nullptr) arguments.push_back({DNNL_ARG_BIAS, bias_memory.get()});
   Execute(desc, arguments);
 }
@@ -223,7 +229,7 @@ void MatMul(const MatrixView& a, const MatrixView& b, void* out, MatrixType out_
   if (a.columns <= kPiece || a.column_stride == 1 || out_type != MatrixType::kFloat32) {
     return Multiply(a, b, out, out_type, options, nullptr);
   }
-  if (a.columns != b.rows) throw std::runtime_error("a product of matrices that do not fit");
+  CheckFits(a, b, out_type, options);
   const int64_t width = a.type == MatrixType::kFloat32 ? sizeof(float) : sizeof(uint16_t);
   MatMulOptions of_piece = options;
   MatrixView a_piece = a, b_piece = b;

@@ -34,7 +34,8 @@ at::Tensor Random(at::IntArrayRef shape, uint64_t seed, at::ScalarType dtype) {
 // Products in float64 of the same (rounded) operands.
 TEST(MatMulTest, EqualsFloat64ForEveryTypeAndLayout) {
   for (const auto dtype : {at::kFloat, at::kBFloat16}) {
-    for (const auto& [m, n, k] : {std::tuple<int64_t, int64_t, int64_t>{1, 1, 1}, {3, 5, 7}, {33, 96, 40}, {7, 300, 64}}) {
+    for (const auto& [m, n, k] :
+         {std::tuple<int64_t, int64_t, int64_t>{1, 1, 1}, {3, 5, 7}, {33, 96, 40}, {7, 300, 64}}) {
       for (const bool a_transposed : {false, true}) {
         for (const bool b_transposed : {false, true}) {
           const at::Tensor a = a_transposed ? Random({k, m}, 1, dtype).t() : Random({m, k}, 1, dtype);

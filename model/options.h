@@ -60,8 +60,9 @@ struct PolicyOptions {
            "so does the output head unless head_dtype says otherwise.",
        .choices = {"float32", "bfloat16"}});
     v("head_dtype", head_dtype,
-      {.help = "Of the output head's product, in trainer and workers alike; the logits are float32 either way. bfloat16 "
-               "is faster, and moves log-probabilities by about 0.007.",
+      {.help =
+           "Of the output head's product, in trainer and workers alike; the logits are float32 either way. bfloat16 "
+           "is faster, and moves log-probabilities by about 0.007.",
        .choices = {"float32", "bfloat16"}});
   }
 };

@@ -216,7 +216,8 @@ void BackwardOfQueries(const Plan::Sequence& sequence, int64_t kv_head, const Ke
   ForQueries(sequence, kv_head * group, group, [&](RowBlock& block) {
     float log_sum_exp[kMaxRows], delta[kMaxRows];
     for (int64_t r = 0; r < block.rows.count; ++r) {
-      const T *const out = kept.out(block.row[r], block.head[r]), *const d_out = kept.d_out(block.row[r], block.head[r]);
+      const T *const out = kept.out(block.row[r], block.head[r]), *const d_out =
+                                                                      kept.d_out(block.row[r], block.head[r]);
       delta[r] = 0;
       for (int64_t i = 0; i < head_dim; ++i) delta[r] += static_cast<float>(out[i]) * static_cast<float>(d_out[i]);
       log_sum_exp[r] = kept.log_sum_exps[block.row[r] * num_heads + block.head[r]];
@@ -293,8 +294,8 @@ PackedAttention::PackedAttention(PackedLayout layout) {
   std::vector<int64_t> family_of(num_sequences, -1);
   for (int64_t i = 0; i < num_sequences; ++i) {
     const int64_t prefix = prefixes.empty() ? -1 : prefixes[i];
-    TORCH_CHECK(prefix < i && lengths[i] >= (prefix < 0 ? 1 : 0) && (prefix < 0 || family_of[prefix] >= 0),
-                "sequence ", i, " of ", lengths[i], " rows cannot go on from sequence ", prefix);
+    TORCH_CHECK(prefix < i && lengths[i] >= (prefix < 0 ? 1 : 0) && (prefix < 0 || family_of[prefix] >= 0), "sequence ",
+                i, " of ", lengths[i], " rows cannot go on from sequence ", prefix);
     if (prefix < 0) {
       family_of[i] = static_cast<int64_t>(plan->families.size());
       plan->families.push_back({{.begin = plan->num_rows, .length = lengths[i], .position = 0}});

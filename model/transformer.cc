@@ -113,8 +113,8 @@ at::Tensor Transformer::ForwardThrough(
   return RmsNorm(x, final_norm_, config_.rms_norm_eps);
 }
 
-at::Tensor Transformer::ForwardLayer(int64_t index, const at::Tensor& x, const at::Tensor& rope,
-                                     Attention& attention, const PackedWeights::Layer* packed) const {
+at::Tensor Transformer::ForwardLayer(int64_t index, const at::Tensor& x, const at::Tensor& rope, Attention& attention,
+                                     const PackedWeights::Layer* packed) const {
   return MlpBlock(layers_[index], AttentionBlock(index, x, rope, attention, packed), packed);
 }
 
@@ -131,12 +131,12 @@ at::Tensor Transformer::NormalizeHeads(const Layer& layer, const at::Tensor& qkv
       1);
 }
 
-at::Tensor Transformer::AttentionBlock(int64_t index, const at::Tensor& x, const at::Tensor& rope,
-                                       Attention& attention, const PackedWeights::Layer* packed) const {
+at::Tensor Transformer::AttentionBlock(int64_t index, const at::Tensor& x, const at::Tensor& rope, Attention& attention,
+                                       const PackedWeights::Layer* packed) const {
   const Layer& layer = layers_[index];
   const at::Tensor normed = RmsNorm(x, layer.input_norm, config_.rms_norm_eps, placement_.compute);
-  at::Tensor qkv =
-      Linear(normed, layer.qkv_weight, layer.qkv_bias, packed != nullptr ? packed->qkv.get() : nullptr);  // [N, (H + 2 Hkv) K]
+  at::Tensor qkv = Linear(normed, layer.qkv_weight, layer.qkv_bias,
+                          packed != nullptr ? packed->qkv.get() : nullptr);  // [N, (H + 2 Hkv) K]
   if (config_.qk_norm) qkv = NormalizeHeads(layer, qkv);
   const auto [q, k, v] = SplitAndRotate(qkv, rope, config_.num_heads, config_.num_kv_heads);
   const at::Tensor attended =
@@ -146,8 +146,8 @@ at::Tensor Transformer::AttentionBlock(int64_t index, const at::Tensor& x, const
 
 at::Tensor Transformer::MlpBlock(const Layer& layer, const at::Tensor& x, const PackedWeights::Layer* packed) const {
   const at::Tensor normed = RmsNorm(x, layer.post_norm, config_.rms_norm_eps, placement_.compute);
-  const at::Tensor gate_up =
-      Linear(normed, layer.gate_up_weight, /*bias=*/{}, packed != nullptr ? packed->gate_up.get() : nullptr);  // [N, 2 F]
+  const at::Tensor gate_up = Linear(normed, layer.gate_up_weight, /*bias=*/{},
+                                    packed != nullptr ? packed->gate_up.get() : nullptr);  // [N, 2 F]
   return AddLinear(x, SwiGlu(gate_up), layer.down_weight, packed != nullptr ? packed->down.get() : nullptr);
 }
 

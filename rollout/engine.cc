@@ -190,9 +190,8 @@ absl::Status Engine::DecodeStep() {
   std::vector<int64_t> positions = lengths_;
   for (int64_t& position : positions) position = std::max<int64_t>(position, 0);  // idle slots
   DecodeAttention attention(&cache_, &lengths_);
-  const at::Tensor hidden =
-      model_->Forward(Int64View(next_ids_), Int64View(positions), attention, &packed_);  // [S, D]
-  const at::Tensor logits = model_->Logits(hidden, &packed_);                           // [S, V]
+  const at::Tensor hidden = model_->Forward(Int64View(next_ids_), Int64View(positions), attention, &packed_);  // [S, D]
+  const at::Tensor logits = model_->Logits(hidden, &packed_);                                                  // [S, V]
   for (const int64_t slot : running) ++lengths_[slot];
   return SampleInto(logits, running, running);
 }

@@ -102,17 +102,15 @@ double LargestDifference(at::ScalarType compute, at::ScalarType head, int64_t nu
 
 // Everything but the last sum over the vocabulary has the same bits on both sides, whatever the dtype.
 TEST(AgreementTest, TheTrainerComputesWhatWasSampled) {
-  for (const auto& [compute, head] : {std::pair{at::kFloat, at::kFloat},
-                                      {at::kBFloat16, at::kFloat},
-                                      {at::kBFloat16, at::kBFloat16}}) {
+  for (const auto& [compute, head] :
+       {std::pair{at::kFloat, at::kFloat}, {at::kBFloat16, at::kFloat}, {at::kBFloat16, at::kBFloat16}}) {
     const bool exact = Model({.compute = compute, .head = head})->RowsAreIndependent();
     RecordProperty(at::toString(compute), exact ? "rows are independent" : "rows depend on their number");
     for (const int64_t num_slots : {16, 33}) {
       for (const int64_t micro_batch_tokens : {300, 100000}) {
-        EXPECT_LE(LargestDifference(compute, head, num_slots, micro_batch_tokens),
-                  exact                  ? 2e-6
-                  : compute == at::kFloat ? 1e-4
-                                          : 0.3)
+        EXPECT_LE(LargestDifference(compute, head, num_slots, micro_batch_tokens), exact                   ? 2e-6
+                                                                                   : compute == at::kFloat ? 1e-4
+                                                                                                           : 0.3)
             << at::toString(compute) << ", head " << at::toString(head) << ", " << num_slots << " slots";
       }
     }

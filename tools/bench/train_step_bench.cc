@@ -125,8 +125,9 @@ at::Tensor Logprobs(const Transformer& model, const Microbatch& batch, const Fla
                                 ? model.CheckpointedForward(batch.ids, batch.positions, attention)
                                 : model.Forward(batch.ids, batch.positions, *attention);  // [N, D]
   const at::Tensor predictors = hidden.index_select(0, batch.predictor_rows);             // [M, D]
-  if (!flags.whole_head) return TargetLogprobs(predictors, model.head(), batch.target_ids, /*temperature=*/1,
-                                                kDefaultHeadChunkBytes, model.placement().head);
+  if (!flags.whole_head)
+    return TargetLogprobs(predictors, model.head(), batch.target_ids, /*temperature=*/1, kDefaultHeadChunkBytes,
+                          model.placement().head);
   return at::log_softmax(model.Logits(predictors), -1).gather(1, batch.target_ids.unsqueeze(1)).squeeze(1);
 }
 

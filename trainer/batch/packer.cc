@@ -138,39 +138,58 @@ int64_t OwnRows(const TokenStreams& sequence, const SharedRun& run) {
   return static_cast<int64_t>(sequence.ids.size()) - 1 - run.num_shared;
 }
 
+// Fills micro-batches of at most max_tokens rows.
+class Filling {
+ public:
+  explicit Filling(int64_t max_tokens) : max_tokens_(max_tokens) {}
+
+  // Sequences of a run, each with a target. A run that fits into one micro-batch stays whole.
+  void AddRun(const std::vector<const TokenStreams*>& sequences, const SharedRun& run) {
+    if (sequences.empty()) return;
+    int64_t rows = run.num_shared;
+    for (const TokenStreams* const sequence : sequences) rows += OwnRows(*sequence, run);
+    if (rows <= max_tokens_ && draft_.num_rows() + rows > max_tokens_) Flush();
+    bool begun = false;
+    for (const TokenStreams* const sequence : sequences) {
+      const int64_t added = OwnRows(*sequence, run) + (begun ? 0 : run.num_shared);
+      if (draft_.num_rows() > 0 && draft_.num_rows() + added > max_tokens_) {
+        Flush();
+        begun = false;
+      }
+      if (!begun) draft_.BeginRun(*sequence, run.num_shared);
+      begun = true;
+      draft_.Append(*sequence, run.num_shared);
+    }
+  }
+
+  std::vector<Microbatch> Finish() && {
+    Flush();
+    return std::move(batches_);
+  }
+
+ private:
+  void Flush() {
+    if (draft_.num_rows() > 0) batches_.push_back(std::exchange(draft_, {}).Finish());
+  }
+
+  const int64_t max_tokens_;
+  Draft draft_;
+  std::vector<Microbatch> batches_;
+};
+
 }  // namespace
 
 absl::StatusOr<std::vector<Microbatch>> Pack(const std::vector<TokenStreams>& sequences, int64_t max_tokens) {
   for (const TokenStreams& sequence : sequences) RETURN_IF_ERROR(Check(sequence, sequences.front()));
-  std::vector<Microbatch> batches;
-  Draft draft;
-  const auto flush = [&] {
-    if (draft.num_rows() > 0) batches.push_back(std::exchange(draft, {}).Finish());
-  };
+  Filling filling(max_tokens);
   for (const SharedRun& run : SharedRuns(sequences)) {
     std::vector<const TokenStreams*> with_target;
-    int64_t rows = run.num_shared;
     for (size_t i = run.first; i < run.end; ++i) {
-      if (!HasTarget(sequences[i])) continue;
-      with_target.push_back(&sequences[i]);
-      rows += OwnRows(sequences[i], run);
+      if (HasTarget(sequences[i])) with_target.push_back(&sequences[i]);
     }
-    // A run that fits into one micro-batch stays whole.
-    if (rows <= max_tokens && draft.num_rows() + rows > max_tokens) flush();
-    bool begun = false;
-    for (const TokenStreams* const sequence : with_target) {
-      const int64_t added = OwnRows(*sequence, run) + (begun ? 0 : run.num_shared);
-      if (draft.num_rows() + added > max_tokens && draft.num_rows() > 0) {
-        flush();
-        begun = false;
-      }
-      if (!begun) draft.BeginRun(*sequence, run.num_shared);
-      begun = true;
-      draft.Append(*sequence, run.num_shared);
-    }
+    filling.AddRun(with_target, run);
   }
-  flush();
-  return batches;
+  return std::move(filling).Finish();
 }
 
 }  // namespace grpo
