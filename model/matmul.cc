@@ -44,23 +44,27 @@ using Primitive = Owned<dnnl_primitive_t, dnnl_primitive_destroy>;
 using Attributes = Owned<dnnl_primitive_attr_t, dnnl_primitive_attr_destroy>;
 using PostOps = Owned<dnnl_post_ops_t, dnnl_post_ops_destroy>;
 
-// The one CPU, and the order in which a thread gives it work: each call returns when it is done.
-struct Cpu {
-  Cpu() {
-    Check(dnnl_engine_create(&engine, dnnl_cpu, 0), "making an engine");
-    Check(dnnl_stream_create(&stream, engine, dnnl_stream_default_flags), "making a stream");
+// The one CPU. Never destroyed: threads may still compute when the process ends.
+dnnl_engine_t Engine() {
+  static const dnnl_engine_t engine = [] {
+    dnnl_engine_t made = nullptr;
+    Check(dnnl_engine_create(&made, dnnl_cpu, 0), "making an engine");
     // A shape's kernels are compiled when it is first met. A trainer's numbers of rows differ from step to step: what
     // is kept for the next is bounded.
     Check(dnnl_set_primitive_cache_capacity(256), "bounding the cache of kernels");
-  }
-  dnnl_engine_t engine = nullptr;
-  dnnl_stream_t stream = nullptr;
-};
+    return made;
+  }();
+  return engine;
+}
 
-// Never destroyed: threads may still compute when the process ends.
-const Cpu& TheCpu() {
-  static const Cpu& cpu = *new Cpu;
-  return cpu;
+// The calling thread's; each call returns when its work is done.
+dnnl_stream_t Stream() {
+  static thread_local const Owned<dnnl_stream_t, dnnl_stream_destroy> stream = [] {
+    Owned<dnnl_stream_t, dnnl_stream_destroy> made;
+    Check(dnnl_stream_create(made.out(), Engine(), dnnl_stream_default_flags), "making a stream");
+    return made;
+  }();
+  return stream.get();
 }
 
 dnnl_data_type_t TypeOf(MatrixType type) {
@@ -84,7 +88,7 @@ dnnl_memory_desc_t DenseDesc(int64_t rows, int64_t columns, MatrixType type) {
 
 Memory MemoryAt(const dnnl_memory_desc_t& desc, const void* data) {
   Memory memory;
-  Check(dnnl_memory_create(memory.out(), &desc, TheCpu().engine, const_cast<void*>(data)), "naming memory");
+  Check(dnnl_memory_create(memory.out(), &desc, Engine(), const_cast<void*>(data)), "naming memory");
   return memory;
 }
 
@@ -101,7 +105,7 @@ PrimitiveDesc DescribeProduct(const dnnl_memory_desc_t& a, const dnnl_memory_des
     Check(dnnl_primitive_attr_set_post_ops(attributes.get(), sum.get()), "asking for a sum");
   }
   PrimitiveDesc desc;
-  Check(dnnl_primitive_desc_create(desc.out(), &matmul, attributes.get(), TheCpu().engine, nullptr),
+  Check(dnnl_primitive_desc_create(desc.out(), &matmul, attributes.get(), Engine(), nullptr),
         "choosing a kernel for a product");
   return desc;
 }
@@ -109,9 +113,9 @@ PrimitiveDesc DescribeProduct(const dnnl_memory_desc_t& a, const dnnl_memory_des
 void Execute(const PrimitiveDesc& desc, const std::vector<dnnl_exec_arg_t>& arguments) {
   Primitive primitive;
   Check(dnnl_primitive_create(primitive.out(), desc.get()), "making a kernel");
-  Check(dnnl_primitive_execute(primitive.get(), TheCpu().stream, static_cast<int>(arguments.size()), arguments.data()),
+  Check(dnnl_primitive_execute(primitive.get(), Stream(), static_cast<int>(arguments.size()), arguments.data()),
         "computing");
-  Check(dnnl_stream_wait(TheCpu().stream), "computing");
+  Check(dnnl_stream_wait(Stream()), "computing");
 }
 
 class Packed : public PackedMatrix {
@@ -130,7 +134,7 @@ class Packed : public PackedMatrix {
   void Fill(const MatrixView& b) override {
     const dnnl_memory_desc_t plain = DescOf(b);
     PrimitiveDesc reorder;
-    Check(dnnl_reorder_primitive_desc_create(reorder.out(), &plain, TheCpu().engine, &desc_, TheCpu().engine, nullptr),
+    Check(dnnl_reorder_primitive_desc_create(reorder.out(), &plain, Engine(), &desc_, Engine(), nullptr),
           "choosing a kernel that packs");
     const Memory from = MemoryAt(plain, b.data);
     Execute(reorder, {{DNNL_ARG_FROM, from.get()}, {DNNL_ARG_TO, memory_.get()}});

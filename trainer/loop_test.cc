@@ -182,6 +182,34 @@ TEST(LoopTest, TheLossDoesNotDependOnHowTheBatchIsCutOrOrdered) {
   }
 }
 
+// Three groups, each of one prompt; as they are, and with each sequence in a group of its own, which shares nothing.
+TEST(LoopTest, AGroupsPromptComputedOnceChangesNothing) {
+  std::vector<TokenStreams> shared = RandomSequences(23, 12);
+  for (size_t i = 0; i < shared.size(); ++i) {
+    shared[i].group = static_cast<int64_t>(i / 4);
+    const std::vector<int64_t> prompt(5 + i / 4 * 2, 3);
+    shared[i].ids.insert(shared[i].ids.begin(), prompt.begin(), prompt.end());
+    shared[i].trainable_mask.insert(shared[i].trainable_mask.begin(), prompt.size(), false);
+    for (auto& [name, values] : shared[i].streams) {
+      values.floats().insert(values.floats().begin(), prompt.size(), 0.0f);
+    }
+  }
+  std::vector<TokenStreams> apart = shared;
+  for (size_t i = 0; i < apart.size(); ++i) apart[i].group = static_cast<int64_t>(i);
+  for (const bool activation_checkpointing : {false, true}) {
+    for (const int64_t micro_batch_tokens : {40, 1 << 20}) {
+      Fixture one(1 << 20), other(micro_batch_tokens, 0, nullptr, activation_checkpointing);
+      ASSERT_OK_AND_ASSIGN(const auto plain,
+                           one.loop->Step({.minibatches = {apart}, .iterations = 1, .metrics = {}}, 0));
+      ASSERT_OK_AND_ASSIGN(const auto once,
+                           other.loop->Step({.minibatches = {shared}, .iterations = 1, .metrics = {}}, 0));
+      EXPECT_NEAR(once.metrics.at("loss"), plain.metrics.at("loss"), 1e-6);
+      EXPECT_NEAR(once.metrics.at("logprob_abs_diff_max"), plain.metrics.at("logprob_abs_diff_max"), 1e-6);
+      ExpectEqualGradients(other, one.optimizer.Gradients(), 1e-6);
+    }
+  }
+}
+
 TEST(LoopTest, ClipsToTheGlobalNormAndReportsItBefore) {
   Fixture fixture(1 << 20, /*max_grad_norm=*/1e-3);
   ASSERT_OK_AND_ASSIGN(
