@@ -1,0 +1,17 @@
+// What this machine can do at most: measured where fractions of it are reported, moments before.
+#ifndef GRPO_TOOLS_GRPOCTL_MODEL_BENCH_LIMITS_H_
+#define GRPO_TOOLS_GRPOCTL_MODEL_BENCH_LIMITS_H_
+
+#include "tools/grpoctl/bench/report.h"
+
+namespace grpo {
+
+// On torch's threads (UseThreads). Products of square matrices of `gemm_size` rows in float32 and bfloat16, and memory
+// of which each thread reads and copies its part, `stream_bytes` in all, far more than the caches hold; each the best
+// of some tries. About two seconds and 3 x stream_bytes of memory with the defaults. Throws what torch throws
+// (TorchGuard).
+MachineLimits MeasureLimits(int64_t gemm_size = 2048, int64_t stream_bytes = int64_t{256} << 20);
+
+}  // namespace grpo
+
+#endif  // GRPO_TOOLS_GRPOCTL_MODEL_BENCH_LIMITS_H_

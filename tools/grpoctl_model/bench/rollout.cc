@@ -1,0 +1,88 @@
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "common/seeds.h"
+#include "common/status_macros.h"
+#include "model/tensor.h"
+#include "rollout/engine.h"
+#include "tools/grpoctl_model/bench/benches.h"
+
+namespace grpo {
+namespace {
+
+absl::Status AddGroups(const BenchOptions& options, int64_t vocab_size, Engine& engine) {
+  for (int64_t i = 0; i < options.prompts; ++i) {
+    GenerateRequest request{.id = i,
+                            .prompt_ids = PromptIds(options, vocab_size, i),
+                            .seed = GroupSeed(options.seed, "bench", i),
+                            .sampling = {}};
+    request.sampling.set_num_completions(static_cast<int32_t>(options.group));
+    request.sampling.set_max_new_tokens(static_cast<int32_t>(options.new_tokens));
+    request.sampling.set_temperature(1);
+    RETURN_IF_ERROR(engine.Add(std::move(request)));
+  }
+  return absl::OkStatus();
+}
+
+// The least that each phase needs. Every completion decodes all of its tokens but the first, which comes from its
+// prompt; a decode step reads all weights once, whatever the number of its rows.
+void SetWork(const BenchOptions& options, const Transformer& model, BenchReport* report) {
+  const ModelConfig& config = model.config();
+  const at::ScalarType dtype = model.placement().compute;
+  const double completions = static_cast<double>(options.completions());
+  const double waves = static_cast<double>((options.completions() + options.num_slots() - 1) / options.num_slots());
+  const double steps = waves * static_cast<double>(options.new_tokens - 1),
+               prompts = static_cast<double>(options.prompts);
+  const double decoded = completions * static_cast<double>(options.new_tokens - 1);
+  report->work["prefill"] =
+      WorkIn(dtype, LinearFlopPerToken(config) * prompts * static_cast<double>(options.prompt_tokens));
+  report->work["decode"] =
+      WorkIn(dtype, LinearFlopPerToken(config) * decoded, LinearBytes(config, model.placement().storage) * steps);
+  report->work["head"] =
+      WorkIn(at::kFloat, HeadFlopPerToken(config) * (decoded + prompts), HeadBytes(config) * (steps + prompts));
+}
+
+}  // namespace
+
+absl::StatusOr<BenchReport> BenchRollout(const BenchOptions& options) {
+  ASSIGN_OR_RETURN(LoadedModel loaded, LoadBenchModel(options, /*storage=*/options.dtype));
+  const std::shared_ptr<const Transformer> model = std::move(loaded.model);
+  const int64_t vocab_size = model->config().vocab_size;
+  BenchReport report = BeginReport("rollout", options, model->config());
+  report.setting["slots"] = options.num_slots();
+  report.phase_order = {"prefill", "decode", "head", "sample", "other"};
+  report.count = static_cast<double>(options.completions() * options.new_tokens);
+  SetWork(options, *model, &report);
+  std::optional<Engine> engine;
+  RETURN_IF_ERROR(TorchGuard([&] {
+    engine.emplace(
+        model, /*number=*/1,
+        Engine::Options{
+            .num_slots = options.num_slots(), .max_tokens = options.context_tokens(), .ignore_end_tokens = true});
+    return absl::OkStatus();
+  }));
+  const Clock& clock = Clock::Real();
+  RETURN_IF_ERROR(TimeRepeats(
+      options,
+      [&]() -> absl::StatusOr<std::map<std::string, double>> {
+        const absl::Duration begin = clock.Now();
+        const std::map<std::string, double> before = engine->seconds();
+        RETURN_IF_ERROR(AddGroups(options, vocab_size, *engine));
+        while (!engine->idle()) RETURN_IF_ERROR(engine->Step().status());
+        std::map<std::string, double> phases = engine->seconds();
+        double sum = 0;
+        for (auto& [name, seconds] : phases) {
+          if (const auto found = before.find(name); found != before.end()) seconds -= found->second;
+          sum += seconds;
+        }
+        phases["other"] = std::max(0.0, absl::ToDoubleSeconds(clock.Now() - begin) - sum);
+        return phases;
+      },
+      &report));
+  return report;
+}
+
+}  // namespace grpo

@@ -1,0 +1,80 @@
+#include "tools/grpoctl_model/bench/verbs.h"
+
+#include <iostream>
+#include <map>
+#include <memory>
+#include <string>
+#include <thread>
+
+#include "common/exit_codes.h"
+#include "model/threads.h"
+#include "tools/grpoctl/bench/options.h"
+#include "tools/grpoctl/verb.h"
+#include "tools/grpoctl_model/bench/benches.h"
+
+namespace grpo {
+namespace {
+
+struct Flags {
+  BenchOptions bench;
+  OutputFormat format = OutputFormat::kTable;
+};
+
+int Run(const Flags& flags, absl::StatusOr<BenchReport> (*bench)(const BenchOptions&)) {
+  if (flags.bench.model.empty() == flags.bench.random.empty()) {
+    std::cerr << "grpoctl: give one of --model and --random\n";
+    return kExitUsage;
+  }
+  if (const absl::Status status = UseThreads(flags.bench.threads); !status.ok()) return Fail(status);
+  const absl::StatusOr<BenchReport> report = bench(flags.bench);
+  if (!report.ok()) return Fail(report.status());
+  std::cout << (flags.format == OutputFormat::kJson ? BenchJson(*report).dump() + "\n" : BenchTable(*report))
+            << std::flush;
+  return kExitOk;
+}
+
+void AddWorkOptions(CLI::App& verb, BenchOptions& bench) {
+  verb.add_option("--model", bench.model, "A Hugging Face folder, or a run's checkpoint")->option_text("DIR");
+  verb.add_option("--random", bench.random, "In place of --model: a config.json, whose shape gets random weights")
+      ->option_text("FILE");
+  verb.add_option("--policy", bench.policy, "Which policy of a checkpoint; needed when it holds several")
+      ->option_text("NAME");
+  AddCount(verb, "--prompts", bench.prompts, "Groups");
+  AddCount(verb, "--group", bench.group, "Completions of each");
+  AddCount(verb, "--prompt-tokens", bench.prompt_tokens, "Tokens of each prompt, drawn at random");
+  AddCount(verb, "--new-tokens", bench.new_tokens, "Tokens of each completion, whatever end token is drawn");
+  static const std::map<std::string, at::ScalarType> kDtypes = {{"float32", at::kFloat}, {"bfloat16", at::kBFloat16}};
+  verb.add_option("--dtype", bench.dtype, "What the layers compute in (default: float32)")
+      ->transform(CLI::CheckedTransformer(kDtypes, CLI::ignore_case).description("float32|bfloat16"))
+      ->option_text("float32|bfloat16");
+}
+
+}  // namespace
+
+void AddModelBenchVerbs(CLI::App& app, int* exit_code) {
+  CLI::App* bench = app.add_subcommand("bench", "Fixed work, timed phase by phase: rollout, step, publish, reward");
+  bench->footer("  grpoctl bench rollout --model models/smollm2-135m --dtype bfloat16 --threads 2");
+  bench->require_subcommand(1);
+  const auto flags = std::make_shared<Flags>();
+  flags->bench.threads = std::thread::hardware_concurrency();
+  CLI::App* rollout = AddSubcommand(
+      *bench, "rollout", "Sample groups with the engine: prefill, decode, head, sample",
+      "  grpoctl bench rollout --model models/smollm2-135m --prompts 8 --group 8 --prompt-tokens 128 --new-tokens 128\n"
+      "  grpoctl bench rollout --random tools/bench/shapes/qwen2_3.7m.json --dtype bfloat16 --threads 2 --json",
+      [flags] { return Run(*flags, BenchRollout); }, exit_code);
+  AddCount(*rollout, "--slots", flags->bench.slots, "Completions decoded at the same time; 0: all", 0);
+  CLI::App* step = AddSubcommand(
+      *bench, "step", "A trainer's step on groups that are there: forward, head, backward, optimizer",
+      "  grpoctl bench step --model models/smollm2-135m --prompts 4 --group 8 --new-tokens 64 --dtype bfloat16\n"
+      "  grpoctl bench step --random tools/bench/shapes/qwen2_3.7m.json --repeats 9 --output json",
+      [flags] { return Run(*flags, BenchStep); }, exit_code);
+  AddCount(*step, "--micro-batch-tokens", flags->bench.micro_batch_tokens, "As trainer.micro_batch_tokens");
+  step->add_flag("--activation-checkpointing", flags->bench.activation_checkpointing,
+                 "As trainer.activation_checkpointing");
+  for (CLI::App* verb : {rollout, step}) {
+    AddWorkOptions(*verb, flags->bench);
+    AddTimingOptions(*verb, &flags->bench.threads, &flags->bench.seed, &flags->bench.repeats, &flags->format);
+  }
+}
+
+}  // namespace grpo
