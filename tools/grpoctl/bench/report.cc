@@ -97,6 +97,16 @@ Json PhasesJson(const BenchReport& report, double whole) {
   return phases;
 }
 
+// " model DIR prompts 8".
+std::string InWords(const Json& object) {
+  std::string text;
+  for (const auto& [name, value] : object.items()) {
+    const std::string shown = value.is_string() ? value.get<std::string>() : value.dump();
+    absl::StrAppend(&text, " ", name, " ", Printable(shown));
+  }
+  return text;
+}
+
 std::string Seconds(double seconds) {
   return absl::StrFormat("%.4f", seconds);
 }
@@ -154,7 +164,8 @@ Json BenchJson(const BenchReport& report) {
                {"phases", PhasesJson(report, whole.median)},
                {report.unit, report.count},
                {absl::StrCat(report.unit, "_per_second"), SpreadJson(PerSecond(report))},
-               {"peak_memory_bytes", report.peak_memory_bytes}};
+               {"peak_memory_bytes", report.peak_memory_bytes},
+               {"figures", report.figures}};
   if (report.limits.has_value()) json["limits"] = LimitsJson(*report.limits);
   json["load"] = {report.load_before, report.load_after};
   return json;
@@ -163,11 +174,7 @@ Json BenchJson(const BenchReport& report) {
 std::string BenchTable(const BenchReport& report) {
   const Spread whole = SpreadOver(report, [](const BenchRepeat& repeat) { return repeat.seconds; });
   const Spread processor = SpreadOver(report, [](const BenchRepeat& repeat) { return repeat.processor_seconds; });
-  std::string text = absl::StrCat("bench ", report.bench, ":");
-  for (const auto& [name, value] : report.setting.items()) {
-    const std::string shown = value.is_string() ? value.get<std::string>() : value.dump();
-    absl::StrAppend(&text, " ", name, " ", Printable(shown));
-  }
+  std::string text = absl::StrCat("bench ", report.bench, ":", InWords(report.setting));
   std::vector<std::vector<std::string>> rows = {
       {"phase", "seconds", "min", "max", "share", "GFLOP/s", "of limit", "GB/s", "of limit"}};
   for (const std::string& name : PhaseNames(report)) {
@@ -181,6 +188,7 @@ std::string BenchTable(const BenchReport& report) {
   absl::StrAppend(&text, FormatNumber(report.count), " ", report.unit, ", ", FormatNumber(rate.median), " a second (",
                   FormatNumber(rate.min), " to ", FormatNumber(rate.max), "); median of ", report.repeats.size(),
                   "; peak memory ", FormatBytes(static_cast<double>(report.peak_memory_bytes)), "\n");
+  if (!report.figures.empty()) absl::StrAppend(&text, "beside it:", InWords(report.figures), "\n");
   if (report.limits.has_value()) {
     const MachineLimits& limits = *report.limits;
     absl::StrAppend(&text, "limits measured before: GEMM ", FormatNumber(limits.gemm_float32_gflops),

@@ -48,6 +48,8 @@ struct BenchReport {
   std::map<std::string, PhaseWork> work;
   // At least one.
   std::vector<BenchRepeat> repeats;
+  // What came out beside times, shown and written as it is.
+  nlohmann::ordered_json figures = nlohmann::ordered_json::object();
   // Of each repeat; what `unit` says ("tokens", "completions").
   double count = 0;
   std::string unit = "tokens";
@@ -73,7 +75,7 @@ double ProcessorSeconds();
 // One JSON object:
 //   {"bench", "setting": {...}, "repeats", "seconds": {"min","median","max"}, "processor_seconds": {...},
 //    "phases": {NAME: {"min","median","max","share", and with work and limits "gflops","gemm_frac","gb_per_s",
-//    "read_frac"}}, UNIT: count, "UNIT_per_second": {...}, "peak_memory_bytes", "limits": {...}, "load": [before, after]}
+//    "read_frac"}}, UNIT: count, "UNIT_per_second": {...}, "peak_memory_bytes", "figures": {...}, "limits": {...}, "load": [before, after]}
 // `share` is the median over the median of the whole. A fraction is what the limits would need over what it took; of
 // work in both dtypes, the sum of both needs.
 nlohmann::ordered_json BenchJson(const BenchReport& report);

@@ -23,13 +23,14 @@ void AddSiblingBench(CLI::App& bench, const std::string& name, const std::string
 }  // namespace
 
 void AddBenchVerb(CLI::App& app, int* exit_code) {
-  CLI::App* bench = app.add_subcommand("bench", "Fixed work, timed phase by phase: rollout, step");
+  CLI::App* bench = app.add_subcommand("bench", "Fixed work, timed phase by phase: rollout, step, publish");
   bench->footer(
       "  grpoctl bench rollout --model models/smollm2-135m --dtype bfloat16 --threads 2\n"
       "  grpoctl bench step --model models/smollm2-135m --prompts 4 --new-tokens 64 --json");
   bench->require_subcommand(1);
   AddSiblingBench(*bench, "rollout", "Sample groups with the engine", exit_code);
-  AddSiblingBench(*bench, "step", "A trainer's step on groups that are there", exit_code);
+  AddSiblingBench(*bench, "step", "A trainer's step, or with --whole all of a step", exit_code);
+  AddSiblingBench(*bench, "publish", "A new version of the weights on its way to a worker", exit_code);
 }
 
 }  // namespace grpo

@@ -15,8 +15,13 @@ namespace grpo {
 absl::StatusOr<BenchReport> BenchRollout(const BenchOptions& options);
 
 // A trainer's step on groups that are there already: from the algorithm (grpo) to the hash of the new weights. Phases:
-// "prepare", and the metrics of where update_seconds goes, without "_seconds".
+// "update/prepare", and the metrics of where update_seconds goes, as "update/forward". With options.whole the groups
+// are published, sampled and scored first (LocalService, with its phases).
 absl::StatusOr<BenchReport> BenchStep(const BenchOptions& options);
+
+// A new version of the weights on its way to a worker: from the update's end until its first token is there. Phases:
+// "pack", "transfer", "start" (LocalService), "first_step". `ready_seconds` is their sum without the last one.
+absl::StatusOr<BenchReport> BenchPublish(const BenchOptions& options);
 
 }  // namespace grpo
 

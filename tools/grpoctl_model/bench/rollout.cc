@@ -1,7 +1,6 @@
-#include <map>
+#include <algorithm>
 #include <memory>
 #include <optional>
-#include <string>
 #include <utility>
 
 #include "common/seeds.h"
@@ -67,19 +66,17 @@ absl::StatusOr<BenchReport> BenchRollout(const BenchOptions& options) {
   const Clock& clock = Clock::Real();
   RETURN_IF_ERROR(TimeRepeats(
       options,
-      [&]() -> absl::StatusOr<std::map<std::string, double>> {
+      [&]() -> absl::StatusOr<BenchRepeat> {
         const absl::Duration begin = clock.Now();
-        const std::map<std::string, double> before = engine->seconds();
+        const PhaseSeconds before = engine->seconds();
         RETURN_IF_ERROR(AddGroups(options, vocab_size, *engine));
         while (!engine->idle()) RETURN_IF_ERROR(engine->Step().status());
-        std::map<std::string, double> phases = engine->seconds();
-        double sum = 0;
-        for (auto& [name, seconds] : phases) {
-          if (const auto found = before.find(name); found != before.end()) seconds -= found->second;
-          sum += seconds;
-        }
-        phases["other"] = std::max(0.0, absl::ToDoubleSeconds(clock.Now() - begin) - sum);
-        return phases;
+        BenchRepeat repeat;
+        AddDifference(before, engine->seconds(), &repeat.phases);
+        double other = absl::ToDoubleSeconds(clock.Now() - begin);
+        for (const auto& [name, seconds] : repeat.phases) other -= seconds;
+        repeat.phases["other"] = std::max(0.0, other);
+        return repeat;
       },
       &report));
   return report;

@@ -1,13 +1,16 @@
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "common/lap_times.h"
 #include "common/status_macros.h"
 #include "configs/load.h"
-#include "model/weights/live_weights.h"
+#include "tools/grpoctl_model/bench/bench_policy.h"
 #include "tools/grpoctl_model/bench/benches.h"
+#include "tools/grpoctl_model/bench/local_service.h"
 #include "tools/grpoctl_model/bench/synthetic_groups.h"
 #include "trainer/algorithm/algorithm.h"
 #include "trainer/batch/packer.h"
@@ -17,7 +20,6 @@
 namespace grpo {
 namespace {
 
-constexpr char kPolicy[] = "bench";
 constexpr double kLearningRate = 1e-6;
 
 // In the order in which they come.
@@ -26,7 +28,7 @@ constexpr const char* kUpdatePhases[] = {metric::kPackSeconds,         metric::k
                                          metric::kOptimizerSeconds,    metric::kCompareSeconds};
 
 std::string PhaseName(const char* metric) {
-  return std::string(absl::StripSuffix(metric, "_seconds"));
+  return absl::StrCat("update/", absl::StripSuffix(metric, "_seconds"));
 }
 
 absl::StatusOr<std::unique_ptr<Algorithm>> MakeGrpo(const BenchOptions& options) {
@@ -35,7 +37,42 @@ absl::StatusOr<std::unique_ptr<Algorithm>> MakeGrpo(const BenchOptions& options)
   return MakeAlgorithm("grpo", WithNumber(section, "group_size", static_cast<double>(options.group)));
 }
 
-// What a step's products are at least, of the micro-batches that the loop makes. Backward: as much again for the
+// A learner and where its groups come from: a worker, or, without one, always the same.
+struct Trainer {
+  std::unique_ptr<PolicyStore> policies;
+  std::unique_ptr<Algorithm> algorithm;
+  OptimizerOptions optimizer;
+  std::unique_ptr<Collectives> alone = Collectives::SingleRank();
+  std::unique_ptr<Learner> learner;
+  std::unique_ptr<LocalService> service;
+  StepInput synthetic;
+
+  const Transformer& model() const { return *learner->policy().model; }
+};
+
+absl::StatusOr<std::unique_ptr<Trainer>> MakeTrainer(const BenchOptions& options) {
+  auto made = std::make_unique<Trainer>();
+  made->policies = std::make_unique<PolicyStore>(std::map<std::string, PolicyOptions>(), options.seed);
+  RETURN_IF_ERROR(AddBenchPolicy(options, made->policies.get()).status());
+  ASSIGN_OR_RETURN(made->algorithm, MakeGrpo(options));
+  const LearnerSpec spec{.policy = kBenchPolicy,
+                         .algorithm = *made->algorithm,
+                         .optimizer = made->optimizer,
+                         .num_steps = options.repeats + 1};
+  const TrainerOptions trainer{.micro_batch_tokens = options.micro_batch_tokens,
+                               .activation_checkpointing = options.activation_checkpointing};
+  ASSIGN_OR_RETURN(made->learner, Learner::Create(trainer, spec, made->policies.get(), made->alone.get()));
+  if (options.whole) {
+    ASSIGN_OR_RETURN(made->service, LocalService::Start(options, options.channel));
+    return made;
+  }
+  RolloutInput input;
+  ASSIGN_OR_RETURN(input.groups, SyntheticGroups(options, made->model()));
+  made->synthetic = std::move(input);
+  return made;
+}
+
+// What an update's products are at least, of the micro-batches that the loop makes. Backward: as much again for the
 // inputs' gradients and for the weights'. Attention's own are not counted.
 absl::Status SetWork(const BenchOptions& options, const ModelConfig& config, const StepBatch& batch,
                      BenchReport* report) {
@@ -53,56 +90,62 @@ absl::Status SetWork(const BenchOptions& options, const ModelConfig& config, con
   report->work[PhaseName(metric::kBackwardSeconds)] = WorkIn(options.dtype, 2 * layers);
   report->work[PhaseName(metric::kHeadSeconds)] = WorkIn(at::kFloat, head);
   report->work[PhaseName(metric::kHeadBackwardSeconds)] = WorkIn(at::kFloat, 2 * head);
-  report->setting["rows"] = rows;
-  report->setting["targets"] = targets;
+  report->figures["rows"] = rows;
+  report->figures["targets"] = targets;
   return absl::OkStatus();
+}
+
+// One step; its batch and the loop's metrics are left in the two.
+absl::StatusOr<PhaseSeconds> Step(Trainer& trainer, StepBatch* batch, StepResult* result) {
+  PhaseSeconds phases;
+  StepInput sampled;
+  if (trainer.service != nullptr) {
+    ASSIGN_OR_RETURN(LocalService::Sampled groups, trainer.service->Sample(trainer.learner->policy()));
+    phases = std::move(groups.phases);
+    sampled = RolloutInput{.groups = std::move(groups.groups)};
+  }
+  LapTimes laps;
+  laps.Start();
+  ASSIGN_OR_RETURN(*batch, trainer.algorithm->Prepare(trainer.service != nullptr ? sampled : trainer.synthetic));
+  laps.Lap("update/prepare");
+  ASSIGN_OR_RETURN(*result, trainer.learner->Step(*batch, kLearningRate));
+  phases.insert(laps.seconds().begin(), laps.seconds().end());
+  for (const char* metric : kUpdatePhases) phases[PhaseName(metric)] = result->metrics.at(metric);
+  return phases;
+}
+
+std::vector<std::string> PhaseOrder() {
+  std::vector<std::string> order = {"publish/pack",  "publish/transfer", "publish/start", "sample/prefill",
+                                    "sample/decode", "sample/head",      "sample/sample", "sample/other",
+                                    "score",         "update/prepare"};
+  for (const char* metric : kUpdatePhases) order.push_back(PhaseName(metric));
+  return order;
 }
 
 }  // namespace
 
 absl::StatusOr<BenchReport> BenchStep(const BenchOptions& options) {
-  PolicyStore policies({}, options.seed);
-  {
-    ASSIGN_OR_RETURN(const LoadedModel loaded, LoadBenchModel(options, /*storage=*/at::kFloat));
-    v1::PolicyRef ref;
-    ref.set_policy_id(kPolicy);
-    ASSIGN_OR_RETURN(const auto weights, LiveWeights::Of(*loaded.model, loaded.tokenizer_json, ref));
-    RETURN_IF_ERROR(policies.Restore(*weights));
-  }
-  ASSIGN_OR_RETURN(const std::unique_ptr<Algorithm> algorithm, MakeGrpo(options));
-  const OptimizerOptions optimizer;
-  const LearnerSpec spec{.policy = kPolicy, .algorithm = *algorithm, .optimizer = optimizer, .num_steps = 1 << 20};
-  const std::unique_ptr<Collectives> alone = Collectives::SingleRank();
-  const TrainerOptions trainer{.micro_batch_tokens = options.micro_batch_tokens,
-                               .activation_checkpointing = options.activation_checkpointing};
-  ASSIGN_OR_RETURN(const std::unique_ptr<Learner> learner, Learner::Create(trainer, spec, &policies, alone.get()));
-  const Transformer& model = *learner->policy().model;
-  RolloutInput input;
-  ASSIGN_OR_RETURN(input.groups, SyntheticGroups(options, model));
-  const StepInput step_input = std::move(input);
-
-  BenchReport report = BeginReport("step", options, model.config());
-  report.phase_order = {"prepare"};
-  for (const char* metric : kUpdatePhases) report.phase_order.push_back(PhaseName(metric));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Trainer> trainer, MakeTrainer(options));
+  BenchReport report = BeginReport("step", options, trainer->model().config());
+  report.setting["whole"] = options.whole;
+  if (!options.channel.empty()) report.setting["channel"] = options.channel;
+  report.phase_order = PhaseOrder();
   report.count = static_cast<double>(options.completions() * options.new_tokens);
-  ASSIGN_OR_RETURN(const StepBatch batch, algorithm->Prepare(step_input));
-  RETURN_IF_ERROR(SetWork(options, model.config(), batch, &report));
+  StepBatch batch;
+  StepResult result;
   double largest_difference = 0;
   RETURN_IF_ERROR(TimeRepeats(
       options,
-      [&]() -> absl::StatusOr<std::map<std::string, double>> {
-        LapTimes laps;
-        laps.Start();
-        ASSIGN_OR_RETURN(const StepBatch prepared, algorithm->Prepare(step_input));
-        laps.Lap("prepare");
-        ASSIGN_OR_RETURN(const StepResult result, learner->Step(prepared, kLearningRate));
-        std::map<std::string, double> phases = laps.seconds();
-        for (const char* metric : kUpdatePhases) phases[PhaseName(metric)] = result.metrics.at(metric);
-        largest_difference = result.metrics.at(metric::kLogprobAbsDiffMax);
-        return phases;
+      [&]() -> absl::StatusOr<BenchRepeat> {
+        ASSIGN_OR_RETURN(PhaseSeconds phases, Step(*trainer, &batch, &result));
+        // Synthetic groups are on policy in the first step alone.
+        if (options.whole || result.metrics.count(metric::kLogprobAbsDiffMax) == 0 || largest_difference == 0)
+          largest_difference = std::max(largest_difference, result.metrics.at(metric::kLogprobAbsDiffMax));
+        return BenchRepeat{.phases = std::move(phases)};
       },
       &report));
-  report.setting["logprob_abs_diff_max"] = largest_difference;
+  RETURN_IF_ERROR(SetWork(options, trainer->model().config(), batch, &report));
+  report.figures["logprob_abs_diff_max"] = largest_difference;
   return report;
 }
 

@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "common/exit_codes.h"
+#include "common/log.h"
 #include "model/threads.h"
 #include "tools/grpoctl/bench/options.h"
 #include "tools/grpoctl/verb.h"
@@ -25,6 +26,8 @@ int Run(const Flags& flags, absl::StatusOr<BenchReport> (*bench)(const BenchOpti
     std::cerr << "grpoctl: give one of --model and --random\n";
     return kExitUsage;
   }
+  // A line for each version that the worker holds is of no use here.
+  spdlog::set_level(spdlog::level::warn);
   if (const absl::Status status = UseThreads(flags.bench.threads); !status.ok()) return Fail(status);
   const absl::StatusOr<BenchReport> report = bench(flags.bench);
   if (!report.ok()) return Fail(report.status());
@@ -71,7 +74,25 @@ void AddModelBenchVerbs(CLI::App& app, int* exit_code) {
   AddCount(*step, "--micro-batch-tokens", flags->bench.micro_batch_tokens, "As trainer.micro_batch_tokens");
   step->add_flag("--activation-checkpointing", flags->bench.activation_checkpointing,
                  "As trainer.activation_checkpointing");
-  for (CLI::App* verb : {rollout, step}) {
+  step->add_flag("--whole", flags->bench.whole,
+                 "Publish, sample and score first, as a run does, with a worker and a reward server in this process");
+  CLI::App* publish = AddSubcommand(
+      *bench, "publish", "A new version of the weights, from the update's end to a worker's first token",
+      "  grpoctl bench publish --model models/smollm2-135m --dtype bfloat16 --threads 2",
+      [flags] { return Run(*flags, BenchPublish); }, exit_code);
+  publish->preparse_callback([flags](size_t) {
+    // A first token is what it is about.
+    flags->bench.prompts = flags->bench.group = 1;
+    flags->bench.prompt_tokens = 8;
+    flags->bench.new_tokens = 2;
+  });
+  for (CLI::App* verb : {step, publish}) {
+    verb->add_option("--channel", flags->bench.channel, "Weight channel (default: as a run, the best there is)")
+        ->option_text("NAME");
+  }
+  for (CLI::App* verb : {rollout, step, publish}) {
+    verb->add_flag("--interleaved", flags->bench.interleaved,
+                   "A repeat for each line of stdin, told at once as a JSON line: to take turns with another program");
     AddWorkOptions(*verb, flags->bench);
     AddTimingOptions(*verb, &flags->bench.threads, &flags->bench.seed, &flags->bench.repeats, &flags->format);
   }

@@ -1,6 +1,7 @@
 #include "tools/grpoctl_model/bench/workload.h"
 
 #include <algorithm>
+#include <iostream>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -124,22 +125,37 @@ BenchReport BeginReport(const std::string& bench, const BenchOptions& options, c
   return report;
 }
 
-absl::Status TimeRepeats(const BenchOptions& options, absl::FunctionRef<absl::StatusOr<PhaseSeconds>()> body,
+absl::Status TimeRepeats(const BenchOptions& options, absl::FunctionRef<absl::StatusOr<BenchRepeat>()> body,
                          BenchReport* report) {
   const Clock& clock = Clock::Real();
   for (int64_t i = 0; i <= options.repeats; ++i) {
+    // The first one allocates what the others find.
+    const bool timed = i > 0;
+    std::string line;
+    if (timed && options.interleaved && !std::getline(std::cin, line)) {
+      return absl::InvalidArgumentError(absl::StrCat("stdin ended after ", i - 1, " of ", options.repeats, " repeats"));
+    }
     const absl::Duration begin = clock.Now();
     const double processor = ProcessorSeconds();
-    ASSIGN_OR_RETURN(PhaseSeconds phases, body());
-    // The first one allocates what the others find.
-    if (i == 0) continue;
-    report->repeats.push_back({.phases = std::move(phases),
-                               .seconds = absl::ToDoubleSeconds(clock.Now() - begin),
-                               .processor_seconds = ProcessorSeconds() - processor});
+    ASSIGN_OR_RETURN(BenchRepeat repeat, body());
+    if (repeat.seconds == 0) repeat.seconds = absl::ToDoubleSeconds(clock.Now() - begin);
+    repeat.processor_seconds = ProcessorSeconds() - processor;
+    if (options.interleaved) {
+      std::cout << nlohmann::ordered_json{{"repeat", i}, {"seconds", repeat.seconds}, {"phases", repeat.phases}}
+                << std::endl;
+    }
+    if (timed) report->repeats.push_back(std::move(repeat));
   }
   report->peak_memory_bytes = PeakMemoryBytes();
   report->load_after = LoadAverage();
   return absl::OkStatus();
+}
+
+void AddDifference(const PhaseSeconds& before, const PhaseSeconds& after, PhaseSeconds* sum) {
+  for (const auto& [name, seconds] : after) {
+    const auto found = before.find(name);
+    (*sum)[name] += seconds - (found == before.end() ? 0 : found->second);
+  }
 }
 
 }  // namespace grpo

@@ -17,6 +17,8 @@
 
 namespace grpo {
 
+using PhaseSeconds = std::map<std::string, double>;
+
 // The command line of `bench rollout|step|publish`; ranges are those of its --help.
 struct BenchOptions {
   // One of the two: a Hugging Face folder or checkpoint; a config.json, whose shape gets random weights.
@@ -33,6 +35,12 @@ struct BenchOptions {
   int64_t slots = 0;
   int64_t micro_batch_tokens = 16384;
   bool activation_checkpointing = false;
+  // Of `step`: publishing, sampling and scoring too.
+  bool whole = false;
+  // The weight channel (rollout/weight_channel.h); empty: what a run would take.
+  std::string channel;
+  // A repeat for each line of stdin (TimeRepeats).
+  bool interleaved = false;
 
   int64_t completions() const { return prompts * group; }
   int64_t num_slots() const { return slots == 0 ? completions() : slots; }
@@ -60,11 +68,15 @@ PhaseWork WorkIn(at::ScalarType dtype, double flop, double read_bytes = 0);
 // A report with the options and the model in its setting, and the limits of the machine where they are wanted.
 // Everything else is for the bench to fill.
 BenchReport BeginReport(const std::string& bench, const BenchOptions& options, const ModelConfig& config);
-using PhaseSeconds = std::map<std::string, double>;
 // Runs `body` once for nothing and options.repeats times for the report, which gets wall and processor time, memory
-// and load. `body` returns its seconds by phase. Ends at the first error, which is returned.
-absl::Status TimeRepeats(const BenchOptions& options, absl::FunctionRef<absl::StatusOr<PhaseSeconds>()> body,
+// and load. `body` returns the seconds of its phases; its own are measured where it leaves them 0. Ends at the first
+// error, which is returned. With options.interleaved, every repeat waits for a line on stdin and is written to stdout,
+// as one JSON line, when it has ended; InvalidArgument when there is no line.
+absl::Status TimeRepeats(const BenchOptions& options, absl::FunctionRef<absl::StatusOr<BenchRepeat>()> body,
                          BenchReport* report);
+
+// What each phase grew by between two readings of seconds that only grow, added to *sum.
+void AddDifference(const PhaseSeconds& before, const PhaseSeconds& after, PhaseSeconds* sum);
 
 }  // namespace grpo
 
