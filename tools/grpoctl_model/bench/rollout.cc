@@ -8,6 +8,7 @@
 #include "model/tensor.h"
 #include "rollout/engine.h"
 #include "tools/grpoctl_model/bench/benches.h"
+#include "tools/grpoctl_model/bench/operators.h"
 
 namespace grpo {
 namespace {
@@ -26,24 +27,6 @@ absl::Status AddGroups(const BenchOptions& options, int64_t vocab_size, Engine& 
   return absl::OkStatus();
 }
 
-// The least that each phase needs. Every completion decodes all of its tokens but the first, which comes from its
-// prompt; a decode step reads all weights once, whatever the number of its rows.
-void SetWork(const BenchOptions& options, const Transformer& model, BenchReport* report) {
-  const ModelConfig& config = model.config();
-  const at::ScalarType dtype = model.placement().compute;
-  const double completions = static_cast<double>(options.completions());
-  const double waves = static_cast<double>((options.completions() + options.num_slots() - 1) / options.num_slots());
-  const double steps = waves * static_cast<double>(options.new_tokens - 1),
-               prompts = static_cast<double>(options.prompts);
-  const double decoded = completions * static_cast<double>(options.new_tokens - 1);
-  report->work["prefill"] =
-      WorkIn(dtype, LinearFlopPerToken(config) * prompts * static_cast<double>(options.prompt_tokens));
-  report->work["decode"] =
-      WorkIn(dtype, LinearFlopPerToken(config) * decoded, LinearBytes(config, model.placement().storage) * steps);
-  report->work["head"] =
-      WorkIn(at::kFloat, HeadFlopPerToken(config) * (decoded + prompts), HeadBytes(config) * (steps + prompts));
-}
-
 }  // namespace
 
 absl::StatusOr<BenchReport> BenchRollout(const BenchOptions& options) {
@@ -54,7 +37,7 @@ absl::StatusOr<BenchReport> BenchRollout(const BenchOptions& options) {
   report.setting["slots"] = options.num_slots();
   report.phase_order = {"prefill", "decode", "head", "sample", "other"};
   report.count = static_cast<double>(options.completions() * options.new_tokens);
-  SetWork(options, *model, &report);
+  SetSamplingWork(options, model->config(), model->placement().storage, "", &report);
   std::optional<Engine> engine;
   RETURN_IF_ERROR(TorchGuard([&] {
     engine.emplace(
@@ -79,6 +62,12 @@ absl::StatusOr<BenchReport> BenchRollout(const BenchOptions& options) {
         return repeat;
       },
       &report));
+  if (options.profile) {
+    const OperatorTimes times(vocab_size);
+    RETURN_IF_ERROR(AddGroups(options, vocab_size, *engine));
+    while (!engine->idle()) RETURN_IF_ERROR(engine->Step().status());
+    report.figures["operators"] = times.Longest(kLongestOperators);
+  }
   return report;
 }
 

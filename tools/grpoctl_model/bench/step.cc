@@ -11,6 +11,7 @@
 #include "tools/grpoctl_model/bench/bench_policy.h"
 #include "tools/grpoctl_model/bench/benches.h"
 #include "tools/grpoctl_model/bench/local_service.h"
+#include "tools/grpoctl_model/bench/operators.h"
 #include "tools/grpoctl_model/bench/synthetic_groups.h"
 #include "trainer/algorithm/algorithm.h"
 #include "trainer/batch/packer.h"
@@ -90,9 +91,21 @@ absl::Status SetWork(const BenchOptions& options, const ModelConfig& config, con
   report->work[PhaseName(metric::kBackwardSeconds)] = WorkIn(options.dtype, 2 * layers);
   report->work[PhaseName(metric::kHeadSeconds)] = WorkIn(at::kFloat, head);
   report->work[PhaseName(metric::kHeadBackwardSeconds)] = WorkIn(at::kFloat, 2 * head);
+  // As a worker keeps them.
+  if (options.whole) SetSamplingWork(options, config, options.dtype, "sample/", report);
+  report->figures["linear_flop"] = 3 * layers;
   report->figures["rows"] = rows;
   report->figures["targets"] = targets;
   return absl::OkStatus();
+}
+
+// The layers' products alone, all three of each matrix, beside the limit.
+void SetLinears(double seconds, at::ScalarType dtype, BenchReport* report) {
+  if (seconds <= 0) return;
+  const double gflops = report->figures["linear_flop"].get<double>() / seconds / 1e9;
+  const double limit =
+      dtype == at::kBFloat16 ? report->limits->gemm_bfloat16_gflops : report->limits->gemm_float32_gflops;
+  report->figures["linears"] = {{"seconds", seconds}, {"gflops", gflops}, {"gemm_frac", gflops / limit}};
 }
 
 // One step; its batch and the loop's metrics are left in the two.
@@ -146,6 +159,12 @@ absl::StatusOr<BenchReport> BenchStep(const BenchOptions& options) {
       &report));
   RETURN_IF_ERROR(SetWork(options, trainer->model().config(), batch, &report));
   report.figures["logprob_abs_diff_max"] = largest_difference;
+  if (options.profile) {
+    const OperatorTimes times(trainer->model().config().vocab_size);
+    RETURN_IF_ERROR(trainer->learner->Step(batch, kLearningRate).status());
+    SetLinears(times.LinearSeconds(), options.dtype, &report);
+    report.figures["operators"] = times.Longest(kLongestOperators);
+  }
   return report;
 }
 

@@ -17,7 +17,7 @@ namespace grpo {
 namespace {
 
 struct Flags {
-  BenchOptions bench;
+  BenchOptions bench = {.threads = std::thread::hardware_concurrency()};
   OutputFormat format = OutputFormat::kTable;
 };
 
@@ -52,50 +52,76 @@ void AddWorkOptions(CLI::App& verb, BenchOptions& bench) {
       ->option_text("float32|bfloat16");
 }
 
+// Options that every verb has, and those of its work.
+void AddOptions(CLI::App& verb, Flags& flags) {
+  AddWorkOptions(verb, flags.bench);
+  AddTimingOptions(verb, &flags.bench.threads, &flags.bench.seed, &flags.bench.repeats, &flags.format);
+  verb.add_flag("--interleaved", flags.bench.interleaved,
+                "A repeat for each line of stdin, told at once as a JSON line: to take turns with another program");
+}
+
+void AddProfileOption(CLI::App& verb, BenchOptions& bench) {
+  verb.add_flag("--profile", bench.profile, "Once more, with the seconds of the longest of torch's operators");
+}
+
+void AddChannelOption(CLI::App& verb, BenchOptions& bench) {
+  verb.add_option("--channel", bench.channel, "Weight channel (default: as a run, the best there is)")
+      ->option_text("NAME");
+}
+
+void AddRollout(CLI::App& bench, int* exit_code) {
+  const auto flags = std::make_shared<Flags>();
+  CLI::App* verb = AddSubcommand(
+      bench, "rollout", "Sample groups with the engine: prefill, decode, head, sample",
+      "  grpoctl bench rollout --model models/smollm2-135m --prompts 8 --group 8 --prompt-tokens 128 --new-tokens 128\n"
+      "  grpoctl bench rollout --random tools/bench/shapes/qwen2_3.7m.json --dtype bfloat16 --threads 2 --json",
+      [flags] { return Run(*flags, BenchRollout); }, exit_code);
+  AddOptions(*verb, *flags);
+  AddCount(*verb, "--slots", flags->bench.slots, "Completions decoded at the same time; 0: all", 0);
+  AddProfileOption(*verb, flags->bench);
+}
+
+void AddStep(CLI::App& bench, int* exit_code) {
+  const auto flags = std::make_shared<Flags>();
+  CLI::App* verb = AddSubcommand(
+      bench, "step", "A trainer's step on groups that are there: forward, head, backward, optimizer",
+      "  grpoctl bench step --model models/smollm2-135m --prompts 4 --group 8 --new-tokens 64 --dtype bfloat16\n"
+      "  grpoctl bench step --whole --random tools/bench/shapes/qwen2_3.7m.json --repeats 9 --output json",
+      [flags] { return Run(*flags, BenchStep); }, exit_code);
+  AddOptions(*verb, *flags);
+  verb->add_flag("--whole", flags->bench.whole,
+                 "Publish, sample and score first, as a run does, with a worker and a reward server in this process");
+  AddCount(*verb, "--slots", flags->bench.slots, "With --whole: completions decoded at the same time; 0: all", 0);
+  AddCount(*verb, "--micro-batch-tokens", flags->bench.micro_batch_tokens, "As trainer.micro_batch_tokens");
+  verb->add_flag("--activation-checkpointing", flags->bench.activation_checkpointing,
+                 "As trainer.activation_checkpointing");
+  AddChannelOption(*verb, flags->bench);
+  AddProfileOption(*verb, flags->bench);
+}
+
+void AddPublish(CLI::App& bench, int* exit_code) {
+  const auto flags = std::make_shared<Flags>();
+  // Its first token is what it is about.
+  flags->bench.prompts = flags->bench.group = 1;
+  flags->bench.prompt_tokens = 8;
+  flags->bench.new_tokens = 2;
+  CLI::App* verb = AddSubcommand(
+      bench, "publish", "A new version of the weights, from the update's end to a worker's first token",
+      "  grpoctl bench publish --model models/smollm2-135m --dtype bfloat16 --threads 2",
+      [flags] { return Run(*flags, BenchPublish); }, exit_code);
+  AddOptions(*verb, *flags);
+  AddChannelOption(*verb, flags->bench);
+}
+
 }  // namespace
 
 void AddModelBenchVerbs(CLI::App& app, int* exit_code) {
   CLI::App* bench = app.add_subcommand("bench", "Fixed work, timed phase by phase: rollout, step, publish, reward");
   bench->footer("  grpoctl bench rollout --model models/smollm2-135m --dtype bfloat16 --threads 2");
   bench->require_subcommand(1);
-  const auto flags = std::make_shared<Flags>();
-  flags->bench.threads = std::thread::hardware_concurrency();
-  CLI::App* rollout = AddSubcommand(
-      *bench, "rollout", "Sample groups with the engine: prefill, decode, head, sample",
-      "  grpoctl bench rollout --model models/smollm2-135m --prompts 8 --group 8 --prompt-tokens 128 --new-tokens 128\n"
-      "  grpoctl bench rollout --random tools/bench/shapes/qwen2_3.7m.json --dtype bfloat16 --threads 2 --json",
-      [flags] { return Run(*flags, BenchRollout); }, exit_code);
-  AddCount(*rollout, "--slots", flags->bench.slots, "Completions decoded at the same time; 0: all", 0);
-  CLI::App* step = AddSubcommand(
-      *bench, "step", "A trainer's step on groups that are there: forward, head, backward, optimizer",
-      "  grpoctl bench step --model models/smollm2-135m --prompts 4 --group 8 --new-tokens 64 --dtype bfloat16\n"
-      "  grpoctl bench step --random tools/bench/shapes/qwen2_3.7m.json --repeats 9 --output json",
-      [flags] { return Run(*flags, BenchStep); }, exit_code);
-  AddCount(*step, "--micro-batch-tokens", flags->bench.micro_batch_tokens, "As trainer.micro_batch_tokens");
-  step->add_flag("--activation-checkpointing", flags->bench.activation_checkpointing,
-                 "As trainer.activation_checkpointing");
-  step->add_flag("--whole", flags->bench.whole,
-                 "Publish, sample and score first, as a run does, with a worker and a reward server in this process");
-  CLI::App* publish = AddSubcommand(
-      *bench, "publish", "A new version of the weights, from the update's end to a worker's first token",
-      "  grpoctl bench publish --model models/smollm2-135m --dtype bfloat16 --threads 2",
-      [flags] { return Run(*flags, BenchPublish); }, exit_code);
-  publish->preparse_callback([flags](size_t) {
-    // A first token is what it is about.
-    flags->bench.prompts = flags->bench.group = 1;
-    flags->bench.prompt_tokens = 8;
-    flags->bench.new_tokens = 2;
-  });
-  for (CLI::App* verb : {step, publish}) {
-    verb->add_option("--channel", flags->bench.channel, "Weight channel (default: as a run, the best there is)")
-        ->option_text("NAME");
-  }
-  for (CLI::App* verb : {rollout, step, publish}) {
-    verb->add_flag("--interleaved", flags->bench.interleaved,
-                   "A repeat for each line of stdin, told at once as a JSON line: to take turns with another program");
-    AddWorkOptions(*verb, flags->bench);
-    AddTimingOptions(*verb, &flags->bench.threads, &flags->bench.seed, &flags->bench.repeats, &flags->format);
-  }
+  AddRollout(*bench, exit_code);
+  AddStep(*bench, exit_code);
+  AddPublish(*bench, exit_code);
 }
 
 }  // namespace grpo

@@ -108,6 +108,20 @@ PhaseWork WorkIn(at::ScalarType dtype, double flop, double read_bytes) {
   return work;
 }
 
+void SetSamplingWork(const BenchOptions& options, const ModelConfig& config, at::ScalarType storage,
+                     const std::string& prefix, BenchReport* report) {
+  const int64_t waves = (options.completions() + options.num_slots() - 1) / options.num_slots();
+  const double steps = static_cast<double>(waves * (options.new_tokens - 1));
+  const double prompts = static_cast<double>(options.prompts);
+  const double decoded = static_cast<double>(options.completions() * (options.new_tokens - 1));
+  report->work[prefix + "prefill"] =
+      WorkIn(options.dtype, LinearFlopPerToken(config) * prompts * static_cast<double>(options.prompt_tokens));
+  report->work[prefix + "decode"] =
+      WorkIn(options.dtype, LinearFlopPerToken(config) * decoded, LinearBytes(config, storage) * steps);
+  report->work[prefix + "head"] =
+      WorkIn(at::kFloat, HeadFlopPerToken(config) * (decoded + prompts), HeadBytes(config) * (steps + prompts));
+}
+
 BenchReport BeginReport(const std::string& bench, const BenchOptions& options, const ModelConfig& config) {
   BenchReport report{.bench = bench};
   report.setting = {{"model", options.random.empty() ? options.model : options.random},

@@ -39,6 +39,8 @@ struct BenchOptions {
   bool whole = false;
   // The weight channel (rollout/weight_channel.h); empty: what a run would take.
   std::string channel;
+  // One repeat more, for figures["operators"] (OperatorTimes).
+  bool profile = false;
   // A repeat for each line of stdin (TimeRepeats).
   bool interleaved = false;
 
@@ -64,10 +66,18 @@ double LinearBytes(const ModelConfig& config, at::ScalarType storage);
 double HeadBytes(const ModelConfig& config);
 // `flop` in the dtype's column.
 PhaseWork WorkIn(at::ScalarType dtype, double flop, double read_bytes = 0);
+// The least that sampling needs, as the work of the phases prefix + "prefill", "decode" and "head". Every completion
+// decodes all of its tokens but the first, which comes from its prompt; a decode step reads all weights once, whatever
+// the number of its rows. `storage`: of the layers' matrices.
+void SetSamplingWork(const BenchOptions& options, const ModelConfig& config, at::ScalarType storage,
+                     const std::string& prefix, BenchReport* report);
 
 // A report with the options and the model in its setting, and the limits of the machine where they are wanted.
 // Everything else is for the bench to fill.
 BenchReport BeginReport(const std::string& bench, const BenchOptions& options, const ModelConfig& config);
+// Of figures["operators"].
+inline constexpr int64_t kLongestOperators = 24;
+
 // Runs `body` once for nothing and options.repeats times for the report, which gets wall and processor time, memory
 // and load. `body` returns the seconds of its phases; its own are measured where it leaves them 0. Ends at the first
 // error, which is returned. With options.interleaved, every repeat waits for a line on stdin and is written to stdout,
