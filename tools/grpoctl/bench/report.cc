@@ -101,10 +101,30 @@ Json PhasesJson(const BenchReport& report, double whole) {
 std::string InWords(const Json& object) {
   std::string text;
   for (const auto& [name, value] : object.items()) {
-    const std::string shown = value.is_string() ? value.get<std::string>() : value.dump();
+    const std::string shown = value.is_string()         ? value.get<std::string>()
+                              : value.is_number_float() ? FormatNumber(value.get<double>())
+                                                        : value.dump();
     absl::StrAppend(&text, " ", name, " ", Printable(shown));
   }
   return text;
+}
+
+// Numbers in one line, and a line for each entry of what holds entries.
+std::string FiguresText(const Json& figures) {
+  Json numbers = Json::object();
+  std::string lines;
+  for (const auto& [name, value] : figures.items()) {
+    if (!value.is_object()) {
+      numbers[name] = value;
+    } else if (value.empty() || !value.front().is_object()) {
+      absl::StrAppend(&lines, name, ":", InWords(value), "\n");
+    } else {
+      absl::StrAppend(&lines, name, ":\n");
+      for (const auto& [part, inside] : value.items())
+        absl::StrAppend(&lines, "  ", Printable(part), InWords(inside), "\n");
+    }
+  }
+  return absl::StrCat(numbers.empty() ? "" : absl::StrCat("beside it:", InWords(numbers), "\n"), lines);
 }
 
 std::string Seconds(double seconds) {
@@ -188,7 +208,7 @@ std::string BenchTable(const BenchReport& report) {
   absl::StrAppend(&text, FormatNumber(report.count), " ", report.unit, ", ", FormatNumber(rate.median), " a second (",
                   FormatNumber(rate.min), " to ", FormatNumber(rate.max), "); median of ", report.repeats.size(),
                   "; peak memory ", FormatBytes(static_cast<double>(report.peak_memory_bytes)), "\n");
-  if (!report.figures.empty()) absl::StrAppend(&text, "beside it:", InWords(report.figures), "\n");
+  text += FiguresText(report.figures);
   if (report.limits.has_value()) {
     const MachineLimits& limits = *report.limits;
     absl::StrAppend(&text, "limits measured before: GEMM ", FormatNumber(limits.gemm_float32_gflops),
@@ -197,6 +217,12 @@ std::string BenchTable(const BenchReport& report) {
   }
   absl::StrAppend(&text, absl::StrFormat("load %.2f before, %.2f after\n", report.load_before, report.load_after));
   return text;
+}
+
+std::string BenchText(const BenchReport& report, bool as_json) {
+  if (!as_json) return BenchTable(report);
+  // What comes from outside (a path) may be no UTF-8.
+  return BenchJson(report).dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
 }  // namespace grpo

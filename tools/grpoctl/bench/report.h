@@ -81,6 +81,8 @@ double ProcessorSeconds();
 nlohmann::ordered_json BenchJson(const BenchReport& report);
 // The same for people, in lines.
 std::string BenchTable(const BenchReport& report);
+// One of the two, ending in a newline.
+std::string BenchText(const BenchReport& report, bool as_json);
 
 }  // namespace grpo
 

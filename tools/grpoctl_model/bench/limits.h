@@ -8,9 +8,9 @@ namespace grpo {
 
 // On torch's threads (UseThreads). Products of square matrices of `gemm_size` rows in float32 and bfloat16, and memory
 // of which each thread reads and copies its part, `stream_bytes` in all, far more than the caches hold; each the best
-// of some tries. About two seconds and 3 x stream_bytes of memory with the defaults. Throws what torch throws
+// of some tries. Holds 2 x stream_bytes of memory meanwhile. Throws what torch throws
 // (TorchGuard).
-MachineLimits MeasureLimits(int64_t gemm_size = 2048, int64_t stream_bytes = int64_t{256} << 20);
+MachineLimits MeasureLimits(int64_t gemm_size, int64_t stream_bytes);
 
 }  // namespace grpo
 

@@ -31,8 +31,7 @@ int Run(const Flags& flags, absl::StatusOr<BenchReport> (*bench)(const BenchOpti
   if (const absl::Status status = UseThreads(flags.bench.threads); !status.ok()) return Fail(status);
   const absl::StatusOr<BenchReport> report = bench(flags.bench);
   if (!report.ok()) return Fail(report.status());
-  std::cout << (flags.format == OutputFormat::kJson ? BenchJson(*report).dump() + "\n" : BenchTable(*report))
-            << std::flush;
+  std::cout << BenchText(*report, flags.format == OutputFormat::kJson) << std::flush;
   return kExitOk;
 }
 

@@ -135,7 +135,7 @@ BenchReport BeginReport(const std::string& bench, const BenchOptions& options, c
                     {"threads", options.threads},
                     {"seed", options.seed}};
   report.load_before = LoadAverage();
-  report.limits = MeasureLimits();
+  report.limits = MeasureLimits(options.gemm_size, options.stream_bytes);
   return report;
 }
 

@@ -41,6 +41,8 @@ struct BenchOptions {
   std::string channel;
   // One repeat more, for figures["operators"] (OperatorTimes).
   bool profile = false;
+  // Of MeasureLimits.
+  int64_t gemm_size = 2048, stream_bytes = int64_t{256} << 20;
   // A repeat for each line of stdin (TimeRepeats).
   bool interleaved = false;
 
