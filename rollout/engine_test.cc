@@ -318,38 +318,6 @@ TEST(Engine, AdmitsFirstComeFirstServed) {
   EXPECT_EQ(engine.num_free_slots(), 2);
 }
 
-// What a completion holds up to its first end token is what it holds without the option.
-TEST(Engine, EndTokensCanBeIgnored) {
-  const std::vector<GenerateRequest> requests = Requests();
-  Engine engine(TinyModel(), /*number=*/1, {.num_slots = 5, .max_tokens = kMaxTokens, .ignore_end_tokens = true});
-  const auto whole = RunAll(engine, requests), usual = RunAll(requests, /*num_slots=*/5);
-  int num_went_on = 0;
-  for (const GenerateRequest& request : requests) {
-    for (size_t i = 0; i < whole.at(request.id).completions.size(); ++i) {
-      const v1::Completion& completion = whole.at(request.id).completions[i];
-      const v1::Completion& ended = usual.at(request.id).completions[i];
-      EXPECT_EQ(completion.ids_size(), request.sampling.max_new_tokens());
-      EXPECT_EQ(completion.finish_reason(), v1::FINISH_REASON_LENGTH);
-      const std::vector<uint32_t> ids = Ids(completion);
-      EXPECT_EQ(std::vector<uint32_t>(ids.begin(), ids.begin() + ended.ids_size()), Ids(ended));
-      num_went_on += completion.ids_size() > ended.ids_size();
-    }
-  }
-  EXPECT_GT(num_went_on, 0) << "or the test shows nothing";
-}
-
-TEST(Engine, SaysWhereItsTimeWent) {
-  FakeClock clock;
-  Engine engine(TinyModel(), /*number=*/1, {.num_slots = 2, .max_tokens = kMaxTokens}, clock);
-  EXPECT_THAT(engine.seconds(), IsEmpty());
-  ASSERT_OK(engine.Add(Request(1, {2, 3}, /*num_completions=*/2, /*max_new_tokens=*/3)));
-  // Time between steps is nobody's.
-  clock.Advance(absl::Seconds(5));
-  while (!engine.idle()) ASSERT_OK(engine.Step());
-  for (const char* phase : {"prefill", "decode", "head", "sample"}) EXPECT_EQ(engine.seconds().at(phase), 0) << phase;
-  EXPECT_EQ(engine.seconds().size(), 4u);
-}
-
 TEST(Engine, OneTokenCompletionsNeedNoDecodeStep) {
   Engine engine(TinyModel(), 1, {.num_slots = 4, .max_tokens = kMaxTokens});
   ASSERT_OK(engine.Add(Request(0, {9, 8}, 3, /*max_new_tokens=*/1)));
