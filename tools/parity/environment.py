@@ -31,6 +31,10 @@ def pinned(package):
     return line
 
 
+# What is installed because others ask for it, and does harm: wheels for another build of torch than this machine's.
+HARMFUL = {"vllm": ["torchvision", "torchaudio"]}
+
+
 class Unavailable(Exception):
     """pip could not fill an environment; the text says what was tried."""
 
@@ -46,6 +50,8 @@ def python_of(name):
         options = ["--quiet", "--disable-pip-version-check", *([] if dependencies else ["--no-deps"])]
         if subprocess.run(["nice", "-n", "10", folder / "bin/pip", "install", *options, *wanted], stdout=sys.stderr).returncode != 0:
             raise Unavailable(f"pip install {' '.join(wanted)} failed (see above); this step needs the network once")
+        if harmful := HARMFUL.get(name):
+            subprocess.run([folder / "bin/pip", "uninstall", "--quiet", "--yes", *harmful], stdout=sys.stderr, check=True)
         installed.write_text("\n".join(wanted) + "\n")
     return folder / "bin/python"
 

@@ -147,13 +147,16 @@ absl::StatusOr<BenchReport> BenchStep(const BenchOptions& options) {
   StepBatch batch;
   StepResult result;
   double largest_difference = 0;
+  bool first = true;
   RETURN_IF_ERROR(TimeRepeats(
       options,
       [&]() -> absl::StatusOr<BenchRepeat> {
         ASSIGN_OR_RETURN(PhaseSeconds phases, Step(*trainer, &batch, &result));
         // Synthetic groups are on policy in the first step alone.
-        if (options.whole || result.metrics.count(metric::kLogprobAbsDiffMax) == 0 || largest_difference == 0)
+        if (options.whole || first) {
           largest_difference = std::max(largest_difference, result.metrics.at(metric::kLogprobAbsDiffMax));
+        }
+        first = false;
         return BenchRepeat{.phases = std::move(phases)};
       },
       &report));
