@@ -32,7 +32,7 @@ def pinned(package):
 
 
 # What is installed because others ask for it, and does harm: wheels for another build of torch than this machine's.
-HARMFUL = {"vllm": ["torchvision", "torchaudio"]}
+HARMFUL = {"vllm": ["torchvision", "torchaudio", "torchcodec"]}
 
 
 class Unavailable(Exception):
