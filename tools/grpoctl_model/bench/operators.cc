@@ -91,11 +91,8 @@ uint64_t Observe(int64_t head_size) {
 }
 
 bool IsProduct(const std::string& name) {
-  static const std::vector<std::string> kProducts = {
-      "aten::mm",        "aten::addmm",         "aten::addmm_",
-      "aten::linear",    "aten::mkldnn_linear", "mkldnn::_linear_pointwise",
-      "mkl::_mkl_linear"};
-  return std::find(kProducts.begin(), kProducts.end(), name) != kProducts.end();
+  return name == "grpo::matmul" || name == "aten::mm" || name == "aten::addmm" || name == "aten::addmm_" ||
+         name == "aten::linear";
 }
 
 }  // namespace

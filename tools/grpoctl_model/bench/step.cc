@@ -89,8 +89,8 @@ absl::Status SetWork(const BenchOptions& options, const ModelConfig& config, con
   const double head = HeadFlopPerToken(config) * static_cast<double>(targets);
   report->work[PhaseName(metric::kForwardSeconds)] = WorkIn(options.dtype, layers);
   report->work[PhaseName(metric::kBackwardSeconds)] = WorkIn(options.dtype, 2 * layers);
-  report->work[PhaseName(metric::kHeadSeconds)] = WorkIn(at::kFloat, head);
-  report->work[PhaseName(metric::kHeadBackwardSeconds)] = WorkIn(at::kFloat, 2 * head);
+  report->work[PhaseName(metric::kHeadSeconds)] = WorkIn(options.head_dtype, head);
+  report->work[PhaseName(metric::kHeadBackwardSeconds)] = WorkIn(options.head_dtype, 2 * head);
   // As a worker keeps them.
   if (options.whole) SetSamplingWork(options, config, options.dtype, "sample/", report);
   report->figures["linear_flop"] = 3 * layers;

@@ -46,9 +46,13 @@ void AddWorkOptions(CLI::App& verb, BenchOptions& bench) {
   AddCount(verb, "--prompt-tokens", bench.prompt_tokens, "Tokens of each prompt, drawn at random");
   AddCount(verb, "--new-tokens", bench.new_tokens, "Tokens of each completion, whatever end token is drawn");
   static const std::map<std::string, at::ScalarType> kDtypes = {{"float32", at::kFloat}, {"bfloat16", at::kBFloat16}};
-  verb.add_option("--dtype", bench.dtype, "What the layers compute in (default: float32)")
-      ->transform(CLI::CheckedTransformer(kDtypes, CLI::ignore_case).description("float32|bfloat16"))
-      ->option_text("float32|bfloat16");
+  const auto add_dtype = [&verb](const char* name, at::ScalarType& dtype, const char* help) {
+    verb.add_option(name, dtype, help)
+        ->transform(CLI::CheckedTransformer(kDtypes, CLI::ignore_case).description("float32|bfloat16"))
+        ->option_text("float32|bfloat16");
+  };
+  add_dtype("--dtype", bench.dtype, "What the layers compute in (default: float32)");
+  add_dtype("--head-dtype", bench.head_dtype, "What the output head computes in (default: float32)");
 }
 
 // Options that every verb has, and those of its work.

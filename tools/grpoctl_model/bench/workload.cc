@@ -71,7 +71,7 @@ double HeadParameters(const ModelConfig& c) {
 }  // namespace
 
 absl::StatusOr<LoadedModel> LoadBenchModel(const BenchOptions& options, at::ScalarType storage) {
-  const Placement placement = {.compute = options.dtype, .storage = storage};
+  const Placement placement = {.compute = options.dtype, .storage = storage, .head = options.head_dtype};
   ASSIGN_OR_RETURN(LoadedModel loaded, options.random.empty() ? LoadModel(options.model, options.policy, placement)
                                                               : MakeRandomModel(options, placement));
   const int64_t context = loaded.model->config().max_positions;
@@ -99,8 +99,8 @@ double HeadFlopPerToken(const ModelConfig& config) {
 double LinearBytes(const ModelConfig& config, at::ScalarType storage) {
   return LinearParameters(config) * static_cast<double>(c10::elementSize(storage));
 }
-double HeadBytes(const ModelConfig& config) {
-  return HeadParameters(config) * sizeof(float);
+double HeadBytes(const ModelConfig& config, at::ScalarType dtype) {
+  return HeadParameters(config) * static_cast<double>(c10::elementSize(dtype));
 }
 PhaseWork WorkIn(at::ScalarType dtype, double flop, double read_bytes) {
   PhaseWork work{.read_bytes = read_bytes};
@@ -118,8 +118,8 @@ void SetSamplingWork(const BenchOptions& options, const ModelConfig& config, at:
       WorkIn(options.dtype, LinearFlopPerToken(config) * prompts * static_cast<double>(options.prompt_tokens));
   report->work[prefix + "decode"] =
       WorkIn(options.dtype, LinearFlopPerToken(config) * decoded, LinearBytes(config, storage) * steps);
-  report->work[prefix + "head"] =
-      WorkIn(at::kFloat, HeadFlopPerToken(config) * (decoded + prompts), HeadBytes(config) * (steps + prompts));
+  report->work[prefix + "head"] = WorkIn(options.head_dtype, HeadFlopPerToken(config) * (decoded + prompts),
+                                         HeadBytes(config, options.head_dtype) * (steps + prompts));
 }
 
 BenchReport BeginReport(const std::string& bench, const BenchOptions& options, const ModelConfig& config) {
@@ -132,6 +132,7 @@ BenchReport BeginReport(const std::string& bench, const BenchOptions& options, c
                     {"prompt_tokens", options.prompt_tokens},
                     {"new_tokens", options.new_tokens},
                     {"dtype", DtypeName(options.dtype)},
+                    {"head_dtype", DtypeName(options.head_dtype)},
                     {"threads", options.threads},
                     {"seed", options.seed}};
   report.load_before = LoadAverage();

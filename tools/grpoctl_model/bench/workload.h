@@ -26,7 +26,8 @@ struct BenchOptions {
   // Which policy of a checkpoint.
   std::string policy;
   int64_t prompts = 8, group = 8, prompt_tokens = 64, new_tokens = 64;
-  at::ScalarType dtype = at::kFloat;
+  // What layers and output head compute in.
+  at::ScalarType dtype = at::kFloat, head_dtype = at::kFloat;
   int64_t threads = 1;
   uint64_t seed = 0;
   // Timed, after one that is not.
@@ -63,9 +64,9 @@ std::vector<uint32_t> PromptIds(const BenchOptions& options, int64_t vocab_size,
 // forward. Attention's products depend on the context and are not in it.
 double LinearFlopPerToken(const ModelConfig& config);
 double HeadFlopPerToken(const ModelConfig& config);
-// Bytes of the layers' matrices, and of the head, as they are kept.
+// Bytes of the layers' matrices, and of the head, in a dtype.
 double LinearBytes(const ModelConfig& config, at::ScalarType storage);
-double HeadBytes(const ModelConfig& config);
+double HeadBytes(const ModelConfig& config, at::ScalarType dtype);
 // `flop` in the dtype's column.
 PhaseWork WorkIn(at::ScalarType dtype, double flop, double read_bytes = 0);
 // The least that sampling needs, as the work of the phases prefix + "prefill", "decode" and "head". Every completion
