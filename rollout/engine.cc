@@ -68,7 +68,8 @@ Engine::Engine(std::shared_ptr<const Transformer> model, int64_t number, Options
       slots_(options.num_slots),
       lengths_(options.num_slots, -1),
       next_ids_(options.num_slots, 0),
-      prompts_together_(model_->RowsAreIndependent()) {
+      prompts_together_(model_->RowsAreIndependent()),
+      times_(clock) {
   packed_.Fill(*model_);
 }
 
@@ -121,6 +122,7 @@ void Engine::SwapWeights(std::shared_ptr<const Transformer> model, int64_t numbe
 absl::StatusOr<std::vector<GenerateResult>> Engine::Step() {
   return TorchGuard([&]() -> absl::StatusOr<std::vector<GenerateResult>> {
     const c10::InferenceMode without_autograd;
+    times_.Start();
     absl::Status status = Admit();
     if (status.ok()) status = DecodeStep();
     if (!status.ok()) return Annotate(status, absl::StrCat("sampling with version ", number_, " of the policy"));
@@ -177,8 +179,11 @@ absl::Status Engine::Prefill(const std::vector<Admission>& admissions) {
       lengths_[slot] = lengths[i];
     }
   }
+  times_.Lap("prefill");
   // The last token of a prompt predicts the first of every completion.
-  return SampleInto(model_->Logits(hidden.index_select(0, Int64View(last_rows))), rows, slots);
+  const at::Tensor logits = model_->Logits(hidden.index_select(0, Int64View(last_rows)));  // [number of prompts, V]
+  times_.Lap("head");
+  return SampleInto(logits, rows, slots);
 }
 
 absl::Status Engine::DecodeStep() {
@@ -191,7 +196,9 @@ absl::Status Engine::DecodeStep() {
   for (int64_t& position : positions) position = std::max<int64_t>(position, 0);  // idle slots
   DecodeAttention attention(&cache_, &lengths_);
   const at::Tensor hidden = model_->Forward(Int64View(next_ids_), Int64View(positions), attention, &packed_);  // [S, D]
-  const at::Tensor logits = model_->Logits(hidden, &packed_);                                                  // [S, V]
+  times_.Lap("decode");
+  const at::Tensor logits = model_->Logits(hidden, &packed_);  // [S, V]
+  times_.Lap("head");
   for (const int64_t slot : running) ++lengths_[slot];
   return SampleInto(logits, running, running);
 }
@@ -217,6 +224,7 @@ absl::Status Engine::SampleInto(const at::Tensor& logits, const std::vector<int6
       Release(slots[i]);
     }
   }
+  times_.Lap("sample");
   return absl::OkStatus();
 }
 
@@ -234,7 +242,7 @@ bool Engine::Append(Group& group, int32_t index, const SampledToken& token) cons
   span.set_num_tokens(span.num_tokens() + 1);
 
   const std::vector<int64_t>& ends = model_->config().eos_token_ids;
-  if (std::find(ends.begin(), ends.end(), int64_t{token.id}) != ends.end()) {
+  if (!options_.ignore_end_tokens && std::find(ends.begin(), ends.end(), int64_t{token.id}) != ends.end()) {
     completion.set_finish_reason(v1::FINISH_REASON_STOP);
     return true;
   }

@@ -13,12 +13,15 @@
 
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "common/clock.h"
+#include "common/lap_times.h"
 #include "model/kv_cache.h"
 #include "model/tokenizer/tokenizer.h"
 #include "model/transformer.h"
@@ -63,6 +66,9 @@ class Engine {
     int64_t num_slots = 64;
     // Prompt plus completion. At most the policy's max_positions.
     int64_t max_tokens = 512;
+    // Completions go on to max_new_tokens or a stop string, whatever end token they draw: for measurements of fixed
+    // work.
+    bool ignore_end_tokens = false;
   };
   // `number` is the version of the weights (Span.policy_number). Allocates the cache at once; torch's exception when
   // memory is short passes through (TorchGuard). `clock` outlives the engine.
@@ -95,6 +101,9 @@ class Engine {
   int64_t num_unfinished() const;
   // Since construction, cancelled groups included.
   int64_t num_tokens_generated() const { return num_tokens_generated_; }
+  // Where the time of all steps went, in seconds: "prefill" (the layers over prompts, copies of the cache), "decode"
+  // (the layers over slots), "head" and "sample" of both.
+  const std::map<std::string, double>& seconds() const { return times_.seconds(); }
 
  private:
   // A group that is not whole yet.
@@ -156,6 +165,7 @@ class Engine {
   // Whether prompts may share a forward pass.
   const bool prompts_together_;
   int64_t num_tokens_generated_ = 0;
+  LapTimes times_;
 };
 
 }  // namespace grpo

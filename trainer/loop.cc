@@ -29,11 +29,14 @@ Loop::Loop(const Transformer* policy, std::vector<FrozenScorer> frozen, std::vec
 absl::StatusOr<StepResult> Loop::Step(const StepBatch& part, double learning_rate) {
   StepResult result{.metrics = part.metrics, .weights_hash = {}};
   result.metrics[metric::kLearningRate] = learning_rate;
+  times_.Clear();
+  times_.Start();
   collectives_->SetPhase("pack");
   std::vector<std::vector<Microbatch>> minibatches;
   for (const auto& sequences : part.minibatches) {
     ASSIGN_OR_RETURN(minibatches.emplace_back(), PackAndScore(sequences));
   }
+  times_.Lap(metric::kPackSeconds);
   // Over the updates; their means are reported.
   std::map<std::string, double> sums;
   double num_updates = 0, num_skipped = 0;
@@ -54,11 +57,14 @@ absl::StatusOr<StepResult> Loop::Step(const StepBatch& part, double learning_rat
   collectives_->SetPhase("compare");
   result.weights_hash = WeightsHash(policy_->NamedParameters());
   RETURN_IF_ERROR(ExpectSameWeights(*collectives_, result.weights_hash));
+  times_.Lap(metric::kCompareSeconds);
+  for (const auto& [name, seconds] : times_.seconds()) result.metrics[name] = seconds;
   return result;
 }
 
 absl::StatusOr<v1::UpdateReport> Loop::Update(const std::vector<Microbatch>& microbatches, double learning_rate) {
   optimizer_->ZeroGrad();
+  times_.Lap(metric::kOptimizerSeconds);
   v1::UpdateReport mine;
   ASSIGN_OR_RETURN(const auto totals, Accumulate(microbatches));
   for (const auto& [name, total] : totals) {
@@ -74,6 +80,7 @@ absl::StatusOr<v1::UpdateReport> Loop::Update(const std::vector<Microbatch>& mic
   mine.set_grad_norm(norm);
   collectives_->SetPhase("agree");
   ASSIGN_OR_RETURN(v1::UpdateReport all, Agree(*collectives_, mine));
+  times_.Lap(metric::kReduceSeconds);
   if (!IsFinite(all)) return all;
   collectives_->SetPhase("optimizer");
   RETURN_IF_ERROR(TorchGuard([&] {
@@ -82,6 +89,7 @@ absl::StatusOr<v1::UpdateReport> Loop::Update(const std::vector<Microbatch>& mic
     optimizer_->Step(learning_rate);
     return absl::OkStatus();
   }));
+  times_.Lap(metric::kOptimizerSeconds);
   return all;
 }
 
@@ -90,7 +98,8 @@ absl::StatusOr<std::vector<Microbatch>> Loop::PackAndScore(const std::vector<Tok
   RETURN_IF_ERROR(TorchGuard([&] {
     const at::NoGradGuard no_grad;
     for (Microbatch& microbatch : microbatches) {
-      for (const auto& [model, stream] : frozen_) microbatch.streams[stream] = Logprobs(*model, microbatch);
+      for (const auto& [model, stream] : frozen_)
+        microbatch.streams[stream] = Logprobs(*model, microbatch, Predictors(*model, microbatch));
     }
     return absl::OkStatus();
   }));
@@ -108,7 +117,9 @@ absl::StatusOr<std::map<std::string, at::Tensor>> Loop::Accumulate(const std::ve
     for (size_t i = 0; i < microbatches.size(); ++i) {
       const Microbatch& microbatch = microbatches[i];
       collectives_->SetPhase(absl::StrCat("forward_backward ", i + 1, "/", microbatches.size()));
-      const at::Tensor policy_logprob = Logprobs(*policy_, microbatch);  // [M]
+      const at::Tensor predictors = Predictors(*policy_, microbatch);  // [M, D]
+      times_.Lap(metric::kForwardSeconds);
+      const at::Tensor policy_logprob = Logprobs(*policy_, microbatch, predictors);  // [M]
       const LossInput input = {policy_logprob, microbatch.streams, microbatch.sequence_of_target,
                                microbatch.group_of_target};
       at::Tensor microbatch_loss;
@@ -117,7 +128,11 @@ absl::StatusOr<std::map<std::string, at::Tensor>> Loop::Accumulate(const std::ve
         microbatch_loss = microbatch_loss.defined() ? microbatch_loss + output.loss : output.loss;
         for (const auto& [name, sum] : output.sums) add(name, sum);
       }
+      times_.Lap(metric::kHeadSeconds);
+      // Autograd works from the loss back: when it knows this gradient, the layers are what is left.
+      predictors.register_hook([this](const at::Tensor&) { times_.Lap(metric::kHeadBackwardSeconds); });
       microbatch_loss.backward();
+      times_.Lap(metric::kBackwardSeconds);
       add(metric::kLoss, microbatch_loss.detach());
       if (const auto sampled = microbatch.streams.find(stream::kSampleLogprob); sampled != microbatch.streams.end()) {
         const at::Tensor largest = (policy_logprob.detach() - sampled->second).abs().max();
@@ -131,19 +146,27 @@ absl::StatusOr<std::map<std::string, at::Tensor>> Loop::Accumulate(const std::ve
 
 absl::StatusOr<double> Loop::ReduceGradients(const std::vector<at::Tensor>& gradients) {
   collectives_->SetPhase("all_reduce");
+  times_.Lap(metric::kBackwardSeconds);
   RETURN_IF_ERROR(collectives_->AllReduceSum(gradients));
+  times_.Lap(metric::kReduceSeconds);
   return TorchGuard([&]() -> absl::StatusOr<double> {
-    return at::linalg_vector_norm(at::stack(at::_foreach_norm(gradients))).item<double>();
+    const double norm = at::linalg_vector_norm(at::stack(at::_foreach_norm(gradients))).item<double>();
+    times_.Lap(metric::kOptimizerSeconds);
+    return norm;
   });
 }
 
-at::Tensor Loop::Logprobs(const Transformer& model, const Microbatch& batch) const {
+at::Tensor Loop::Predictors(const Transformer& model, const Microbatch& batch) const {
   const auto attention = std::make_shared<PackedAttention>(batch.layout);
   const at::Tensor hidden = options_.activation_checkpointing && at::GradMode::is_enabled()
                                 ? model.CheckpointedForward(batch.ids, batch.positions, attention)
                                 : model.Forward(batch.ids, batch.positions, *attention);  // [N, D]
-  return TargetLogprobs(hidden.index_select(0, batch.predictor_rows), model.head(), batch.target_ids,
-                        options_.temperature, options_.head_chunk_bytes, model.placement().head);
+  return hidden.index_select(0, batch.predictor_rows);
+}
+
+at::Tensor Loop::Logprobs(const Transformer& model, const Microbatch& batch, const at::Tensor& predictors) const {
+  return TargetLogprobs(predictors, model.head(), batch.target_ids, options_.temperature, options_.head_chunk_bytes,
+                        model.placement().head);
 }
 
 }  // namespace grpo

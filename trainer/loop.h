@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "common/lap_times.h"
 #include "model/lm_head.h"
 #include "model/transformer.h"
 #include "proto/ranks.pb.h"
@@ -36,8 +37,8 @@ namespace grpo {
 struct StepResult {
   // The batch's metrics and the loop's own: loss, grad_norm (before clipping), every sum of the losses,
   // logprob_abs_diff_max (max |policy_logprob - sample_logprob| before the first update; only when sampled),
-  // skipped_updates (whose loss or gradient was not finite on some rank: no rank took them). Sums and norms are means
-  // over the step's updates. On ranks but 0 the batch's own metrics are missing.
+  // skipped_updates (whose loss or gradient was not finite on some rank: no rank took them), and where the step's time
+  // went (pack_seconds to compare_seconds). Sums and norms are means over the step's updates. On ranks but 0 the batch's own metrics are missing.
   std::map<std::string, double> metrics;
   // WeightsHash of the weights after the step; the same on all ranks.
   std::string weights_hash;
@@ -78,9 +79,11 @@ class Loop {
   absl::StatusOr<StepResult> Step(const StepBatch& part, double learning_rate);
 
  private:
-  // Log-probability of each of the micro-batch's targets, [M]; differentiable. Natural logarithm, float32. Where
-  // gradients are off, nothing is kept for them.
-  at::Tensor Logprobs(const Transformer& model, const Microbatch& batch) const;
+  // The hidden state that predicts each of the micro-batch's targets, [M, D]; differentiable. Where gradients are off,
+  // nothing is kept for them.
+  at::Tensor Predictors(const Transformer& model, const Microbatch& batch) const;
+  // Log-probability of each target, [M], from Predictors; differentiable. Natural logarithm, float32.
+  at::Tensor Logprobs(const Transformer& model, const Microbatch& batch, const at::Tensor& predictors) const;
   // The micro-batches of one minibatch, with the frozen policies' streams.
   absl::StatusOr<std::vector<Microbatch>> PackAndScore(const std::vector<TokenStreams>& sequences) const;
   // Computes gradients of one minibatch, sums them over the ranks and moves the weights, unless what all ranks found
@@ -98,6 +101,8 @@ class Loop {
   AdamW* const optimizer_;
   Collectives* const collectives_;
   const Options options_;
+  // Of the running step; its phases are the metrics of where update_seconds goes.
+  LapTimes times_;
 };
 
 }  // namespace grpo

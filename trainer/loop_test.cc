@@ -10,6 +10,7 @@
 
 #include <cmath>
 
+#include "absl/strings/str_cat.h"
 #include "common/seeds.h"
 #include "common/status_testing.h"
 #include "configs/load.h"
@@ -275,6 +276,25 @@ TEST(LoopTest, UpdatesOncePerMinibatchAndIteration) {
   EXPECT_EQ(fixture.optimizer.num_steps(), 6);
   EXPECT_EQ(result.metrics.at("reward"), 0.5);
   EXPECT_EQ(result.metrics.at("learning_rate"), 1e-3);
+}
+
+TEST(LoopTest, SaysWhereTheStepsTimeWent) {
+  for (const bool activation_checkpointing : {false, true}) {
+    Fixture fixture(/*micro_batch_tokens=*/13, /*max_grad_norm=*/1, nullptr, activation_checkpointing);
+    const absl::Duration begin = Clock::Real().Now();
+    ASSERT_OK_AND_ASSIGN(
+        const auto result,
+        fixture.loop->Step({.minibatches = {RandomSequences(25, 9)}, .iterations = 2, .metrics = {}}, 1e-3));
+    const double whole = absl::ToDoubleSeconds(Clock::Real().Now() - begin);
+    double sum = 0;
+    for (const char* phase :
+         {"pack", "forward", "head", "head_backward", "backward", "reduce", "optimizer", "compare"}) {
+      const double seconds = result.metrics.at(absl::StrCat(phase, "_seconds"));
+      EXPECT_GT(seconds, 0) << phase;
+      sum += seconds;
+    }
+    EXPECT_LE(sum, whole);
+  }
 }
 
 // Reads two frozen policies and reports what it sees of them.

@@ -54,8 +54,9 @@ TEST(GrpoctlTest, NeitherItNorTheRewardServerLinksWhatComputes) {
 
 TEST(GrpoctlTest, HelpPutsExamplesBeforeUsage) {
   for (const char* verb :
-       {"", "run ", "validate ", "status ", "watch ", "pause ", "resume ", "stop ", "checkpoint ", "health ", "logs ",
-        "reward ", "reward score ", "reward equal ", "ckpt ", "ckpt ls ", "ckpt verify ", "completions "}) {
+       {"",      "run ",        "validate ",    "status ",      "watch ",  "pause ",        "resume ",
+        "stop ", "checkpoint ", "health ",      "logs ",        "reward ", "reward score ", "reward equal ",
+        "ckpt ", "ckpt ls ",    "ckpt verify ", "completions ", "bench ",  "bench reward "}) {
     const Result help = Grpoctl(std::string(verb) + "--help");
     EXPECT_EQ(help.exit_code, kExitOk) << verb;
     EXPECT_THAT(help.output, HasSubstr("Examples:\n  "));
@@ -64,9 +65,10 @@ TEST(GrpoctlTest, HelpPutsExamplesBeforeUsage) {
 }
 
 TEST(GrpoctlTest, WrongCommandLinesAreUsageErrors) {
-  for (const char* line : {"", "bogus", "status --bogus", "run", "run --resume --set a=b", "reward", "validate",
-                           "reward score --profile x", "status --output xml", "status --address a:1 --run-dir b",
-                           "ckpt", "ckpt verify a b"}) {
+  for (const char* line :
+       {"", "bogus", "status --bogus", "run", "run --resume --set a=b", "reward", "validate",
+        "reward score --profile x", "status --output xml", "status --address a:1 --run-dir b", "ckpt",
+        "ckpt verify a b", "bench", "bench nothing", "bench reward --repeats 0", "bench reward --model x"}) {
     const Result result = Grpoctl(std::string(line) + " 2>&1 >/dev/null </dev/null");
     EXPECT_EQ(result.exit_code, kExitUsage) << line;
     EXPECT_NE(result.output, "") << line;

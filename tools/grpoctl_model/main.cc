@@ -6,6 +6,7 @@
 #include "common/log.h"
 #include "common/version.h"
 #include "tools/grpoctl/verb.h"
+#include "tools/grpoctl_model/bench/verbs.h"
 #include "tools/grpoctl_model/verbs.h"
 
 int main(int argc, char** argv) {
@@ -16,5 +17,6 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   int exit_code = grpo::kExitOk;
   grpo::AddModelVerbs(app, &exit_code);
+  grpo::AddModelBenchVerbs(app, &exit_code);
   return grpo::ParseCommandLine(app, argc, argv, exit_code);
 }

