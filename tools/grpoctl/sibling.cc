@@ -10,11 +10,21 @@
 #include "common/exit_codes.h"
 
 namespace grpo {
+namespace {
+
+std::string SiblingPath() {
+  std::error_code error;
+  return (std::filesystem::read_symlink("/proc/self/exe", error).parent_path() / "grpoctl-model").string();
+}
+
+}  // namespace
+
+bool HasSibling() {
+  return ::access(SiblingPath().c_str(), X_OK) == 0;
+}
 
 int RunSibling(std::vector<std::string> arguments) {
-  std::error_code error;
-  const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", error);
-  const std::string sibling = (self.parent_path() / "grpoctl-model").string();
+  const std::string sibling = SiblingPath();
   arguments.insert(arguments.begin(), "grpoctl");
   std::vector<char*> argv;
   for (std::string& argument : arguments) argv.push_back(argument.data());

@@ -11,6 +11,9 @@ namespace grpo {
 // why: kExitNoInput.
 int RunSibling(std::vector<std::string> arguments);
 
+// Whether it was built.
+bool HasSibling();
+
 }  // namespace grpo
 
 #endif  // GRPO_TOOLS_GRPOCTL_SIBLING_H_

@@ -6,8 +6,11 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "common/exit_codes.h"
+#include "model/matmul.h"
 #include "model/threads.h"
 #include "model/weights/folder.h"
 #include "nlohmann/json.hpp"
@@ -64,6 +67,22 @@ int Generate(const Flags& flags) {
     return ExitCodeForLines(
         GenerateLines(std::cin, std::cout, std::move(loaded.model), *loaded.tokenizer, flags.generate));
   });
+}
+
+int Products(const Flags& flags) {
+  nlohmann::ordered_json json;
+  std::string text = "Products on this machine:";
+  for (const auto& [name, type] : {std::pair{"float32", MatrixType::kFloat32}, {"bfloat16", MatrixType::kBfloat16}}) {
+    const MatMulTraits& traits = TraitsOfMatMul(type);
+    json[name] = {{"kernel", traits.kernel}, {"rows_independent", traits.rows_independent}};
+    absl::StrAppend(&text, "\n  ", name, ": ", traits.kernel, ", ",
+                    traits.rows_independent
+                        ? "a row's bits do not depend on how many rows there are: sampler and trainer agree to 2e-6"
+                        : "a row's bits depend on how many rows there are: sampler and trainer differ by rounding, and "
+                          "each prompt is computed by itself");
+  }
+  std::cout << (flags.format == OutputFormat::kJson ? json.dump() : text) << std::endl;
+  return kExitOk;
 }
 
 int Export(const Flags& flags) {
@@ -170,6 +189,11 @@ void AddModelVerbs(CLI::App& app, int* exit_code) {
       [flags] { return Export(*flags); }, exit_code);
   exporting->add_option("--out", flags->out, "The folder to write")->required()->option_text("DIR");
   AddDtypeOption(*exporting, *flags, "What the file holds (default: float32)");
+  CLI::App* products = AddSubcommand(
+      *model, "products",
+      "Which kernels multiply matrices on this machine, and whether sampler and trainer agree with them",
+      "  grpoctl model products", [flags] { return Products(*flags); }, exit_code);
+  AddOutputOption(*products, &flags->format);
   for (CLI::App* verb : {inspect, tokenize, logprobs, generate, exporting}) AddModelOptions(*verb, *flags);
 }
 

@@ -5,6 +5,7 @@
 
 #include "common/exit_codes.h"
 #include "tools/grpoctl/estimate.h"
+#include "tools/grpoctl/sibling.h"
 #include "tools/grpoctl/verb.h"
 #include "trainer/preflight.h"
 #include "trainer/run_config.h"
@@ -30,6 +31,9 @@ int Validate(const ValidateFlags& flags) {
   if (!estimate.ok()) return Fail(estimate.status());
   for (const std::string& note : Notes(*checked)) std::cerr << "grpoctl: " << note << "\n";
   std::cout << loaded->resolved_yaml << "\n" << *estimate << std::flush;
+  // Last, because it takes this process's place: trying products out needs what grpoctl does not link.
+  if (HasSibling()) return RunSibling({"model", "products", "--output", "table"});
+  std::cerr << "grpoctl: which kernels multiply matrices here is said where //tools:grpoctl-model is built too\n";
   return kExitOk;
 }
 
