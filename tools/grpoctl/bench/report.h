@@ -53,6 +53,7 @@ struct BenchReport {
   // Of each repeat; what `unit` says ("tokens", "completions").
   double count = 0;
   std::string unit = "tokens";
+  // Resident, from the beginning of the work on, the model included.
   int64_t peak_memory_bytes = 0;
   // Without: nothing is said of fractions.
   std::optional<MachineLimits> limits;

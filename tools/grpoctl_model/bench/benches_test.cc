@@ -96,8 +96,8 @@ TEST_F(BenchesTest, StepIsTheLoopsOwnPhases) {
     ExpectConsistent(report, 2);
     for (const char* phase : {"forward", "head", "head_backward", "backward", "optimizer", "compare"})
       EXPECT_GT(report.repeats[0].phases.at(std::string("update/") + phase), 0) << phase;
-    // The last token of a sequence predicts nothing.
-    EXPECT_EQ(report.figures["rows"], 3 * 2 * (5 + 6 - 1));
+    // A group's prompt is there once, and the last token of a sequence predicts nothing.
+    EXPECT_EQ(report.figures["rows"], 3 * (5 + 2 * (6 - 1)));
     EXPECT_EQ(report.figures["targets"], 3 * 2 * 6);
     EXPECT_EQ(report.repeats[0].phases.count("publish/pack"), 0u);
     // On policy in the first step.
