@@ -62,6 +62,7 @@ TIMINGS = {
     "score_seconds",
     "tokens_per_second",
     "peak_memory_bytes",
+    "weight_buffer_bytes",
 }
 
 

@@ -1,6 +1,7 @@
 // How long a new version of the weights takes from the trainer to a worker on the same machine:
 //
 //   bazel-bin/tools/weights_bench [--layers 30 --hidden-size 576 ...] [--dtype bfloat16] [--threads 2] [--versions 5]
+//       [--grpc]
 //
 // Random weights of SmolLM2-135M's shape, changed a little for each version, go from a Coordinator to the weight
 // channel that a worker would use, in one process. Prints a JSON line a version: seconds until it is published, until
@@ -9,13 +10,16 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/equal.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
+#include <filesystem>
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
 
 #include "CLI/CLI.hpp"
+#include "absl/strings/str_cat.h"
 #include "common/clock.h"
 #include "common/exit_codes.h"
 #include "common/log.h"
@@ -25,7 +29,9 @@
 #include "common/status_macros.h"
 #include "common/version.h"
 #include "coordinator/coordinator.h"
+#include "coordinator/local_weights.h"
 #include "coordinator/service.h"
+#include "coordinator/weight_channels.h"
 #include "model/tensor.h"
 #include "model/threads.h"
 #include "model/transformer.h"
@@ -45,6 +51,7 @@ struct Flags {
   ModelConfig shape;
   std::string dtype = "bfloat16";
   int64_t threads = 2, versions = 5;
+  bool grpc = false;
 };
 
 ModelConfig SmolLm2() {
@@ -110,11 +117,16 @@ absl::Status Run(const Flags& flags) {
   Coordinator coordinator({}, {.run_id = "bench", .config_sha256 = "", .epoch = 1});
   CoordinatorService service(&coordinator);
   ASSIGN_OR_RETURN(const auto server, rpc::Server::Start({}, {&service}));
+  std::unique_ptr<LocalWeights> local;
+  if (!flags.grpc) {
+    const std::string socket = std::filesystem::temp_directory_path() / absl::StrCat("weights_bench.", ::getpid());
+    ASSIGN_OR_RETURN(local,
+                     LocalWeights::Serve(&coordinator, {.socket = socket, .buffers = {.num_threads = flags.threads}}));
+  }
   ASSIGN_OR_RETURN(const std::shared_ptr<rpc::Client> client, rpc::Client::Create(server->address()));
-  Session session(client, {.run_id = "bench",
-                           .config_sha256 = "",
-                           .worker_name = "bench",
-                           .weight_channels = WeightChannelNames()});
+  Session session(
+      client,
+      {.run_id = "bench", .config_sha256 = "", .worker_name = "bench", .weight_channels = WeightChannelNames()});
   const std::string name = session.WeightChannelName();
   ASSIGN_OR_RETURN(const auto channel, MakeWeightChannel(name, client, &session));
   RETURN_IF_ERROR(TakeLease(coordinator, session));
@@ -126,14 +138,14 @@ absl::Status Run(const Flags& flags) {
     for (const auto& [tensor_name, tensor] : model->HuggingFaceTensors()) tensor.mul_(0.999);
     const absl::Duration started = clock.Now();
     const double cpu = CpuSeconds();
-    ASSIGN_OR_RETURN(const auto live, LiveWeights::Of(*model, kTokenizer, policy));
+    ASSIGN_OR_RETURN(const auto live, LiveWeights::Of(*model, kTokenizer, policy, {}, WeightsForm::kSampled));
     coordinator.Publish(live);
     const absl::Duration published = clock.Now();
     const double published_cpu = CpuSeconds();
     ASSIGN_OR_RETURN(held, channel->Fetch(policy, 1, number == 1 ? nullptr : &held));
     const absl::Duration fetched = clock.Now();
     const nlohmann::ordered_json line = {{"version", number},
-                                         {"channel", name},
+                                         {"channel", ChannelName(name)},
                                          {"payload_bytes", held.manifest.payload_bytes()},
                                          {"publish_seconds", absl::ToDoubleSeconds(published - started)},
                                          {"fetch_seconds", absl::ToDoubleSeconds(fetched - published)},
@@ -157,6 +169,7 @@ int Main(int argc, char** argv) {
   app.add_option("--vocab-size", flags.shape.vocab_size, "Rows of the embedding");
   app.add_option("--dtype", flags.dtype, "float32 or bfloat16");
   app.add_option("--threads", flags.threads, "Threads of the process");
+  app.add_flag("--grpc", flags.grpc, "Not through shared memory");
   app.add_option("--versions", flags.versions, "Versions that are published");
   CLI11_PARSE(app, argc, argv);
   InitLogging("weights_bench");
