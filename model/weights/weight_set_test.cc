@@ -153,8 +153,6 @@ TEST_F(WeightSetTest, TheFormForSamplersGivesTheSameModelWithHalfTheBytes) {
   for (const bool tied : {true, false}) {
     ModelConfig config = config_;
     config.tie_word_embeddings = tied;
-    config.attention_bias = tied;
-    config.qk_norm = !tied;
     const auto trained = Transformer::Create(config, {.compute = at::kBFloat16});
     ASSERT_OK(trained);
     (*trained)->InitializeRandom(3);
