@@ -9,6 +9,7 @@
 #include "common/status_macros.h"
 #include "common/version.h"
 #include "coordinator/submission.h"
+#include "coordinator/weight_channels.h"
 
 namespace grpo {
 namespace {
@@ -34,9 +35,9 @@ absl::Status CheckProtocolAndRun(absl::string_view who, const Request& request, 
 absl::StatusOr<std::string> PickWeightChannel(const v1::RegisterRequest& request,
                                               const std::vector<std::string>& served) {
   std::vector<std::string> offered(request.weight_channels().begin(), request.weight_channels().end());
-  if (offered.empty()) offered.push_back("grpc");
+  if (offered.empty()) offered.push_back(kGrpcChannel);
   for (const std::string& channel : served) {
-    if (std::find(offered.begin(), offered.end(), channel) != offered.end()) return channel;
+    if (std::find(offered.begin(), offered.end(), ChannelName(channel)) != offered.end()) return channel;
   }
   return Mismatch("worker", "list of weight channels", absl::StrJoin(offered, ", "), absl::StrJoin(served, ", "));
 }
@@ -55,7 +56,13 @@ Coordinator::Coordinator(CoordinatorOptions options, Identity identity, const Cl
                                 .max_groups = options.max_buffered_groups,
                                 .max_ready_bytes = options.max_buffered_bytes}),
       workers_(identity_.epoch, absl::Seconds(options.heartbeat_interval_s), clock.Now()),
-      reward_servers_(absl::Seconds(options.heartbeat_interval_s)) {}
+      reward_servers_(absl::Seconds(options.heartbeat_interval_s)),
+      weight_channels_(identity_.weight_channels) {}
+
+void Coordinator::AddWeightChannel(std::string channel) {
+  absl::MutexLock lock(&mutex_);
+  weight_channels_.insert(weight_channels_.begin(), std::move(channel));
+}
 
 LeaseTable& Coordinator::Leases() const {
   const absl::Duration now = clock_.Now();
@@ -196,8 +203,8 @@ absl::Status Coordinator::CheckHandshake(const v1::RegisterRequest& request) con
 
 absl::StatusOr<v1::RegisterResponse> Coordinator::Register(const v1::RegisterRequest& request) {
   RETURN_IF_ERROR(CheckHandshake(request));
-  ASSIGN_OR_RETURN(const std::string weight_channel, PickWeightChannel(request, identity_.weight_channels));
   absl::MutexLock lock(&mutex_);
+  ASSIGN_OR_RETURN(const std::string weight_channel, PickWeightChannel(request, weight_channels_));
   LeaseTable& leases = Leases();
   const absl::Duration now = clock_.Now();
   ASSIGN_OR_RETURN(const WorkerTable::Admission admission, workers_.Register(request, now));

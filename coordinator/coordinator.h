@@ -13,6 +13,7 @@
 #ifndef GRPO_COORDINATOR_COORDINATOR_H_
 #define GRPO_COORDINATOR_COORDINATOR_H_
 
+#include <atomic>
 #include <map>
 #include <memory>
 #include <string>
@@ -48,7 +49,7 @@ class Coordinator {
     std::string config_sha256;
     // Grows with each start of this run's coordinator: leases and worker ids of an earlier one are refused.
     int64_t epoch = 1;
-    // Ways in which workers can fetch weights here (rollout/weight_channel.h), the best first.
+    // Ways in which workers can fetch weights here (coordinator/weight_channels.h), the best first.
     std::vector<std::string> weight_channels = {"grpc"};
   };
   // `clock` outlives the coordinator. The options must have been loaded (their ranges are not checked again).
@@ -70,6 +71,12 @@ class Coordinator {
   // The groups that were quarantined since the last call, in the order in which they were. Whoever collects asks for
   // them too.
   std::vector<QuarantinedGroup> TakeQuarantined();
+
+  // A further way for workers to fetch weights, better than those that there are, for those that register from now on.
+  void AddWeightChannel(std::string channel);
+  // What the buffers of such a way take (coordinator/local_weights.h).
+  void SetWeightBufferBytes(int64_t num_bytes) { weight_buffer_bytes_.store(num_bytes); }
+  int64_t weight_buffer_bytes() const { return weight_buffer_bytes_.load(); }
 
   // While `leasing` is false nothing is leased; what is leased stays with its worker. True after construction.
   void SetLeasing(bool leasing);
@@ -162,6 +169,9 @@ class Coordinator {
   RewardTable reward_servers_ ABSL_GUARDED_BY(mutex_);
   bool ended_ ABSL_GUARDED_BY(mutex_) = false;
   bool leasing_ ABSL_GUARDED_BY(mutex_) = true;
+  // The best first.
+  std::vector<std::string> weight_channels_ ABSL_GUARDED_BY(mutex_);
+  std::atomic<int64_t> weight_buffer_bytes_ = 0;
   // policy_id -> number -> the versions that are kept.
   std::map<std::string, std::map<int64_t, std::shared_ptr<const WeightSource>>> weights_ ABSL_GUARDED_BY(mutex_);
   // policy_id -> number -> digest, of every version ever published: a group is checked against the version of its

@@ -16,6 +16,7 @@ struct CoordinatorOptions {
   int64_t max_quarantined_groups = 8;
   int64_t max_buffered_groups = 4096;
   int64_t max_buffered_bytes = int64_t{1} << 30;
+  bool shared_memory_weights = true;
 
   template <class V>
   void Visit(V& v) {
@@ -48,6 +49,9 @@ struct CoordinatorOptions {
        .unit = "bytes",
        .min = 0,
        .max = 1e12});
+    v("shared_memory_weights", shared_memory_weights,
+      {.help = "Workers on the trainer's machine read weights from its memory, which takes up to two versions more "
+               "there; where that cannot be, and when this is false, weights come by gRPC."});
   }
 };
 

@@ -31,8 +31,7 @@ class WeightSource {
 
   const v1::WeightsManifest& manifest() const { return manifest_; }
 
-  // Somebody who reads the payload, from its first byte to its last in as many calls as it likes. One thread. The
-  // source outlives it.
+  // Somebody who reads the payload, in as many calls as it likes and on as many threads. The source outlives it.
   class Reader {
    public:
     Reader(Reader&& other) noexcept : source_(std::exchange(other.source_, nullptr)) {}

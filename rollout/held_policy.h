@@ -15,7 +15,8 @@ namespace grpo {
 struct HeldPolicy {
   // Policy, number, digest, configuration and compute dtype.
   v1::WeightsManifest manifest;
-  // In the manifest's compute dtype, the layers' matrices kept in it too; nobody changes it.
+  // In the manifest's compute dtype, the layers' matrices kept in it too. It holds this version until the next is
+  // fetched in its place (WeightChannel::Fetch).
   std::shared_ptr<const Transformer> model;
   std::shared_ptr<const Tokenizer> tokenizer;
 };

@@ -44,13 +44,14 @@ class PullPolicyTest : public ::testing::Test {
     session_ = std::make_unique<Session>(*rpc::Client::Create(server_->address()),
                                          Session::Identity{.weight_channels = {"grpc"}});
     session_->Track(kLease, {});
+    puller_ = std::make_unique<PolicyPuller>(client_, session_.get(), &loader_);
   }
 
   absl::StatusOr<HeldPolicy> Pull(int64_t number, const HeldPolicy* previous = nullptr) {
     v1::PolicyRef policy;
     policy.set_policy_id("tiny");
     policy.set_number(number);
-    return PullPolicy(*client_, policy, kLease, *session_, previous);
+    return puller_->Pull(policy, kLease, previous);
   }
   size_t num_pulls() {
     absl::MutexLock lock(&coordinator_.mutex);
@@ -62,6 +63,8 @@ class PullPolicyTest : public ::testing::Test {
   std::unique_ptr<rpc::Server> server_;
   std::shared_ptr<rpc::Client> client_;
   std::unique_ptr<Session> session_;
+  PolicyLoader loader_;
+  std::unique_ptr<PolicyPuller> puller_;
 };
 
 TEST_F(PullPolicyTest, HoldsTheBytesThatWerePublished) {
@@ -71,13 +74,34 @@ TEST_F(PullPolicyTest, HoldsTheBytesThatWerePublished) {
   EXPECT_TRUE(again.payload == coordinator_.weights[1].payload);
 }
 
-TEST_F(PullPolicyTest, ATokenizerThatIsTheSameIsNotParsedAgain) {
+TEST_F(PullPolicyTest, ModelAndTokenizerThatAreTheSameAreNotMadeAgain) {
   ASSERT_OK_AND_ASSIGN(const HeldPolicy first, Pull(1));
   ASSERT_OK_AND_ASSIGN(const HeldPolicy second, Pull(2, &first));
   EXPECT_EQ(second.tokenizer, first.tokenizer);
-  EXPECT_NE(second.model, first.model);
+  EXPECT_EQ(second.model, first.model) << "the same, with other weights";
+  ASSERT_OK_AND_ASSIGN(const WeightSet again, PackWeights(*second.model, kTokenizer, second.manifest.policy()));
+  EXPECT_TRUE(again.payload == coordinator_.weights[2].payload);
   ASSERT_OK_AND_ASSIGN(const HeldPolicy third, Pull(3, &second));
   EXPECT_NE(third.tokenizer, first.tokenizer);
+}
+
+// Somebody else may hold what came before.
+TEST_F(PullPolicyTest, WithoutTheVersionBeforeANewModelIsMade) {
+  ASSERT_OK_AND_ASSIGN(const HeldPolicy first, Pull(1));
+  ASSERT_OK_AND_ASSIGN(const HeldPolicy second, Pull(2));
+  EXPECT_NE(second.model, first.model);
+  ASSERT_OK_AND_ASSIGN(const WeightSet again, PackWeights(*first.model, kTokenizer, first.manifest.policy()));
+  EXPECT_TRUE(again.payload == coordinator_.weights[1].payload);
+}
+
+// The model may then hold anything, and takes the next version as well.
+TEST_F(PullPolicyTest, DamageInTheMiddleOfAModelIsMended) {
+  ASSERT_OK_AND_ASSIGN(const HeldPolicy first, Pull(1));
+  coordinator_.pull_faults = {{.flip_a_bit = true}};
+  ASSERT_OK_AND_ASSIGN(const HeldPolicy second, Pull(2, &first));
+  EXPECT_EQ(second.model, first.model);
+  ASSERT_OK_AND_ASSIGN(const WeightSet again, PackWeights(*second.model, kTokenizer, second.manifest.policy()));
+  EXPECT_TRUE(again.payload == coordinator_.weights[2].payload);
 }
 
 TEST_F(PullPolicyTest, WhatDoesNotVerifyIsFetchedAnewFromTheBeginning) {

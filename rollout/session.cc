@@ -10,6 +10,7 @@
 #include "common/rpc/status.h"
 #include "common/status_macros.h"
 #include "common/version.h"
+#include "coordinator/weight_channels.h"
 
 namespace grpo {
 namespace {
@@ -202,7 +203,7 @@ absl::Status Session::Register() {
   RETURN_IF_ERROR(rpc::FromGrpc(stub_->Register(&context, request, &response)));
   if (response.worker_id().empty()) return absl::InternalError("the coordinator answered Register without a worker_id");
   const std::string channel = response.weight_channel().empty() ? "grpc" : response.weight_channel();
-  if (absl::c_find(identity_.weight_channels, channel) == identity_.weight_channels.end()) {
+  if (absl::c_find(identity_.weight_channels, ChannelName(channel)) == identity_.weight_channels.end()) {
     return absl::FailedPreconditionError(
         absl::StrCat("the coordinator picked the weight channel ", channel, ", this worker offered ",
                      absl::StrJoin(identity_.weight_channels, ", "), ": start both with the same build"));

@@ -51,7 +51,7 @@ class Session {
   // Waits for the registration; empty once the session has ended. Another after each new registration at a coordinator
   // that was started anew. Blocks as long as no coordinator answers.
   std::string WorkerId();
-  // Which weight channel was agreed on; otherwise as WorkerId.
+  // Which weight channel was agreed on, with its address (coordinator/weight_channels.h); otherwise as WorkerId.
   std::string WeightChannelName();
   // If this answer to a call of `worker_id` says that the coordinator does not know the worker (NOT_FOUND,
   // UNAUTHENTICATED), the thread registers again, WorkerId() waits for it, and this returns true.

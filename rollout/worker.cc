@@ -154,8 +154,14 @@ bool Worker::Holds(const v1::PolicyRef& policy) const {
 }
 
 absl::Status Worker::Hold(const Job& job) {
-  ASSIGN_OR_RETURN(HeldPolicy fetched, Fetch(job));
-  held_ = std::move(fetched);
+  absl::StatusOr<HeldPolicy> fetched = Fetch(job);
+  if (!fetched.ok()) {
+    // The weights that were held may be half overwritten.
+    generator_.reset();
+    held_.reset();
+    return fetched.status();
+  }
+  held_ = *std::move(fetched);
   const absl::Status taken = generator_ == nullptr ? ResetGenerator() : generator_->SwapWeights(*held_);
   if (!taken.ok()) {
     generator_.reset();

@@ -91,8 +91,8 @@ class Worker {
   // Puts pending leases into the generator, in order; one that names other weights waits until it has run dry. Internal
   // ends the worker; a group whose policy cannot be run is handed in as failed, one whose version is gone is dropped.
   absl::Status AdmitPending();
-  // Makes the job's policy the held one. Then it is, and generator_ samples with it; or there is neither after an error
-  // of the generator.
+  // Makes the job's policy the held one, in the place of the one before. Then generator_ samples with it; after an
+  // error there is neither. REQUIRES: no group is in the generator.
   absl::Status Hold(const Job& job);
   // By the weight channel that was agreed on last. Errors of WeightChannel::Fetch.
   absl::StatusOr<HeldPolicy> Fetch(const Job& job);

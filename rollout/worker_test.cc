@@ -424,7 +424,7 @@ TEST_F(WorkerTest, OffersItsWeightChannelsAndUsesTheOneThatIsPicked) {
   StartScriptedWorker();
   ASSERT_TRUE(WaitForSubmissions(1));
   EXPECT_OK(EndRun());
-  EXPECT_THAT(coordinator_.registrations.at(0).weight_channels(), ElementsAre("grpc"));
+  EXPECT_THAT(coordinator_.registrations.at(0).weight_channels(), ElementsAre("memfd", "grpc"));
   EXPECT_EQ(coordinator_.pulls.size(), 1);
 }
 
@@ -432,12 +432,7 @@ TEST_F(WorkerTest, AWeightChannelThatItDidNotOfferEndsTheWorker) {
   coordinator_.weight_channel = "carrier_pigeon";
   StartScriptedWorker();
   EXPECT_STATUS(Join(), absl::StatusCode::kFailedPrecondition,
-                "the coordinator picked the weight channel carrier_pigeon, this worker offered grpc");
-}
-
-TEST(WeightChannel, RefusesNamesThatAreNotBuiltIn) {
-  EXPECT_STATUS(MakeWeightChannel("shm", nullptr, nullptr), absl::StatusCode::kInvalidArgument,
-                "no weight channel \"shm\" here, known are grpc");
+                "the coordinator picked the weight channel carrier_pigeon, this worker offered memfd, grpc");
 }
 
 }  // namespace

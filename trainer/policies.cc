@@ -1,5 +1,6 @@
 #include "trainer/policies.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -42,11 +43,13 @@ v1::PolicyRef Policy::ref() const {
   return ref;
 }
 
-absl::StatusOr<std::shared_ptr<const WeightSource>> Policy::Weights() const {
-  if (live_ == nullptr || live_->manifest().policy().number() != number) {
-    ASSIGN_OR_RETURN(live_, LiveWeights::Of(*model, tokenizer_json, ref(), companions));
+absl::StatusOr<std::shared_ptr<const WeightSource>> Policy::Weights(WeightsForm form) const {
+  const bool rounded = form == WeightsForm::kSampled && model->placement().compute != at::kFloat;
+  std::shared_ptr<LiveWeights>& live = rounded ? sampled_ : trained_;
+  if (live == nullptr || live->manifest().policy().number() != number) {
+    ASSIGN_OR_RETURN(live, LiveWeights::Of(*model, tokenizer_json, ref(), companions, form));
   }
-  return live_;
+  return live;
 }
 
 absl::StatusOr<WeightSet> Policy::Pack() const {
@@ -54,8 +57,12 @@ absl::StatusOr<WeightSet> Policy::Pack() const {
 }
 
 absl::Duration Policy::BeginUpdate(absl::Duration patience) {
-  const std::shared_ptr<LiveWeights> live = std::exchange(live_, nullptr);
-  return live == nullptr ? absl::ZeroDuration() : live->Retire(patience);
+  absl::Duration waited;
+  for (std::shared_ptr<LiveWeights>* const form : {&trained_, &sampled_}) {
+    const std::shared_ptr<LiveWeights> live = std::exchange(*form, nullptr);
+    if (live != nullptr) waited += live->Retire(std::max(absl::ZeroDuration(), patience - waited));
+  }
+  return waited;
 }
 
 absl::StatusOr<Policy*> PolicyStore::Get(const std::string& id) {

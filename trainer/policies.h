@@ -44,9 +44,10 @@ struct Policy {
 
   // Id and number.
   v1::PolicyRef ref() const;
-  // The weights as they are now, without a copy: for workers, checkpoints and the digest. The same source until the
-  // weights change, so that they are hashed once. Hashes all weights the first time. Internal for what torch throws.
-  absl::StatusOr<std::shared_ptr<const WeightSource>> Weights() const;
+  // The weights as they are now, without a copy: kSampled for workers, kTrained for checkpoints and the digest. The same
+  // source until the weights change, so that they are hashed once; where there is nothing to round, both forms are one.
+  // Hashes all weights the first time. Internal for what torch throws.
+  absl::StatusOr<std::shared_ptr<const WeightSource>> Weights(WeightsForm form = WeightsForm::kTrained) const;
   // A copy of them. Needs their memory once more.
   absl::StatusOr<WeightSet> Pack() const;
   // Before the weights change: waits for whoever reads them, `patience` at most (WeightSource::Retire). Returns how
@@ -54,8 +55,8 @@ struct Policy {
   absl::Duration BeginUpdate(absl::Duration patience);
 
  private:
-  // What Weights returned since the last update; null when nobody asked.
-  mutable std::shared_ptr<LiveWeights> live_;
+  // What Weights returned since the last update, by form; null when nobody asked.
+  mutable std::shared_ptr<LiveWeights> trained_, sampled_;
 };
 
 // One thread. Pointers to policies stay valid, unless Restore or Remake replaces the policy. Random weights follow from

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <set>
@@ -15,6 +16,7 @@
 #include "common/rpc/server.h"
 #include "common/status_macros.h"
 #include "coordinator/coordinator.h"
+#include "coordinator/local_weights.h"
 #include "coordinator/service.h"
 #include "trainer/checkpoint/snapshot.h"
 #include "trainer/checkpoint/store.h"
@@ -97,6 +99,7 @@ class Run {
     if (resumed_) RETURN_IF_ERROR(Restore());
     RETURN_IF_ERROR(OpenRecords());
     for (const auto& [stage, group_index] : quarantine_->entries()) coordinator_.Quarantine(stage, group_index);
+    ServeLocally();
     ASSIGN_OR_RETURN(server_, rpc::Server::Start(
                                   config_.network.ServerOptions(arguments_.port.value_or(config_.network.trainer_port)),
                                   {&coordinator_service_, &trainer_service_}));
@@ -108,6 +111,20 @@ class Run {
                                   {.address = address, .pid = ::getpid(), .client = config_.network.ClientOptions()}));
     if (surroundings_.on_serving) surroundings_.on_serving(coordinator_, control_);
     return absl::OkStatus();
+  }
+
+  // Lends weights to workers on this machine; where that cannot be, they pull them like all others.
+  void ServeLocally() {
+    if (!config_.coordinator.shared_memory_weights) return;
+    const std::string socket = std::filesystem::absolute(arguments_.run_dir) / "weights.sock";
+    absl::StatusOr<std::unique_ptr<LocalWeights>> served =
+        LocalWeights::Serve(&coordinator_, {.socket = socket, .buffers = {.num_threads = config_.trainer.threads}});
+    if (served.ok()) {
+      local_weights_ = *std::move(served);
+    } else {
+      spdlog::warn("weights go to all workers by gRPC, to none through shared memory: {}",
+                   std::string(served.status().message()));
+    }
   }
 
   // Takes over what the checkpoint holds.
@@ -323,6 +340,8 @@ class Run {
   std::unique_ptr<CompletionsLog> completions_;
   std::unique_ptr<QuarantineLog> quarantine_;
   std::unique_ptr<rpc::Server> server_;
+  // Null where there is none.
+  std::unique_ptr<LocalWeights> local_weights_;
   // Where the next stage begins, or goes on.
   StageCursor cursor_;
   // CheckpointStore's order: what is done before the running stage.

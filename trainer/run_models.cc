@@ -25,7 +25,7 @@ class RunModels::Handle : public StagePolicy {
   const Tokenizer& tokenizer() const override { return *policy_.tokenizer; }
   std::string WeightsHash() const override { return grpo::WeightsHash(policy_.model->NamedParameters()); }
   absl::Status Publish() override {
-    ASSIGN_OR_RETURN(std::shared_ptr<const WeightSource> weights, policy_.Weights());
+    ASSIGN_OR_RETURN(std::shared_ptr<const WeightSource> weights, policy_.Weights(WeightsForm::kSampled));
     coordinator_.Publish(std::move(weights));
     return absl::OkStatus();
   }

@@ -20,8 +20,8 @@ void HashText(Sha256& hash, absl::string_view text) {
 }
 
 // nullopt when the shape has no size in bytes that fits int64.
-std::optional<int64_t> FloatBytes(const v1::TensorEntry& tensor) {
-  int64_t num_bytes = sizeof(float);
+std::optional<int64_t> BytesOfShape(const v1::TensorEntry& tensor) {
+  int64_t num_bytes = ValueBytes(tensor);
   for (const int64_t extent : tensor.shape()) {
     if (extent < 0 || __builtin_mul_overflow(num_bytes, extent, &num_bytes)) return std::nullopt;
   }
@@ -61,7 +61,8 @@ std::string ManifestDigest(const v1::WeightsManifest& manifest) {
   HashText(hash, manifest.config_json());
   // Manifests of before name none and meant float32.
   if (manifest.compute_dtype() == v1::DTYPE_BFLOAT16) HashText(hash, v1::DType_Name(manifest.compute_dtype()));
-  if (manifest.head_dtype() == v1::DTYPE_BFLOAT16) HashText(hash, absl::StrCat("head ", v1::DType_Name(manifest.head_dtype())));
+  if (manifest.head_dtype() == v1::DTYPE_BFLOAT16)
+    HashText(hash, absl::StrCat("head ", v1::DType_Name(manifest.head_dtype())));
   HashText(hash, manifest.tokenizer().sha256());
   for (const v1::CompanionFile& companion : manifest.companions()) {
     HashText(hash, companion.name());
@@ -76,6 +77,10 @@ std::string ManifestDigest(const v1::WeightsManifest& manifest) {
   return hash.Finish();
 }
 
+int64_t ValueBytes(const v1::TensorEntry& tensor) {
+  return tensor.dtype() == v1::DTYPE_FLOAT32 ? 4 : tensor.dtype() == v1::DTYPE_BFLOAT16 ? 2 : 0;
+}
+
 absl::Status WeightsLost(const v1::WeightsManifest& manifest, absl::string_view what) {
   return absl::DataLossError(absl::StrCat("weights of policy ", manifest.policy().policy_id(), " version ",
                                           manifest.policy().number(), ": ", what));
@@ -86,9 +91,9 @@ absl::Status CheckManifest(const v1::WeightsManifest& manifest) {
     return WeightsLost(manifest, absl::StrCat("kind ", manifest.kind(), " is not known"));
   ASSIGN_OR_RETURN(int64_t offset, CheckBlobs(manifest));
   for (const v1::TensorEntry& tensor : manifest.tensors()) {
-    if (tensor.dtype() != v1::DTYPE_FLOAT32)
-      return WeightsLost(manifest, absl::StrCat(tensor.name(), " is not float32"));
-    const std::optional<int64_t> num_bytes = FloatBytes(tensor);
+    if (ValueBytes(tensor) == 0)
+      return WeightsLost(manifest, absl::StrCat(tensor.name(), " is neither float32 nor bfloat16"));
+    const std::optional<int64_t> num_bytes = BytesOfShape(tensor);
     if (tensor.offset_bytes() != offset || num_bytes != tensor.num_bytes() ||
         *num_bytes > manifest.payload_bytes() - offset) {
       return WeightsLost(manifest, absl::StrCat(tensor.name(), "'s shape and place do not fit the payload"));

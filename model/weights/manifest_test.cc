@@ -205,9 +205,26 @@ TEST(ManifestTest, AShapeWithoutASizeIsRefused) {
   }
 }
 
-TEST(ManifestTest, TensorsAreFloat32) {
-  for (const v1::DType dtype : {v1::DTYPE_UNSPECIFIED, v1::DTYPE_BFLOAT16})
-    ExpectLost([&](auto& manifest) { manifest.mutable_tensors(1)->set_dtype(dtype); }, "b is not float32");
+TEST(ManifestTest, TensorsAreFloat32OrBfloat16) {
+  ExpectLost([](auto& manifest) { manifest.mutable_tensors(1)->set_dtype(v1::DTYPE_UNSPECIFIED); },
+             "b is neither float32 nor bfloat16");
+  // Which of the two says how many bytes it has: b, before c, which has none.
+  const auto halve = [](auto& manifest) {
+    v1::TensorEntry& tensor = *manifest.mutable_tensors(1);
+    tensor.set_dtype(v1::DTYPE_BFLOAT16);
+    tensor.set_num_bytes(2);
+    manifest.mutable_tensors(2)->set_offset_bytes(156);
+    manifest.set_payload_bytes(156);
+  };
+  EXPECT_OK(CheckAfter(halve));
+  const std::string words = "b's shape and place do not fit the payload";
+  ExpectLost([](auto& manifest) { manifest.mutable_tensors(1)->set_dtype(v1::DTYPE_BFLOAT16); }, words);
+  ExpectLost(
+      [&](auto& manifest) {
+        halve(manifest);
+        manifest.mutable_tensors(1)->set_dtype(v1::DTYPE_FLOAT32);
+      },
+      words);
 }
 
 TEST(ManifestTest, NoByteOfThePayloadIsLeftOver) {

@@ -4,6 +4,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
+
 #include "absl/strings/string_view.h"
 
 namespace grpo {
@@ -16,6 +18,13 @@ inline absl::string_view BytesOf(const at::Tensor& tensor) {
 // Copies values of `dtype`, row-major at any address, into the target and converts them to its dtype. REQUIRES: as many
 // bytes as the target's shape has values. What torch throws passes through.
 void CopyFromBytes(absl::string_view bytes, at::ScalarType dtype, const at::Tensor& target);
+
+// Copies `count` values, each side at any address, float32 or bfloat16: between the two, float32 is rounded to the
+// nearest bfloat16, ties to even, which is what torch does. On the caller's thread alone. Any thread.
+void CopyValues(const void* from, at::ScalarType from_dtype, void* to, at::ScalarType to_dtype, int64_t count);
+
+// How many of the process's threads (model/threads.h) pay for reading and hashing so many bytes. At least 1.
+int64_t ThreadsForBytes(int64_t num_bytes);
 
 }  // namespace grpo
 

@@ -1,25 +1,24 @@
 #include "model/weights/weight_set.h"
 
-#include <ATen/ops/from_blob.h>
-
 #include <algorithm>
 #include <map>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "common/parallel.h"
 #include "common/sha256.h"
 #include "common/status_macros.h"
 #include "model/families.h"
 #include "model/tensor.h"
 #include "model/weights/live_weights.h"
 #include "model/weights/manifest.h"
+#include "model/weights/tensor_bytes.h"
 
 namespace grpo {
 namespace {
 
-constexpr int64_t kFloatBytes = sizeof(float);
 // Read and hashed at a time: small enough to stay in the processor's cache between the two.
-constexpr int64_t kChunkValues = int64_t{1} << 18;
+constexpr int64_t kChunkValues = int64_t{1} << 17;
 
 // What there is in place of bytes that another SHA-256 was expected of.
 absl::Status Damaged(const v1::WeightsManifest& manifest, absl::string_view what) {
@@ -34,26 +33,32 @@ absl::StatusOr<std::string> ReadBlob(const WeightSource::Reader& reader, const v
   return content;
 }
 
+at::ScalarType DtypeOf(const v1::TensorEntry& entry) {
+  return entry.dtype() == v1::DTYPE_BFLOAT16 ? at::kBFloat16 : at::kFloat;
+}
+
 // Copies a tensor of the payload into `target`, of as many values; an undefined target takes nothing. Verifies it.
 absl::Status ReadTensor(const WeightSource::Reader& reader, const v1::TensorEntry& entry,
                         const v1::WeightsManifest& manifest, const at::Tensor& target) {
-  const bool straight = target.defined() && target.is_cpu() && target.scalar_type() == at::kFloat;
-  const int64_t num_values = entry.num_bytes() / kFloatBytes;
-  std::vector<float> buffer(straight ? 0 : std::min(num_values, kChunkValues));
+  const bool straight = target.defined() && target.scalar_type() == DtypeOf(entry);
+  const int64_t value_bytes = ValueBytes(entry), num_values = entry.num_bytes() / value_bytes;
+  const size_t target_bytes = target.defined() ? target.element_size() : 0;
+  char* const values = target.defined() ? static_cast<char*>(target.mutable_data_ptr()) : nullptr;
+  std::vector<char> buffer(straight ? 0 : static_cast<size_t>(std::min(num_values, kChunkValues) * value_bytes));
   Sha256 hash;
   for (int64_t first = 0; first < num_values; first += kChunkValues) {
     const int64_t count = std::min(kChunkValues, num_values - first);
-    const at::Tensor part = target.defined() ? target.view({-1}).narrow(0, first, count) : at::Tensor();
-    float* const values = straight ? part.data_ptr<float>() : buffer.data();
-    const absl::Span<char> bytes(reinterpret_cast<char*>(values), static_cast<size_t>(count * kFloatBytes));
-    RETURN_IF_ERROR(reader.Read(entry.offset_bytes() + first * kFloatBytes, bytes));
+    char* const to = values + first * target_bytes;
+    const absl::Span<char> bytes(straight ? to : buffer.data(), static_cast<size_t>(count * value_bytes));
+    RETURN_IF_ERROR(reader.Read(entry.offset_bytes() + first * value_bytes, bytes));
     hash.Update(absl::string_view(bytes.data(), bytes.size()));
-    if (target.defined() && !straight) part.copy_(at::from_blob(values, {count}, at::kFloat));
+    if (target.defined() && !straight) CopyValues(bytes.data(), DtypeOf(entry), to, target.scalar_type(), count);
   }
   return hash.Finish() == entry.sha256() ? absl::OkStatus() : Damaged(manifest, entry.name());
 }
 
-// Reads and verifies all of the source; tensors go where `targets` says, by name, or nowhere when it is null.
+// Reads and verifies all of the source, on the process's threads; tensors go where `targets` says, by name, or nowhere
+// when it is null. They lie contiguous in this machine's memory.
 absl::StatusOr<MadePolicy> ReadAll(const WeightSource& source, const std::map<std::string, at::Tensor>* targets) {
   const v1::WeightsManifest& manifest = source.manifest();
   RETURN_IF_ERROR(CheckManifest(manifest));
@@ -64,8 +69,17 @@ absl::StatusOr<MadePolicy> ReadAll(const WeightSource& source, const std::map<st
     ASSIGN_OR_RETURN(made.companions[companion.name()],
                      ReadBlob(reader, companion.content(), manifest, companion.name()));
   }
-  for (const v1::TensorEntry& entry : manifest.tensors())
-    RETURN_IF_ERROR(ReadTensor(reader, entry, manifest, targets ? targets->at(entry.name()) : at::Tensor()));
+  std::vector<const v1::TensorEntry*> entries;
+  for (const v1::TensorEntry& entry : manifest.tensors()) entries.push_back(&entry);
+  // The largest are begun first, so that the threads end together.
+  std::stable_sort(entries.begin(), entries.end(),
+                   [](const v1::TensorEntry* a, const v1::TensorEntry* b) { return a->num_bytes() > b->num_bytes(); });
+  RETURN_IF_ERROR(RunParallel(
+      ThreadsForBytes(manifest.payload_bytes()), static_cast<int64_t>(entries.size()), [&](int64_t i) -> absl::Status {
+        return TorchGuard([&] {
+          return ReadTensor(reader, *entries[i], manifest, targets ? targets->at(entries[i]->name()) : at::Tensor());
+        });
+      }));
   return made;
 }
 
@@ -89,15 +103,30 @@ absl::Status CheckTensors(const v1::WeightsManifest& manifest, const NamedTensor
       absl::StrCat("weights hold the tensor ", given.begin()->first, ", which this model has not"));
 }
 
-// A few bytes of config.json can describe any size.
+// Reads into the model, of the manifest's architecture.
+absl::StatusOr<MadePolicy> ReadTensors(const WeightSource& source, const Transformer& model) {
+  return TorchGuard([&]() -> absl::StatusOr<MadePolicy> {
+    const NamedTensors tensors = model.HuggingFaceTensors();
+    RETURN_IF_ERROR(CheckTensors(source.manifest(), tensors));
+    const std::map<std::string, at::Tensor> targets(tensors.begin(), tensors.end());
+    return ReadAll(source, &targets);
+  });
+}
+
+// A few bytes of config.json can describe any size. The manifest is not checked yet.
 absl::Status CheckSize(const v1::WeightsManifest& manifest, const ModelConfig& config) {
-  const int64_t expected_bytes = config.NumParameters() * kFloatBytes;
-  int64_t tensor_bytes = manifest.payload_bytes() - manifest.tokenizer().num_bytes();
-  for (const v1::CompanionFile& companion : manifest.companions()) tensor_bytes -= companion.content().num_bytes();
-  if (expected_bytes == tensor_bytes) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat("the weights have ", tensor_bytes, " bytes, but config.json describes a model of ",
-                   config.NumParameters(), " float32 parameters, ", expected_bytes, " bytes"));
+  int64_t num_values = 0;
+  bool fits = true;
+  for (const v1::TensorEntry& tensor : manifest.tensors()) {
+    const int64_t value_bytes = ValueBytes(tensor);
+    fits = fits && value_bytes > 0 &&
+           !__builtin_add_overflow(num_values, tensor.num_bytes() / value_bytes, &num_values) &&
+           tensor.num_bytes() >= 0 && tensor.num_bytes() <= manifest.payload_bytes();
+  }
+  if (fits && num_values == config.NumParameters()) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("the weights have ", num_values,
+                                                 " numbers, but config.json describes a model of ",
+                                                 config.NumParameters(), " parameters"));
 }
 
 }  // namespace
@@ -131,8 +160,8 @@ absl::Status PayloadWeights::Copy(int64_t offset, absl::Span<char> out) const {
 }
 
 absl::StatusOr<WeightSet> PackWeights(const Transformer& model, const std::string& tokenizer_json,
-                                      const v1::PolicyRef& policy, const Companions& companions) {
-  ASSIGN_OR_RETURN(const auto live, LiveWeights::Of(model, tokenizer_json, policy, companions));
+                                      const v1::PolicyRef& policy, const Companions& companions, WeightsForm form) {
+  ASSIGN_OR_RETURN(const auto live, LiveWeights::Of(model, tokenizer_json, policy, companions, form));
   ASSIGN_OR_RETURN(const WeightSource::Reader reader, live->Open());
   WeightSet weights{.manifest = live->manifest(), .payload = {}};
   weights.payload.resize(static_cast<size_t>(live->manifest().payload_bytes()));
@@ -157,19 +186,27 @@ Placement PlacementOf(const v1::WeightsManifest& manifest) {
   return {.compute = dtype(manifest.compute_dtype()), .head = dtype(manifest.head_dtype())};
 }
 
+bool SameModel(const v1::WeightsManifest& a, const v1::WeightsManifest& b) {
+  return a.config_json() == b.config_json() && PlacementOf(a).compute == PlacementOf(b).compute &&
+         PlacementOf(a).head == PlacementOf(b).head;
+}
+
 absl::StatusOr<MadePolicy> ReadPolicy(const WeightSource& source, Placement placement) {
   const v1::WeightsManifest& manifest = source.manifest();
   ASSIGN_OR_RETURN(const ModelConfig config, ParseModelConfig(manifest.config_json()));
   RETURN_IF_ERROR(CheckSize(manifest, config));
   ASSIGN_OR_RETURN(std::unique_ptr<Transformer> model, Transformer::Create(config, placement));
-  return TorchGuard([&]() -> absl::StatusOr<MadePolicy> {
-    const NamedTensors tensors = model->HuggingFaceTensors();
-    RETURN_IF_ERROR(CheckTensors(manifest, tensors));
-    const std::map<std::string, at::Tensor> targets(tensors.begin(), tensors.end());
-    ASSIGN_OR_RETURN(MadePolicy made, ReadAll(source, &targets));
-    made.model = std::move(model);
-    return made;
-  });
+  ASSIGN_OR_RETURN(MadePolicy made, ReadTensors(source, *model));
+  made.model = std::move(model);
+  return made;
+}
+
+absl::StatusOr<MadePolicy> ReadInto(const WeightSource& source, Transformer& model) {
+  ASSIGN_OR_RETURN(const ModelConfig config, ParseModelConfig(source.manifest().config_json()));
+  if (ModelConfigJson(config) != ModelConfigJson(model.config())) {
+    return absl::InvalidArgumentError("the weights are of another architecture than the model");
+  }
+  return ReadTensors(source, model);
 }
 
 absl::StatusOr<std::unique_ptr<Transformer>> MakeModel(const v1::WeightsManifest& manifest, absl::string_view payload,

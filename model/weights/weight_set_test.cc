@@ -139,10 +139,72 @@ TEST_F(WeightSetTest, EveryKindOfDamageIsDataLoss) {
   expect_lost("do not fit", [](auto& manifest, auto&) { manifest.mutable_tensors(1)->set_offset_bytes(0); });
   expect_lost("do not fit", [](auto& manifest, auto&) { manifest.mutable_tensors(1)->set_shape(0, int64_t{1} << 62); });
   expect_lost("do not fit", [](auto& manifest, auto&) { manifest.mutable_tensors(1)->set_shape(0, -1); });
-  expect_lost("is not float32",
-              [](auto& manifest, auto&) { manifest.mutable_tensors(1)->set_dtype(v1::DTYPE_BFLOAT16); });
+  expect_lost("is neither float32 nor bfloat16",
+              [](auto& manifest, auto&) { manifest.mutable_tensors(1)->set_dtype(v1::DTYPE_UNSPECIFIED); });
+  expect_lost("do not fit", [](auto& manifest, auto&) { manifest.mutable_tensors(1)->set_dtype(v1::DTYPE_BFLOAT16); });
   expect_lost("do not cover", [](auto& manifest, auto&) { manifest.mutable_tensors()->RemoveLast(); });
   expect_lost("kind 0", [](auto& manifest, auto&) { manifest.clear_kind(); });
+}
+
+// What travels for a policy that computes in bfloat16 is already rounded where the sampler would round it: the model
+// that is made of it has the same bits.
+TEST_F(WeightSetTest, TheFormForSamplersGivesTheSameModelWithHalfTheBytes) {
+  const Placement sampler = {.compute = at::kBFloat16, .storage = at::kBFloat16};
+  for (const bool tied : {true, false}) {
+    ModelConfig config = config_;
+    config.tie_word_embeddings = tied;
+    const auto trained = Transformer::Create(config, {.compute = at::kBFloat16});
+    ASSERT_OK(trained);
+    (*trained)->InitializeRandom(3);
+    ASSERT_OK_AND_ASSIGN(const WeightSet exact, PackWeights(**trained, tokenizer_json_, policy_));
+    ASSERT_OK_AND_ASSIGN(const WeightSet rounded,
+                         PackWeights(**trained, tokenizer_json_, policy_, {}, WeightsForm::kSampled));
+    EXPECT_LT(rounded.payload.size(), exact.payload.size());
+    EXPECT_NE(rounded.manifest.digest(), exact.manifest.digest()) << "another content";
+    ASSERT_OK_AND_ASSIGN(const auto expected, MakeModel(exact.manifest, exact.payload, sampler));
+    ASSERT_OK_AND_ASSIGN(const auto made, MakeModel(rounded.manifest, rounded.payload, sampler));
+    EXPECT_TRUE(Equal(*made, *expected));
+    // Each tensor travels in the dtype in which the sampler keeps it.
+    const NamedTensors kept = made->HuggingFaceTensors();
+    for (size_t i = 0; i < kept.size(); ++i) {
+      const v1::TensorEntry& entry = rounded.manifest.tensors(static_cast<int>(i));
+      EXPECT_EQ(entry.name(), kept[i].first);
+      EXPECT_EQ(entry.dtype() == v1::DTYPE_BFLOAT16, kept[i].second.scalar_type() == at::kBFloat16) << entry.name();
+    }
+    // Who keeps float32 gets the rounded numbers.
+    ASSERT_OK_AND_ASSIGN(const auto wide, MakeModel(rounded.manifest, rounded.payload));
+    for (size_t i = 0; i < kept.size(); ++i)
+      EXPECT_TRUE(wide->HuggingFaceTensors()[i].second.equal(kept[i].second.to(at::kFloat))) << kept[i].first;
+  }
+}
+
+TEST_F(WeightSetTest, APolicyThatComputesInFloat32HasOneForm) {
+  ASSERT_OK_AND_ASSIGN(const WeightSet sampled,
+                       PackWeights(*model_, tokenizer_json_, policy_, {}, WeightsForm::kSampled));
+  EXPECT_EQ(sampled.manifest.digest(), weights_.manifest.digest());
+  EXPECT_TRUE(sampled.payload == weights_.payload);
+}
+
+TEST_F(WeightSetTest, AModelThatThereIsTakesTheNextVersion) {
+  for (const at::ScalarType storage : {at::kFloat, at::kBFloat16}) {
+    const Placement placement = {.compute = storage, .storage = storage};
+    ASSERT_OK_AND_ASSIGN(const WeightSet next, PackWeights(*MakeRandom(config_, 2), tokenizer_json_, policy_));
+    ASSERT_OK_AND_ASSIGN(const auto model, MakeModel(weights_.manifest, weights_.payload, placement));
+    ASSERT_OK_AND_ASSIGN(const auto expected, MakeModel(next.manifest, next.payload, placement));
+    const void* const before = model->NamedParameters().front().second.const_data_ptr();
+    EXPECT_FALSE(Equal(*model, *expected));
+    ASSERT_OK(ReadInto(PayloadWeights(next.manifest, {next.payload}), *model));
+    EXPECT_TRUE(Equal(*model, *expected));
+    EXPECT_EQ(model->NamedParameters().front().second.const_data_ptr(), before);
+    std::string damaged = next.payload;
+    damaged.back() ^= 1;
+    EXPECT_STATUS(ReadInto(PayloadWeights(next.manifest, {damaged}), *model), absl::StatusCode::kDataLoss,
+                  "the bytes of model.norm.weight");
+    ModelConfig other = config_;
+    other.rope_theta = 20000;
+    EXPECT_STATUS(ReadInto(PayloadWeights(next.manifest, {next.payload}), **Transformer::Create(other, placement)),
+                  absl::StatusCode::kInvalidArgument, "another architecture");
+  }
 }
 
 TEST_F(WeightSetTest, WeightsOfAnotherArchitectureAreRefused) {
@@ -150,7 +212,7 @@ TEST_F(WeightSetTest, WeightsOfAnotherArchitectureAreRefused) {
   other.num_layers = 3;
   WeightSet weights = weights_;
   weights.manifest.set_config_json(ModelConfigJson(other));
-  EXPECT_STATUS(MakeModel(weights.manifest, weights.payload), absl::StatusCode::kInvalidArgument, "float32 parameters");
+  EXPECT_STATUS(MakeModel(weights.manifest, weights.payload), absl::StatusCode::kInvalidArgument, "parameters");
 }
 
 TEST_F(WeightSetTest, CompanionsTravelWithTheWeights) {

@@ -8,6 +8,7 @@
 
 #include "model/tensor.h"
 #include "model/tokenizer/prompt.h"
+#include "model/weights/weight_set.h"
 #include "rollout/completion_text.h"
 #include "rollout/generator_plugin.h"
 
@@ -40,12 +41,12 @@ class EngineGenerator final : public Generator {
   }
 
   absl::Status SwapWeights(const HeldPolicy& policy) override {
-    const bool same_architecture = policy_.manifest.config_json() == policy.manifest.config_json();
-    if (!same_architecture && !engine_->idle()) {
+    const bool same_model = SameModel(policy_.manifest, policy.manifest);
+    if (!same_model && !engine_->idle()) {
       return absl::FailedPreconditionError("another architecture cannot go on with the groups that are under way");
     }
     policy_ = policy;
-    if (!same_architecture) return ResetEngine();
+    if (!same_model) return ResetEngine();
     engine_->SwapWeights(policy_.model, policy_.manifest.policy().number());
     return absl::OkStatus();
   }

@@ -53,7 +53,7 @@ EXIT_OK, EXIT_FAILED, EXIT_DATA, EXIT_NO_INPUT, EXIT_UNAVAILABLE = 0, 1, 65, 66,
 EXIT_CANNOT_CREATE, EXIT_RETRY, EXIT_CONFIG = 73, 75, 78
 
 # Keys of metrics.jsonl that say how long something took: all that may differ between two runs of one seed.
-TIMINGS = {"tokens_per_second", "peak_memory_bytes"} | {
+TIMINGS = {"tokens_per_second", "peak_memory_bytes", "weight_buffer_bytes"} | {
     f"{what}_seconds"
     for what in ("step wait update weights_wait sample score pack forward head head_backward backward reduce optimizer compare").split()
 }

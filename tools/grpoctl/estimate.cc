@@ -57,6 +57,14 @@ TrainerMemory EstimateTrainer(const ModelConfig& model, const std::string& compu
           .activations = tokens * kept + logits + rounded_weights};
 }
 
+double EstimateWeightBuffers(const ModelConfig& model, const std::string& compute_dtype) {
+  const double heads = static_cast<double>(model.num_heads + model.num_kv_heads) * model.head_dim;
+  const double matrices = static_cast<double>(model.num_layers) * model.hidden_size *
+                          (2 * heads + 3 * static_cast<double>(model.intermediate_size));
+  const double rounded_away = compute_dtype == "bfloat16" ? 2 * matrices : 0;
+  return 2 * (kFloatBytes * model.NumParameters() - rounded_away);
+}
+
 WorkerMemory EstimateWorker(const ModelConfig& model, const RolloutOptions& options) {
   const double context = static_cast<double>(options.ContextTokens(model.max_positions));
   const double per_token = 2.0 * model.num_layers * model.num_kv_heads * model.head_dim;
@@ -72,17 +80,19 @@ absl::StatusOr<std::string> EstimateText(const RunConfig& config, Preflight& pre
     stages.push_back({configured.name, configured.type, cost.batch, ShowCount(cost.steps), ShowCount(cost.completions),
                       ShowCount(cost.tokens)});
   }
-  Rows memory = {{"policy", "parameters", "trainer", "weights", "gradients", "AdamW", "activations", "each worker",
-                  "weights", "KV cache"}};
+  Rows memory = {{"policy", "parameters", "trainer", "weights", "gradients", "AdamW", "activations", "for workers here",
+                  "each worker", "weights", "KV cache"}};
   for (const auto& [name, policy] : config.policies) {
     ASSIGN_OR_RETURN(const PolicyShape* const shape, preflight.Shape(name));
     const ModelConfig& model = shape->config;
     const TrainerMemory trainer = EstimateTrainer(model, policy.compute_dtype, config.trainer);
     const WorkerMemory worker = EstimateWorker(model, config.rollout_worker);
-    memory.push_back({name, FormatCount(model.NumParameters()), FormatBytes(trainer.Total()),
+    const double buffers =
+        config.coordinator.shared_memory_weights ? EstimateWeightBuffers(model, policy.compute_dtype) : 0;
+    memory.push_back({name, FormatCount(model.NumParameters()), FormatBytes(trainer.Total() + buffers),
                       FormatBytes(trainer.weights), FormatBytes(trainer.gradients), FormatBytes(trainer.optimizer),
-                      FormatBytes(trainer.activations), FormatBytes(worker.Total()), FormatBytes(worker.weights),
-                      FormatBytes(worker.kv_cache)});
+                      FormatBytes(trainer.activations), FormatBytes(buffers), FormatBytes(worker.Total()),
+                      FormatBytes(worker.weights), FormatBytes(worker.kv_cache)});
   }
   ASSIGN_OR_RETURN(const double disk, DiskNeed(config, preflight));
   return absl::StrCat(

@@ -14,7 +14,7 @@ namespace grpo {
 
 // Bytes of one process for one policy; weights, gradients and AdamW in float32.
 struct TrainerMemory {
-  // Weights (workers pull them from where they are), gradients, two moments of AdamW.
+  // Weights, gradients, two moments of AdamW.
   double weights = 0, gradients = 0, optimizer = 0;
   // Kept from forward to backward for one micro-batch: per token and layer 2 D numbers of float32 and about 8 D + 3 I
   // of the compute dtype (with activation checkpointing D of float32, and the rest for one layer only); a chunk of
@@ -27,10 +27,13 @@ struct TrainerMemory {
 TrainerMemory EstimateTrainer(const ModelConfig& model, const std::string& compute_dtype,
                               const TrainerOptions& options);
 
+// Bytes of the two buffers from which workers on rank 0's machine read weights, whatever the number of workers
+// (coordinator/local_weights.h): the layers' matrices in the compute dtype, all else in float32.
+double EstimateWeightBuffers(const ModelConfig& model, const std::string& compute_dtype);
+
 // Bytes of one rollout worker for one policy.
 struct WorkerMemory {
-  // Two sets of weights, since new ones arrive while the old are in use; keys and values of slots x context in every
-  // layer.
+  // The model's, and as many that arrive, where they come by gRPC; keys and values of slots x context in every layer.
   double weights = 0, kv_cache = 0;
   double Total() const { return weights + kv_cache; }
 };

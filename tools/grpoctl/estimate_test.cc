@@ -43,6 +43,14 @@ TEST(EstimateTest, CheckpointingChunksAndBfloat16NeedLess) {
   EXPECT_EQ(EstimateTrainer(model, "float32", options).activations, 1000 * (3 * 4 * 64 + 4 * (640 + 576)) + 100);
 }
 
+TEST(EstimateTest, TheBuffersForWorkersHoldWhatTravelsTwice) {
+  const ModelConfig model = SmallModel();
+  EXPECT_EQ(EstimateWeightBuffers(model, "float32"), 2 * 4.0 * model.NumParameters());
+  // 3 layers of q (64 x 64), k and v (32 x 64 each), o (64 x 64), gate, up and down (192 x 64 each).
+  const double matrices = 3.0 * 64 * (64 + 32 + 32 + 64 + 3 * 192);
+  EXPECT_EQ(EstimateWeightBuffers(model, "bfloat16"), 2 * (4.0 * model.NumParameters() - 2 * matrices));
+}
+
 TEST(EstimateTest, WorkerHoldsKeysAndValuesOfEverySlot) {
   RolloutOptions options;
   options.slots = 64;

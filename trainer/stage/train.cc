@@ -170,6 +170,7 @@ class Training {
     (*metrics)[metric::kUpdateSeconds] = absl::ToDoubleSeconds(times.ended - times.received);
     (*metrics)[metric::kStepSeconds] = seconds;
     (*metrics)[metric::kPeakMemoryBytes] = static_cast<double>(PeakMemoryBytes());
+    (*metrics)[metric::kWeightBufferBytes] = static_cast<double>(context_.groups.coordinator.weight_buffer_bytes());
     const auto num_tokens = metrics->find(metric::kNumTokens);
     if (num_tokens != metrics->end() && seconds > 0)
       (*metrics)[metric::kTokensPerSecond] = num_tokens->second / seconds;
