@@ -9,7 +9,6 @@
 #include "common/log.h"
 #include "common/status_macros.h"
 #include "common/stop_signal.h"
-#include "model/memory.h"
 #include "model/threads.h"
 #include "rollout/generator.h"
 #include "rollout/worker.h"
@@ -39,7 +38,6 @@ void Declare(CLI::App& app, Flags& flags) {
 absl::Status Run(Flags& flags) {
   if (!flags.config.empty()) RETURN_IF_ERROR(LoadWorkerConfig(flags.config, flags.worker));
   flags.worker.make_generator = MakeDefaultGenerator;
-  KeepFreedMemory();
   RETURN_IF_ERROR(UseThreads(flags.worker.rollout.threads));
   ASSIGN_OR_RETURN(const std::unique_ptr<Worker> worker, Worker::Create(flags.worker));
   std::atomic<bool> done = false;

@@ -5,7 +5,6 @@
 #include "common/log.h"
 #include "common/status_macros.h"
 #include "common/stop_signal.h"
-#include "model/memory.h"
 #include "model/threads.h"
 #include "trainer/dist/agreement.h"
 #include "trainer/dist/collectives.h"
@@ -60,7 +59,6 @@ int Main(int argc, char** argv) {
     return ExitCodeFor(usable, kExitConfig);
   }
   arguments.config = *std::move(config);
-  KeepFreedMemory();
   absl::Status status = UseThreads(arguments.config.config.trainer.threads);
   if (status.ok()) status = RunRank(*environment, std::move(arguments));
   if (!status.ok()) spdlog::error("{}", std::string(status.message()));
