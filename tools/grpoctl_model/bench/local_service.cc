@@ -1,17 +1,25 @@
 #include "tools/grpoctl_model/bench/local_service.h"
 
+#include <stdlib.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <filesystem>
 #include <map>
 #include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "common/files.h"
 #include "common/rpc/server.h"
 #include "common/seeds.h"
 #include "common/status_macros.h"
 #include "common/version.h"
 #include "coordinator/coordinator.h"
+#include "coordinator/local_weights.h"
 #include "coordinator/service.h"
+#include "coordinator/weight_channels.h"
 #include "model/threads.h"
 #include "reward/profile.h"
 #include "reward/service.h"
@@ -36,6 +44,23 @@ class Service final : public LocalService {
       worker_->Stop();
       thread_.join();
     }
+    local_weights_.reset();
+    if (!folder_.empty()) RemoveAll(folder_).IgnoreError();
+  }
+
+  // Lends weights to the worker, as a run does. Before Start.
+  absl::Status ShareMemory() {
+    std::string folder = absl::StrCat(std::filesystem::temp_directory_path().string(), "/bench.XXXXXX");
+    if (::mkdtemp(folder.data()) == nullptr) return absl::ErrnoToStatus(errno, absl::StrCat("cannot make ", folder));
+    folder_ = folder;
+    ASSIGN_OR_RETURN(local_weights_,
+                     LocalWeights::Serve(&coordinator_, {.socket = folder_ + "/weights.sock",
+                                                         .buffers = {.num_threads = options_.threads}}));
+    return absl::OkStatus();
+  }
+
+  std::string channel() const override {
+    return local_weights_ != nullptr && local_weights_->buffers().num_buffers() > 0 ? kMemfdChannel : kGrpcChannel;
   }
 
   absl::Status Start() {
@@ -68,7 +93,7 @@ class Service final : public LocalService {
   absl::StatusOr<Sampled> Sample(const Policy& policy) override {
     const absl::Duration begin = clock_.Now();
     times_.Clear();
-    ASSIGN_OR_RETURN(const auto weights, policy.Weights());
+    ASSIGN_OR_RETURN(const auto weights, policy.Weights(WeightsForm::kSampled));
     const absl::Duration packed = clock_.Now();
     Sampled sampled;
     sampled.payload_bytes = weights->manifest().payload_bytes();
@@ -121,6 +146,9 @@ class Service final : public LocalService {
   CoordinatorService coordinator_service_;
   std::unique_ptr<RewardServiceImpl> reward_service_;
   std::unique_ptr<rpc::Server> coordinator_server_, reward_server_;
+  // Where the socket of local_weights_ is; empty without.
+  std::string folder_;
+  std::unique_ptr<LocalWeights> local_weights_;
   GeneratorTimes times_;
   std::unique_ptr<Worker> worker_;
   absl::Status status_;
@@ -133,16 +161,18 @@ class Service final : public LocalService {
 
 absl::StatusOr<std::unique_ptr<LocalService>> LocalService::Start(const BenchOptions& options,
                                                                   const std::string& channel) {
-  Coordinator::Identity identity{.run_id = kName, .config_sha256 = "", .epoch = 1};
-  if (!channel.empty()) {
-    const std::vector<std::string> known = WeightChannelNames();
-    if (std::find(known.begin(), known.end(), channel) == known.end()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("there is no weight channel \"", channel, "\" here, known are ", absl::StrJoin(known, ", ")));
-    }
-    identity.weight_channels = {channel};
+  const std::vector<std::string> known = WeightChannelNames();
+  if (!channel.empty() && std::find(known.begin(), known.end(), channel) == known.end()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("there is no weight channel \"", channel, "\" here, known are ", absl::StrJoin(known, ", ")));
   }
-  auto service = std::make_unique<Service>(options, std::move(identity));
+  auto service =
+      std::make_unique<Service>(options, Coordinator::Identity{.run_id = kName, .config_sha256 = "", .epoch = 1});
+  if (channel.empty() || channel == kMemfdChannel) {
+    const absl::Status shared = service->ShareMemory();
+    // A run goes on without.
+    if (!shared.ok() && !channel.empty()) return shared;
+  }
   RETURN_IF_ERROR(service->Start());
   return service;
 }

@@ -40,6 +40,9 @@ class LocalService {
   // Publishes the policy as it is now and has groups sampled with it. Each call needs another number of the policy.
   // Errors of Policy::Weights and Coordinator::Collect; DeadlineExceeded after ten minutes.
   virtual absl::StatusOr<Sampled> Sample(const Policy& policy) = 0;
+
+  // By which weight channel the last version came.
+  virtual std::string channel() const = 0;
 };
 
 }  // namespace grpo

@@ -14,7 +14,6 @@ absl::StatusOr<BenchReport> BenchPublish(const BenchOptions& options) {
   ASSIGN_OR_RETURN(Policy* const policy, AddBenchPolicy(options, &policies));
   ASSIGN_OR_RETURN(const std::unique_ptr<LocalService> service, LocalService::Start(options, options.channel));
   BenchReport report = BeginReport("publish", options, policy->model->config());
-  if (!options.channel.empty()) report.setting["channel"] = options.channel;
   report.phase_order = {"pack", "transfer", "start", "first_step"};
   report.unit = "bytes";
   std::vector<double> ready;
@@ -34,6 +33,7 @@ absl::StatusOr<BenchReport> BenchPublish(const BenchOptions& options) {
                            .seconds = sampled.first_step_seconds};
       },
       &report));
+  report.setting["channel"] = service->channel();
   ready.erase(ready.begin());  // the one that is not timed
   const Spread spread = SpreadOf(ready);
   report.figures["ready_seconds"] = {{"min", spread.min}, {"median", spread.median}, {"max", spread.max}};

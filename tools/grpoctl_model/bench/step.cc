@@ -141,7 +141,6 @@ absl::StatusOr<BenchReport> BenchStep(const BenchOptions& options) {
   ASSIGN_OR_RETURN(const std::unique_ptr<Trainer> trainer, MakeTrainer(options));
   BenchReport report = BeginReport("step", options, trainer->model().config());
   report.setting["whole"] = options.whole;
-  if (!options.channel.empty()) report.setting["channel"] = options.channel;
   report.phase_order = PhaseOrder();
   report.count = static_cast<double>(options.completions() * options.new_tokens);
   StepBatch batch;
@@ -160,6 +159,7 @@ absl::StatusOr<BenchReport> BenchStep(const BenchOptions& options) {
         return BenchRepeat{.phases = std::move(phases)};
       },
       &report));
+  if (options.whole) report.setting["channel"] = trainer->service->channel();
   RETURN_IF_ERROR(SetWork(options, trainer->model().config(), batch, &report));
   report.figures["logprob_abs_diff_max"] = largest_difference;
   if (options.profile) {

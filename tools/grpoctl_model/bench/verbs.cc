@@ -8,6 +8,7 @@
 
 #include "common/exit_codes.h"
 #include "common/log.h"
+#include "model/memory.h"
 #include "model/threads.h"
 #include "tools/grpoctl/bench/options.h"
 #include "tools/grpoctl/verb.h"
@@ -26,6 +27,8 @@ int Run(const Flags& flags, absl::StatusOr<BenchReport> (*bench)(const BenchOpti
     std::cerr << "grpoctl: give one of --model and --random\n";
     return kExitUsage;
   }
+  // As trainer and worker do.
+  KeepFreedMemory();
   // A line for each version that the worker holds is of no use here.
   spdlog::set_level(spdlog::level::warn);
   if (const absl::Status status = UseThreads(flags.bench.threads); !status.ok()) return Fail(status);
