@@ -1,5 +1,10 @@
 #include "tools/grpoctl_model/bench/local_service.h"
 
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <filesystem>
 #include <map>
 #include <thread>
 #include <utility>
@@ -11,7 +16,9 @@
 #include "common/status_macros.h"
 #include "common/version.h"
 #include "coordinator/coordinator.h"
+#include "coordinator/local_weights.h"
 #include "coordinator/service.h"
+#include "coordinator/weight_channels.h"
 #include "model/threads.h"
 #include "reward/profile.h"
 #include "reward/service.h"
@@ -27,8 +34,10 @@ constexpr absl::Duration kPatience = absl::Minutes(10);
 
 class Service final : public LocalService {
  public:
-  Service(const BenchOptions& options, Coordinator::Identity identity)
-      : options_(options), coordinator_({}, std::move(identity)), coordinator_service_(&coordinator_) {}
+  explicit Service(const BenchOptions& options)
+      : options_(options),
+        coordinator_({}, {.run_id = kName, .config_sha256 = "", .epoch = 1}),
+        coordinator_service_(&coordinator_) {}
 
   ~Service() override {
     coordinator_.End();
@@ -38,7 +47,16 @@ class Service final : public LocalService {
     }
   }
 
-  absl::Status Start() {
+  // Over this channel; empty: as a run does.
+  absl::Status Start(const std::string& channel) {
+    if (channel != kGrpcChannel) {
+      static std::atomic<int> next = 0;
+      const std::string socket = std::filesystem::temp_directory_path() /
+                                 absl::StrCat("grpoctl-bench.", ::getpid(), ".", next.fetch_add(1), ".sock");
+      ASSIGN_OR_RETURN(
+          local_weights_,
+          LocalWeights::Serve(&coordinator_, {.socket = socket, .buffers = {.num_threads = options_.threads}}));
+    }
     ASSIGN_OR_RETURN(coordinator_server_, rpc::Server::Start({}, {&coordinator_service_}));
     ASSIGN_OR_RETURN(reward_service_, RewardServiceImpl::Make({{kName, DefaultRewardProfile()}},
                                                               {.threads = options_.threads, .max_waiting = 1 << 20}));
@@ -68,7 +86,7 @@ class Service final : public LocalService {
   absl::StatusOr<Sampled> Sample(const Policy& policy) override {
     const absl::Duration begin = clock_.Now();
     times_.Clear();
-    ASSIGN_OR_RETURN(const auto weights, policy.Weights());
+    ASSIGN_OR_RETURN(const auto weights, policy.Weights(WeightsForm::kSampled));
     const absl::Duration packed = clock_.Now();
     Sampled sampled;
     sampled.payload_bytes = weights->manifest().payload_bytes();
@@ -119,6 +137,8 @@ class Service final : public LocalService {
   const Clock& clock_ = Clock::Real();
   Coordinator coordinator_;
   CoordinatorService coordinator_service_;
+  // Null where weights go by gRPC.
+  std::unique_ptr<LocalWeights> local_weights_;
   std::unique_ptr<RewardServiceImpl> reward_service_;
   std::unique_ptr<rpc::Server> coordinator_server_, reward_server_;
   GeneratorTimes times_;
@@ -133,17 +153,13 @@ class Service final : public LocalService {
 
 absl::StatusOr<std::unique_ptr<LocalService>> LocalService::Start(const BenchOptions& options,
                                                                   const std::string& channel) {
-  Coordinator::Identity identity{.run_id = kName, .config_sha256 = "", .epoch = 1};
-  if (!channel.empty()) {
-    const std::vector<std::string> known = WeightChannelNames();
-    if (std::find(known.begin(), known.end(), channel) == known.end()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("there is no weight channel \"", channel, "\" here, known are ", absl::StrJoin(known, ", ")));
-    }
-    identity.weight_channels = {channel};
+  const std::vector<std::string> known = WeightChannelNames();
+  if (!channel.empty() && std::find(known.begin(), known.end(), channel) == known.end()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("there is no weight channel \"", channel, "\" here, known are ", absl::StrJoin(known, ", ")));
   }
-  auto service = std::make_unique<Service>(options, std::move(identity));
-  RETURN_IF_ERROR(service->Start());
+  auto service = std::make_unique<Service>(options);
+  RETURN_IF_ERROR(service->Start(channel));
   return service;
 }
 
