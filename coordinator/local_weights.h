@@ -104,7 +104,8 @@ class LocalWeights {
   // Cuts off whoever reads (they have what they were lent, by its descriptor), and joins the threads.
   ~LocalWeights();
 
-  const WeightBuffers& buffers() const { return buffers_; }
+  // What it lends from.
+  WeightBuffers& buffers() { return buffers_; }
 
  private:
   // A worker that has connected.

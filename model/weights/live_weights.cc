@@ -115,12 +115,9 @@ absl::StatusOr<std::shared_ptr<LiveWeights>> LiveWeights::Of(const Transformer& 
     *manifest.mutable_policy() = policy;
     manifest.set_kind(v1::WEIGHTS_KIND_FULL);
     manifest.set_config_json(ModelConfigJson(model.config()));
-    const auto dtype = [](at::ScalarType type) {
-      return type == at::kBFloat16 ? v1::DTYPE_BFLOAT16 : v1::DTYPE_FLOAT32;
-    };
-    manifest.set_compute_dtype(dtype(model.placement().compute));
-    manifest.set_head_dtype(dtype(model.placement().head));
     const bool rounds = model.placement().compute == at::kBFloat16;
+    manifest.set_compute_dtype(rounds ? v1::DTYPE_BFLOAT16 : v1::DTYPE_FLOAT32);
+    if (model.placement().head == at::kBFloat16) manifest.set_head_dtype(v1::DTYPE_BFLOAT16);
     add(*manifest.mutable_tokenizer(), text(tokenizer_json));
     for (const auto& [name, content] : companions) {
       v1::CompanionFile& companion = *manifest.add_companions();
