@@ -8,7 +8,6 @@
 
 #include "common/exit_codes.h"
 #include "common/log.h"
-#include "model/memory.h"
 #include "model/threads.h"
 #include "tools/grpoctl/bench/options.h"
 #include "tools/grpoctl/verb.h"
@@ -28,7 +27,6 @@ int Run(const Flags& flags, absl::StatusOr<BenchReport> (*bench)(const BenchOpti
     return kExitUsage;
   }
   // As trainer and worker do.
-  KeepFreedMemory();
   // A line for each version that the worker holds is of no use here.
   spdlog::set_level(spdlog::level::warn);
   if (const absl::Status status = UseThreads(flags.bench.threads); !status.ok()) return Fail(status);
