@@ -26,7 +26,6 @@ int Run(const Flags& flags, absl::StatusOr<BenchReport> (*bench)(const BenchOpti
     std::cerr << "grpoctl: give one of --model and --random\n";
     return kExitUsage;
   }
-  // As trainer and worker do.
   // A line for each version that the worker holds is of no use here.
   spdlog::set_level(spdlog::level::warn);
   if (const absl::Status status = UseThreads(flags.bench.threads); !status.ok()) return Fail(status);
