@@ -12,9 +12,13 @@ using torch::autograd::Variable;
 using torch::autograd::variable_list;
 
 MatrixType TypeOf(const at::Tensor& tensor) {
-  TORCH_CHECK(tensor.is_cpu() && (tensor.scalar_type() == at::kFloat || tensor.scalar_type() == at::kBFloat16),
-              "products are of float32 or bfloat16 on the CPU, not of ", tensor.toString());
-  return tensor.scalar_type() == at::kFloat ? MatrixType::kFloat32 : MatrixType::kBfloat16;
+  TORCH_CHECK(tensor.is_cpu(), "products are of tensors on the CPU, not of ", tensor.toString());
+  return MatrixTypeOf(tensor.scalar_type());
+}
+
+// What products are computed from: bfloat16 operands in float32, which holds them exactly, where there is no other way.
+at::Tensor Operand(const at::Tensor& tensor) {
+  return tensor.scalar_type() == at::kBFloat16 && !HasBfloat16Products() ? tensor.to(at::kFloat) : tensor;
 }
 
 MatrixView ViewOf(const at::Tensor& tensor) {
@@ -35,16 +39,30 @@ at::Tensor GradOfWeight(const at::Tensor& d_out, const at::Tensor& x) {
   return d_weight;
 }
 
+// x weight^T (+ bias, where it has elements), with nothing for a gradient.
+at::Tensor Product(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, at::ScalarType out_type,
+                   const PackedMatrix* packed = nullptr) {
+  at::Tensor out = at::empty({x.size(0), weight.size(0)}, out_type);
+  MatMulInto(x.contiguous(), weight.t(), out,
+             {.bias = bias.numel() > 0 ? bias.const_data_ptr<float>() : nullptr, .packed_b = packed});
+  return out;
+}
+
+at::Tensor Sum(const at::Tensor& residual, const at::Tensor& x, const at::Tensor& weight,
+               const PackedMatrix* packed = nullptr) {
+  at::Tensor out = residual.contiguous().clone();
+  MatMulInto(x.contiguous(), weight.t(), out, {.accumulate = true, .packed_b = packed});
+  return out;
+}
+
 struct LinearFunction : torch::autograd::Function<LinearFunction> {
   // Without a bias it has no elements: autograd takes no undefined tensors.
   static Variable forward(AutogradContext* context, const Variable& x_in, const Variable& weight_in,
                           const Variable& bias, at::ScalarType out_type) {
     const at::Tensor x = x_in.contiguous(), weight = weight_in.to(x.scalar_type());
-    at::Tensor out = at::empty({x.size(0), weight.size(0)}, out_type);
-    MatMulInto(x, weight.t(), out, {.bias = bias.numel() > 0 ? bias.const_data_ptr<float>() : nullptr});
     context->save_for_backward({x, weight});
     context->saved_data["has_bias"] = bias.numel() > 0;
-    return out;
+    return Product(x, weight, bias, out_type);
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& grads) {
@@ -61,10 +79,8 @@ struct AddLinearFunction : torch::autograd::Function<AddLinearFunction> {
   static Variable forward(AutogradContext* context, const Variable& residual, const Variable& x_in,
                           const Variable& weight_in) {
     const at::Tensor x = x_in.contiguous(), weight = weight_in.to(x.scalar_type());
-    at::Tensor out = residual.contiguous().clone();
-    MatMulInto(x, weight.t(), out, {.accumulate = true});
     context->save_for_backward({x, weight});
-    return out;
+    return Sum(residual, x, weight);
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& grads) {
@@ -77,20 +93,32 @@ struct AddLinearFunction : torch::autograd::Function<AddLinearFunction> {
 
 }  // namespace
 
-bool RowsAreIndependent(at::ScalarType dtype) {
-  return TraitsOfMatMul(dtype == at::kBFloat16 ? MatrixType::kBfloat16 : MatrixType::kFloat32).rows_independent;
+MatrixType MatrixTypeOf(at::ScalarType dtype) {
+  TORCH_CHECK(dtype == at::kFloat || dtype == at::kBFloat16, "products are of float32 or bfloat16, not of ",
+              at::toString(dtype));
+  return dtype == at::kFloat ? MatrixType::kFloat32 : MatrixType::kBfloat16;
 }
 
-void MatMulInto(const at::Tensor& a, const at::Tensor& b, const at::Tensor& out, const MatMulOptions& options) {
-  TORCH_CHECK(out.is_contiguous() && out.dim() == 2 && out.size(0) == a.size(0) && out.size(1) == b.size(1),
+bool RowsAreIndependent(at::ScalarType dtype) {
+  return TraitsOfMatMul(MatrixTypeOf(dtype)).rows_independent;
+}
+
+void MatMulInto(const at::Tensor& a_in, const at::Tensor& b_in, const at::Tensor& out, const MatMulOptions& options) {
+  TORCH_CHECK(out.is_contiguous() && out.dim() == 2 && out.size(0) == a_in.size(0) && out.size(1) == b_in.size(1),
               "a product's result is dense and has its shape");
   // Who looks at where time goes (grpoctl bench --profile) sees it as one of torch's operators.
-  RECORD_FUNCTION("grpo::matmul", std::vector<c10::IValue>({a, b}));
-  MatMul(ViewOf(a), ViewOf(b), out.mutable_data_ptr(), TypeOf(out), options);
+  RECORD_FUNCTION("grpo::matmul", std::vector<c10::IValue>({a_in, b_in}));
+  // Of a packed b only the shape is looked at.
+  const at::Tensor a = Operand(a_in), b = options.packed_b != nullptr ? b_in : Operand(b_in);
+  const bool rounds = out.scalar_type() == at::kBFloat16 && !HasBfloat16Products();
+  const at::Tensor exact = rounds ? at::empty(out.sizes(), at::kFloat) : out;
+  MatMul(ViewOf(a), ViewOf(b), exact.mutable_data_ptr(), TypeOf(exact), options);
+  if (rounds) out.copy_(exact);
 }
 
 void PackWeight(const at::Tensor& weight, int64_t rows, std::unique_ptr<PackedMatrix>& packed) {
-  const MatrixView transposed = ViewOf(weight).Transposed();
+  const at::Tensor operand = Operand(weight);
+  const MatrixView transposed = ViewOf(operand).Transposed();
   if (packed == nullptr) {
     packed = PackMatrix(transposed, rows);
   } else {
@@ -98,29 +126,22 @@ void PackWeight(const at::Tensor& weight, int64_t rows, std::unique_ptr<PackedMa
   }
 }
 
-at::Tensor Linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, const PackedMatrix* packed) {
-  if (packed == nullptr) {
-    return LinearFunction::apply(x, weight, bias.defined() ? bias : at::empty({0}), x.scalar_type());
-  }
-  at::Tensor out = at::empty({x.size(0), weight.size(0)}, x.options());
-  MatMulInto(x.contiguous(), weight.t(), out,
-             {.bias = bias.defined() ? bias.const_data_ptr<float>() : nullptr, .packed_b = packed});
-  return out;
+at::Tensor Linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias_in,
+                  const PackedMatrix* packed) {
+  const at::Tensor bias = bias_in.defined() ? bias_in : at::empty({0});
+  return packed == nullptr ? LinearFunction::apply(x, weight, bias, x.scalar_type())
+                           : Product(x, weight, bias, x.scalar_type(), packed);
 }
 
 at::Tensor Float32Linear(const at::Tensor& x, const at::Tensor& weight, const PackedMatrix* packed) {
-  if (packed == nullptr) return LinearFunction::apply(x, weight, at::empty({0}), at::kFloat);
-  at::Tensor out = at::empty({x.size(0), weight.size(0)});
-  MatMulInto(x.contiguous(), weight.t(), out, {.packed_b = packed});
-  return out;
+  const at::Tensor bias = at::empty({0});
+  return packed == nullptr ? LinearFunction::apply(x, weight, bias, at::kFloat)
+                           : Product(x, weight, bias, at::kFloat, packed);
 }
 
 at::Tensor AddLinear(const at::Tensor& residual, const at::Tensor& x, const at::Tensor& weight,
                      const PackedMatrix* packed) {
-  if (packed == nullptr) return AddLinearFunction::apply(residual, x, weight);
-  at::Tensor out = residual.clone();
-  MatMulInto(x.contiguous(), weight.t(), out, {.accumulate = true, .packed_b = packed});
-  return out;
+  return packed == nullptr ? AddLinearFunction::apply(residual, x, weight) : Sum(residual, x, weight, packed);
 }
 
 }  // namespace grpo

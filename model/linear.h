@@ -21,10 +21,14 @@ at::Tensor Float32Linear(const at::Tensor& x, const at::Tensor& weight, const Pa
 at::Tensor AddLinear(const at::Tensor& residual, const at::Tensor& x, const at::Tensor& weight,
                      const PackedMatrix* packed = nullptr);
 
+// kFloat or kBFloat16.
+MatrixType MatrixTypeOf(at::ScalarType dtype);
+
 // Whether products of this type of operands give a row the same bits however many rows there are, here.
 bool RowsAreIndependent(at::ScalarType dtype);
 
-// out [m, n] (+)= a b; all on the CPU, a and b of one type, out dense. MatMul's.
+// out [m, n] (+)= a b; all on the CPU, a and b of one type, out dense. MatMul's, and where it has no products of
+// bfloat16 the same numbers multiplied and summed in float32.
 void MatMulInto(const at::Tensor& a, const at::Tensor& b, const at::Tensor& out, const MatMulOptions& options = {});
 
 // The transpose of `weight` for products of `rows` rows, into `packed`, which is made when it is null.

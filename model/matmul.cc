@@ -118,70 +118,20 @@ void Execute(const PrimitiveDesc& desc, const std::vector<dnnl_exec_arg_t>& argu
   Check(dnnl_stream_wait(Stream()), "computing");
 }
 
-// Whether oneDNN has products of bfloat16 for this processor: not for those without AVX-512.
-bool HasBfloat16() {
-  static const bool has = [] {
-    const dnnl_memory_desc_t square = DenseDesc(16, 16, MatrixType::kBfloat16);
-    dnnl_matmul_desc_t matmul;
-    Check(dnnl_matmul_desc_init(&matmul, &square, &square, nullptr, &square), "describing a product");
-    PrimitiveDesc desc;
-    return dnnl_primitive_desc_create(desc.out(), &matmul, nullptr, Engine(), nullptr) == dnnl_success;
-  }();
-  return has;
-}
-
-MatrixType ComputedIn(MatrixType type) {
-  return HasBfloat16() ? type : MatrixType::kFloat32;
-}
-
-// bfloat16 is the upper half of a float32, which holds it exactly.
-float Widened(uint16_t half) {
-  const uint32_t bits = uint32_t{half} << 16;
-  float value;
-  std::memcpy(&value, &bits, sizeof(value));
-  return value;
-}
-
-// To the nearest, ties to even. A NaN stays one.
-uint16_t Rounded(float value) {
-  uint32_t bits;
-  std::memcpy(&bits, &value, sizeof(bits));
-  if (value != value) return static_cast<uint16_t>((bits | 0x400000u) >> 16);
-  return static_cast<uint16_t>((bits + 0x7FFFu + ((bits >> 16) & 1u)) >> 16);
-}
-
-// A bfloat16 matrix in float32, laid out alike.
-struct WideMatrix {
-  explicit WideMatrix(const MatrixView& from) : numbers(from.rows * from.columns) {
-    const bool by_rows = from.column_stride == 1;
-    const int64_t lines = by_rows ? from.rows : from.columns, length = by_rows ? from.columns : from.rows;
-    const int64_t stride = by_rows ? from.row_stride : from.column_stride;
-    const auto* const halves = static_cast<const uint16_t*>(from.data);
-    for (int64_t line = 0; line < lines; ++line) {
-      for (int64_t i = 0; i < length; ++i) numbers[line * length + i] = Widened(halves[line * stride + i]);
-    }
-    view = {numbers.data(), MatrixType::kFloat32, from.rows, from.columns, by_rows ? length : 1, by_rows ? 1 : length};
-  }
-  std::vector<float> numbers;
-  MatrixView view;
-};
-
 class Packed : public PackedMatrix {
  public:
   Packed(const MatrixView& b, int64_t rows) {
-    const MatrixType type = ComputedIn(b.type);
-    const dnnl_memory_desc_t a = DenseDesc(rows, b.rows, type);
+    const dnnl_memory_desc_t a = DenseDesc(rows, b.rows, b.type);
     const dnnl_memory_desc_t out = DenseDesc(rows, b.columns, MatrixType::kFloat32);
     const dnnl_dims_t sizes = {b.rows, b.columns};
     dnnl_memory_desc_t any;
-    Check(dnnl_memory_desc_init_by_tag(&any, 2, sizes, TypeOf(type), dnnl_format_tag_any), "describing a matrix");
+    Check(dnnl_memory_desc_init_by_tag(&any, 2, sizes, TypeOf(b.type), dnnl_format_tag_any), "describing a matrix");
     const PrimitiveDesc product = DescribeProduct(a, any, nullptr, out, false);
     desc_ = *dnnl_primitive_desc_query_md(product.get(), dnnl_query_weights_md, 0);
     memory_ = MemoryAt(desc_, DNNL_MEMORY_ALLOCATE);
     Fill(b);
   }
   void Fill(const MatrixView& b) override {
-    if (ComputedIn(b.type) != b.type) return Fill(WideMatrix(b).view);
     const dnnl_memory_desc_t plain = DescOf(b);
     PrimitiveDesc reorder;
     Check(dnnl_reorder_primitive_desc_create(reorder.out(), &plain, Engine(), &desc_, Engine(), nullptr),
@@ -234,21 +184,9 @@ void Multiply(const MatrixView& a, const MatrixView& b, void* out, MatrixType ou
   Execute(desc, arguments);
 }
 
-// The same product of bfloat16 operands, where oneDNN has none: the same numbers are summed, in float32 as elsewhere.
-void MultiplyWide(const MatrixView& a, const MatrixView& b, void* out, MatrixType out_type,
-                  const MatMulOptions& options) {
-  // Of a packed matrix only the shape is looked at.
-  const WideMatrix wide_a(a), wide_b(options.packed_b != nullptr ? MatrixView{b.data, b.type, 0, 0, 0, 1} : b);
-  const MatrixView& right = options.packed_b != nullptr ? b : wide_b.view;
-  if (out_type == MatrixType::kFloat32) return MatMul(wide_a.view, right, out, out_type, options);
-  std::vector<float> wide_out(a.rows * b.columns);
-  MatMul(wide_a.view, right, wide_out.data(), MatrixType::kFloat32, options);
-  for (size_t i = 0; i < wide_out.size(); ++i) static_cast<uint16_t*>(out)[i] = Rounded(wide_out[i]);
-}
-
 MatMulTraits TryOut(MatrixType type) {
-  if (ComputedIn(type) != type) {
-    MatMulTraits traits = TryOut(ComputedIn(type));
+  if (type == MatrixType::kBfloat16 && !HasBfloat16Products()) {
+    MatMulTraits traits = TryOut(MatrixType::kFloat32);
     traits.kernel = "float32 " + traits.kernel;
     return traits;
   }
@@ -289,6 +227,17 @@ MatMulTraits TryOut(MatrixType type) {
 
 }  // namespace
 
+bool HasBfloat16Products() {
+  static const bool has = [] {
+    const dnnl_memory_desc_t square = DenseDesc(16, 16, MatrixType::kBfloat16);
+    dnnl_matmul_desc_t matmul;
+    Check(dnnl_matmul_desc_init(&matmul, &square, &square, nullptr, &square), "describing a product");
+    PrimitiveDesc desc;
+    return dnnl_primitive_desc_create(desc.out(), &matmul, nullptr, Engine(), nullptr) == dnnl_success;
+  }();
+  return has;
+}
+
 std::unique_ptr<PackedMatrix> PackMatrix(const MatrixView& b, int64_t rows) {
   return std::make_unique<Packed>(b, rows);
 }
@@ -297,10 +246,6 @@ void MatMul(const MatrixView& a, const MatrixView& b, void* out, MatrixType out_
   // Longer sums over the rows of both, as gradients of weights are, oneDNN would cut into as many parts as there are
   // threads; in pieces of this size it does not, and the order of the sum is the same for any number of threads.
   constexpr int64_t kPiece = 1024;
-  if (ComputedIn(a.type) != a.type) {
-    CheckFits(a, b, out_type, options);
-    return MultiplyWide(a, b, out, out_type, options);
-  }
   if (a.columns <= kPiece || a.column_stride == 1 || out_type != MatrixType::kFloat32) {
     return Multiply(a, b, out, out_type, options, nullptr);
   }
@@ -318,9 +263,11 @@ void MatMul(const MatrixView& a, const MatrixView& b, void* out, MatrixType out_
 }
 
 const MatMulTraits& TraitsOfMatMul(MatrixType type) {
-  static const MatMulTraits& of_float32 = *new MatMulTraits(TryOut(MatrixType::kFloat32));
-  if (type == MatrixType::kFloat32) return of_float32;
-  static const MatMulTraits& of_bfloat16 = *new MatMulTraits(TryOut(MatrixType::kBfloat16));
+  if (type == MatrixType::kFloat32) {
+    static const MatMulTraits& of_float32 = *new MatMulTraits(TryOut(type));
+    return of_float32;
+  }
+  static const MatMulTraits& of_bfloat16 = *new MatMulTraits(TryOut(type));
   return of_bfloat16;
 }
 

@@ -46,6 +46,10 @@ struct MatMulOptions {
   const PackedMatrix* packed_b = nullptr;
 };
 
+// Whether oneDNN has products of bfloat16 for this processor: not for those without AVX-512. Where it has none, MatMul
+// and PackMatrix throw for them (model/linear.h computes them in float32).
+bool HasBfloat16Products();
+
 // out [m, n], dense, = a [m, k] b [k, n]. a and b are of one type; out is float32 or that type, rounded once at the end;
 // sums are float32. Any of m, n, k may be 0. Throws std::runtime_error when memory is short, and for what does not fit
 // (a bug of the caller). Any thread; computes on OpenMP's.
@@ -54,7 +58,7 @@ void MatMul(const MatrixView& a, const MatrixView& b, void* out, MatrixType out_
 
 // What this machine's products are.
 struct MatMulTraits {
-  // The kernels' name ("brg:avx512_core_bf16").
+  // The kernels' name ("brg:avx512_core_bf16"); "float32 " and float32's where there are none of bfloat16.
   std::string kernel;
   // Tried out: rows of products of 1 to 2,200 rows, packed or not, had equal bits.
   bool rows_independent = false;

@@ -3,27 +3,28 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <memory>
 #include <stdexcept>
 
 #include "common/status_testing.h"
+#include "model/linear.h"
 #include "model/threads.h"
 
 namespace grpo {
 namespace {
 
-MatrixType TypeOf(const at::Tensor& tensor) {
-  return tensor.scalar_type() == at::kFloat ? MatrixType::kFloat32 : MatrixType::kBfloat16;
-}
-
-MatrixView ViewOf(const at::Tensor& tensor) {
-  return {tensor.const_data_ptr(), TypeOf(tensor), tensor.size(0), tensor.size(1), tensor.stride(0), tensor.stride(1)};
-}
-
+// By way of model/linear.h, which stands in where the processor has no products of bfloat16.
 at::Tensor Product(const at::Tensor& a, const at::Tensor& b, at::ScalarType out_type = at::kFloat,
                    const MatMulOptions& options = {}) {
   at::Tensor out = at::zeros({a.size(0), b.size(1)}, out_type);
-  MatMul(ViewOf(a), ViewOf(b), out.data_ptr(), TypeOf(out), options);
+  MatMulInto(a, b, out, options);
   return out;
+}
+
+std::unique_ptr<PackedMatrix> Pack(const at::Tensor& weight, int64_t rows) {
+  std::unique_ptr<PackedMatrix> packed;
+  PackWeight(weight, rows, packed);
+  return packed;
 }
 
 at::Tensor Random(at::IntArrayRef shape, uint64_t seed, at::ScalarType dtype) {
@@ -58,14 +59,14 @@ TEST(MatMulTest, AccumulatesInFloat32) {
   const at::Tensor a = Random({20, 30}, 1, at::kBFloat16), b = Random({30, 40}, 2, at::kBFloat16);
   at::Tensor out = Random({20, 40}, 3, at::kFloat);
   const at::Tensor expected = out.to(at::kDouble) + a.to(at::kDouble).matmul(b.to(at::kDouble));
-  MatMul(ViewOf(a), ViewOf(b), out.data_ptr(), MatrixType::kFloat32, {.accumulate = true});
+  MatMulInto(a, b, out, {.accumulate = true});
   EXPECT_TRUE(at::allclose(out.to(at::kDouble), expected, 1e-5, 1e-5));
 }
 
 TEST(MatMulTest, PackedWeightsGiveTheSameNumbers) {
   for (const auto dtype : {at::kFloat, at::kBFloat16}) {
     const at::Tensor a = Random({32, 96}, 1, dtype), weight = Random({200, 96}, 2, dtype);
-    const auto packed = PackMatrix(ViewOf(weight).Transposed(), 32);
+    const auto packed = Pack(weight, 32);
     EXPECT_GE(packed->size_bytes(), static_cast<int64_t>(weight.nbytes()));
     EXPECT_TRUE(at::allclose(Product(a, weight.t(), at::kFloat, {.packed_b = packed.get()}), Product(a, weight.t()),
                              1e-5, 1e-5));
@@ -76,14 +77,14 @@ TEST(MatMulTest, PackedWeightsGiveTheSameNumbers) {
 TEST(MatMulTest, RowsAreIndependentWhereTheTraitsSaySo) {
   for (const auto dtype : {at::kFloat, at::kBFloat16}) {
     const at::Tensor a = Random({700, 192}, 1, dtype), weight = Random({320, 192}, 2, dtype);
-    const MatMulTraits& traits = TraitsOfMatMul(TypeOf(a));
+    const MatMulTraits& traits = TraitsOfMatMul(MatrixTypeOf(dtype));
     EXPECT_FALSE(traits.kernel.empty());
     RecordProperty(dtype == at::kFloat ? "float32" : "bfloat16", traits.kernel);
     if (!traits.rows_independent) continue;
     const at::Tensor all = Product(a, weight.t());
     for (const int64_t rows : {1, 5, 31, 32, 60, 64, 333}) {
       EXPECT_TRUE(at::equal(Product(a.narrow(0, 0, rows), weight.t()), all.narrow(0, 0, rows))) << rows << " rows";
-      const auto packed = PackMatrix(ViewOf(weight).Transposed(), rows);
+      const auto packed = Pack(weight, rows);
       EXPECT_TRUE(at::equal(Product(a.narrow(0, 0, rows), weight.t(), at::kFloat, {.packed_b = packed.get()}),
                             all.narrow(0, 0, rows)))
           << rows << " rows, packed";
@@ -94,7 +95,7 @@ TEST(MatMulTest, RowsAreIndependentWhereTheTraitsSaySo) {
 // Gradients of weights are long sums: over all rows of a micro-batch.
 TEST(MatMulTest, BitsDoNotDependOnTheNumberOfThreadsWhereTheTraitsSaySo) {
   for (const auto dtype : {at::kFloat, at::kBFloat16}) {
-    if (!TraitsOfMatMul(dtype == at::kFloat ? MatrixType::kFloat32 : MatrixType::kBfloat16).rows_independent) continue;
+    if (!TraitsOfMatMul(MatrixTypeOf(dtype)).rows_independent) continue;
     const at::Tensor a = Random({7000, 96}, 1, dtype), b = Random({7000, 64}, 2, dtype), w = Random({64, 96}, 3, dtype);
     at::Tensor gradient, forward;
     for (const int threads : {1, 2, 4}) {
