@@ -32,8 +32,8 @@ struct PackedLayout {
 
 // Whole sequences: each token attends to the sequence that its own goes on from, and to the tokens of its own up to
 // itself. Differentiable once. float32 or bfloat16, computed in float32. What a token gives has the same bits whether
-// what comes before is shared or written out, and as in a decode step over the same tokens (law 5); so has no
-// dependence on its neighbours or the number of threads. The gradient of what is shared is summed in the layout's order.
+// what comes before is shared or written out, whatever its neighbours and the number of threads, and as in a decode step
+// over the same tokens (law 5). The gradient of what is shared is summed in the layout's order.
 class PackedAttention : public Attention {
  public:
   // A layout that breaks its rules is a bug of the caller and ends in an exception of torch.

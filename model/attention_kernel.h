@@ -30,6 +30,21 @@ constexpr int64_t TileOffset(int64_t t, int64_t i, int64_t head_dim) {
   return (t / kTileTokens * head_dim + i) * kTileTokens + t % kTileTokens;
 }
 
+// Puts the key of token t into tiles, and its value beside the others' (or the other way round).
+template <typename T>
+void StoreToken(const T* key, const T* value, float* key_tiles, float* values, int64_t t, int64_t head_dim) {
+  for (int64_t i = 0; i < head_dim; ++i) {
+    key_tiles[TileOffset(t, i, head_dim)] = static_cast<float>(key[i]);
+    values[t * head_dim + i] = static_cast<float>(value[i]);
+  }
+}
+
+// Puts a vector [K] into place r of `count` rows that lie component by component, [K, count].
+template <typename T>
+void SetRow(const T* vector, int64_t r, int64_t count, int64_t head_dim, float* rows) {
+  for (int64_t i = 0; i < head_dim; ++i) rows[i * count + r] = static_cast<float>(vector[i]);
+}
+
 // R rows of one call, 1 to kMaxRows, each over the tokens 0 .. num_tokens[r] - 1, at least one.
 struct Rows {
   int64_t count = 0;  // R

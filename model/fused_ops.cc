@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "model/cpu_types.h"
 #include "model/simd.h"
 #include "model/threads.h"
 
@@ -56,14 +57,6 @@ void Check(bool fits, const char* what) {
 at::Tensor Dense(const at::Tensor& tensor, at::ScalarType dtype) {
   Check(tensor.scalar_type() == dtype && tensor.device().is_cpu(), "expects tensors on the CPU, of one dtype");
   return tensor.contiguous();
-}
-
-// Calls body(T()) with float or c10::BFloat16.
-template <typename Body>
-void WithType(at::ScalarType dtype, const Body& body) {
-  if (dtype == at::kFloat) return body(float());
-  Check(dtype == at::kBFloat16, "expects float32 or bfloat16");
-  body(c10::BFloat16());
 }
 
 // inverse_rms [rows]: what the backward pass needs again.
@@ -116,7 +109,7 @@ struct RmsNormFunction : torch::autograd::Function<RmsNormFunction> {
     at::Tensor y = at::empty(x.sizes(), dtype), inverse_rms = at::empty({num_rows});
     const float *const from = x.const_data_ptr<float>(), *const scale = weight.const_data_ptr<float>();
     float* const rms = inverse_rms.data_ptr<float>();
-    WithType(dtype, [&](auto type) {
+    WithCpuType(dtype, [&](auto type) {
       auto* const to = y.data_ptr<decltype(type)>();
       ForRows(num_rows, width, [&](int64_t begin, int64_t end) {
         RmsNormRows(from + begin * width, scale, to + begin * width, rms + begin, end - begin, width,
@@ -136,7 +129,7 @@ struct RmsNormFunction : torch::autograd::Function<RmsNormFunction> {
     const float *const from = x.const_data_ptr<float>(), *const scale = weight.const_data_ptr<float>();
     const float* const rms = inverse_rms.const_data_ptr<float>();
     float *const to = dx.data_ptr<float>(), *const to_weight = dweight.data_ptr<float>();
-    WithType(dy.scalar_type(), [&](auto type) {
+    WithCpuType(dy.scalar_type(), [&](auto type) {
       const auto* const grad = dy.const_data_ptr<decltype(type)>();
       ForEachBlock(num_rows, [&](int64_t block, int64_t begin, int64_t end) {
         RmsNormGradRows(grad + begin * width, from + begin * width, scale, rms + begin, to + begin * width,
@@ -205,7 +198,7 @@ struct SplitAndRotateFunction : torch::autograd::Function<SplitAndRotateFunction
                k = at::empty({num_rows, num_kv_heads, head}, qkv.options()), v = at::empty_like(k);
     const float* const angles = rope.const_data_ptr<float>();
     const int64_t q_width = num_heads * head, kv_width = num_kv_heads * head;
-    WithType(qkv.scalar_type(), [&](auto type) {
+    WithCpuType(qkv.scalar_type(), [&](auto type) {
       using T = decltype(type);
       const T* const from = qkv.const_data_ptr<T>();
       T *const to_q = q.data_ptr<T>(), *const to_k = k.data_ptr<T>(), *const to_v = v.data_ptr<T>();
@@ -227,7 +220,7 @@ struct SplitAndRotateFunction : torch::autograd::Function<SplitAndRotateFunction
     at::Tensor dqkv = at::empty({num_rows, shape.width()}, dq.options());
     const float* const angles = rope.const_data_ptr<float>();
     const int64_t q_width = shape.num_heads * head, kv_width = shape.num_kv_heads * head;
-    WithType(dtype, [&](auto type) {
+    WithCpuType(dtype, [&](auto type) {
       using T = decltype(type);
       const T *const from_q = dq.const_data_ptr<T>(), *const from_k = dk.const_data_ptr<T>();
       const T* const from_v = dv.const_data_ptr<T>();
@@ -271,7 +264,7 @@ struct SwiGluFunction : torch::autograd::Function<SwiGluFunction> {
     const at::Tensor gate_up = Dense(gate_up_in, gate_up_in.scalar_type());
     const int64_t num_rows = gate_up.size(0), width = gate_up.size(1) / 2;
     at::Tensor y = at::empty({num_rows, width}, gate_up.options());
-    WithType(gate_up.scalar_type(), [&](auto type) {
+    WithCpuType(gate_up.scalar_type(), [&](auto type) {
       using T = decltype(type);
       const T* const from = gate_up.const_data_ptr<T>();
       T* const to = y.data_ptr<T>();
@@ -287,7 +280,7 @@ struct SwiGluFunction : torch::autograd::Function<SwiGluFunction> {
     const at::Tensor gate_up = context->get_saved_variables()[0], dy = Dense(grads[0], gate_up.scalar_type());
     const int64_t num_rows = dy.size(0), width = dy.size(1);
     at::Tensor d_gate_up = at::empty_like(gate_up);
-    WithType(gate_up.scalar_type(), [&](auto type) {
+    WithCpuType(gate_up.scalar_type(), [&](auto type) {
       using T = decltype(type);
       const T *const grad = dy.const_data_ptr<T>(), *const from = gate_up.const_data_ptr<T>();
       T* const to = d_gate_up.data_ptr<T>();

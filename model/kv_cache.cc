@@ -8,23 +8,15 @@
 #include <utility>
 
 #include "model/attention_kernel.h"
+#include "model/cpu_types.h"
 
 namespace grpo {
 namespace {
 
 using attention::kMaxRows;
 using attention::kTileTokens;
-using attention::TileOffset;
+using attention::StoreToken;
 using attention::WholeTiles;
-
-// The new token's key and value of one slot and one key-value head, into position `position`.
-template <typename T>
-void StoreToken(const T* key, const T* value, float* key_tiles, float* values, int64_t position, int64_t head_dim) {
-  for (int64_t i = 0; i < head_dim; ++i) {
-    key_tiles[TileOffset(position, i, head_dim)] = static_cast<float>(key[i]);
-    values[position * head_dim + i] = static_cast<float>(value[i]);
-  }
-}
 
 // Keys and values of one layer: those of one slot and one head follow each other.
 struct LayerCache {
@@ -40,14 +32,6 @@ struct LayerCache {
   const int64_t num_kv_heads, head_dim, head_size;
 };
 
-// Calls body.operator()<T>() with float or c10::BFloat16.
-template <typename Body>
-void WithType(at::ScalarType dtype, const Body& body) {
-  if (dtype == at::kFloat) return body.template operator()<float>();
-  TORCH_CHECK(dtype == at::kBFloat16, "cached decoding is in float32 or bfloat16");
-  body.template operator()<c10::BFloat16>();
-}
-
 // One token of one slot and one key-value head: stored, then attended from by the `group` query heads that read it.
 template <typename T>
 void DecodeHead(const LayerCache& cache, int64_t offset, int64_t length, const T* query, const T* key, const T* value,
@@ -62,8 +46,7 @@ void DecodeHead(const LayerCache& cache, int64_t offset, int64_t length, const T
     attention::Rows rows = {.count = std::min(kMaxRows, group - first), .queries = queries.data()};
     for (int64_t r = 0; r < rows.count; ++r) {
       rows.num_tokens[r] = length + 1;
-      const T* const from = query + (first + r) * head_dim;
-      for (int64_t i = 0; i < head_dim; ++i) queries[i * rows.count + r] = static_cast<float>(from[i]);
+      attention::SetRow(query + (first + r) * head_dim, r, rows.count, head_dim, queries.data());
     }
     attention::Attend(rows, {cache.keys + offset, cache.values + offset, head_dim}, outs.data(),
                       /*log_sum_exp=*/nullptr, scratch);
@@ -109,7 +92,8 @@ at::Tensor PrefillAttention::Attend(int64_t layer, const at::Tensor& q, const at
                                     const at::Tensor& v_in) {
   const at::Tensor k = k_in.contiguous(), v = v_in.contiguous();
   const LayerCache cache(*cache_, layer);
-  WithType(k.scalar_type(), [&]<typename T>() {
+  WithCpuType(k.scalar_type(), [&](auto type) {
+    using T = decltype(type);
     const T *key = k.const_data_ptr<T>(), *value = v.const_data_ptr<T>();
     for (size_t i = 0; i < slots_.size(); ++i) {
       for (int64_t t = 0; t < lengths_[i]; ++t) {
@@ -138,7 +122,8 @@ at::Tensor DecodeAttention::Attend(int64_t layer, const at::Tensor& q_in, const 
                 cache_->max_tokens());
   }
   at::Tensor out = at::zeros_like(q);
-  WithType(q.scalar_type(), [&]<typename T>() {
+  WithCpuType(q.scalar_type(), [&](auto type) {
+    using T = decltype(type);
     const T *const queries = q.const_data_ptr<T>(), *const keys = k.const_data_ptr<T>();
     const T* const values = v.const_data_ptr<T>();
     T* const outs = out.data_ptr<T>();

@@ -12,6 +12,7 @@
 
 #include "model/attention.h"
 #include "model/attention_kernel.h"
+#include "model/cpu_types.h"
 
 namespace grpo {
 
@@ -79,34 +80,33 @@ void ForTokens(const Plan::Sequence& sequence, const Body& body) {
   for (int64_t t = 0; t < sequence.length; ++t) body(sequence.position + t, sequence.begin + t);
 }
 
-// Zero from the sequence's end to the end of its last tile: what a tile holds beyond the tokens must be finite.
-void ClearTail(const Plan::Sequence& sequence, HeadBuffers& to, bool with_gradients) {
-  const int64_t end = sequence.position + sequence.length;
-  for (int64_t position = end; position < WholeTiles(end); ++position) {
-    for (int64_t i = 0; i < to.head_dim; ++i) {
-      const int64_t tiled = TileOffset(position, i, to.head_dim), plain = position * to.head_dim + i;
-      to.key_tiles[tiled] = to.values[plain] = 0;
-      if (with_gradients) to.value_tiles[tiled] = to.keys[plain] = 0;
-    }
+// One token's key and value, in every form that the pass reads.
+template <typename T>
+void StoreInto(HeadBuffers& to, int64_t position, const T* key, const T* value, bool with_gradients) {
+  attention::StoreToken(key, value, to.key_tiles.data(), to.values.data(), position, to.head_dim);
+  if (with_gradients) {
+    attention::StoreToken(value, key, to.value_tiles.data(), to.keys.data(), position, to.head_dim);
   }
 }
 
+// The sequence's own tokens, their gradients zero.
 template <typename T>
 void LoadTokens(const Plan::Sequence& sequence, int64_t head, const Heads<T>& k, const Heads<T>& v, HeadBuffers& to,
                 bool with_gradients) {
   ForTokens(sequence, [&](int64_t position, int64_t row) {
-    const T *const key = k(row, head), *const value = v(row, head);
+    StoreInto(to, position, k(row, head), v(row, head), with_gradients);
+    if (!with_gradients) return;
     for (int64_t i = 0; i < to.head_dim; ++i) {
-      const int64_t tiled = TileOffset(position, i, to.head_dim), plain = position * to.head_dim + i;
-      to.key_tiles[tiled] = static_cast<float>(key[i]);
-      to.values[plain] = static_cast<float>(value[i]);
-      if (!with_gradients) continue;
-      to.keys[plain] = static_cast<float>(key[i]);
-      to.value_tiles[tiled] = static_cast<float>(value[i]);
-      to.d_key_tiles[tiled] = to.d_value_tiles[tiled] = 0;
+      const int64_t at = TileOffset(position, i, to.head_dim);
+      to.d_key_tiles[at] = to.d_value_tiles[at] = 0;
     }
   });
-  ClearTail(sequence, to, with_gradients);
+  // What the last tile holds beyond the tokens must be finite.
+  const std::vector<float> zeros(to.head_dim);
+  const int64_t end = sequence.position + sequence.length;
+  for (int64_t position = end; position < WholeTiles(end); ++position) {
+    StoreInto(to, position, zeros.data(), zeros.data(), with_gradients);
+  }
 }
 
 template <typename T>
@@ -152,8 +152,7 @@ void ForQueries(const Plan::Sequence& sequence, int64_t first_head, int64_t num_
 template <typename T>
 void Interleave(const RowBlock& block, const Heads<T>& from, float* to) {
   for (int64_t r = 0; r < block.rows.count; ++r) {
-    const T* const vector = from(block.row[r], block.head[r]);
-    for (int64_t i = 0; i < from.head_dim; ++i) to[i * block.rows.count + r] = static_cast<float>(vector[i]);
+    attention::SetRow(from(block.row[r], block.head[r]), r, block.rows.count, from.head_dim, to);
   }
 }
 
@@ -248,19 +247,13 @@ void Backward(const Plan& plan, const Kept<T>& kept, const Heads<T>& dq, const H
               });
 }
 
-// Calls body.operator()<T>() for the CPU's types.
-template <typename Body>
-void WithType(at::ScalarType dtype, const Body& body) {
-  if (dtype == at::kFloat) return body.template operator()<float>();
-  body.template operator()<c10::BFloat16>();
-}
-
 struct PackedAttentionFunction : torch::autograd::Function<PackedAttentionFunction> {
   static Variable forward(AutogradContext* context, const Variable& q_in, const Variable& k_in, const Variable& v_in,
                           const std::shared_ptr<const Plan>& plan) {
     const at::Tensor q = q_in.contiguous(), k = k_in.contiguous(), v = v_in.contiguous();
     at::Tensor out = at::empty_like(q), log_sum_exps = at::empty({q.size(0), q.size(1)});
-    WithType(q.scalar_type(), [&]<typename T>() {
+    WithCpuType(q.scalar_type(), [&](auto type) {
+      using T = decltype(type);
       Forward<T>(*plan, Heads<T>(q), Heads<T>(k), Heads<T>(v), Heads<T>(out), log_sum_exps.data_ptr<float>());
     });
     context->save_for_backward({q, k, v, out, log_sum_exps});
@@ -273,7 +266,8 @@ struct PackedAttentionFunction : torch::autograd::Function<PackedAttentionFuncti
     const variable_list saved = context->get_saved_variables();
     const at::Tensor &q = saved[0], &k = saved[1], &v = saved[2], d_out = grads[0].contiguous();
     at::Tensor dq = at::empty_like(q), dk = at::empty_like(k), dv = at::empty_like(v);
-    WithType(q.scalar_type(), [&]<typename T>() {
+    WithCpuType(q.scalar_type(), [&](auto type) {
+      using T = decltype(type);
       Backward<T>(*held->plan,
                   {Heads<T>(q), Heads<T>(k), Heads<T>(v), Heads<T>(saved[3]), Heads<T>(d_out),
                    saved[4].const_data_ptr<float>()},

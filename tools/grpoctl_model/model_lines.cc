@@ -1,7 +1,5 @@
 #include "tools/grpoctl_model/model_lines.h"
 
-#include <ATen/ops/arange.h>
-#include <ATen/ops/tensor.h>
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
@@ -12,7 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/seeds.h"
 #include "common/status_macros.h"
-#include "model/lm_head.h"
+#include "model/sequence_logprobs.h"
 #include "model/tensor.h"
 #include "model/tokenizer/prompt.h"
 #include "rollout/completion_text.h"
@@ -36,11 +34,7 @@ absl::StatusOr<ordered_json> Logprobs(const Transformer& model, const json& line
   }
   return TorchGuard([&]() -> absl::StatusOr<ordered_json> {
     const c10::InferenceMode without_autograd;
-    PackedAttention attention({length});
-    const at::Tensor all = at::tensor(ids);
-    const at::Tensor hidden =
-        model.Forward(all.narrow(0, 0, length), at::arange(length, at::kLong), attention);  // [T - 1, D]
-    const at::Tensor logprobs = TargetLogprobs(hidden, model.head(), all.narrow(0, 1, length), /*temperature=*/1);
+    const at::Tensor logprobs = SequenceLogprobs(model, ids);
     const float* const data = logprobs.const_data_ptr<float>();
     return ordered_json{{"logprobs", std::vector<float>(data, data + length)}};
   });

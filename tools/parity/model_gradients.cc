@@ -2,8 +2,6 @@
 //   model_gradients --model DIR --out FILE.safetensors < lines of {"ids":[T]}
 // The gradient of the mean log-probability of each token after the first, over all lines, under Hugging Face's names,
 // float32. The lines are run one after the other, so memory is for the longest.
-#include <ATen/ops/arange.h>
-#include <ATen/ops/tensor.h>
 
 #include <iostream>
 #include <memory>
@@ -18,7 +16,7 @@
 #include "common/exit_codes.h"
 #include "common/files.h"
 #include "common/status_macros.h"
-#include "model/lm_head.h"
+#include "model/sequence_logprobs.h"
 #include "model/tensor.h"
 #include "model/transformer.h"
 #include "model/weights/folder.h"
@@ -51,13 +49,7 @@ void AccumulateGradients(const Transformer& model, const Sequences& sequences) {
   int64_t num_targets = 0;
   for (const auto& ids : sequences) num_targets += static_cast<int64_t>(ids.size()) - 1;
   for (const auto& ids : sequences) {
-    const int64_t length = static_cast<int64_t>(ids.size()) - 1;
-    const at::Tensor all = at::tensor(ids);
-    PackedAttention attention({length});
-    const at::Tensor hidden =
-        model.Forward(all.narrow(0, 0, length), at::arange(length, at::kLong), attention);  // [T - 1, D]
-    const at::Tensor logprobs = TargetLogprobs(hidden, model.head(), all.narrow(0, 1, length), /*temperature=*/1);
-    logprobs.sum().div(static_cast<double>(num_targets)).backward();
+    SequenceLogprobs(model, ids).sum().div(static_cast<double>(num_targets)).backward();
   }
 }
 

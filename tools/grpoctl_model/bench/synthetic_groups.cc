@@ -1,15 +1,13 @@
 #include "tools/grpoctl_model/bench/synthetic_groups.h"
 
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/arange.h>
-#include <ATen/ops/tensor.h>
 
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/seeds.h"
 #include "common/status_macros.h"
-#include "model/lm_head.h"
+#include "model/sequence_logprobs.h"
 #include "model/tensor.h"
 
 namespace grpo {
@@ -18,14 +16,9 @@ namespace {
 // Log-probability of each token of `ids` behind the prompt.
 std::vector<float> Logprobs(const Transformer& model, const std::vector<int64_t>& ids, int64_t prompt_tokens) {
   const at::NoGradGuard no_grad;
-  const int64_t size = static_cast<int64_t>(ids.size()), count = size - prompt_tokens;
-  const at::Tensor all = at::tensor(ids);
-  PackedAttention attention({size - 1});
-  const at::Tensor hidden = model.Forward(all.narrow(0, 0, size - 1), at::arange(size - 1, at::kLong), attention);
-  const at::Tensor logprobs = TargetLogprobs(hidden.narrow(0, prompt_tokens - 1, count), model.head(),
-                                             all.narrow(0, prompt_tokens, count), /*temperature=*/1)
-                                  .contiguous();
-  return {logprobs.data_ptr<float>(), logprobs.data_ptr<float>() + count};
+  const at::Tensor logprobs = SequenceLogprobs(model, ids);  // [size - 1]
+  const float* const data = logprobs.const_data_ptr<float>();
+  return {data + prompt_tokens - 1, data + logprobs.numel()};
 }
 
 v1::ScoredCompletion Completion(const BenchOptions& options, const Transformer& model,
