@@ -104,8 +104,7 @@ class LocalWeights {
   // Cuts off whoever reads (they have what they were lent, by its descriptor), and joins the threads.
   ~LocalWeights();
 
-  // What it lends from.
-  WeightBuffers& buffers() { return buffers_; }
+  const WeightBuffers& buffers() const { return buffers_; }
 
  private:
   // A worker that has connected.

@@ -30,12 +30,17 @@ absl::Status ValidateRopeScaling(const RopeScaling& scaling) {
 
 }  // namespace
 
+int64_t ModelConfig::NumMatrixParameters() const {
+  // q, k and v together; o; gate, up and down.
+  const int64_t heads = 2 * (num_heads + num_kv_heads) * head_dim;
+  return num_layers * hidden_size * (heads + 3 * intermediate_size);
+}
+
 int64_t ModelConfig::NumParameters() const {
-  const int64_t qkv_rows = (num_heads + 2 * num_kv_heads) * head_dim;
-  const int64_t attention = qkv_rows * (hidden_size + (attention_bias ? 1 : 0)) + hidden_size * num_heads * head_dim +
-                            (qk_norm ? 2 * head_dim : 0);
-  const int64_t layer = attention + 3 * hidden_size * intermediate_size + 2 * hidden_size;
-  return num_layers * layer + hidden_size + (tie_word_embeddings ? 1 : 2) * vocab_size * hidden_size;
+  const int64_t biases = attention_bias ? (num_heads + 2 * num_kv_heads) * head_dim : 0;
+  const int64_t norms = 2 * hidden_size + (qk_norm ? 2 * head_dim : 0);
+  return NumMatrixParameters() + num_layers * (biases + norms) + hidden_size +
+         (tie_word_embeddings ? 1 : 2) * vocab_size * hidden_size;
 }
 
 absl::Status ModelConfig::Validate() const {

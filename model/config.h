@@ -55,6 +55,8 @@ struct ModelConfig {
 
   // Of a configuration that passes Validate. A tied head counts once.
   int64_t NumParameters() const;
+  // Of these, those in the layers' matrices: what products are computed with, and what travels in bfloat16.
+  int64_t NumMatrixParameters() const;
   // InvalidArgument names the field, its value and what it must be. `family` is not looked at.
   absl::Status Validate() const;
 };

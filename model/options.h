@@ -62,7 +62,7 @@ struct PolicyOptions {
     v("head_dtype", head_dtype,
       {.help =
            "Of the output head's product, in trainer and workers alike; the logits are float32 either way. bfloat16 "
-           "is faster, and moves log-probabilities by about 0.007.",
+           "is faster, and rounds what is multiplied.",
        .choices = {"float32", "bfloat16"}});
   }
 };

@@ -89,6 +89,12 @@ void Transformer::InitializeRandom(uint64_t seed) {
   }
 }
 
+void Transformer::CopyWeights(const Transformer& from) {
+  const NamedTensors source = from.NamedParameters(), target = NamedParameters();
+  TORCH_CHECK(source.size() == target.size(), "weights of another architecture");
+  for (size_t i = 0; i < source.size(); ++i) target[i].second.detach().copy_(source[i].second.detach());
+}
+
 at::Tensor Transformer::Forward(const at::Tensor& ids, const at::Tensor& positions, Attention& attention,
                                 const PackedWeights* packed) const {
   return ForwardThrough(ids, positions, [&](int64_t index, const at::Tensor& x, const at::Tensor& rope) {

@@ -67,6 +67,10 @@ class Transformer {
   // numbers come from the seed and its name. REQUIRES: weights kept in float32.
   void InitializeRandom(uint64_t seed);
 
+  // Takes the numbers of another model of the same architecture, in the types that are kept here. Both on the CPU.
+  // Misfits end in an exception of torch.
+  void CopyWeights(const Transformer& from);
+
   // ids and positions [N] int64; positions below max_positions. Returns the hidden states after the final norm, [N, D]
   // float32. Differentiable when the parameters require grad. N may hold several sequences: `attention` knows where
   // they begin, and is used for this pass only. `packed`, of this model's weights and N rows, is for passes without

@@ -181,8 +181,7 @@ TEST_F(TransformerTest, Bfloat16IsNearFloat32AndTheSameFromEitherStorage) {
   const auto with = [&](Placement placement) {
     auto other = Transformer::Create(config, placement);
     EXPECT_OK(other);
-    const NamedTensors from = model->NamedParameters(), to = (*other)->NamedParameters();
-    for (size_t i = 0; i < from.size(); ++i) to[i].second.copy_(from[i].second);
+    (*other)->CopyWeights(*model);
     return *std::move(other);
   };
   const auto training = with({.compute = at::kBFloat16, .storage = at::kFloat});

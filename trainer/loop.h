@@ -38,7 +38,8 @@ struct StepResult {
   // The batch's metrics and the loop's own: loss, grad_norm (before clipping), every sum of the losses,
   // logprob_abs_diff_max (max |policy_logprob - sample_logprob| before the first update; only when sampled),
   // skipped_updates (whose loss or gradient was not finite on some rank: no rank took them), and where the step's time
-  // went (pack_seconds to compare_seconds). Sums and norms are means over the step's updates. On ranks but 0 the batch's own metrics are missing.
+  // went (pack_seconds to compare_seconds). Sums and norms are means over the step's updates. On ranks but 0 the
+  // batch's own metrics are missing.
   std::map<std::string, double> metrics;
   // WeightsHash of the weights after the step; the same on all ranks.
   std::string weights_hash;

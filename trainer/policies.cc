@@ -22,8 +22,7 @@ absl::StatusOr<std::unique_ptr<Policy>> CopyOf(const Policy& origin, const std::
   ASSIGN_OR_RETURN(policy->tokenizer, Tokenizer::FromJson(policy->tokenizer_json));
   ASSIGN_OR_RETURN(policy->model, Transformer::Create(origin.model->config(), placement));
   RETURN_IF_ERROR(TorchGuard([&] {
-    const NamedTensors from = origin.model->HuggingFaceTensors(), to = policy->model->HuggingFaceTensors();
-    for (size_t i = 0; i < from.size(); ++i) to[i].second.copy_(from[i].second);
+    policy->model->CopyWeights(*origin.model);
     return absl::OkStatus();
   }));
   return policy;

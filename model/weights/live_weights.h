@@ -36,8 +36,8 @@ class LiveWeights final : public WeightSource {
                                                          const v1::PolicyRef& policy, const Companions& companions = {},
                                                          WeightsForm form = WeightsForm::kTrained);
 
-  // A piece of the payload, for the implementation: a text, or a tensor's values in the payload's dtype; where it begins in the payload is in the manifest's order. In
-  // bytes of the payload. Only one of text and tensor is set.
+  // A piece of the payload, for the implementation: a text, or a tensor's values in the payload's dtype; where it begins
+  // in the payload is in the manifest's order. In bytes of the payload. Only one of text and tensor is set.
   struct Part {
     int64_t offset, num_bytes;
     std::string text;

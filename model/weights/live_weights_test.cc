@@ -38,8 +38,7 @@ ModelConfig LargeConfig() {
 std::unique_ptr<Transformer> Copy(const Transformer& model, Placement placement) {
   auto copy = Transformer::Create(model.config(), placement);
   EXPECT_OK(copy);
-  const NamedTensors from = model.HuggingFaceTensors(), to = (*copy)->HuggingFaceTensors();
-  for (size_t i = 0; i < from.size(); ++i) to[i].second.copy_(from[i].second);
+  (*copy)->CopyWeights(model);
   return *std::move(copy);
 }
 

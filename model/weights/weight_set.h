@@ -70,9 +70,9 @@ struct MadePolicy {
 };
 
 // A new model of the manifest's own architecture, with its weights, and what travels with them. Each byte is read once,
-// on the process's threads, straight into the model where that keeps it as it comes, and verified on the way. A payload of another size than the
-// architecture's is refused before anything is allocated. InvalidArgument names what this build cannot make, DataLoss
-// (as VerifyWeights) what is damaged; errors of the source.
+// on the process's threads, straight into the model where that keeps it as it comes, and verified on the way. A payload
+// of another size than the architecture's is refused before anything is allocated. InvalidArgument names what this build
+// cannot make, DataLoss (as VerifyWeights) what is damaged; errors of the source.
 absl::StatusOr<MadePolicy> ReadPolicy(const WeightSource& source, Placement placement = {});
 // The same weights into a model that there is, in whatever dtypes it keeps; nothing is allocated for them. Returns what
 // else travels, and no model. InvalidArgument for a model of another architecture; otherwise ReadPolicy's errors, after

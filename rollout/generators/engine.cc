@@ -9,8 +9,8 @@
 #include "model/tensor.h"
 #include "model/tokenizer/prompt.h"
 #include "model/weights/weight_set.h"
-#include "rollout/completion_text.h"
 #include "rollout/generator_plugin.h"
+#include "rollout/sampled_group.h"
 
 namespace grpo {
 namespace {
@@ -56,14 +56,7 @@ class EngineGenerator final : public Generator {
     std::vector<SampledGroup> groups;
     for (GenerateResult& result : whole) {
       const Running group = std::move(running_.extract(result.id).mapped());
-      for (v1::Completion& completion : result.completions) {
-        completion.set_text(CompletionText(*group.tokenizer, completion, group.sampling));
-      }
-      groups.push_back({.id = result.id,
-                        .prompt_ids = std::move(result.prompt_ids),
-                        .policy_digest = policy_.manifest.digest(),
-                        .completions = std::move(result.completions),
-                        .generate_seconds = result.generate_seconds});
+      groups.push_back(ToSampledGroup(std::move(result), *group.tokenizer, group.sampling, policy_.manifest));
     }
     return groups;
   }

@@ -55,8 +55,7 @@ class ModelFamilyContractTest : public testing::TestWithParam<Case> {
     auto weights = *Transformer::Create(SmallConfig(GetParam().family));
     weights->InitializeRandom(3);
     model_ = *Transformer::Create(weights->config(), {.compute = GetParam().dtype, .storage = GetParam().dtype});
-    const NamedTensors from = weights->NamedParameters(), to = model_->NamedParameters();
-    for (size_t i = 0; i < from.size(); ++i) to[i].second.copy_(from[i].second);
+    model_->CopyWeights(*weights);
   }
 
   // Sequences back to back, [N, V].

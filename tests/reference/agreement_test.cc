@@ -37,7 +37,7 @@ std::shared_ptr<Transformer> Model(const Placement& placement) {
   return model;
 }
 
-// `count` groups of different prompts, lengths and numbers of tokens.
+// Groups of different prompts, lengths and numbers of tokens.
 std::vector<GenerateResult> Sampled(const std::shared_ptr<const Transformer>& model, int64_t num_slots) {
   Engine engine(model, /*number=*/1, {.num_slots = num_slots, .max_tokens = 128});
   Rng rng(7);
@@ -82,8 +82,7 @@ double LargestDifference(at::ScalarType compute, at::ScalarType head, int64_t nu
   const std::shared_ptr<Transformer> trained = Model({.compute = compute, .storage = at::kFloat, .head = head});
   trained->InitializeRandom(3);
   const std::shared_ptr<Transformer> sampling = Model({.compute = compute, .storage = compute, .head = head});
-  const NamedTensors from = trained->HuggingFaceTensors(), to = sampling->HuggingFaceTensors();
-  for (size_t i = 0; i < from.size(); ++i) to[i].second.copy_(from[i].second);
+  sampling->CopyWeights(*trained);
   absl::StatusOr<std::vector<Microbatch>> batches = Pack(Streams(Sampled(sampling, num_slots)), micro_batch_tokens);
   EXPECT_OK(batches);
   double largest = 0;

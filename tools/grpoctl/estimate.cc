@@ -58,10 +58,7 @@ TrainerMemory EstimateTrainer(const ModelConfig& model, const std::string& compu
 }
 
 double EstimateWeightBuffers(const ModelConfig& model, const std::string& compute_dtype) {
-  const double heads = static_cast<double>(model.num_heads + model.num_kv_heads) * model.head_dim;
-  const double matrices = static_cast<double>(model.num_layers) * model.hidden_size *
-                          (2 * heads + 3 * static_cast<double>(model.intermediate_size));
-  const double rounded_away = compute_dtype == "bfloat16" ? 2 * matrices : 0;
+  const double rounded_away = compute_dtype == "bfloat16" ? 2.0 * static_cast<double>(model.NumMatrixParameters()) : 0;
   return 2 * (kFloatBytes * model.NumParameters() - rounded_away);
 }
 

@@ -7,8 +7,8 @@
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
 #include "model/tensor.h"
-#include "rollout/completion_text.h"
 #include "rollout/engine.h"
+#include "rollout/sampled_group.h"
 
 namespace grpo {
 namespace {
@@ -56,13 +56,7 @@ class FixedGenerator final : public Generator {
     times_.Stepped(begin, clock_.Now(), before, engine_->seconds());
     std::vector<SampledGroup> groups;
     for (GenerateResult& result : whole) {
-      for (v1::Completion& completion : result.completions)
-        completion.set_text(CompletionText(*policy_.tokenizer, completion, {}));
-      groups.push_back({.id = result.id,
-                        .prompt_ids = std::move(result.prompt_ids),
-                        .policy_digest = policy_.manifest.digest(),
-                        .completions = std::move(result.completions),
-                        .generate_seconds = result.generate_seconds});
+      groups.push_back(ToSampledGroup(std::move(result), *policy_.tokenizer, {}, policy_.manifest));
     }
     return groups;
   }

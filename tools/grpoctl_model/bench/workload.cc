@@ -47,9 +47,8 @@ absl::StatusOr<LoadedModel> MakeRandomModel(const BenchOptions& options, Placeme
   if (storage != at::kFloat) {
     placement.storage = storage;
     ASSIGN_OR_RETURN(std::unique_ptr<Transformer> kept, Transformer::Create(*config, placement));
-    const NamedTensors from = loaded.model->HuggingFaceTensors(), to = kept->HuggingFaceTensors();
     RETURN_IF_ERROR(TorchGuard([&] {
-      for (size_t i = 0; i < from.size(); ++i) to[i].second.copy_(from[i].second);
+      kept->CopyWeights(*loaded.model);
       return absl::OkStatus();
     }));
     loaded.model = std::move(kept);
@@ -63,14 +62,6 @@ absl::StatusOr<LoadedModel> MakeRandomModel(const BenchOptions& options, Placeme
 void ForgetPeakMemory() {
   ::malloc_trim(0);
   std::ofstream("/proc/self/clear_refs") << "5";
-}
-
-// Parameters of the layers' matrices.
-double LinearParameters(const ModelConfig& c) {
-  const double qkv = static_cast<double>(c.num_heads + 2 * c.num_kv_heads) * c.head_dim;
-  const double per_layer = c.hidden_size * (qkv + static_cast<double>(c.num_heads * c.head_dim) +
-                                            3 * static_cast<double>(c.intermediate_size));
-  return per_layer * static_cast<double>(c.num_layers);
 }
 
 double HeadParameters(const ModelConfig& c) {
@@ -100,13 +91,13 @@ std::vector<uint32_t> PromptIds(const BenchOptions& options, int64_t vocab_size,
 }
 
 double LinearFlopPerToken(const ModelConfig& config) {
-  return 2 * LinearParameters(config);
+  return 2 * static_cast<double>(config.NumMatrixParameters());
 }
 double HeadFlopPerToken(const ModelConfig& config) {
   return 2 * HeadParameters(config);
 }
 double LinearBytes(const ModelConfig& config, at::ScalarType storage) {
-  return LinearParameters(config) * static_cast<double>(c10::elementSize(storage));
+  return static_cast<double>(config.NumMatrixParameters()) * static_cast<double>(c10::elementSize(storage));
 }
 double HeadBytes(const ModelConfig& config, at::ScalarType dtype) {
   return HeadParameters(config) * static_cast<double>(c10::elementSize(dtype));
