@@ -41,8 +41,9 @@ struct Plugin {
   std::function<absl::StatusOr<Section>(const Section& options)> resolve;
 };
 
-// `Class` is an Interface that is constructed from its Options; `key_prefix` stands before the keys in the table. The
-// class is constructed when the entry's `make` is called, never here.
+// `Class` is an Interface that is constructed from its Options, or made of them by a static Class::Create, which may
+// refuse them; `key_prefix` stands before the keys in the table. That happens when the entry's `make` is called, never
+// here.
 template <class Interface, class Options, class Class>
 Plugin<Interface> MakePlugin(std::string summary, const std::string& key_prefix = "") {
   return {.summary = std::move(summary),
@@ -52,6 +53,8 @@ Plugin<Interface> MakePlugin(std::string summary, const std::string& key_prefix 
             RETURN_IF_ERROR(LoadOptions(section, &options));
             if constexpr (std::is_same_v<Options, NoOptions>) {
               return std::make_unique<Class>();
+            } else if constexpr (requires { Class::Create(options); }) {
+              return Class::Create(options);
             } else {
               return std::make_unique<Class>(options);
             }

@@ -61,22 +61,6 @@ int64_t ChunkRows(int64_t num_rows, int64_t vocab_size, int64_t chunk_bytes) {
   return std::clamp<int64_t>(chunk_bytes / (vocab_size * static_cast<int64_t>(sizeof(float))), 1, num_rows);
 }
 
-// Calls work(begin, count, logits [count, V]) for every chunk of rows; one buffer holds all the logits, one after the
-// other. hidden and head of one type.
-template <typename Work>
-void ForEachChunk(const at::Tensor& hidden, const at::Tensor& head, int64_t chunk_bytes, const Work& work) {
-  const int64_t num_rows = hidden.size(0), vocab_size = head.size(0);
-  if (num_rows == 0) return;
-  const int64_t chunk_rows = ChunkRows(num_rows, vocab_size, chunk_bytes);
-  at::Tensor buffer = at::empty({chunk_rows, vocab_size}, hidden.options().dtype(at::kFloat));
-  for (int64_t begin = 0; begin < num_rows; begin += chunk_rows) {
-    const int64_t count = std::min(chunk_rows, num_rows - begin);
-    at::Tensor logits = buffer.narrow(0, 0, count);
-    MatMulInto(hidden.narrow(0, begin, count), head.t(), logits);
-    work(begin, count, logits);
-  }
-}
-
 struct TargetLogprobsFunction : torch::autograd::Function<TargetLogprobsFunction> {
   static Variable forward(AutogradContext* context, const Variable& hidden_in, const Variable& head_in,
                           const Variable& target_ids_in, double temperature, int64_t chunk_bytes,
@@ -94,9 +78,9 @@ struct TargetLogprobsFunction : torch::autograd::Function<TargetLogprobsFunction
     const float scale = static_cast<float>(1 / temperature);
     at::Tensor logprobs = at::empty({hidden.size(0)}), log_sum_exps = at::empty({hidden.size(0)});
     float *const out = logprobs.data_ptr<float>(), *const sums = log_sum_exps.data_ptr<float>();
-    ForEachChunk(hidden, head, chunk_bytes, [&](int64_t begin, int64_t count, const at::Tensor& logits) {
+    ForEachLogitsChunk(hidden, head, chunk_bytes, [&](int64_t begin, const at::Tensor& logits) {
       const float* const data = logits.const_data_ptr<float>();
-      at::parallel_for(0, count, RowsPerThread(vocab_size), [&](int64_t first, int64_t last) {
+      at::parallel_for(0, logits.size(0), RowsPerThread(vocab_size), [&](int64_t first, int64_t last) {
         for (int64_t row = first; row < last; ++row) {
           const float* const row_logits = data + row * vocab_size;
           const double sum = LogSumExp(row_logits, vocab_size, scale);
@@ -121,26 +105,41 @@ struct TargetLogprobsFunction : torch::autograd::Function<TargetLogprobsFunction
     const int64_t vocab_size = head.size(0);
     const int64_t* const targets = target_ids.const_data_ptr<int64_t>();
     const float *const sums = log_sum_exps.const_data_ptr<float>(), *const factors = grad.const_data_ptr<float>();
-    ForEachChunk(hidden, head, context->saved_data["chunk_bytes"].toInt(),
-                 [&](int64_t begin, int64_t count, at::Tensor& logits) {
-                   float* const data = logits.data_ptr<float>();
-                   at::parallel_for(0, count, RowsPerThread(vocab_size), [&](int64_t first, int64_t last) {
-                     for (int64_t row = first; row < last; ++row) {
-                       float* const row_logits = data + row * vocab_size;
-                       const float factor = factors[begin + row] * scale;
-                       SoftmaxTimes(row_logits, vocab_size, scale, sums[begin + row], factor);
-                       row_logits[targets[begin + row]] += factor;
-                     }
-                   });
-                   const at::Tensor d_logits = logits.to(hidden.scalar_type());
-                   MatMulInto(d_logits, head, d_hidden.narrow(0, begin, count));
-                   MatMulInto(d_logits.t(), hidden.narrow(0, begin, count), d_head, {.accumulate = true});
-                 });
+    const int64_t chunk_bytes = context->saved_data["chunk_bytes"].toInt();
+    ForEachLogitsChunk(hidden, head, chunk_bytes, [&](int64_t begin, at::Tensor& logits) {
+      float* const data = logits.data_ptr<float>();
+      at::parallel_for(0, logits.size(0), RowsPerThread(vocab_size), [&](int64_t first, int64_t last) {
+        for (int64_t row = first; row < last; ++row) {
+          float* const row_logits = data + row * vocab_size;
+          const float factor = factors[begin + row] * scale;
+          SoftmaxTimes(row_logits, vocab_size, scale, sums[begin + row], factor);
+          row_logits[targets[begin + row]] += factor;
+        }
+      });
+      const at::Tensor d_logits = logits.to(hidden.scalar_type());
+      MatMulInto(d_logits, head, d_hidden.narrow(0, begin, logits.size(0)));
+      MatMulInto(d_logits.t(), hidden.narrow(0, begin, logits.size(0)), d_head, {.accumulate = true});
+    });
     return {d_hidden, d_head, Variable(), Variable(), Variable(), Variable()};
   }
 };
 
 }  // namespace
+
+void ForEachLogitsChunk(const at::Tensor& hidden, const at::Tensor& head, int64_t chunk_bytes,
+                        absl::FunctionRef<void(int64_t, at::Tensor&)> work) {
+  const int64_t num_rows = hidden.size(0), vocab_size = head.size(0);
+  if (num_rows == 0) return;
+  const int64_t chunk_rows = ChunkRows(num_rows, vocab_size, chunk_bytes);
+  // One buffer holds all the logits, one chunk after the other.
+  const at::Tensor buffer = at::empty({chunk_rows, vocab_size}, hidden.options().dtype(at::kFloat));
+  for (int64_t begin = 0; begin < num_rows; begin += chunk_rows) {
+    const int64_t count = std::min(chunk_rows, num_rows - begin);
+    at::Tensor logits = buffer.narrow(0, 0, count);
+    MatMulInto(hidden.narrow(0, begin, count), head.t(), logits);
+    work(begin, logits);
+  }
+}
 
 at::Tensor TargetLogprobs(const at::Tensor& hidden, const at::Tensor& head, const at::Tensor& target_ids,
                           double temperature, int64_t chunk_bytes, at::ScalarType dtype) {

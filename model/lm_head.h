@@ -7,6 +7,7 @@
 
 #include <cstdint>
 
+#include "absl/functional/function_ref.h"
 #include "model/options.h"
 
 namespace grpo {
@@ -20,6 +21,12 @@ namespace grpo {
 at::Tensor TargetLogprobs(const at::Tensor& hidden, const at::Tensor& head, const at::Tensor& target_ids,
                           double temperature, int64_t chunk_bytes = kDefaultHeadChunkBytes,
                           at::ScalarType dtype = at::kFloat);
+
+// Calls work(begin, logits) for chunks of rows in order: logits [C, V] float32 of hidden [begin, begin + C) and head,
+// before any temperature, in a buffer that work may change and the next chunk overwrites. hidden [M, D] and head [V, D]
+// of one type, kFloat or kBFloat16. A chunk's logits fit chunk_bytes, one row at least.
+void ForEachLogitsChunk(const at::Tensor& hidden, const at::Tensor& head, int64_t chunk_bytes,
+                        absl::FunctionRef<void(int64_t begin, at::Tensor& logits)> work);
 
 }  // namespace grpo
 

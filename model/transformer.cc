@@ -96,26 +96,33 @@ void Transformer::CopyWeights(const Transformer& from) {
 }
 
 at::Tensor Transformer::Forward(const at::Tensor& ids, const at::Tensor& positions, Attention& attention,
-                                const PackedWeights* packed) const {
-  return ForwardThrough(ids, positions, [&](int64_t index, const at::Tensor& x, const at::Tensor& rope) {
+                                const PackedWeights* packed, LayerOutputs* outputs) const {
+  return ForwardThrough(ids, positions, outputs, [&](int64_t index, const at::Tensor& x, const at::Tensor& rope) {
     return ForwardLayer(index, x, rope, attention, packed != nullptr ? &packed->layers_[index] : nullptr);
   });
 }
 
 at::Tensor Transformer::CheckpointedForward(const at::Tensor& ids, const at::Tensor& positions,
-                                            const std::shared_ptr<Attention>& attention) const {
-  return ForwardThrough(ids, positions, [&](int64_t index, const at::Tensor& x, const at::Tensor& rope) {
+                                            const std::shared_ptr<Attention>& attention, LayerOutputs* outputs) const {
+  return ForwardThrough(ids, positions, outputs, [&](int64_t index, const at::Tensor& x, const at::Tensor& rope) {
     return Checkpoint(
         [this, index, rope, attention](const at::Tensor& in) { return ForwardLayer(index, in, rope, *attention); }, x);
   });
 }
 
 at::Tensor Transformer::ForwardThrough(
-    const at::Tensor& ids, const at::Tensor& positions,
+    const at::Tensor& ids, const at::Tensor& positions, LayerOutputs* outputs,
     absl::FunctionRef<at::Tensor(int64_t, const at::Tensor&, const at::Tensor&)> layer) const {
+  TORCH_CHECK(outputs == nullptr || outputs->empty() ||
+                  (outputs->begin()->first >= 1 && outputs->rbegin()->first <= config_.num_layers),
+              "the output of a layer that does not exist is asked for");
   const at::Tensor rope = rope_.index_select(0, positions);  // [N, 2, K / 2]
   at::Tensor x = at::embedding(embedding_, ids);             // [N, D]
-  for (int64_t i = 0; i < config_.num_layers; ++i) x = layer(i, x, rope);
+  for (int64_t i = 0; i < config_.num_layers; ++i) {
+    x = layer(i, x, rope);
+    if (outputs == nullptr) continue;
+    if (const auto wanted = outputs->find(i + 1); wanted != outputs->end()) wanted->second = x;
+  }
   return RmsNorm(x, final_norm_, config_.rms_norm_eps);
 }
 

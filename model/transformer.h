@@ -13,6 +13,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -29,6 +31,10 @@ namespace grpo {
 
 // Name -> tensor, in an order that means something.
 using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
+
+// What leaves chosen layers in a pass: by layer, counted from 1, [N, D] float32. Whoever passes one names the layers by
+// empty tensors, and the pass fills them.
+using LayerOutputs = std::map<int64_t, at::Tensor>;
 
 class Transformer;
 
@@ -74,14 +80,15 @@ class Transformer {
   // ids and positions [N] int64; positions below max_positions. Returns the hidden states after the final norm, [N, D]
   // float32. Differentiable when the parameters require grad. N may hold several sequences: `attention` knows where
   // they begin, and is used for this pass only. `packed`, of this model's weights and N rows, is for passes without
-  // gradients, and may be null; with it the bits are the same where MatMulTraits say so (model/matmul.h).
+  // gradients, and may be null; with it the bits are the same where MatMulTraits say so (model/matmul.h). `outputs` may
+  // be null; a layer in it that does not exist is a bug.
   at::Tensor Forward(const at::Tensor& ids, const at::Tensor& positions, Attention& attention,
-                     const PackedWeights* packed = nullptr) const;
+                     const PackedWeights* packed = nullptr, LayerOutputs* outputs = nullptr) const;
   // The same, keeping for the backward pass the input of each layer only (activation checkpointing): each layer is
   // computed twice. The model must live until then. The same values as Forward. `attention` is kept until the backward
   // pass; it must be one that may be called again, such as PackedAttention.
   at::Tensor CheckpointedForward(const at::Tensor& ids, const at::Tensor& positions,
-                                 const std::shared_ptr<Attention>& attention) const;
+                                 const std::shared_ptr<Attention>& attention, LayerOutputs* outputs = nullptr) const;
   // hidden [M, D]. Returns [M, V]. float32, before any temperature. `packed` as above, for M rows.
   at::Tensor Logits(const at::Tensor& hidden, const PackedWeights* packed = nullptr) const;
   // The rows that Logits multiplies with, [V, D]: for TargetLogprobs (model/lm_head.h).
@@ -122,7 +129,7 @@ class Transformer {
   Transformer(const ModelConfig& config, Placement placement);
   // The forward pass, with `layer(index, x, rope)` as what takes x [N, D] through each layer.
   at::Tensor ForwardThrough(
-      const at::Tensor& ids, const at::Tensor& positions,
+      const at::Tensor& ids, const at::Tensor& positions, LayerOutputs* outputs,
       absl::FunctionRef<at::Tensor(int64_t index, const at::Tensor& x, const at::Tensor& rope)> layer) const;
   // x [N, D] float32 through layer `index`.
   at::Tensor ForwardLayer(int64_t index, const at::Tensor& x, const at::Tensor& rope, Attention& attention,

@@ -35,10 +35,10 @@ class Learner {
   static absl::StatusOr<std::unique_ptr<Learner>> Create(const TrainerOptions& options, const LearnerSpec& spec,
                                                          PolicyStore* policies, Collectives* collectives);
 
-  // Loop::Step; the policy's number grows by the updates that were taken. No update changes weights that others read:
+  // Loop::Step for the stage's step number `step`, from 0; the policy's number grows by the updates that were taken. No update changes weights that others read:
   // it waits for them first, 10 s at most, then they are cut off. The metric weights_wait_seconds says how long that
   // took, over the step's updates.
-  absl::StatusOr<StepResult> Step(const StepBatch& part, double learning_rate);
+  absl::StatusOr<StepResult> Step(const StepBatch& part, double learning_rate, int64_t step);
 
   // The one that is trained; lives in `policies`.
   Policy& policy() { return *policy_; }
@@ -48,11 +48,13 @@ class Learner {
   AdamW& optimizer() { return optimizer_; }
 
  private:
-  Learner(Policy* policy, std::vector<const Policy*> frozen, const OptimizerOptions& optimizer);
+  Learner(Policy* policy, std::vector<const Policy*> frozen, NamedTensors stage_parameters, const LearnerSpec& spec);
 
   // Owned by the PolicyStore, like those of frozen_.
   Policy* const policy_;
   const std::vector<const Policy*> frozen_;
+  // Of the stage.
+  const int64_t num_steps_;
   AdamW optimizer_;
   std::unique_ptr<Loop> loop_;
   // Of the running step.

@@ -107,13 +107,13 @@ TEST_F(LearnerTest, WhatCannotBeMadeIsNamed) {
 
 TEST_F(LearnerTest, ThePolicysNumberCountsItsUpdates) {
   ASSERT_OK_AND_ASSIGN(const auto learner, Make(TestAlgorithm()));
-  ASSERT_OK(learner->Step(Batch(/*num_minibatches=*/3, /*iterations=*/2), kLearningRate));
+  ASSERT_OK(learner->Step(Batch(/*num_minibatches=*/3, /*iterations=*/2), kLearningRate, /*step=*/0));
   EXPECT_EQ(learner->policy().number, 6);
   EXPECT_EQ(learner->optimizer().num_steps(), 6);
-  ASSERT_OK(learner->Step(Batch(1, 1), kLearningRate));
+  ASSERT_OK(learner->Step(Batch(1, 1), kLearningRate, /*step=*/0));
   EXPECT_EQ(learner->policy().number, 7);
   // Every group of the step was quarantined: nothing was learned.
-  ASSERT_OK(learner->Step(Batch(0, 1), kLearningRate));
+  ASSERT_OK(learner->Step(Batch(0, 1), kLearningRate, /*step=*/0));
   EXPECT_EQ(learner->policy().number, 7);
 }
 
@@ -121,11 +121,11 @@ TEST_F(LearnerTest, AnUpdateThatIsNotTakenIsNotCounted) {
   ASSERT_OK_AND_ASSIGN(const auto learner, Make(TestAlgorithm()));
   const std::string before = Hash();
   ASSERT_OK_AND_ASSIGN(const StepResult result,
-                       learner->Step(Batch(1, 2, std::numeric_limits<float>::infinity()), kLearningRate));
+                       learner->Step(Batch(1, 2, std::numeric_limits<float>::infinity()), kLearningRate, /*step=*/0));
   EXPECT_EQ(result.metrics.at("skipped_updates"), 2);
   EXPECT_EQ(learner->policy().number, 0);
   EXPECT_EQ(Hash(), before);
-  ASSERT_OK(learner->Step(Batch(1, 1), kLearningRate));
+  ASSERT_OK(learner->Step(Batch(1, 1), kLearningRate, /*step=*/0));
   EXPECT_EQ(learner->policy().number, 1) << "and the next one is taken";
 }
 
@@ -136,7 +136,7 @@ TEST_F(LearnerTest, AnUpdateWaitsForWhoeverReadsTheWeights) {
   const std::string before = Hash();
   auto reader = std::make_unique<WeightSource::Reader>(weights->Open().value());
   std::thread training([&] {
-    const auto result = learner->Step(Batch(2, 1), kLearningRate);
+    const auto result = learner->Step(Batch(2, 1), kLearningRate, /*step=*/0);
     ASSERT_OK(result);
     EXPECT_GT(result->metrics.at("weights_wait_seconds"), 0);
   });
@@ -156,7 +156,7 @@ TEST_F(LearnerTest, AnUpdateWaitsForWhoeverReadsTheWeights) {
 
 TEST_F(LearnerTest, WithoutReadersNothingIsWaitedFor) {
   ASSERT_OK_AND_ASSIGN(const auto learner, Make(TestAlgorithm()));
-  ASSERT_OK_AND_ASSIGN(const StepResult result, learner->Step(Batch(2, 1), kLearningRate));
+  ASSERT_OK_AND_ASSIGN(const StepResult result, learner->Step(Batch(2, 1), kLearningRate, /*step=*/0));
   EXPECT_EQ(result.metrics.at("weights_wait_seconds"), 0);
 }
 
@@ -164,7 +164,7 @@ TEST_F(LearnerTest, TheFrozenPoliciesStayAsTheyWere) {
   ASSERT_OK_AND_ASSIGN(const auto learner, Make(TestAlgorithm(Frozen{{"teacher", "teacher_logprob"}})));
   const auto hash = [&] { return WeightsHash(learner->frozen()[0]->model->NamedParameters()); };
   const std::string before = hash(), student = Hash();
-  ASSERT_OK(learner->Step(Batch(2, 1), kLearningRate));
+  ASSERT_OK(learner->Step(Batch(2, 1), kLearningRate, /*step=*/0));
   EXPECT_EQ(hash(), before);
   EXPECT_NE(Hash(), student);
   EXPECT_EQ(learner->frozen()[0]->number, 0);

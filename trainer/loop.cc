@@ -24,9 +24,25 @@ Loop::Loop(const Transformer* policy, std::vector<FrozenScorer> frozen, std::vec
       losses_(std::move(losses)),
       optimizer_(optimizer),
       collectives_(collectives),
-      options_(options) {}
+      options_(options) {
+  reads_[""] = {.model = policy, .layers = {}};
+  for (const auto& loss : losses_) {
+    for (const NeededOutputs& needed : loss->outputs()) {
+      Read& read = reads_[needed.policy];
+      read.layers.insert(needed.layers.begin(), needed.layers.end());
+      for (const FrozenScorer& frozen : frozen_) {
+        if (!needed.policy.empty() && frozen.policy == needed.policy) read.model = frozen.model;
+      }
+    }
+  }
+}
 
-absl::StatusOr<StepResult> Loop::Step(const StepBatch& part, double learning_rate) {
+absl::StatusOr<StepResult> Loop::Step(const StepBatch& part, double learning_rate, double done_frac) {
+  for (const auto& [name, read] : reads_) {
+    if (read.model != nullptr) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat("a loss reads policy ", name, ", which is not among the frozen ones"));
+  }
   StepResult result{.metrics = part.metrics, .weights_hash = {}};
   result.metrics[metric::kLearningRate] = learning_rate;
   times_.Clear();
@@ -42,7 +58,7 @@ absl::StatusOr<StepResult> Loop::Step(const StepBatch& part, double learning_rat
   double num_updates = 0, num_skipped = 0;
   for (int64_t iteration = 0; iteration < part.iterations; ++iteration) {
     for (const std::vector<Microbatch>& microbatches : minibatches) {
-      ASSIGN_OR_RETURN(const v1::UpdateReport report, Update(microbatches, learning_rate));
+      ASSIGN_OR_RETURN(const v1::UpdateReport report, Update(microbatches, learning_rate, done_frac));
       sums[metric::kGradNorm] += report.grad_norm();
       for (const auto& [name, sum] : report.sums()) sums[name] += sum;
       // Later updates move the policy away from the sampler by design.
@@ -56,17 +72,26 @@ absl::StatusOr<StepResult> Loop::Step(const StepBatch& part, double learning_rat
   result.metrics[metric::kSkippedUpdates] = num_skipped;
   collectives_->SetPhase("compare");
   result.weights_hash = WeightsHash(policy_->NamedParameters());
-  RETURN_IF_ERROR(ExpectSameWeights(*collectives_, result.weights_hash));
+  RETURN_IF_ERROR(ExpectSameOnAllRanks(result.weights_hash));
   times_.Lap(metric::kCompareSeconds);
   for (const auto& [name, seconds] : times_.seconds()) result.metrics[name] = seconds;
   return result;
 }
 
-absl::StatusOr<v1::UpdateReport> Loop::Update(const std::vector<Microbatch>& microbatches, double learning_rate) {
+absl::Status Loop::ExpectSameOnAllRanks(const std::string& weights_hash) {
+  NamedTensors own;
+  for (const auto& loss : losses_) {
+    for (auto& named : loss->parameters()) own.push_back(std::move(named));
+  }
+  return ExpectSameWeights(*collectives_, own.empty() ? weights_hash : absl::StrCat(weights_hash, WeightsHash(own)));
+}
+
+absl::StatusOr<v1::UpdateReport> Loop::Update(const std::vector<Microbatch>& microbatches, double learning_rate,
+                                              double done_frac) {
   optimizer_->ZeroGrad();
   times_.Lap(metric::kOptimizerSeconds);
   v1::UpdateReport mine;
-  ASSIGN_OR_RETURN(const auto totals, Accumulate(microbatches));
+  ASSIGN_OR_RETURN(const auto totals, Accumulate(microbatches, done_frac));
   for (const auto& [name, total] : totals) {
     const double value = total.item<double>();
     if (name == metric::kLogprobAbsDiffMax) {
@@ -98,8 +123,11 @@ absl::StatusOr<std::vector<Microbatch>> Loop::PackAndScore(const std::vector<Tok
   RETURN_IF_ERROR(TorchGuard([&] {
     const at::NoGradGuard no_grad;
     for (Microbatch& microbatch : microbatches) {
-      for (const auto& [model, stream] : frozen_)
-        microbatch.streams[stream] = Logprobs(*model, microbatch, Predictors(*model, microbatch));
+      for (const FrozenScorer& frozen : frozen_) {
+        if (frozen.stream.empty()) continue;
+        const at::Tensor hidden = Outputs(*frozen.model, microbatch, /*layers=*/{}).hidden;
+        microbatch.streams[frozen.stream] = Logprobs(*frozen.model, microbatch, hidden);
+      }
     }
     return absl::OkStatus();
   }));
@@ -107,7 +135,8 @@ absl::StatusOr<std::vector<Microbatch>> Loop::PackAndScore(const std::vector<Tok
   return microbatches;
 }
 
-absl::StatusOr<std::map<std::string, at::Tensor>> Loop::Accumulate(const std::vector<Microbatch>& microbatches) {
+absl::StatusOr<std::map<std::string, at::Tensor>> Loop::Accumulate(const std::vector<Microbatch>& microbatches,
+                                                                   double done_frac) {
   return TorchGuard([&]() -> absl::StatusOr<std::map<std::string, at::Tensor>> {
     std::map<std::string, at::Tensor> totals;
     const auto add = [&totals](const std::string& name, const at::Tensor& value) {
@@ -117,11 +146,19 @@ absl::StatusOr<std::map<std::string, at::Tensor>> Loop::Accumulate(const std::ve
     for (size_t i = 0; i < microbatches.size(); ++i) {
       const Microbatch& microbatch = microbatches[i];
       collectives_->SetPhase(absl::StrCat("forward_backward ", i + 1, "/", microbatches.size()));
-      const at::Tensor predictors = Predictors(*policy_, microbatch);  // [M, D]
+      TargetOutputs of_policy = Outputs(*policy_, microbatch, reads_.at("").layers);
+      const at::Tensor predictors = of_policy.hidden;  // [M, D]
       times_.Lap(metric::kForwardSeconds);
+      const auto outputs = OutputsOfAll(microbatch, std::move(of_policy));
+      times_.Lap(metric::kPackSeconds);
       const at::Tensor policy_logprob = Logprobs(*policy_, microbatch, predictors);  // [M]
-      const LossInput input = {policy_logprob, microbatch.streams, microbatch.sequence_of_target,
-                               microbatch.group_of_target};
+      const LossInput input = {.policy_logprob = policy_logprob,
+                               .streams = microbatch.streams,
+                               .sequence_of_target = microbatch.sequence_of_target,
+                               .group_of_target = microbatch.group_of_target,
+                               .outputs = outputs,
+                               .done_frac = done_frac,
+                               .head_chunk_bytes = options_.head_chunk_bytes};
       at::Tensor microbatch_loss;
       for (const auto& loss : losses_) {
         LossOutput output = loss->Compute(input);
@@ -135,7 +172,8 @@ absl::StatusOr<std::map<std::string, at::Tensor>> Loop::Accumulate(const std::ve
       times_.Lap(metric::kBackwardSeconds);
       add(metric::kLoss, microbatch_loss.detach());
       if (const auto sampled = microbatch.streams.find(stream::kSampleLogprob); sampled != microbatch.streams.end()) {
-        const at::Tensor largest = (policy_logprob.detach() - sampled->second).abs().max();
+        const at::Tensor was_sampled = sampled->second < stream::kNotSampled;
+        const at::Tensor largest = ((policy_logprob.detach() - sampled->second).abs() * was_sampled).max();
         at::Tensor& total = totals[metric::kLogprobAbsDiffMax];
         total = total.defined() ? at::stack({total, largest}).max() : largest;
       }
@@ -156,12 +194,32 @@ absl::StatusOr<double> Loop::ReduceGradients(const std::vector<at::Tensor>& grad
   });
 }
 
-at::Tensor Loop::Predictors(const Transformer& model, const Microbatch& batch) const {
+TargetOutputs Loop::Outputs(const Transformer& model, const Microbatch& batch, const std::set<int64_t>& layers) const {
+  TargetOutputs outputs;
+  for (const int64_t layer : layers) outputs.layers[layer] = at::Tensor();
   const auto attention = std::make_shared<PackedAttention>(batch.layout);
-  const at::Tensor hidden = options_.activation_checkpointing && at::GradMode::is_enabled()
-                                ? model.CheckpointedForward(batch.ids, batch.positions, attention)
-                                : model.Forward(batch.ids, batch.positions, *attention);  // [N, D]
-  return hidden.index_select(0, batch.predictor_rows);
+  const at::Tensor hidden =
+      options_.activation_checkpointing && at::GradMode::is_enabled()
+          ? model.CheckpointedForward(batch.ids, batch.positions, attention, &outputs.layers)
+          : model.Forward(batch.ids, batch.positions, *attention, /*packed=*/nullptr, &outputs.layers);  // [N, D]
+  outputs.hidden = hidden.index_select(0, batch.predictor_rows);
+  for (auto& [layer, output] : outputs.layers) output = output.index_select(0, batch.predictor_rows);
+  outputs.head = model.head();
+  outputs.head_dtype = model.placement().head;
+  return outputs;
+}
+
+std::map<std::string, TargetOutputs> Loop::OutputsOfAll(const Microbatch& batch, TargetOutputs policy) const {
+  const at::NoGradGuard no_grad;
+  std::map<std::string, TargetOutputs> outputs;
+  for (const auto& [name, read] : reads_) {
+    if (name.empty()) continue;
+    TargetOutputs& frozen = outputs[name] = Outputs(*read.model, batch, read.layers);
+    // Rounded once, not for every chunk of logits.
+    frozen.head = frozen.head.to(frozen.head_dtype);
+  }
+  outputs[""] = std::move(policy);
+  return outputs;
 }
 
 at::Tensor Loop::Logprobs(const Transformer& model, const Microbatch& batch, const at::Tensor& predictors) const {

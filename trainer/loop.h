@@ -17,6 +17,7 @@
 
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -46,10 +47,12 @@ struct StepResult {
 };
 
 // A policy that is only read, and the stream of each micro-batch that the log-probabilities which it gives to the
-// targets fill, [M]. The model outlives the loop.
+// targets fill, [M]; without a stream, losses ask for its outputs by `policy`. The model outlives the loop.
 struct FrozenScorer {
   const Transformer* model;
   std::string stream;
+  // Key under `policies`.
+  std::string policy = {};
 };
 
 // One thread.
@@ -68,8 +71,9 @@ class Loop {
     int64_t head_chunk_bytes = kDefaultHeadChunkBytes;
   };
 
-  // Every stream that a loss reads is filled by the batch or by one of `frozen`. All pointers outlive the loop. The
-  // optimizer's parameters are those of `policy`, which require grad.
+  // Every stream that a loss reads is filled by the batch or by one of `frozen`, and every policy whose outputs it reads
+  // is among them. All pointers outlive the loop. The optimizer's parameters are those of `policy`, which require grad,
+  // and of the losses, which have begun (Loss::Begin).
   Loop(const Transformer* policy, std::vector<FrozenScorer> frozen, std::vector<std::unique_ptr<Loss>> losses,
        AdamW* optimizer, Collectives* collectives, Options options);
 
@@ -77,22 +81,37 @@ class Loop {
   // InvalidArgument for sequences that do not agree, or lack a stream that a loss reads; Unavailable when another rank
   // is gone, Internal when the ranks' weights are no longer the same. An update that is not finite on some rank is
   // taken by none, and is no error. After any error nothing of the step can be said: start again from a checkpoint.
-  absl::StatusOr<StepResult> Step(const StepBatch& part, double learning_rate);
+  // `done_frac` is LossInput's.
+  absl::StatusOr<StepResult> Step(const StepBatch& part, double learning_rate, double done_frac = 0);
 
  private:
-  // The hidden state that predicts each of the micro-batch's targets, [M, D]; differentiable. Where gradients are off,
-  // nothing is kept for them.
-  at::Tensor Predictors(const Transformer& model, const Microbatch& batch) const;
-  // Log-probability of each target, [M], from Predictors; differentiable. Natural logarithm, float32.
+  // What losses ask of a model.
+  struct Read {
+    const Transformer* model;
+    // Layers, counted from 1.
+    std::set<int64_t> layers;
+  };
+
+  // What the model makes of the micro-batch's targets; differentiable. Where gradients are off, nothing is kept for
+  // them.
+  TargetOutputs Outputs(const Transformer& model, const Microbatch& batch, const std::set<int64_t>& layers) const;
+  // Those that the losses read, of every policy that they name; `policy` is the trained one's.
+  std::map<std::string, TargetOutputs> OutputsOfAll(const Microbatch& batch, TargetOutputs policy) const;
+  // Log-probability of each target, [M], from its hidden state [M, D]; differentiable. Natural logarithm, float32.
   at::Tensor Logprobs(const Transformer& model, const Microbatch& batch, const at::Tensor& predictors) const;
   // The micro-batches of one minibatch, with the frozen policies' streams.
   absl::StatusOr<std::vector<Microbatch>> PackAndScore(const std::vector<TokenStreams>& sequences) const;
   // Computes gradients of one minibatch, sums them over the ranks and moves the weights, unless what all ranks found
   // together, which is returned, is not finite.
-  absl::StatusOr<v1::UpdateReport> Update(const std::vector<Microbatch>& microbatches, double learning_rate);
+  absl::StatusOr<v1::UpdateReport> Update(const std::vector<Microbatch>& microbatches, double learning_rate,
+                                          double done_frac);
   // Accumulates the gradients of one minibatch and returns its loss and sums, scalars each. A rank without targets
   // returns none, and its gradients stay zero.
-  absl::StatusOr<std::map<std::string, at::Tensor>> Accumulate(const std::vector<Microbatch>& microbatches);
+  absl::StatusOr<std::map<std::string, at::Tensor>> Accumulate(const std::vector<Microbatch>& microbatches,
+                                                               double done_frac);
+  // InternalError where the ranks' parameters, the losses' own among them, are no longer the same. `weights_hash` is
+  // that of the policy's.
+  absl::Status ExpectSameOnAllRanks(const std::string& weights_hash);
   // Sums the gradients over the ranks; their norm. In place.
   absl::StatusOr<double> ReduceGradients(const std::vector<at::Tensor>& gradients);
 
@@ -102,6 +121,8 @@ class Loop {
   AdamW* const optimizer_;
   Collectives* const collectives_;
   const Options options_;
+  // By Loss::outputs; the trained policy's under the empty name.
+  std::map<std::string, Read> reads_;
   // Of the running step; its phases are the metrics of where update_seconds goes.
   LapTimes times_;
 };

@@ -79,6 +79,7 @@ class PolicyStore {
   // same: DataLoss with both digests when it is not. NotFound for a name that is not configured, else MakePolicy's
   // errors.
   absl::Status Remake(const UntrainedPolicy& frozen);
+  uint64_t run_seed() const { return run_seed_; }
   // The policies that were made, by name.
   const std::map<std::string, std::unique_ptr<Policy>>& made() const { return made_; }
 

@@ -237,14 +237,19 @@ absl::Status Preflight::CheckFrozen(const ConfiguredStage& stage, int64_t needed
   const std::optional<LearnerSpec> learner = stage.stage->learner();
   if (!learner.has_value()) return absl::OkStatus();
   ASSIGN_OR_RETURN(const PolicyShape* const shape, Shape(learner->policy));
+  std::map<std::string, const ModelConfig*> shapes;
   for (const FrozenPolicy& frozen : learner->algorithm.frozen()) {
     ASSIGN_OR_RETURN(const PolicyShape* const other, Shape(frozen.policy));
+    shapes[frozen.policy] = &other->config;
     RETURN_IF_ERROR(CheckSameTokens(learner->policy, *shape, frozen.policy, *other));
     if (other->config.max_positions >= needed_positions) continue;
     return absl::InvalidArgumentError(absl::StrCat("policies.", frozen.policy, " has ", other->config.max_positions,
                                                    " positions, and the stage's data need ", needed_positions));
   }
-  return absl::OkStatus();
+  std::vector<absl::Status> errors;
+  for (const Conflict& conflict : learner->algorithm.ShapeConflicts(shape->config, shapes))
+    errors.push_back(absl::InvalidArgumentError(absl::StrCat(conflict.key, " ", conflict.message)));
+  return JoinErrors(errors);
 }
 
 absl::StatusOr<const DataSource*> Preflight::Open(const RunFiles& files, const std::string& data) {

@@ -107,7 +107,7 @@ class Follower {
 
   absl::Status Step(const v1::TrainStep& step) {
     if (learner_ == nullptr) return absl::InternalError("rank 0 sent a step before the beginning of a stage");
-    return learner_->Step(PartOf(step), step.learning_rate()).status();
+    return learner_->Step(PartOf(step), step.learning_rate(), step.step()).status();
   }
 
   Collectives& collectives_;

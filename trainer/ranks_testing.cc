@@ -45,7 +45,7 @@ absl::StatusOr<std::vector<StepResult>> LeadFirstStage(Collectives& collectives,
   for (int step = 0; step < steps; ++step) {
     ASSIGN_OR_RETURN(StepBatch batch, spec.algorithm.Prepare(input));
     ASSIGN_OR_RETURN(const StepBatch part, SendTrainStep(collectives, std::move(batch), step, learning_rate));
-    ASSIGN_OR_RETURN(results.emplace_back(), learner->Step(part, learning_rate));
+    ASSIGN_OR_RETURN(results.emplace_back(), learner->Step(part, learning_rate, step));
   }
   RETURN_IF_ERROR(SendEndOfRun(collectives));
   return results;

@@ -53,7 +53,7 @@ class RankedLearner : public StepLearner {
     StepOutcome outcome{.metrics = {}, .token_ids_hash = TokenIdsHash(batch), .weights_hash = ""};
     const double learning_rate = LearningRateAt(spec_.optimizer, step, spec_.num_steps);
     ASSIGN_OR_RETURN(const StepBatch part, SendTrainStep(collectives_, std::move(batch), step, learning_rate));
-    ASSIGN_OR_RETURN(StepResult result, learner_->Step(part, learning_rate));
+    ASSIGN_OR_RETURN(StepResult result, learner_->Step(part, learning_rate, step));
     outcome.metrics = std::move(result.metrics);
     outcome.weights_hash = std::move(result.weights_hash);
     return outcome;

@@ -29,6 +29,20 @@ const std::vector<Case>& Cases() {
       {"pretrain", "{}"},
       {"sft", "{}"},
       {"sft", "{loss_reduction: sequence_mean}"},
+      {"logit_distill", "{teachers: [{policy: teacher}]}"},
+      {"logit_distill",
+       "{teachers: [{policy: teacher, weight: 2}, {policy: other, temperature: {start: 3, end: 1, shape: cosine}}], "
+       "alpha: {start: 0}, divergence: {type: skewed_kl, skew: 0.2}, loss_reduction: sequence_mean}"},
+      {"logit_distill", "{teachers: [{stored: true}], top_k: 4}"},
+      {"feature_distill", "{features: {teacher: teacher, pairs: [{student: 1, teacher: 2}]}}"},
+      {"feature_distill", "{features: {teacher: teacher}, teachers: [{policy: teacher}]}"},
+      {"on_policy_distill", "{rewards: r, teachers: [{policy: teacher}]}"},
+      {"on_policy_distill",
+       "{rewards: r, teachers: [{policy: teacher}], reward_weight: 0.5, lambda: 0.7, traces: t, "
+       "features: {teacher: other}}"},
+      {"on_policy_distill",
+       "{rewards: r, teachers: [{policy: teacher}], sampled_token: true, lambda: 0.5, traces: t, loss_reduction: "
+       "sequence_mean}"},
   };
   return *cases;
 }
@@ -58,33 +72,47 @@ ScoredGroup MakeGroup(Rng& rng, int64_t group_index, int64_t group_size) {
   return group;
 }
 
+// Groups (or traces, or rows) of a random input, and traces beside the groups where an algorithm asks for them.
+constexpr int64_t kGroups = 6, kTracesBeside = 4;
+
 StepInput RandomInput(const Algorithm& algorithm, uint64_t seed) {
   Rng rng(seed);
   const StepPlan plan = algorithm.plan();
-  if (const auto* const rollouts = std::get_if<RolloutPlan>(&plan)) {
-    RolloutInput input;
-    for (int64_t g = 0; g < 6; ++g) input.groups.push_back(MakeGroup(rng, g, rollouts->group_size));
-    return input;
-  }
   const auto random_ids = [&rng](int64_t size) {
     std::vector<uint32_t> ids;
     for (int64_t t = 0; t < size; ++t) ids.push_back(static_cast<uint32_t>(rng.Below(50)));
     return ids;
   };
-  if (std::holds_alternative<TracesPlan>(plan)) {
-    TracesInput input;
-    for (int64_t i = 0; i < 6; ++i)
-      input.traces.push_back({random_ids(2 + rng.Below(4)), random_ids(1 + rng.Below(6))});
+  const auto random_traces = [&](int64_t count, const TracesPlan& of) {
+    std::vector<TokenizedTrace> traces;
+    for (int64_t i = 0; i < count; ++i) {
+      TokenizedTrace& trace = traces.emplace_back();
+      trace.prompt_ids = random_ids(2 + rng.Below(4));
+      trace.completion_ids = random_ids(1 + rng.Below(6));
+      const int64_t num_stored = of.stored_top_k * static_cast<int64_t>(trace.completion_ids.size());
+      trace.top_ids = random_ids(num_stored);
+      trace.top_logprobs.assign(num_stored, -3.0f);
+    }
+    return traces;
+  };
+  if (const auto* const rollouts = std::get_if<RolloutPlan>(&plan)) {
+    RolloutInput input;
+    for (int64_t g = 0; g < kGroups; ++g) input.groups.push_back(MakeGroup(rng, g, rollouts->group_size));
+    if (!rollouts->traces_data.empty()) input.traces = random_traces(kTracesBeside, rollouts->traces);
     return input;
   }
+  if (const auto* const traces = std::get_if<TracesPlan>(&plan)) return TracesInput{random_traces(kGroups, *traces)};
   CorpusInput input;
-  for (int64_t r = 0; r < 6; ++r) input.rows.push_back(random_ids(std::get<CorpusPlan>(plan).row_tokens + 1));
+  for (int64_t r = 0; r < kGroups; ++r) input.rows.push_back(random_ids(std::get<CorpusPlan>(plan).row_tokens + 1));
   return input;
 }
 
 StepInput Reversed(StepInput input) {
   struct Reverse {
-    void operator()(RolloutInput& of) const { std::reverse(of.groups.begin(), of.groups.end()); }
+    void operator()(RolloutInput& of) const {
+      std::reverse(of.groups.begin(), of.groups.end());
+      std::reverse(of.traces.begin(), of.traces.end());
+    }
     void operator()(CorpusInput& of) const { std::reverse(of.rows.begin(), of.rows.end()); }
     void operator()(TracesInput& of) const { std::reverse(of.traces.begin(), of.traces.end()); }
   };
@@ -174,9 +202,10 @@ TEST_P(AlgorithmContractTest, ASequenceSaysWhichGroupItBelongsTo) {
   for (const auto& sequences : batch.minibatches) {
     for (const TokenStreams& sequence : sequences) ++sizes[sequence.group];
   }
-  EXPECT_EQ(sizes.size(), 6u);
-  const size_t expected = OfRollouts() ? std::get<RolloutInput>(input).groups[0].completions.size() : 1;
-  for (const auto& [group, size] : sizes) EXPECT_EQ(size, expected) << group;
+  const size_t num_beside = OfRollouts() ? std::get<RolloutInput>(input).traces.size() : 0;
+  EXPECT_EQ(sizes.size(), kGroups + num_beside);
+  const size_t of_group = OfRollouts() ? std::get<RolloutInput>(input).groups[0].completions.size() : 1;
+  for (const auto& [group, size] : sizes) EXPECT_EQ(size, group < kGroups ? of_group : 1) << group;
 }
 
 TEST_P(AlgorithmContractTest, TheWeightsOfEachUpdateSumToOne) {
@@ -194,6 +223,25 @@ TEST_P(AlgorithmContractTest, TheWeightsOfEachUpdateSumToOne) {
   }
 }
 
+// However sampled completions and traces share an update, the distillation terms of its targets have the weight 1.
+TEST_P(AlgorithmContractTest, TheShareOfTheDistillationTermsIsWhole) {
+  ASSERT_OK_AND_ASSIGN(const StepBatch batch, algorithm_->Prepare(RandomInput(*algorithm_, 7)));
+  for (const auto& sequences : batch.minibatches) {
+    if (!sequences[0].streams.contains(stream::kDistillWeight)) return;
+    std::map<std::string, double> sums;
+    for (const TokenStreams& sequence : sequences) {
+      for (const char* const name : {stream::kDistillWeight, stream::kCeWeight}) {
+        const std::vector<float>& weights = sequence.streams.at(name).floats();
+        for (size_t t = 0; t < weights.size(); ++t) sums[name] += sequence.trainable_mask[t] ? weights[t] : 0;
+      }
+    }
+    // On traces alone, the cross-entropy has as much, and alpha says which counts.
+    const double whole = OfRollouts() ? sums[stream::kDistillWeight] + sums[stream::kCeWeight]
+                                      : (sums[stream::kDistillWeight] + sums[stream::kCeWeight]) / 2;
+    EXPECT_NEAR(whole, 1, 1e-5);
+  }
+}
+
 TEST_P(AlgorithmContractTest, OnlyTrainableCompletionTokensAreTargets) {
   if (!OfRollouts()) return;
   const StepInput input = RandomInput(*algorithm_, 3);
@@ -203,6 +251,8 @@ TEST_P(AlgorithmContractTest, OnlyTrainableCompletionTokensAreTargets) {
   const size_t group_size = groups[0].completions.size();
   for (const auto& sequences : batch.minibatches) {
     for (const TokenStreams& sequence : sequences) {
+      // Behind the groups stand traces.
+      if (index / group_size == groups.size()) break;
       const ScoredGroup& group = groups[index / group_size];
       const v1::Completion& completion = group.completions[index % group_size].completion();
       const size_t first = group.prompt_ids.size() + completion.spans(0).num_tokens();

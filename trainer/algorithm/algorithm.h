@@ -10,6 +10,7 @@
 #ifndef GRPO_TRAINER_ALGORITHM_ALGORITHM_H_
 #define GRPO_TRAINER_ALGORITHM_ALGORITHM_H_
 
+#include <map>
 #include <memory>
 #include <string>
 #include <variant>
@@ -18,6 +19,7 @@
 #include "absl/status/statusor.h"
 #include "configs/registry.h"
 #include "coordinator/scored_group.h"
+#include "model/config.h"
 #include "trainer/batch/streams.h"
 #include "trainer/loss/term.h"
 #include "trainer/options.h"
@@ -26,6 +28,27 @@
 namespace grpo {
 
 // --- What a step is made of: a plan of each kind, and the input that answers it ---
+
+// Completions that others wrote.
+struct TracesPlan {
+  // Traces of one step.
+  int64_t traces_per_step = 0;
+  // Entries of a teacher's stored top-k a token that they must bring along; 0: none.
+  int64_t stored_top_k = 0;
+};
+// A prompt as the policy reads it and a completion to learn from, the end-of-sequence token included.
+struct TokenizedTrace {
+  // Both by the tokenizer of the policy that is trained.
+  std::vector<uint32_t> prompt_ids, completion_ids;
+  // [completion tokens * stored_top_k] each: for every token of the completion the teacher's most likely ones, the most
+  // likely first, and their log-probabilities at temperature 1.
+  std::vector<uint32_t> top_ids = {};
+  std::vector<float> top_logprobs = {};
+};
+struct TracesInput {
+  // traces_per_step of them, in the order in which the data are read.
+  std::vector<TokenizedTrace> traces;
+};
 
 // Groups sampled from the policy that is being trained.
 struct RolloutPlan {
@@ -39,10 +62,14 @@ struct RolloutPlan {
   SamplingOptions sampling;
   // Optimizer updates that a full batch makes.
   int64_t updates_per_step = 1;
+  // Traces beside the groups, of the entry `traces_data` of `data`; none where that is empty.
+  TracesPlan traces = {};
+  std::string traces_data = {};
 };
 struct RolloutInput {
   // In the order of their group_index; fewer than planned when some were quarantined.
   std::vector<ScoredGroup> groups;
+  std::vector<TokenizedTrace> traces = {};
 };
 
 // Rows of documents.
@@ -58,21 +85,6 @@ struct CorpusInput {
   std::vector<std::vector<uint32_t>> rows;
 };
 
-// Completions that others wrote.
-struct TracesPlan {
-  // Traces of one step.
-  int64_t traces_per_step = 0;
-};
-// A prompt as the policy reads it and a completion to learn from, the end-of-sequence token included.
-struct TokenizedTrace {
-  // Both by the tokenizer of the policy that is trained.
-  std::vector<uint32_t> prompt_ids, completion_ids;
-};
-struct TracesInput {
-  // traces_per_step of them, in the order in which the data are read.
-  std::vector<TokenizedTrace> traces;
-};
-
 using StepPlan = std::variant<RolloutPlan, CorpusPlan, TracesPlan>;
 using StepInput = std::variant<RolloutInput, CorpusInput, TracesInput>;
 
@@ -81,7 +93,8 @@ using StepInput = std::variant<RolloutInput, CorpusInput, TracesInput>;
 struct FrozenPolicy {
   // Key under `policies`. Never the one that is trained (Conflicts).
   std::string policy;
-  // Name of a stream of trainer/batch/streams.h, or of the algorithm's own; [M] float32.
+  // Name of a stream of trainer/batch/streams.h, or of the algorithm's own; [M] float32. Empty for a policy whose
+  // distributions or hidden states losses read (Loss::outputs).
   std::string stream;
 };
 
@@ -96,7 +109,7 @@ class Algorithm {
   virtual std::vector<LossTerm> losses() const = 0;
   // Temperature of the distribution whose log-probabilities the losses read. Above 0.
   virtual double temperature() const { return 1.0; }
-  // Policies that are only read, each of which fills one stream; none for most.
+  // Policies that are only read; none for most.
   virtual std::vector<FrozenPolicy> frozen() const { return {}; }
 
   // Every key whose value names something elsewhere in the configuration, frozen policies included.
@@ -104,6 +117,11 @@ class Algorithm {
   // What is wrong about the keys together, for a stage that trains this policy: OwnConflicts, and frozen policies that
   // are the trained one. Empty when all fits. Keys are the algorithm's own.
   std::vector<Conflict> Conflicts(const std::string& trained_policy) const;
+  // The same for what only the models' shapes show: of the trained policy, and of the frozen ones by name.
+  virtual std::vector<Conflict> ShapeConflicts(const ModelConfig& trained,
+                                               const std::map<std::string, const ModelConfig*>& frozen) const {
+    return {};
+  }
 
   // What the losses read of the input, which is of the plan's kind (Internal otherwise). Every sequence says its group.
   // The weights of all minibatches' targets hold the loss's denominators. An input of which every sample is excluded

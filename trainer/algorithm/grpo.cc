@@ -1,28 +1,20 @@
 // Group relative policy optimisation (arXiv:2402.03300): a group's rewards are each other's baseline. Departures from the
 // paper's formula are in loss/clipped_policy_gradient.cc and loss/reference_kl.cc.
 #include <algorithm>
-#include <optional>
 #include <utility>
 
 #include "common/status_macros.h"
 #include "configs/load.h"
-#include "trainer/algorithm/advantage.h"
 #include "trainer/algorithm/algorithm_plugin.h"
+#include "trainer/algorithm/group_sampling.h"
 #include "trainer/algorithm/reduction.h"
 #include "trainer/algorithm/rollout_metrics.h"
-#include "trainer/algorithm/rollout_streams.h"
 
 namespace grpo {
 namespace {
 
 struct Options {
-  std::string rewards;
-  int64_t prompts_per_step = 32;
-  int64_t group_size = 8;
-  SamplingOptions sampling;
-  std::string scale_rewards = "group";
-  double std_eps = 1e-4;
-  std::string loss_reduction = "token_mean";
+  GroupSampling groups;
   double clip_low = 0.2, clip_high = 0.2;
   double kl_coefficient = 0.0;
   std::string reference_policy;
@@ -31,22 +23,7 @@ struct Options {
 
   template <class V>
   void Visit(V& v) {
-    v("rewards", rewards, {.help = "Key under `rewards`: the rules that score completions.", .required = true});
-    v("prompts_per_step", prompts_per_step, {.help = "Problems in one step's batch.", .min = 1, .max = 1 << 24});
-    v("group_size", group_size,
-      {.help = "Completions per problem, G; the baseline is the group's mean.", .min = 2, .max = 4096});
-    v("sampling", sampling, {.help = "How completions are drawn."});
-    v("scale_rewards", scale_rewards,
-      {.help = "group: advantages are divided by the group's standard deviation (ddof 1) plus std_eps, as in "
-               "arXiv:2402.03300; none: "
-               "they are not, as in Dr. GRPO, arXiv:2503.20783.",
-       .choices = {"group", "none"}});
-    v("std_eps", std_eps, {.help = "Added to the group's standard deviation.", .min = 0, .max = 1});
-    v("loss_reduction", loss_reduction,
-      {.help = "token_mean: every token of the batch counts alike (DAPO, arXiv:2503.14476); sequence_mean: every "
-               "completion counts "
-               "alike, its tokens share its weight (arXiv:2402.03300).",
-       .choices = {"token_mean", "sequence_mean"}});
+    groups.Visit(v);
     v("clip_low", clip_low, {.help = "The probability ratio is clipped at 1 - clip_low.", .min = 0, .max = 1});
     v("clip_high", clip_high,
       {.help = "The probability ratio is clipped at 1 + clip_high; above clip_low it is DAPO's clip-higher.",
@@ -70,12 +47,9 @@ class Grpo : public Algorithm {
   explicit Grpo(const Options& options) : options_(options) {}
 
   StepPlan plan() const override {
-    const int64_t minibatches = std::min(options_.minibatches_per_iteration, options_.prompts_per_step);
-    return RolloutPlan{.rewards = options_.rewards,
-                       .prompts_per_step = options_.prompts_per_step,
-                       .group_size = options_.group_size,
-                       .sampling = options_.sampling,
-                       .updates_per_step = options_.iterations_per_step * minibatches};
+    const GroupSampling& groups = options_.groups;
+    const int64_t minibatches = std::min(options_.minibatches_per_iteration, groups.prompts_per_step);
+    return groups.Plan(options_.iterations_per_step * minibatches);
   }
   std::vector<LossTerm> losses() const override {
     const Section clip = WithNumber(WithNumber({}, "clip_low", options_.clip_low), "clip_high", options_.clip_high);
@@ -83,13 +57,13 @@ class Grpo : public Algorithm {
     if (options_.kl_coefficient != 0) terms.push_back({.name = "reference_kl"});
     return terms;
   }
-  double temperature() const override { return options_.sampling.temperature; }
+  double temperature() const override { return options_.groups.sampling.temperature; }
   std::vector<FrozenPolicy> frozen() const override {
     if (options_.kl_coefficient == 0) return {};
     return {{.policy = options_.reference_policy, .stream = stream::kRefLogprob}};
   }
   std::vector<Reference> references() const override {
-    return {{"rewards", "rewards", options_.rewards, true},
+    return {{"rewards", "rewards", options_.groups.rewards, true},
             {"reference_policy", "policies", options_.reference_policy}};
   }
 
@@ -104,7 +78,7 @@ class Grpo : public Algorithm {
     for (int64_t i = 0; i < num_minibatches; ++i) {
       std::vector<TokenStreams>& sequences = batch.minibatches.emplace_back();
       for (int64_t g = i * num_groups / num_minibatches; g < (i + 1) * num_groups / num_minibatches; ++g) {
-        AppendGroup(groups[g], g, sequences);
+        options_.groups.AppendGroup(groups[g], g, sequences);
       }
       SetWeights(sequences);
     }
@@ -113,24 +87,7 @@ class Grpo : public Algorithm {
 
  protected:
   std::vector<Conflict> OwnConflicts() const override {
-    std::vector<Conflict> conflicts;
-    if (options_.sampling.temperature == 0) {
-      conflicts.push_back({"sampling.temperature", "is 0: every completion of a group would be the same; 1 is usual"});
-    }
-    if (options_.sampling.top_p < 1) {
-      conflicts.push_back({"sampling.top_p", "is below 1, and the loss is of the whole distribution; set it to 1"});
-    }
-    if (options_.sampling.top_k > 0) {
-      conflicts.push_back({"sampling.top_k", "is above 0, and the loss is of the whole distribution; set it to 0"});
-    }
-    if (options_.sampling.min_p > 0) {
-      conflicts.push_back({"sampling.min_p", "is above 0, and the loss is of the whole distribution; set it to 0"});
-    }
-    if (!options_.sampling.stop.empty()) {
-      conflicts.push_back({"sampling.stop",
-                           "names stop strings: the policy would learn from text that no end token of its own ends; "
-                           "leave it out"});
-    }
+    std::vector<Conflict> conflicts = options_.groups.Conflicts();
     if (options_.kl_coefficient > 0 && options_.reference_policy.empty()) {
       conflicts.push_back({"kl_coefficient", "is above 0, which needs a reference_policy; name one, or set it to 0"});
     }
@@ -138,25 +95,8 @@ class Grpo : public Algorithm {
   }
 
  private:
-  // `number` is the group's in the step's batch.
-  void AppendGroup(const ScoredGroup& group, int64_t number, std::vector<TokenStreams>& sequences) const {
-    std::vector<std::optional<double>> rewards;
-    for (const v1::ScoredCompletion& scored : group.completions) {
-      rewards.push_back(scored.score().excluded() ? std::nullopt : std::make_optional(scored.score().value()));
-    }
-    const bool scale = options_.scale_rewards == "group";
-    const std::vector<double> advantages =
-        GroupAdvantages(rewards, scale ? std::make_optional(options_.std_eps) : std::nullopt);
-    std::vector<TokenStreams> of_group = RolloutStreams(group, number);
-    for (size_t i = 0; i < of_group.size(); ++i) {
-      of_group[i].streams[stream::kAdvantage] =
-          std::vector<float>(of_group[i].ids.size(), static_cast<float>(advantages[i]));
-      sequences.push_back(std::move(of_group[i]));
-    }
-  }
-
   void SetWeights(std::vector<TokenStreams>& sequences) const {
-    const std::vector<double> weights = TargetWeights(sequences, options_.loss_reduction);
+    const std::vector<double> weights = TargetWeights(sequences, options_.groups.loss_reduction);
     for (size_t i = 0; i < sequences.size(); ++i) {
       TokenStreams& sequence = sequences[i];
       const size_t size = sequence.ids.size();

@@ -5,6 +5,7 @@
 #include "common/status_macros.h"
 #include "trainer/algorithm/algorithm_plugin.h"
 #include "trainer/algorithm/reduction.h"
+#include "trainer/algorithm/trace_streams.h"
 
 namespace grpo {
 namespace {
@@ -37,13 +38,7 @@ class Sft : public Algorithm {
   absl::StatusOr<StepBatch> Prepare(const StepInput& input) const override {
     ASSIGN_OR_RETURN(const TracesInput* const given, InputOf<TracesInput>(input));
     std::vector<TokenStreams> sequences;
-    for (const TokenizedTrace& trace : given->traces) {
-      TokenStreams& sequence = sequences.emplace_back();
-      sequence.ids.assign(trace.prompt_ids.begin(), trace.prompt_ids.end());
-      sequence.ids.insert(sequence.ids.end(), trace.completion_ids.begin(), trace.completion_ids.end());
-      sequence.trainable_mask.assign(trace.prompt_ids.size(), false);
-      sequence.trainable_mask.resize(sequence.ids.size(), true);
-    }
+    for (const TokenizedTrace& trace : given->traces) sequences.push_back(TraceStreams(trace));
     return CrossEntropyBatch(std::move(sequences), options_.loss_reduction);
   }
 

@@ -16,18 +16,27 @@ namespace grpo {
 
 // Names of streams. The entry at position t speaks of token t as a target, predicted from the tokens before it.
 namespace stream {
-// Log-probability when it was sampled. Natural logarithm; 0 in the prompt.
+// Log-probability when it was sampled. Natural logarithm; 0 in the prompt, kNotSampled in what others wrote.
 inline constexpr char kSampleLogprob[] = "sample_logprob";
+// No log-probability: a policy that has to do with such a token gave it, next to this, the probability 0, and the ratio
+// of the two is 0 as well.
+inline constexpr float kNotSampled = 1e4f;
 // Log-probability under the reference policy; the loop fills it for an algorithm that names one (FrozenPolicy).
 inline constexpr char kRefLogprob[] = "ref_logprob";
+// The same under a teacher.
+inline constexpr char kTeacherLogprob[] = "teacher_logprob";
+// [T, K] each: a teacher's K most likely tokens, the most likely first, and their log-probabilities at temperature 1.
+inline constexpr char kTeacherTopIds[] = "teacher_top_ids";
+inline constexpr char kTeacherTopLogprob[] = "teacher_top_logprob";
 // Of the token's completion; 0 where the completion does not count.
 inline constexpr char kAdvantage[] = "advantage";
-// Factors of the token's policy-gradient, cross-entropy and KL terms in the step's loss. They hold the reduction: a
+// Factors of the token's policy-gradient, cross-entropy, KL and distillation terms in the step's loss. They hold the reduction: a
 // token mean over n tokens is a weight of 1/n each, whatever micro-batch or rank the token ends up in (docs/design.md
 // law 4).
 inline constexpr char kRlWeight[] = "rl_weight";
 inline constexpr char kCeWeight[] = "ce_weight";
 inline constexpr char kKlWeight[] = "kl_weight";
+inline constexpr char kDistillWeight[] = "distill_weight";
 }  // namespace stream
 
 // One stream of one sequence: for each of T tokens `width` numbers of one type (one a token for a log-probability, K

@@ -1,5 +1,9 @@
 // One term of the step's loss: a .cc beside this file and a line in losses.inc (loss_plugin.h says what is in it).
 // tests/contract/losses_test.cc covers each.
+//
+// A term reads the targets' log-probabilities and streams, as those of reinforcement learning do; or the distributions
+// of policy and teachers over the whole vocabulary (soft_labels), or hidden states (features), which it asks for
+// (outputs) and gets as TargetOutputs.
 #ifndef GRPO_TRAINER_LOSS_LOSS_H_
 #define GRPO_TRAINER_LOSS_LOSS_H_
 
@@ -10,10 +14,42 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "model/config.h"
+#include "model/options.h"
+#include "model/transformer.h"
 #include "trainer/loss/term.h"
 
 namespace grpo {
+
+// What one model makes of a micro-batch's M targets. Of the trained policy differentiable, of others plain.
+struct TargetOutputs {
+  // [M, D] float32: behind the final norm, where each target is predicted from.
+  at::Tensor hidden;
+  // [V, D] float32: what makes logits of them (model/lm_head.h), and the type of that product.
+  at::Tensor head;
+  at::ScalarType head_dtype = at::kFloat;
+  // [M, D] float32 each: what leaves the layers that were asked for, counted from 1; no norm is behind it.
+  LayerOutputs layers;
+};
+
+// Outputs that a loss reads.
+struct NeededOutputs {
+  // Key under `policies` of a frozen policy; empty for the one that is trained.
+  std::string policy;
+  // Counted from 1.
+  std::vector<int64_t> layers = {};
+};
+
+// What is known of the models before the first step.
+struct LossModels {
+  const ModelConfig& policy;
+  // The frozen ones, by key under `policies`.
+  std::map<std::string, const ModelConfig*> frozen;
+  // For parameters that begin at random.
+  uint64_t seed = 0;
+};
 
 // The M targets of one micro-batch. References live as long as the call.
 struct LossInput {
@@ -26,6 +62,12 @@ struct LossInput {
   const at::Tensor& sequence_of_target;
   // [M] int64: TokenStreams.group of that sequence. A group may reach over micro-batches and ranks.
   const at::Tensor& group_of_target;
+  // By Loss::outputs, the trained policy's under the empty name.
+  const std::map<std::string, TargetOutputs>& outputs;
+  // Share of the stage's steps that are done, in [0, 1).
+  double done_frac = 0;
+  // What may be there of logits at a time.
+  int64_t head_chunk_bytes = kDefaultHeadChunkBytes;
 };
 
 struct LossOutput {
@@ -37,12 +79,21 @@ struct LossOutput {
   std::map<std::string, at::Tensor> sums;
 };
 
-// Pure; any thread. What does not fit (a stream that is not there) is a bug and ends in an exception (TorchGuard).
+// Pure but for Begin; any thread. What does not fit (a stream that is not there) is a bug and ends in an exception
+// (TorchGuard).
 class Loss {
  public:
   virtual ~Loss() = default;
+  // Once, before anything below: for what depends on the models' shapes. InvalidArgument for options that do not fit
+  // them.
+  virtual absl::Status Begin(const LossModels& models) { return absl::OkStatus(); }
   // Names of the streams that Compute reads.
   virtual std::vector<std::string> streams() const = 0;
+  // Model outputs that it reads beside the log-probabilities.
+  virtual std::vector<NeededOutputs> outputs() const { return {}; }
+  // Leaves of its own that learn with the policy and require grad, the same on all ranks. They belong to the stage: its
+  // optimizer and checkpoints hold them, no export does.
+  virtual NamedTensors parameters() const { return {}; }
   // M is at least 1.
   virtual LossOutput Compute(const LossInput& input) const = 0;
 };

@@ -1,3 +1,7 @@
+#include <ATen/TensorOperators.h>
+
+#include <utility>
+
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
 #include "trainer/loss/loss.h"
@@ -13,6 +17,27 @@ namespace grpo {
 [[gnu::weak]] Registry<LossPlugin>::Entries ToyLosses();
 
 namespace {
+
+// A loss that counts more or less, as its term says.
+class ScaledLoss : public Loss {
+ public:
+  ScaledLoss(std::unique_ptr<Loss> loss, Schedule coefficient)
+      : loss_(std::move(loss)), coefficient_(std::move(coefficient)) {}
+
+  absl::Status Begin(const LossModels& models) override { return loss_->Begin(models); }
+  std::vector<std::string> streams() const override { return loss_->streams(); }
+  std::vector<NeededOutputs> outputs() const override { return loss_->outputs(); }
+  NamedTensors parameters() const override { return loss_->parameters(); }
+  LossOutput Compute(const LossInput& input) const override {
+    LossOutput output = loss_->Compute(input);
+    output.loss = output.loss * coefficient_.At(input.done_frac);
+    return output;
+  }
+
+ private:
+  const std::unique_ptr<Loss> loss_;
+  const Schedule coefficient_;
+};
 
 const Registry<LossPlugin>& Losses() {
   static const auto* const registry = new Registry<LossPlugin>("loss",
@@ -47,7 +72,10 @@ absl::StatusOr<std::unique_ptr<Loss>> MakeLoss(const std::string& name, const Se
 absl::StatusOr<std::vector<std::unique_ptr<Loss>>> MakeLosses(const std::vector<LossTerm>& terms) {
   std::vector<std::unique_ptr<Loss>> losses;
   for (const LossTerm& term : terms) {
-    ASSIGN_OR_RETURN(losses.emplace_back(), MakeLoss(term.name, term.options));
+    ASSIGN_OR_RETURN(std::unique_ptr<Loss> loss, MakeLoss(term.name, term.options));
+    if (term.coefficient != Schedule::Constant(1))
+      loss = std::make_unique<ScaledLoss>(std::move(loss), term.coefficient);
+    losses.push_back(std::move(loss));
   }
   return losses;
 }

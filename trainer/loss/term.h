@@ -5,6 +5,7 @@
 #include <string>
 
 #include "configs/visit.h"
+#include "trainer/schedule.h"
 
 namespace grpo {
 
@@ -13,6 +14,8 @@ struct LossTerm {
   std::string name;
   // The loss's own keys; those that are absent keep its defaults. The trainer checks them when it makes the loss.
   Section options = {};
+  // What the term counts in the step's loss. What it reports beside is not scaled.
+  Schedule coefficient = {};
 };
 
 }  // namespace grpo

@@ -16,36 +16,6 @@ uint32_t EndToken(const ModelConfig& config) {
   return static_cast<uint32_t>(config.eos_token_ids[0]);
 }
 
-// Synchronous: a step's groups are sampled from the weights that the step will change, and nothing is sampled ahead.
-class GroupSource : public StepSource {
- public:
-  GroupSource(StageContext& context, StagePolicy& policy, GroupTemplate group, std::unique_ptr<DataSource> data,
-              uint64_t seed, int64_t prompts_per_step, int64_t data_position)
-      : StepSource(std::move(data), seed, data_position),
-        context_(context),
-        policy_(policy),
-        group_(std::move(group)),
-        prompts_per_step_(prompts_per_step) {}
-
-  absl::StatusOr<StepInput> Next(int64_t step, const std::function<absl::Status()>& poll) override {
-    context_.board.SetPhase("publish");
-    RETURN_IF_ERROR(Publish(context_, policy_));
-    group_.policy = policy_.ref();
-    const int64_t first = step * prompts_per_step_;
-    GroupFeed feed(context_.groups, group_.stage, first, first + prompts_per_step_,
-                   [&](int64_t i) { return MakeLease(group_, context_.config.run.seed, i, NextItem().prompt); });
-    RolloutInput input;
-    ASSIGN_OR_RETURN(input.groups, feed.Next(prompts_per_step_, poll));
-    return input;
-  }
-
- private:
-  StageContext& context_;
-  StagePolicy& policy_;
-  GroupTemplate group_;
-  const int64_t prompts_per_step_;
-};
-
 // Rows filled with documents, each followed by the end-of-sequence token; the end of the last one is cut off.
 class RowSource : public StepSource {
  public:
@@ -82,17 +52,59 @@ class TraceSource : public StepSource {
       : StepSource(std::move(data), seed, data_position), policy_(policy), plan_(plan) {}
 
   absl::StatusOr<StepInput> Next(int64_t step, const std::function<absl::Status()>& poll) override {
-    TracesInput input;
+    ASSIGN_OR_RETURN(std::vector<TokenizedTrace> traces, Read());
+    return TracesInput{std::move(traces)};
+  }
+
+  // The next step's.
+  absl::StatusOr<std::vector<TokenizedTrace>> Read() {
+    std::vector<TokenizedTrace> traces;
     for (int64_t i = 0; i < plan_.traces_per_step; ++i) {
-      ASSIGN_OR_RETURN(input.traces.emplace_back(),
+      ASSIGN_OR_RETURN(traces.emplace_back(),
                        TokenizeTrace(NextItem(), policy_.tokenizer(), EndToken(policy_.config())));
     }
-    return input;
+    return traces;
   }
 
  private:
   const StagePolicy& policy_;
   const TracesPlan plan_;
+};
+
+// Synchronous: a step's groups are sampled from the weights that the step will change, and nothing is sampled ahead.
+class GroupSource : public StepSource {
+ public:
+  // `traces` come beside the groups; may be null.
+  GroupSource(StageContext& context, StagePolicy& policy, GroupTemplate group, std::unique_ptr<DataSource> data,
+              uint64_t seed, int64_t prompts_per_step, int64_t data_position, std::unique_ptr<TraceSource> traces)
+      : StepSource(std::move(data), seed, data_position),
+        context_(context),
+        policy_(policy),
+        group_(std::move(group)),
+        prompts_per_step_(prompts_per_step),
+        traces_(std::move(traces)) {}
+
+  absl::StatusOr<StepInput> Next(int64_t step, const std::function<absl::Status()>& poll) override {
+    context_.board.SetPhase("publish");
+    RETURN_IF_ERROR(Publish(context_, policy_));
+    group_.policy = policy_.ref();
+    const int64_t first = step * prompts_per_step_;
+    GroupFeed feed(context_.groups, group_.stage, first, first + prompts_per_step_,
+                   [&](int64_t i) { return MakeLease(group_, context_.config.run.seed, i, NextItem().prompt); });
+    RolloutInput input;
+    ASSIGN_OR_RETURN(input.groups, feed.Next(prompts_per_step_, poll));
+    if (traces_ != nullptr) {
+      ASSIGN_OR_RETURN(input.traces, traces_->Read());
+    }
+    return input;
+  }
+
+ private:
+  StageContext& context_;
+  StagePolicy& policy_;
+  GroupTemplate group_;
+  const int64_t prompts_per_step_;
+  const std::unique_ptr<TraceSource> traces_;
 };
 
 }  // namespace
@@ -130,8 +142,16 @@ absl::StatusOr<std::unique_ptr<StepSource>> MakeStepSource(StageContext& context
                       .policy = policy.ref(),
                       .reward = reward,
                       .sampling = ToProto(plan.sampling, plan.group_size)};
+  std::unique_ptr<TraceSource> beside;
+  if (!plan.traces_data.empty()) {
+    ASSIGN_OR_RETURN(std::unique_ptr<DataSource> traces, context.files.OpenData(plan.traces_data));
+    const uint64_t traces_seed = CombineSeeds(context.config.run.seed, HashName("traces of " + context.name));
+    // A step reads so many problems, and so many traces: one position says both.
+    const int64_t position = data_position / plan.prompts_per_step * plan.traces.traces_per_step;
+    beside = std::make_unique<TraceSource>(policy, std::move(traces), traces_seed, plan.traces, position);
+  }
   return std::make_unique<GroupSource>(context, policy, std::move(group), std::move(source), seed,
-                                       plan.prompts_per_step, data_position);
+                                       plan.prompts_per_step, data_position, std::move(beside));
 }
 
 }  // namespace grpo

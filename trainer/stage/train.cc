@@ -71,24 +71,28 @@ struct CostOfPlan {
   }
 };
 
-// What a step of a plan's kind reads, filled into `use`.
-struct UseOfPlan {
+// What a step of a plan's kind reads; `use` is of the stage's own data, and the rest is filled in.
+struct UsesOfPlan {
   DataUse use;
 
-  DataUse operator()(const RolloutPlan& plan) {
+  std::vector<DataUse> operator()(const RolloutPlan& plan) {
+    DataUse traces = use;
     use.kind = DataUse::Kind::kProblems;
     use.rewards = plan.rewards;
     use.max_new_tokens = plan.sampling.max_new_tokens;
-    return use;
+    if (plan.traces_data.empty()) return {use};
+    traces.kind = DataUse::Kind::kTraces;
+    traces.data = plan.traces_data;
+    return {use, traces};
   }
-  DataUse operator()(const CorpusPlan& plan) {
+  std::vector<DataUse> operator()(const CorpusPlan& plan) {
     use.kind = DataUse::Kind::kDocuments;
     use.row_tokens = plan.row_tokens;
-    return use;
+    return {use};
   }
-  DataUse operator()(const TracesPlan&) {
+  std::vector<DataUse> operator()(const TracesPlan&) {
     use.kind = DataUse::Kind::kTraces;
-    return use;
+    return {use};
   }
 };
 
@@ -311,9 +315,9 @@ class TrainStage : public Stage {
   std::vector<Conflict> Conflicts() const override { return algorithm_->Conflicts(options_.policy); }
   StageCost cost() const override { return std::visit(CostOfPlan{options_.steps}, algorithm_->plan()); }
   std::vector<DataUse> reads() const override {
-    UseOfPlan use_of{
+    UsesOfPlan uses_of{
         {.reader = absl::StrCat("algorithm ", options_.algorithm), .data = options_.data, .policy = options_.policy}};
-    return {std::visit(use_of, algorithm_->plan())};
+    return std::visit(uses_of, algorithm_->plan());
   }
   // Losses of sampled steps and of steps that only read have nothing to do with each other.
   ChartGroup chart_group() const override {

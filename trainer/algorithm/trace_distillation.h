@@ -1,0 +1,66 @@
+// Distillation on traces: what logit_distill and feature_distill are. Links no torch.
+//
+//   loss = alpha * cross-entropy on the trace's own tokens + (1 - alpha) * soft labels + features
+//
+// alpha may change over the stage; soft labels and features are losses (trainer/loss/soft_labels.cc, features.cc).
+#ifndef GRPO_TRAINER_ALGORITHM_TRACE_DISTILLATION_H_
+#define GRPO_TRAINER_ALGORITHM_TRACE_DISTILLATION_H_
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "trainer/algorithm/algorithm.h"
+#include "trainer/algorithm/teachers.h"
+#include "trainer/schedule.h"
+
+namespace grpo {
+
+struct TraceDistillationOptions {
+  int64_t traces_per_step = 64;
+  std::string loss_reduction = "token_mean";
+  ShareSchedule alpha = {Schedule::Constant(0.5)};
+  Teachers teachers;
+
+  template <class V>
+  void Visit(V& v) {
+    v("traces_per_step", traces_per_step,
+      {.help = "Traces (a problem and its completion) in one step's batch.",
+       .unit = "traces",
+       .min = 1,
+       .max = 1 << 24});
+    v("loss_reduction", loss_reduction,
+      {.help = "token_mean: every completion token of the batch counts alike; sequence_mean: every completion counts "
+               "alike, its tokens share its weight.",
+       .choices = {"token_mean", "sequence_mean"}});
+    v("alpha", alpha,
+      {.help = "Share of the cross-entropy on the traces' tokens (the hard labels); the soft labels have the rest."});
+    teachers.Visit(v);
+  }
+};
+
+class TraceDistillation : public Algorithm {
+ public:
+  explicit TraceDistillation(TraceDistillationOptions options) : options_(std::move(options)) {}
+
+  StepPlan plan() const override;
+  std::vector<LossTerm> losses() const override;
+  std::vector<FrozenPolicy> frozen() const override { return options_.teachers.Frozen(); }
+  std::vector<Reference> references() const override { return options_.teachers.References(); }
+  std::vector<Conflict> ShapeConflicts(const ModelConfig& student,
+                                       const std::map<std::string, const ModelConfig*>& frozen) const override {
+    return options_.teachers.ShapeConflicts(student, frozen);
+  }
+  absl::StatusOr<StepBatch> Prepare(const StepInput& input) const override;
+
+ protected:
+  std::vector<Conflict> OwnConflicts() const override { return options_.teachers.Conflicts(); }
+  const TraceDistillationOptions& options() const { return options_; }
+
+ private:
+  const TraceDistillationOptions options_;
+};
+
+}  // namespace grpo
+
+#endif  // GRPO_TRAINER_ALGORITHM_TRACE_DISTILLATION_H_
