@@ -98,14 +98,17 @@ struct CompletionsOptions {
   }
 };
 
-// `optimizer` of a train stage: AdamW (arXiv:1711.05101) with linear warm-up. AdamW and LearningRateAt
-// (trainer/optim/adamw.h) go by them; max_grad_norm is Loop's.
+// `optimizer` of a train stage: AdamW (arXiv:1711.05101) and the schedule of its learning rate. AdamW and
+// LearningRateAt (trainer/optim/adamw.h) go by them; max_grad_norm is Loop's. That one_cycle has no warm-up beside its
+// own is for the stage to check (Stage::Conflicts).
 struct OptimizerOptions {
   double learning_rate = 1e-6;
-  double beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0.0;
+  double beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0.0, l2 = 0.0;
+  std::string weight_decay_on = "all";
   int64_t warmup_steps = 0;
   std::string schedule = "constant";
   double decay_start_frac = 0.0, final_learning_rate_frac = 0.0;
+  double initial_learning_rate_frac = 0.04, peak_frac = 0.3;
   double max_grad_norm = 1.0;
 
   template <class V>
@@ -114,19 +117,43 @@ struct OptimizerOptions {
     v("beta1", beta1, {.help = "Decay of the first moment.", .min = 0, .max = 0.999999});
     v("beta2", beta2, {.help = "Decay of the second moment.", .min = 0, .max = 0.999999});
     v("eps", eps, {.help = "Added to the root of the second moment.", .min = 0, .max = 1});
-    v("weight_decay", weight_decay, {.help = "Decoupled weight decay.", .min = 0, .max = 1});
+    v("weight_decay", weight_decay,
+      {.help = "Decoupled weight decay (AdamW): each step takes learning_rate times this fraction of a parameter from "
+               "it, whatever its gradients were.",
+       .min = 0,
+       .max = 1});
+    v("l2", l2,
+      {.help =
+           "L2 term (weight_decay of PyTorch's Adam): this many times the parameter is added to its gradient, after "
+           "clipping and before the moments, which then scale it like any gradient. Of the two, weight_decay is "
+           "usual.",
+       .min = 0,
+       .max = 1});
+    v("weight_decay_on", weight_decay_on,
+      {.help = "What weight_decay and l2 act on: every parameter, or matrices alone (embeddings are among them; norms "
+               "and biases are left out).",
+       .choices = {"all", "matrices"}});
     v("warmup_steps", warmup_steps,
-      {.help = "Steps over which the rate rises linearly from learning_rate / warmup_steps.",
+      {.help = "Steps over which the rate rises linearly from learning_rate / warmup_steps. 0 with one_cycle, which "
+               "rises by itself.",
        .unit = "steps",
        .min = 0,
        .max = 1e9});
     v("schedule", schedule,
-      {.help = "After warm-up the rate stays, or falls linearly to the end of the stage.",
-       .choices = {"constant", "linear"}});
+      {.help = "After warm-up the rate stays, or falls linearly or along half a cosine to the end of the stage. "
+               "one_cycle: it rises to learning_rate and falls again, both along half cosines.",
+       .choices = {"constant", "linear", "cosine", "one_cycle"}});
     v("decay_start_frac", decay_start_frac,
-      {.help = "linear: fraction of the stage's steps after which the rate falls.", .min = 0, .max = 1});
+      {.help = "linear, cosine: fraction of the stage's steps after which the rate falls.", .min = 0, .max = 1});
     v("final_learning_rate_frac", final_learning_rate_frac,
-      {.help = "linear: fraction of learning_rate that it never falls below.", .min = 0, .max = 1});
+      {.help = "linear: fraction of learning_rate that it never falls below. cosine, one_cycle: the one to which it "
+               "falls by the end of the stage.",
+       .min = 0,
+       .max = 1});
+    v("initial_learning_rate_frac", initial_learning_rate_frac,
+      {.help = "one_cycle: fraction of learning_rate at which the stage begins.", .min = 0, .max = 1});
+    v("peak_frac", peak_frac,
+      {.help = "one_cycle: fraction of the stage's steps over which the rate rises.", .min = 0, .max = 1});
     v("max_grad_norm", max_grad_norm,
       {.help = "Gradients are scaled down to this global 2-norm; 0 does not clip.", .min = 0, .max = 1e9});
   }

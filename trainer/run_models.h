@@ -20,7 +20,8 @@
 
 namespace grpo {
 
-// AdamW's moments, by name (AdamW::State). The tensors are the optimizer's own, not copies: good until its next step.
+// AdamW's moments and the stage's own parameters, by name (AdamW::State). The tensors are the optimizer's own, not
+// copies: good until its next step.
 class OptimizerTensors : public LearnerState {
  public:
   explicit OptimizerTensors(std::map<std::string, at::Tensor> tensors) : tensors_(std::move(tensors)) {}

@@ -5,7 +5,7 @@
 // - policy.<id>.json: the manifest of a policy that was trained; policy.<id>.tokenizer.json,
 //   policy.<id>.<companion> and policy.<id>.safetensors its payload. What was never trained is only named, in
 //   state.json.
-// - optimizer.safetensors: AdamW's moments, while a train stage runs
+// - optimizer.safetensors: AdamW's moments and the stage's own parameters, while a train stage runs
 #ifndef GRPO_TRAINER_CHECKPOINT_SNAPSHOT_H_
 #define GRPO_TRAINER_CHECKPOINT_SNAPSHOT_H_
 

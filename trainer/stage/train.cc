@@ -312,7 +312,17 @@ class TrainStage : public Stage {
     for (Reference& reference : algorithm_->references()) references.push_back(std::move(reference));
     return references;
   }
-  std::vector<Conflict> Conflicts() const override { return algorithm_->Conflicts(options_.policy); }
+  std::vector<Conflict> Conflicts() const override {
+    std::vector<Conflict> conflicts = algorithm_->Conflicts(options_.policy);
+    const OptimizerOptions& optimizer = options_.optimizer;
+    if (optimizer.schedule == "one_cycle" && optimizer.warmup_steps > 0) {
+      conflicts.push_back({"optimizer.warmup_steps",
+                           absl::StrCat("is ", optimizer.warmup_steps,
+                                        ", and the schedule one_cycle rises by itself; set it to 0 (peak_frac says how "
+                                        "long one_cycle rises), or choose another schedule")});
+    }
+    return conflicts;
+  }
   StageCost cost() const override { return std::visit(CostOfPlan{options_.steps}, algorithm_->plan()); }
   std::vector<DataUse> reads() const override {
     UsesOfPlan uses_of{

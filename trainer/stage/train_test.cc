@@ -79,6 +79,14 @@ TEST_F(TrainStageTest, ChecksItsDataAgainstTheAlgorithm) {
                 "has no completion to learn from");
 }
 
+TEST_F(TrainStageTest, AWarmUpBesideTheRiseOfOneCycleIsRefused) {
+  const std::string one_cycle = "stages.s.optimizer.schedule=one_cycle";
+  EXPECT_OK(Load(kSampled, {one_cycle}));
+  EXPECT_OK(Load(kSampled, {"stages.s.optimizer.schedule=cosine", "stages.s.optimizer.warmup_steps=3"}));
+  EXPECT_STATUS(Load(kSampled, {one_cycle, "stages.s.optimizer.warmup_steps=3"}), absl::StatusCode::kInvalidArgument,
+                "stages.0.optimizer.warmup_steps: is 3, and the schedule one_cycle rises by itself; set it to 0");
+}
+
 TEST_F(TrainStageTest, SaysWhatItCostsByItsPlan) {
   ASSERT_OK_AND_ASSIGN(const LoadedConfig sampled, Load(kSampled));
   const StageCost cost = sampled.config.stages[0].stage->cost();
