@@ -136,6 +136,35 @@ GRPO_SIMD_INLINE Floats Exp(Floats x) {
   return polynomial * power;
 }
 
+// Natural logarithm within 2 units in the last place for positive x, none of them denormal; 0, negative and denormal x
+// give the logarithm of the smallest normal number. NaN gives NaN. Cephes' logf: x = 2^n (1 + r) with 1 + r between
+// sqrt(1/2) and sqrt(2), a polynomial in r. Exactly 0 at 1. Each lane by itself.
+GRPO_SIMD_INLINE Floats Log(Floats x) {
+  const Floats smallest = Fill(1.17549435e-38f);
+  const Floats normal = x > smallest ? x : smallest;
+  Ints bits;
+  std::memcpy(&bits, &normal, sizeof(bits));
+  // The bits of sqrt(1/2) taken away, the exponent counts from there.
+  constexpr int32_t kRootHalf = 0x3F3504F3;
+  const Ints exponent = (bits - kRootHalf) >> 23;
+  bits -= exponent << 23;
+  Floats r;
+  std::memcpy(&r, &bits, sizeof(r));
+  r -= 1.0f;
+  const Floats n = __builtin_convertvector(exponent, Floats), square = r * r;
+  Floats polynomial = Fill(7.0376836292e-2f);
+  polynomial = polynomial * r - 1.1514610310e-1f;
+  polynomial = polynomial * r + 1.1676998740e-1f;
+  polynomial = polynomial * r - 1.2420140846e-1f;
+  polynomial = polynomial * r + 1.4249322787e-1f;
+  polynomial = polynomial * r - 1.6668057665e-1f;
+  polynomial = polynomial * r + 2.0000714765e-1f;
+  polynomial = polynomial * r - 2.4999993993e-1f;
+  polynomial = polynomial * r + 3.3333331174e-1f;
+  const Floats log = r + (polynomial * r * square + n * -2.12194440e-4f - 0.5f * square) + n * 0.693359375f;
+  return x == x ? log : x;
+}
+
 }  // namespace grpo::simd
 
 #endif  // GRPO_MODEL_SIMD_H_
