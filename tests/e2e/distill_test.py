@@ -2,6 +2,7 @@
 
 import collections
 import json
+import random
 import unittest
 
 import harness
@@ -15,9 +16,25 @@ KILLS = {
 }
 
 
+# Those in which a teacher looks on, and their steps: each is killed at five seeded points.
+WHITE_BOX = {"soften": 40, "liken": 40, "correct": 20}
+CHECKPOINT_EVERY = 10
+
+
+def seeded_kills(updates_before):
+    """(stage, failpoint) of each kill. A process counts its updates from its start: what is left of the stage before, `updates_before`
+    of the first one, then its own. Each goes on from the newest checkpoint."""
+    for stage, num_steps in WHITE_BOX.items():
+        start = 0
+        for step in sorted(random.Random(stage).sample(range(2, num_steps), 5)):
+            yield stage, ("trainer.phase", "rank 0: optimizer", updates_before + step - start)
+            start, updates_before = (step - 1) // CHECKPOINT_EVERY * CHECKPOINT_EVERY, 0
+        updates_before = num_steps - start
+
+
 class DistillTest(harness.AgainstUndisturbedRunTest):
     CONFIG = harness.DISTILL
-    SETTINGS = {"checkpoint.every_steps": 50}
+    SETTINGS = {"checkpoint.every_steps": CHECKPOINT_EVERY}
 
     @staticmethod
     def report(run_dir, stage):
@@ -93,8 +110,26 @@ class DistillTest(harness.AgainstUndisturbedRunTest):
         self.assertEqual(60, len(losses))
         self.assertLess(losses[-1], losses[0] / 2)
 
+    def test_soft_labels_features_and_the_teachers_corrections_are_learned(self):
+        records = harness.records(self.undisturbed)
+        for stage, metric in (("soften", "divergence/forward_kl"), ("liken", "feature_mse"), ("correct", "divergence/jensen_shannon")):
+            values = [float(record[metric]) for record in records if record["stage"] == stage]
+            self.assertEqual(WHITE_BOX[stage], len(values))
+            self.assertLess(sum(values[-5:]), sum(values[:5]), stage)
+        temperatures = [float(record["distill_temperature"]) for record in records if record["stage"] == "soften"]
+        self.assertEqual(3, temperatures[0])
+        self.assertEqual(temperatures, sorted(temperatures, reverse=True))
+        self.assertAlmostEqual(1, temperatures[-1], places=6)
+        # Sampled by the student, taught beside by traces: what was sampled agrees, and the rules' reward is there.
+        corrected = [record for record in records if record["stage"] == "correct"]
+        self.assertLess(max(float(record["logprob_abs_diff_max"]) for record in corrected), 1e-4)
+        self.assertIn("reward", corrected[0])
+
     def test_a_kill_in_any_stage_repeats_only_what_was_interrupted(self):
-        for i, (stage, (point, state, hit)) in enumerate(KILLS.items()):
+        kills = list(KILLS.items())
+        # The kill in `copy`, which has 60 steps, is in its step 30.
+        white_box = list(seeded_kills(updates_before=60 - 20))
+        for i, (stage, (point, state, hit)) in enumerate(kills[:-1] + white_box + kills[-1:]):
             failpoints = f"{point}({state})=kill_all@{hit}"
             config, settings = (self.CONFIG, self.SETTINGS) if i == 0 else (None, None)
             with harness.Run(self.run_dir, config, settings, resume=i > 0, failpoints=failpoints) as run:
@@ -108,7 +143,7 @@ class DistillTest(harness.AgainstUndisturbedRunTest):
         self.assertTrue((self.run_dir / "synthesis/write.jsonl").read_bytes().startswith(kept[: kept.rfind(b"\n") + 1]))
         for path in ("out/traces.jsonl", "synthesis/write.jsonl"):
             self.assertEqual((self.undisturbed / path).read_bytes(), (self.run_dir / path).read_bytes())
-        for stage in KILLS:
+        for stage in {**KILLS, **WHITE_BOX}:
             self.assertEqual(self.report(self.undisturbed, stage), self.report(self.run_dir, stage))
 
     def latest_state(self):
