@@ -172,7 +172,8 @@ TEST_P(PruneFolderTest, ConfigurationAndCompanionsTravelAndTheListsOfLayersFollo
                 {"max_window_layers", 3},
                 {"unsloth_version", "1"},
                 {"initializer_range", 0.02}});
-  ASSERT_OK_AND_ASSIGN(const Layers layers, PruneFolder(Place("whole"), {.layers = "1,3,4,5"}, Place("pruned") + "/"));
+  ASSERT_OK_AND_ASSIGN(const Layers layers,
+                       PruneFolder(Place("whole"), {.layers = "1,3,4,5", .keep = {}}, Place("pruned") + "/"));
   EXPECT_EQ(layers, (Layers{1, 3, 4, 5}));
   json expected = json::parse(Content("whole/config.json"));
   expected.update({{"num_hidden_layers", 4}, {"layer_types", json::array_t(4, "full_attention")}});
