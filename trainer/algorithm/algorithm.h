@@ -62,11 +62,18 @@ struct CorpusInput {
 struct TracesPlan {
   // Traces of one step.
   int64_t traces_per_step = 0;
+  // Entries of the teacher's top-k, stored beside the traces (trainer/stage/stored_top_k.h), that come with each token
+  // of a completion; 0: none. At most what is stored.
+  int64_t stored_top_k = 0;
 };
 // A prompt as the policy reads it and a completion to learn from, the end-of-sequence token included.
 struct TokenizedTrace {
   // Both by the tokenizer of the policy that is trained.
   std::vector<uint32_t> prompt_ids, completion_ids;
+  // The stored_top_k likeliest ids at each token of the completion, the likeliest first, and their log-probabilities at
+  // temperature 1: [completion_ids * stored_top_k] each, token by token. Empty where the plan asks for none.
+  std::vector<uint32_t> top_ids = {};
+  std::vector<float> top_logprobs = {};
 };
 struct TracesInput {
   // traces_per_step of them, in the order in which the data are read.

@@ -28,6 +28,10 @@ inline constexpr char kAdvantage[] = "advantage";
 inline constexpr char kRlWeight[] = "rl_weight";
 inline constexpr char kCeWeight[] = "ce_weight";
 inline constexpr char kKlWeight[] = "kl_weight";
+// A teacher's K likeliest tokens, and their log-probabilities at temperature 1: of width K, int64 and float32, the
+// likeliest first; 0 in the prompt. Stored beside traces (trainer/algorithm/stored_streams.h).
+inline constexpr char kTeacherTopIds[] = "teacher_top_ids";
+inline constexpr char kTeacherTopLogprob[] = "teacher_top_logprob";
 }  // namespace stream
 
 // One stream of one sequence: for each of T tokens `width` numbers of one type (one a token for a log-probability, K

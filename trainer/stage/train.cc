@@ -86,8 +86,9 @@ struct UseOfPlan {
     use.row_tokens = plan.row_tokens;
     return use;
   }
-  DataUse operator()(const TracesPlan&) {
+  DataUse operator()(const TracesPlan& plan) {
     use.kind = DataUse::Kind::kTraces;
+    use.stored_top_k = plan.stored_top_k;
     return use;
   }
 };
