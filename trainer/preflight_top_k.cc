@@ -35,13 +35,9 @@ absl::Status Preflight::CheckTopKAhead(const RunFiles& files, const DataUse& use
   ASSIGN_OR_RETURN(const PolicyShape* const learner, Shape(use.policy));
   ASSIGN_OR_RETURN(const PolicyShape* const teacher, Shape(output->policy));
   if (VocabularyDigest(*learner->tokenizer) != VocabularyDigest(*teacher->tokenizer)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(need, ", and policies.", output->policy,
-                     ", whose they are, has not "
-                     "the tokens of policies.",
-                     use.policy,
-                     ": train a policy with the same tokenizer, or learn from the traces' "
-                     "text (algorithm sft)"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        need, ", and policies.", output->policy, ", whose they are, has not the tokens of policies.", use.policy,
+        ": train a policy with the same tokenizer, or learn from the traces' text (algorithm sft)"));
   }
   return writer < first_stage ? CheckTopKFiles(files, use) : absl::OkStatus();
 }

@@ -199,7 +199,11 @@ class Synthesis {
     const std::string folder = TopKFolder(report->exported_to);
     TopKWriter writer(
         folder, origin,
-        [&](const std::vector<TokenizedTrace>& traces) { return policy.TopLogprobs(traces, options_.teacher_top_k); },
+        [&](const std::vector<TokenizedTrace>& traces) -> absl::StatusOr<std::vector<TopK>> {
+          absl::StatusOr<std::vector<TopK>> tops = policy.TopLogprobs(traces, options_.teacher_top_k);
+          if (!tops.ok()) return Annotate(tops.status(), "the teacher's top-k");
+          return tops;
+        },
         [this] { return context_.saver.Poll([this] { return before_; }); });
     RETURN_IF_ERROR(log_->ForEach([&](const nlohmann::ordered_json& trace) -> absl::Status {
       // Strings, as the log has seen to it.
@@ -236,7 +240,7 @@ class Synthesis {
     ASSIGN_OR_RETURN(report.artifact_sha256, log_->Export(report.exported_to));
     spdlog::info("{} traces of {} problems written to {}", num_traces_, num_groups_ - num_unsolved_,
                  report.exported_to);
-    RETURN_IF_ERROR(Annotate(StoreTopK(&report), "the teacher's top-k"));
+    RETURN_IF_ERROR(StoreTopK(&report));
     context_.records.metrics.Append(context_.name, num_groups_, report.metrics);
     return report;
   }
