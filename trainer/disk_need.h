@@ -1,5 +1,6 @@
-// Room on the disk for what a run is known to write: its checkpoints, the policies that it exports, and a teacher's top-k
-// at most, where the configuration says how much is sampled. Traces and records depend on what is sampled. Links no torch.
+// Room on the disk for what a run is known to write: its checkpoints, the policies that it exports, and the most that a
+// teacher's top-k can take where the configuration says how much is sampled. Traces and records depend on what is
+// sampled. Links no torch.
 #ifndef GRPO_TRAINER_DISK_NEED_H_
 #define GRPO_TRAINER_DISK_NEED_H_
 

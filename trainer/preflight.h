@@ -66,8 +66,8 @@ class Preflight {
 
  private:
   absl::Status CheckPolicies(const ConfiguredStage& stage, const std::set<std::string>& made);
-  // For a use that asks for stored top-k, by stage `stage_index`: that a stage before it stores as much of a policy with
-  // the same tokens, and, once it has run (before stage `first_stage`), that it is there.
+  // For a use that asks for stored top-k, by stage `stage_index`: that a stage before it stores as much, of a policy
+  // with the same tokens, and, where that stage is before `first_stage` and has run, that it is there.
   absl::Status CheckTopKAhead(const RunFiles& files, const DataUse& use, int64_t stage_index, int64_t first_stage);
   // That what is stored is whole, and the learner's.
   absl::Status CheckTopKFiles(const RunFiles& files, const DataUse& use);

@@ -1,8 +1,8 @@
 // A stage of type `synthesize`: samples every problem of a data set and writes the completions that the reward accepts,
 // problem and completion, one a line. Group i is problem i of the data. What was sampled before the run was killed is
 // not sampled again: it is in the stage's log, so that a checkpoint need not keep it. With teacher_top_k it also stores
-// beside each trace what the policy held likely at each of its tokens (top_k_files.h), computed in this process once all
-// traces are there, so that only accepted ones cost a forward pass.
+// beside each trace what the policy held likely at each of its tokens (top_k_files.h), computed in this process once
+// all traces are there, so that only accepted ones cost a forward pass.
 #include <algorithm>
 #include <filesystem>
 #include <utility>

@@ -84,8 +84,8 @@ class TraceLog {
   int64_t num_groups() const { return num_groups_; }
   // The next group. It reaches the file at once. So kill -9 loses nothing; a power failure may. ErrnoStatus's codes.
   absl::Status Append(const GroupTraces& group);
-  // Hands over all traces in order, as Export writes them. The first error of `take`; DataLoss for a line that cannot be
-  // read back.
+  // Hands over all traces in order, as Export writes them. The first error of `take`; DataLoss for a line that cannot
+  // be read back.
   absl::Status ForEach(absl::FunctionRef<absl::Status(const nlohmann::ordered_json& trace)> take) const;
   // Writes all traces, one a line, durably and whole or not at all; returns the content's SHA-256 (hex). Errors of
   // ForEach and of SyncedFileWriter.
