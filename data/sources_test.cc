@@ -351,6 +351,8 @@ TEST(ShuffledReader, DrawsEveryItemOnceAnEpochInAnotherOrderAndNeedsOnlyThePosit
   std::vector<std::string> other;
   for (int64_t p = 0; p < size; ++p) other.push_back(other_seed.At(p).prompt.id());
   EXPECT_NE(other, epochs[0]);
+  for (const int64_t p : {int64_t{0}, size - 1, size + 3})
+    EXPECT_EQ(source->At(reader.IndexAt(p)).prompt.id(), epochs[p / size][static_cast<size_t>(p % size)]);
 }
 
 TEST(ShuffledReader, ReadsEndlessSourcesInTheirOrder) {

@@ -66,6 +66,13 @@ class Preflight {
 
  private:
   absl::Status CheckPolicies(const ConfiguredStage& stage, const std::set<std::string>& made);
+  // For a use that asks for stored top-k, by stage `stage_index`: that a stage before it stores as much, of a policy
+  // with the same tokens, and, where that stage is before `first_stage` and has run, that it is there.
+  absl::Status CheckTopKAhead(const RunFiles& files, const DataUse& use, int64_t stage_index, int64_t first_stage);
+  // That what is stored is whole, and the learner's.
+  absl::Status CheckTopKFiles(const RunFiles& files, const DataUse& use);
+  // That the stage's policy has as many tokens as it is to store.
+  absl::Status CheckTopKOutput(const ConfiguredStage& stage);
   // That the policies which are only read have the tokens of the one that is trained, and its positions.
   absl::Status CheckFrozen(const ConfiguredStage& stage, int64_t needed_positions);
   absl::StatusOr<const DataSource*> Open(const RunFiles& files, const std::string& data);
