@@ -11,7 +11,6 @@
 namespace grpo {
 namespace {
 
-
 // Rows filled with documents, each followed by the end-of-sequence token; the end of the last one is cut off.
 class RowSource : public StepSource {
  public:
@@ -117,9 +116,9 @@ class GroupSource : public StepSource {
 };
 
 absl::StatusOr<std::unique_ptr<TraceSource>> MakeTraceSource(const RunFiles& files, const std::string& name,
-                                                            const StagePolicy& policy, const TracesPlan& plan,
-                                                            std::unique_ptr<DataSource> data, uint64_t seed,
-                                                            int64_t data_position) {
+                                                             const StagePolicy& policy, const TracesPlan& plan,
+                                                             std::unique_ptr<DataSource> data, uint64_t seed,
+                                                             int64_t data_position) {
   std::unique_ptr<StoredTopK> stored;
   if (plan.stored_top_k > 0) {
     ASSIGN_OR_RETURN(stored, files.OpenStoredTopK(name));

@@ -177,7 +177,8 @@ TEST_F(StepSourceTest, ARowIsFullAndDocumentsAreKeptApart) {
   EXPECT_NE(input.rows[0], input.rows[1]);
 }
 
-// The first document of the next row is a whole one: what did not fit is dropped, so that the position alone is the state.
+// The first document of the next row is a whole one: what did not fit is dropped, so that the position alone is the
+// state.
 TEST_F(StepSourceTest, ARowBeginsWithADocumentsBeginning) {
   ASSERT_OK_AND_ASSIGN(const auto source, Make("corpus", CorpusPlan{.rows_per_step = 1, .row_tokens = 10}));
   Next<CorpusInput>(*source);
