@@ -1,5 +1,5 @@
-// Divergences and their gradients with respect to the student's logits against divergence_goldens.json: formulas in plain
-// PyTorch float64, DistillKit's KL, and what TRL 1.13's own code computes (tools/parity/make_divergence_goldens).
+// Divergences and their gradients with respect to the student's logits against divergence_goldens.json: formulas in
+// plain PyTorch float64, DistillKit's KL, and what TRL 1.13's own code computes (tools/parity/make_divergence_goldens).
 //
 // Temperature, its square and the softmax are applied here, by hand. The goldens `top_k`, `alpha` and DistillKit's
 // `sparse` are of what stands around a divergence, and are for the test of the code that does it (the distribution
@@ -159,8 +159,8 @@ TEST(DivergenceParityTest, TheKlOfDistillKit) {
   EXPECT_EQ(num_dense, 3);
 }
 
-// A suite of goldens of TRL: GKDTrainer.generalized_jsd_loss, and the chunked loss of DistillationTrainer, whose own code
-// is float32.
+// A suite of goldens of TRL: GKDTrainer.generalized_jsd_loss, and the chunked loss of DistillationTrainer, whose own
+// code is float32.
 class TrlDivergenceTest : public ::testing::TestWithParam<const char*> {};
 
 TEST_P(TrlDivergenceTest, IsTheMeanOverTheTokensThatAreNotMasked) {
