@@ -62,7 +62,8 @@ Result Compute(const std::vector<LossTerm>& terms, int64_t first, int64_t count,
                                                      {stream::kCeWeight, at::ones({count})}};
   const at::Tensor sequence = at::zeros({count}, at::kLong);
   at::Tensor loss = at::zeros({});
-  for (const auto& term : *MakeLosses(terms)) {
+  const std::vector<std::unique_ptr<Loss>> losses = *MakeLosses(terms);
+  for (const auto& term : losses) {
     loss = loss + term->Compute({.policy_logprob = policy_logprob,
                                  .streams = streams,
                                  .sequence_of_target = sequence,

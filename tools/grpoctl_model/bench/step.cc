@@ -121,7 +121,7 @@ absl::StatusOr<PhaseSeconds> Step(Trainer& trainer, StepBatch* batch, StepResult
   laps.Start();
   ASSIGN_OR_RETURN(*batch, trainer.algorithm->Prepare(trainer.service != nullptr ? sampled : trainer.synthetic));
   laps.Lap("update/prepare");
-  ASSIGN_OR_RETURN(*result, trainer.learner->Step(*batch, kLearningRate));
+  ASSIGN_OR_RETURN(*result, trainer.learner->Step(*batch, kLearningRate, /*step=*/0));
   phases.insert(laps.seconds().begin(), laps.seconds().end());
   for (const char* metric : kUpdatePhases) phases[PhaseName(metric)] = result->metrics.at(metric);
   return phases;
@@ -164,7 +164,7 @@ absl::StatusOr<BenchReport> BenchStep(const BenchOptions& options) {
   report.figures["logprob_abs_diff_max"] = largest_difference;
   if (options.profile) {
     const OperatorTimes times(trainer->model().config().vocab_size);
-    RETURN_IF_ERROR(trainer->learner->Step(batch, kLearningRate).status());
+    RETURN_IF_ERROR(trainer->learner->Step(batch, kLearningRate, /*step=*/0).status());
     SetLinears(times.LinearSeconds(), options.dtype, &report);
     report.figures["operators"] = times.Longest(kLongestOperators);
   }
