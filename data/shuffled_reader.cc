@@ -19,8 +19,12 @@ DataItem ShuffledReader::At(int64_t position) {
     const MixSchedule::Draw draw = mix->schedule().At(position);
     return mix->Name(draw, parts_[draw.part].At(draw.position));
   }
+  return source_->At(IndexAt(position));
+}
+
+int64_t ShuffledReader::IndexAt(int64_t position) {
   const int64_t size = source_->size();
-  if (size < 0) return source_->At(position);
+  if (size < 0) return position;
   const int64_t epoch = position / size;
   if (epoch != epoch_) {
     order_.resize(static_cast<size_t>(size));
@@ -28,7 +32,7 @@ DataItem ShuffledReader::At(int64_t position) {
     Shuffle(order_, CombineSeeds(seed_, static_cast<uint64_t>(epoch)));
     epoch_ = epoch;
   }
-  return source_->At(order_[static_cast<size_t>(position % size)]);
+  return order_[static_cast<size_t>(position % size)];
 }
 
 }  // namespace grpo

@@ -19,6 +19,8 @@ class ShuffledReader {
   // Item number `position`, from 0, over all epochs: any position in any order, but a new epoch costs a shuffle of all
   // indices. A finite source has at least one item.
   DataItem At(int64_t position);
+  // Its index in the source, which is no mix: At(position) is the source's At(IndexAt(position)).
+  int64_t IndexAt(int64_t position);
 
  private:
   const DataSource* const source_;

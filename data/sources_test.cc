@@ -93,6 +93,26 @@ TEST(ChickensRabbits, TheSplitFollowsItsSeed) {
   EXPECT_STATUS(Make("chickens_rabbits", "max_heads: 5, split: held_out"), kInvalid, "held_out has no problem left");
 }
 
+TEST(ChickensRabbits, ValidationIsTakenFromTheTrainingSplitAlone) {
+  std::set<std::string> texts;
+  ASSERT_OK_AND_ASSIGN(const auto held_out, Make("chickens_rabbits", "split: held_out"));
+  for (const char* name : {"train", "held_out", "validation"}) {
+    ASSERT_OK_AND_ASSIGN(const auto split,
+                         Make("chickens_rabbits", absl::StrCat("validation_frac: 0.1, split: ", name)));
+    for (int64_t i = 0; i < split->size(); ++i) {
+      EXPECT_TRUE(texts.insert(split->At(i).prompt.text()).second) << name;
+      if (std::string(name) == "held_out") EXPECT_EQ(split->At(i).prompt.text(), held_out->At(i).prompt.text());
+    }
+    EXPECT_EQ(split->size(), std::string(name) == "train" ? 822 : std::string(name) == "held_out" ? 234 : 117);
+    EXPECT_EQ(split->At(0).prompt.id(), absl::StrCat(name, "/0"));
+  }
+  EXPECT_EQ(texts.size(), 1173u);
+  EXPECT_STATUS(Make("chickens_rabbits", "split: validation"), kInvalid, "change validation_frac");
+  EXPECT_STATUS(Make("chickens_rabbits", "held_out_frac: 0.9, validation_frac: 0.9"), kInvalid, "train has no problem");
+  EXPECT_STATUS(Make("chickens_rabbits_corpus", "held_out_frac: 0.9, validation_frac: 0.9"), kInvalid,
+                "leaves no problem to the training split");
+}
+
 std::string StyleOf(const std::string& document) {
   const size_t end = document.find("\nA:");
   if (end == std::string::npos) return "drill";
@@ -331,6 +351,8 @@ TEST(ShuffledReader, DrawsEveryItemOnceAnEpochInAnotherOrderAndNeedsOnlyThePosit
   std::vector<std::string> other;
   for (int64_t p = 0; p < size; ++p) other.push_back(other_seed.At(p).prompt.id());
   EXPECT_NE(other, epochs[0]);
+  for (const int64_t p : {int64_t{0}, size - 1, size + 3})
+    EXPECT_EQ(source->At(reader.IndexAt(p)).prompt.id(), epochs[p / size][static_cast<size_t>(p % size)]);
 }
 
 TEST(ShuffledReader, ReadsEndlessSourcesInTheirOrder) {

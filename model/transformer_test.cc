@@ -195,6 +195,42 @@ TEST_F(TransformerTest, Bfloat16IsNearFloat32AndTheSameFromEitherStorage) {
   EXPECT_LT(difference, 0.05);
 }
 
+// What leaves a layer is what a model of so many layers computes, before its final norm; with activation checkpointing
+// and packing too, and it is a part of the graph.
+TEST_F(TransformerTest, GivesWhatLeavesTheLayersThatItIsAskedFor) {
+  ModelConfig config = SmallConfig();
+  config.num_layers = 3;
+  const auto model = MakeModel(config);
+  config.num_layers = 2;
+  const auto first_layers = MakeModel(config);
+  std::map<std::string, at::Tensor> weights;
+  for (const auto& [name, tensor] : model->NamedParameters()) weights[name] = tensor;
+  for (auto& [name, tensor] : first_layers->NamedParameters()) tensor.copy_(weights.at(name));
+  const at::AutoGradMode with_gradients(true);
+  model->RequireGrad();
+  const at::Tensor ids = at::tensor(RandomIds(9, 5)), positions = Positions({4, 5});
+  const auto attention = std::make_shared<PackedAttention>(std::vector<int64_t>{4, 5});
+  LayerOutputs plain = {{2, {}}, {3, {}}}, checkpointed = plain, of_two = {{2, {}}};
+  const at::Tensor hidden = model->Forward(ids, positions, *attention, /*packed=*/nullptr, &plain);
+  model->CheckpointedForward(ids, positions, attention, &checkpointed);
+  {
+    const at::NoGradGuard no_grad;
+    first_layers->Forward(ids, positions, *attention, /*packed=*/nullptr, &of_two);
+    // The final norm is all that is behind the last layer.
+    const at::Tensor& last = plain.at(3);
+    const at::Tensor norm = last / at::sqrt(last.square().mean(-1, true) + config.rms_norm_eps);
+    EXPECT_LE((norm * weights.at("model.norm.weight") - hidden).abs().max().item<double>(), 1e-5);
+  }
+  EXPECT_TRUE(at::equal(plain.at(2), of_two.at(2)));
+  for (const auto& [layer, output] : plain) EXPECT_TRUE(at::equal(output, checkpointed.at(layer))) << layer;
+  checkpointed.at(2).sum().backward();
+  const auto gradient = [&](const std::string& name) { return weights.at(name).grad(); };
+  EXPECT_TRUE(gradient("model.layers.1.mlp.down_proj.weight").defined());
+  EXPECT_FALSE(gradient("model.layers.2.mlp.down_proj.weight").defined());
+  LayerOutputs beyond = {{4, {}}};
+  EXPECT_ANY_THROW(model->Forward(ids, positions, *attention, /*packed=*/nullptr, &beyond));
+}
+
 TEST_F(TransformerTest, ADeviceThatThisBuildCannotComputeOnIsNamed) {
   EXPECT_STATUS(Transformer::Create(SmallConfig(), {.device = at::Device("cuda:1")}), absl::StatusCode::kUnimplemented,
                 "cuda:1: this build computes on the CPU alone");

@@ -71,6 +71,8 @@ absl::StatusOr<double> DiskNeed(const RunConfig& config, Preflight& preflight) {
       for (int64_t i = 0; i < saves; ++i) usage.Save(weights() + 2 * bytes);
       usage.Export(bytes * static_cast<double>(NumExports(*stage.stage)));
     }
+    if (const std::optional<TopKOutput> top_k = stage.stage->top_k_output(); top_k.has_value())
+      usage.Export(static_cast<double>(top_k->num_bytes.value_or(0)));
     usage.Save(weights());
   }
   return usage.most();
@@ -88,10 +90,11 @@ double FreeBytes(const std::string& folder) {
 absl::Status CheckDisk(double need_bytes, const std::string& folder) {
   const double free_bytes = FreeBytes(folder);
   if (free_bytes < 0 || need_bytes <= free_bytes) return absl::OkStatus();
-  return absl::FailedPreconditionError(absl::StrFormat(
-      "the run's checkpoints and exported policies take up to %.2f GiB at a time, and %s has %.2f GiB left: make room, "
-      "lower checkpoint.keep, or choose another folder with --run-dir DIR",
-      need_bytes / kGibibyte, folder, free_bytes / kGibibyte));
+  return absl::FailedPreconditionError(
+      absl::StrFormat("the run's checkpoints, exported policies and stored top-k take up to %.2f GiB at a time, and %s "
+                      "has %.2f GiB left: make room, "
+                      "lower checkpoint.keep, or choose another folder with --run-dir DIR",
+                      need_bytes / kGibibyte, folder, free_bytes / kGibibyte));
 }
 
 }  // namespace grpo

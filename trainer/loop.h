@@ -71,9 +71,9 @@ class Loop {
     int64_t head_chunk_bytes = kDefaultHeadChunkBytes;
   };
 
-  // Every stream that a loss reads is filled by the batch or by one of `frozen`, and every policy whose outputs it reads
-  // is among them. All pointers outlive the loop. The optimizer's parameters are those of `policy`, which require grad,
-  // and of the losses, which have begun (Loss::Begin).
+  // Every stream that a loss reads is filled by the batch or by one of `frozen`, and every policy whose outputs it
+  // reads is among them. All pointers outlive the loop. The optimizer's parameters are those of `policy`, which require
+  // grad, and of the losses, which have begun (Loss::Begin).
   Loop(const Transformer* policy, std::vector<FrozenScorer> frozen, std::vector<std::unique_ptr<Loss>> losses,
        AdamW* optimizer, Collectives* collectives, Options options);
 

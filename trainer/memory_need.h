@@ -26,8 +26,8 @@ struct TrainerMemory {
   double weights = 0, gradients = 0, optimizer = 0;
   // Kept from forward to backward for one micro-batch: per token and layer 2 D numbers of float32 and about 8 D + 3 I
   // of the compute dtype (with activation checkpointing D of float32, and the rest for one layer only); a chunk of
-  // logits; for bfloat16 the layers' matrices once more, rounded (with activation checkpointing those of one layer), and
-  // so the head where head_dtype says so.
+  // logits; for bfloat16 the layers' matrices once more, rounded (with activation checkpointing those of one layer);
+  // the head, rounded, where head_dtype says so.
   double activations = 0;
   // What is there for as long as the stage runs.
   double Held() const { return weights + gradients + optimizer; }
@@ -40,9 +40,9 @@ TrainerMemory EstimateTrainer(const ModelConfig& model, const PolicyOptions& pol
 struct FrozenMemory {
   // In float32, whatever it computes in.
   double weights = 0;
-  // While it reads a micro-batch, about: the numbers of one layer; D of float32 per token for its last hidden states and
-  // for each layer whose outputs losses read; for bfloat16 the largest matrix once more, rounded, since each is for one
-  // product only; the head, rounded, where head_dtype says so.
+  // While it reads a micro-batch, about: the numbers of one layer; D of float32 per token for its last hidden states
+  // and for each layer whose outputs losses read; for bfloat16 the largest matrix once more, rounded, since each is for
+  // one product only; the head, rounded, where head_dtype says so.
   double activations = 0;
 };
 FrozenMemory EstimateFrozen(const ModelConfig& model, const PolicyOptions& policy, const TrainerOptions& options,

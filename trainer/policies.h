@@ -44,9 +44,9 @@ struct Policy {
 
   // Id and number.
   v1::PolicyRef ref() const;
-  // The weights as they are now, without a copy: kSampled for workers, kTrained for checkpoints and the digest. The same
-  // source until the weights change, so that they are hashed once; where there is nothing to round, both forms are one.
-  // Hashes all weights the first time. Internal for what torch throws.
+  // The weights as they are now, without a copy: kSampled for workers, kTrained for checkpoints and the digest. The
+  // same source until the weights change, so that they are hashed once; where there is nothing to round, both forms are
+  // one. Hashes all weights the first time. Internal for what torch throws.
   absl::StatusOr<std::shared_ptr<const WeightSource>> Weights(WeightsForm form = WeightsForm::kTrained) const;
   // A copy of them. Needs their memory once more.
   absl::StatusOr<WeightSet> Pack() const;

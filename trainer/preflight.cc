@@ -55,8 +55,7 @@ absl::StatusOr<int64_t> NumDocumentTokens(const DataUse& use, const Tokenizer& t
 
 absl::StatusOr<int64_t> NumTraceTokens(const DataUse& use, const PolicyShape& shape, const DataItem& item) {
   if (!item.document.empty()) return absl::InvalidArgumentError(HoldsInstead(use, "documents", "traces"));
-  const absl::StatusOr<TokenizedTrace> trace =
-      TokenizeTrace(item, *shape.tokenizer, static_cast<uint32_t>(shape.config.eos_token_ids[0]));
+  const absl::StatusOr<TokenizedTrace> trace = TokenizeTrace(item, *shape.tokenizer, EndToken(shape.config));
   if (!trace.ok()) return Annotate(trace.status(), absl::StrCat("data.", use.data));
   return static_cast<int64_t>(trace->prompt_ids.size() + trace->completion_ids.size());
 }
@@ -194,6 +193,7 @@ absl::StatusOr<std::vector<CheckedData>> Preflight::CheckAhead(const RunFiles& f
     if (!policies.ok()) continue;
     int64_t needed_positions = 0;
     for (const DataUse& use : stage.stage->reads()) {
+      add_error(CheckTopKAhead(files, use, i, first_stage));
       if (const std::string writer = WriterOf(use.data, i); !writer.empty()) {
         all.push_back({.stage = stage.name, .use = use, .written_by = writer});
         continue;
@@ -205,6 +205,7 @@ absl::StatusOr<std::vector<CheckedData>> Preflight::CheckAhead(const RunFiles& f
       all.push_back(*std::move(checked));
     }
     add_error(CheckFrozen(stage, needed_positions));
+    add_error(CheckTopKOutput(stage));
   }
   RETURN_IF_ERROR(JoinErrors(errors));
   return all;
@@ -218,6 +219,7 @@ absl::StatusOr<std::vector<CheckedData>> Preflight::CheckBefore(const RunFiles& 
   for (const DataUse& use : stage.stage->reads()) {
     if (WriterOf(use.data, stage_index).empty()) continue;
     ASSIGN_OR_RETURN(all.emplace_back(), CheckUse(files, stage.name, use));
+    RETURN_IF_ERROR(CheckTopKFiles(files, use));
     needed_positions = std::max(needed_positions, NeededPositions(all.back()));
   }
   RETURN_IF_ERROR(CheckFrozen(stage, needed_positions));

@@ -1,6 +1,7 @@
 // What the stages of a run will need, checked before the first of them begins: data and their lengths, reference
-// answers, vocabularies, weights, room on the disk (disk_need.h), memory (memory_need.h). `grpoctl validate`, `grpoctl run` and the trainer all ask here. What
-// only an earlier stage writes is checked before the stage that reads it begins. Links no torch.
+// answers, vocabularies, weights, room on the disk (disk_need.h), memory (memory_need.h). `grpoctl validate`, `grpoctl
+// run` and the trainer all ask here. What only an earlier stage writes is checked before the stage that reads it
+// begins. Links no torch.
 #ifndef GRPO_TRAINER_PREFLIGHT_H_
 #define GRPO_TRAINER_PREFLIGHT_H_
 
@@ -54,8 +55,8 @@ class Preflight {
   // Of a configuration that LoadRunConfig made, which outlives this.
   explicit Preflight(const RunConfig& config) : config_(config) {}
 
-  // All that the stages from `first_stage` on need and that is there by now. The policies `made` need no files any more.
-  // Errors of all stages together, each with its stage; InvalidArgument for what the user has to change.
+  // All that the stages from `first_stage` on need and that is there by now. The policies `made` need no files any
+  // more. Errors of all stages together, each with its stage; InvalidArgument for what the user has to change.
   absl::StatusOr<std::vector<CheckedData>> CheckAhead(const RunFiles& files, int64_t first_stage = 0,
                                                       const std::set<std::string>& made = {});
   // What that left for later of this stage, which is about to begin.
@@ -66,6 +67,13 @@ class Preflight {
 
  private:
   absl::Status CheckPolicies(const ConfiguredStage& stage, const std::set<std::string>& made);
+  // For a use that asks for stored top-k, by stage `stage_index`: that a stage before it stores as much, of a policy
+  // with the same tokens, and, where that stage is before `first_stage` and has run, that it is there.
+  absl::Status CheckTopKAhead(const RunFiles& files, const DataUse& use, int64_t stage_index, int64_t first_stage);
+  // That what is stored is whole, and the learner's.
+  absl::Status CheckTopKFiles(const RunFiles& files, const DataUse& use);
+  // That the stage's policy has as many tokens as it is to store.
+  absl::Status CheckTopKOutput(const ConfiguredStage& stage);
   // That the policies which are only read have the tokens of the one that is trained, and its positions.
   absl::Status CheckFrozen(const ConfiguredStage& stage, int64_t needed_positions);
   absl::StatusOr<const DataSource*> Open(const RunFiles& files, const std::string& data);
@@ -90,7 +98,8 @@ class Preflight {
   std::map<std::tuple<std::string, std::string, int64_t>, Profile> audits_;
 };
 
-// The names of the entries of `data` that hold what a stage reads under this name: itself, or the sources that it mixes.
+// The names of the entries of `data` that hold what a stage reads under this name: itself, or the sources that it
+// mixes.
 std::vector<std::string> DataParts(const RunConfig& config, const std::string& data);
 // Those of all that the stage refers to.
 std::vector<std::string> DataReadBy(const RunConfig& config, const ConfiguredStage& stage);

@@ -7,6 +7,7 @@
 #include "trainer/loss/loss.h"
 #include "trainer/optim/adamw.h"
 #include "trainer/ranks.h"
+#include "trainer/top_logprobs.h"
 
 namespace grpo {
 
@@ -18,7 +19,8 @@ std::map<std::string, at::Tensor> OptimizerTensors::Of(const StageCursor& cursor
 class RunModels::Handle : public StagePolicy {
  public:
   // The policy stays valid (PolicyStore).
-  Handle(Policy* policy, Coordinator* coordinator) : policy_(*policy), coordinator_(*coordinator) {}
+  Handle(Policy* policy, Coordinator* coordinator, const TrainerOptions& options)
+      : policy_(*policy), coordinator_(*coordinator), options_(options) {}
 
   v1::PolicyRef ref() const override { return policy_.ref(); }
   const ModelConfig& config() const override { return policy_.model->config(); }
@@ -32,10 +34,14 @@ class RunModels::Handle : public StagePolicy {
   absl::Status ExportTo(const std::string& folder) const override {
     return ExportFolder(*policy_.model, policy_.tokenizer_json, policy_.companions, folder);
   }
+  absl::StatusOr<std::vector<TopK>> TopLogprobs(const std::vector<TokenizedTrace>& traces, int64_t k) const override {
+    return grpo::TopLogprobs(*policy_.model, traces, k, options_);
+  }
 
  private:
   Policy& policy_;
   Coordinator& coordinator_;
+  const TrainerOptions& options_;
 };
 
 namespace {
@@ -83,7 +89,7 @@ RunModels::~RunModels() = default;
 absl::StatusOr<StagePolicy*> RunModels::Get(const std::string& policy) {
   ASSIGN_OR_RETURN(Policy* const made, policies_.Get(policy));
   std::unique_ptr<Handle>& handle = handles_[policy];
-  if (handle == nullptr) handle = std::make_unique<Handle>(made, &coordinator_);
+  if (handle == nullptr) handle = std::make_unique<Handle>(made, &coordinator_, options_);
   return handle.get();
 }
 

@@ -133,6 +133,20 @@ TEST_F(RunModelsTest, AnExportHoldsTheWeights) {
   for (size_t i = 0; i < got.size(); ++i) EXPECT_TRUE(got[i].second.equal(original[i].second)) << got[i].first;
 }
 
+TEST_F(RunModelsTest, TheTopKIsThatOfTheWeightsAsTheyAreNow) {
+  ASSERT_OK_AND_ASSIGN(const StagePolicy* const policy, models().Get("model"));
+  const std::vector<TokenizedTrace> traces = {{.prompt_ids = {3, 4}, .completion_ids = {5, 6, 0}}};
+  ASSERT_OK_AND_ASSIGN(const std::vector<TopK> before, policy->TopLogprobs(traces, 8));
+  ASSERT_EQ(before.size(), 1u);
+  EXPECT_EQ(before[0].ids.size(), 24u);
+  ASSERT_OK_AND_ASSIGN(const std::vector<TopK> again, policy->TopLogprobs(traces, 8));
+  EXPECT_EQ(again[0].ids, before[0].ids);
+  EXPECT_EQ(again[0].logprobs, before[0].logprobs);
+  for (const auto& [name, weights] : (*parts_->policies.Get("model"))->model->NamedParameters()) weights.data().mul_(2);
+  ASSERT_OK_AND_ASSIGN(const std::vector<TopK> after, policy->TopLogprobs(traces, 8));
+  EXPECT_NE(after[0].logprobs, before[0].logprobs);
+}
+
 TEST_F(RunModelsTest, LossesAreCheckedBeforeAnythingIsMade) {
   EXPECT_OK(models().CheckLosses(Spec().algorithm.losses()));
   EXPECT_STATUS(models().CheckLosses({{.name = "cross_entropi"}}), absl::StatusCode::kInvalidArgument,

@@ -16,7 +16,8 @@ struct Options : ChickensRabbitsOptions {
   template <class V>
   void Visit(V& v) {
     v("split", split,
-      {.help = "The problems to learn from, or those to measure with.", .choices = {"train", "held_out"}});
+      {.help = "The problems to learn from, those to measure with, or those to choose between settings with.",
+       .choices = {"train", "held_out", "validation"}});
     ChickensRabbitsOptions::Visit(v);
   }
 };
@@ -47,11 +48,13 @@ class ChickensRabbits : public DataSource {
 
 absl::StatusOr<std::unique_ptr<DataSource>> Make(const Options& options, const DataSourceContext& context) {
   ChickensRabbitsSplit split = SplitChickensRabbits(options);
-  auto& problems = options.split == "train" ? split.train : split.held_out;
+  auto& problems = options.split == "train"      ? split.train
+                   : options.split == "held_out" ? split.held_out
+                                                 : split.validation;
   if (problems.empty()) {
-    return SectionError(
-        context.section, "held_out_frac",
-        absl::StrCat("split ", options.split, " has no problem left: change held_out_frac or max_heads"));
+    const char* const key = options.split == "validation" ? "validation_frac" : "held_out_frac";
+    return SectionError(context.section, key,
+                        absl::StrCat("split ", options.split, " has no problem left: change ", key, " or max_heads"));
   }
   return std::make_unique<ChickensRabbits>(options.split, std::move(problems));
 }

@@ -118,7 +118,11 @@ class ChickensRabbitsCorpus : public DataSource {
   const std::vector<ChickensRabbitsProblem> train_;
 };
 
-absl::StatusOr<std::unique_ptr<DataSource>> Make(const Options& options, const DataSourceContext&) {
+absl::StatusOr<std::unique_ptr<DataSource>> Make(const Options& options, const DataSourceContext& context) {
+  if (SplitChickensRabbits(options).train.empty()) {
+    return SectionError(context.section, "validation_frac",
+                        "leaves no problem to the training split: change validation_frac, held_out_frac or max_heads");
+  }
   return std::make_unique<ChickensRabbitsCorpus>(options);
 }
 

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/synchronization/mutex.h"
+#include "common/sha256.h"
 #include "common/status_macros.h"
 #include "common/utf8.h"
 #include "model/strict_json.h"
@@ -212,6 +213,18 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::FromJson(absl::string_view
       .vocabulary = std::move(vocabulary),
       .ignored = std::move(ignored),
   });
+}
+
+std::string VocabularyDigest(const Tokenizer& tokenizer) {
+  const int64_t num_ids = tokenizer.vocab_size();
+  Sha256 hash;
+  hash.Update(absl::StrCat(num_ids));
+  for (int64_t id = 0; id < num_ids; ++id) {
+    const absl::string_view bytes = tokenizer.TokenBytes(static_cast<uint32_t>(id));
+    // With their number, so that no byte changes its token unseen.
+    hash.Update(absl::StrCat(" ", bytes.size(), ":", bytes));
+  }
+  return hash.Finish();
 }
 
 }  // namespace grpo

@@ -56,6 +56,10 @@ class Tokenizer {
 // The other way round is common, embeddings are padded to a round number.
 absl::Status CheckVocabularyFits(const Tokenizer& tokenizer, int64_t embedding_rows);
 
+// SHA-256 (hex) of vocab_size and of what every id stands for: two tokenizers with the same one give an id the same
+// bytes, whatever else their files say. Pure.
+std::string VocabularyDigest(const Tokenizer& tokenizer);
+
 }  // namespace grpo
 
 #endif  // GRPO_MODEL_TOKENIZER_TOKENIZER_H_

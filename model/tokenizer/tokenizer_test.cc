@@ -95,6 +95,26 @@ TEST(TokenizerTest, AVocabularyLargerThanTheEmbeddingDoesNotFit) {
                 "tokenizer.json has 256 tokens, and vocab_size of config.json is 255");
 }
 
+TEST(TokenizerTest, TheDigestIsOfWhatEveryIdStandsForAndOfNothingElse) {
+  const std::string digest = VocabularyDigest(*MustMake(Small().dump()));
+  json other = Small();
+  other["normalizer"] = {{"type", "NFC"}};
+  EXPECT_EQ(VocabularyDigest(*MustMake(other.dump())), digest);
+  other = Small();
+  other["model"]["vocab"] = {{"b", 0}, {"a", 1}, {"<", 2}, {"\xC3\xA9", 3}, {"\xF0\x9F\x90\x87", 4}};
+  EXPECT_NE(VocabularyDigest(*MustMake(other.dump())), digest) << "two ids are exchanged";
+  other = Small();
+  other["added_tokens"].push_back(Added("<c>", 7));
+  EXPECT_NE(VocabularyDigest(*MustMake(other.dump())), digest) << "one more token";
+  // A byte that moves from one token to the next.
+  const auto pair = [](const char* first, const char* second) {
+    json file = Small();
+    file["added_tokens"] = {Added(first, 5), Added(second, 6)};
+    return VocabularyDigest(*MustMake(file.dump()));
+  };
+  EXPECT_NE(pair("<xy", "z>"), pair("<x", "yz>"));
+}
+
 TEST(TokenizerTest, EveryTextOfTheVocabularyComesBack) {
   const auto tokenizer = MustMake(ShippedJson());
   for (uint64_t seed = 0; seed < 200; ++seed) {

@@ -12,7 +12,6 @@
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "common/files.h"
 #include "common/status_macros.h"
 #include "model/families.h"
@@ -140,7 +139,7 @@ absl::Status WriteTensors(const NamedTensors& tensors, const ExportDtype& dtype,
   nlohmann::ordered_json weight_map;
   int64_t total_bytes = 0;
   for (size_t i = 0; i < shards.size(); ++i) {
-    const std::string name = absl::StrFormat("%s%05d-of-%05d%s", kShardPrefix, i + 1, shards.size(), kShardSuffix);
+    const std::string name = ShardName(i, shards.size());
     RETURN_IF_ERROR(WriteShard(shards[i], dtype, absl::StrCat(folder, "/", name)));
     for (const auto& [tensor, unused] : shards[i].tensors) weight_map[tensor] = name;
     total_bytes += shards[i].num_bytes;

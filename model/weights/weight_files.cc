@@ -8,6 +8,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "common/files.h"
 #include "common/foreign_content.h"
 #include "common/status_macros.h"
@@ -128,6 +129,10 @@ absl::StatusOr<std::string> ReadModelFile(const std::string& folder, const std::
   const std::string foreign = ForeignContent(content);
   if (foreign.empty()) return content;
   return absl::InvalidArgumentError(absl::StrCat(path, " ", foreign));
+}
+
+std::string ShardName(size_t number, size_t count) {
+  return absl::StrFormat("%s%05d-of-%05d%s", kShardPrefix, number + 1, count, kShardSuffix);
 }
 
 absl::StatusOr<ShardIndex> ParseShardIndex(absl::string_view index_json) {

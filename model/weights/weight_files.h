@@ -2,6 +2,7 @@
 #ifndef GRPO_MODEL_WEIGHTS_WEIGHT_FILES_H_
 #define GRPO_MODEL_WEIGHTS_WEIGHT_FILES_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -18,8 +19,8 @@
 
 namespace grpo {
 
-// config.json, tokenizer.json or another text of a folder. Errors of ReadFile; InvalidArgument for a file that something
-// else was downloaded in place of, which is named.
+// config.json, tokenizer.json or another text of a folder. Errors of ReadFile; InvalidArgument for a file that
+// something else was downloaded in place of, which is named.
 inline constexpr int64_t kMaxConfigBytes = int64_t{16} << 20, kMaxTokenizerBytes = int64_t{1} << 30;
 absl::StatusOr<std::string> ReadModelFile(const std::string& folder, const std::string& name, int64_t max_bytes);
 
@@ -28,6 +29,8 @@ inline constexpr char kWeightsFile[] = "model.safetensors";
 inline constexpr char kWeightsIndexFile[] = "model.safetensors.index.json";
 // model-00001-of-00002.safetensors; what begins and ends like this is a shard.
 inline constexpr char kShardPrefix[] = "model-", kShardSuffix[] = ".safetensors";
+// Of the shard with this number, from 0, among `count`.
+std::string ShardName(size_t number, size_t count);
 
 // model.safetensors.index.json.
 struct ShardIndex {

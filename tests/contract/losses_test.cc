@@ -157,8 +157,8 @@ TEST_P(LossContractTest, GradientMatchesFiniteDifferences) {
   }
 }
 
-// What the trained policy puts out, its head, and the loss's own parameters, one number after the other. Models compute in
-// float32: the step is large, and the bound is what rounding leaves of it.
+// What the trained policy puts out, its head, and the loss's own parameters, one number after the other. Models compute
+// in float32: the step is large, and the bound is what rounding leaves of it.
 TEST_P(LossContractTest, GradientsOfOutputsAndParametersMatchFiniteDifferences) {
   std::vector<std::pair<std::string, at::Tensor>> leaves = loss_->parameters();
   if (const auto policy = targets_.outputs.find(""); policy != targets_.outputs.end()) {

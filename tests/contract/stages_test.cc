@@ -38,6 +38,8 @@ const std::vector<Case>& Cases() {
       {"train", "algorithm: sft, policy: model, data: traces, steps: 7, traces_per_step: 2, export_to: out"},
       {"evaluate", "policy: model, data: problems, rewards: rules, problems: 40, samples_per_problem: 4"},
       {"synthesize", "policy: model, data: problems, rewards: rules, samples_per_problem: 4, export_to: out"},
+      {"synthesize",
+       "policy: model, data: problems, rewards: rules, samples_per_problem: 4, export_to: out, teacher_top_k: 8"},
       // Only where it is linked: tests/toy.
       {"toy_survey", "policy: model, data: problems, rewards: rules, problems: 40, export_to: out"},
   };

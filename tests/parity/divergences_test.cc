@@ -1,9 +1,8 @@
-// Divergences and their gradients with respect to the student's logits against divergence_goldens.json: formulas in plain
-// PyTorch float64, DistillKit's KL, and what TRL 1.13's own code computes (tools/parity/make_divergence_goldens).
+// Divergences and their gradients with respect to the student's logits against divergence_goldens.json: formulas in
+// plain PyTorch float64, DistillKit's KL, and what TRL 1.13's own code computes (tools/parity/make_divergence_goldens).
 //
-// Temperature, its square and the softmax are applied here, by hand. The goldens `top_k`, `alpha` and DistillKit's
-// `sparse` are of what stands around a divergence, and are for the test of the code that does it (the distribution
-// head).
+// Temperature, its square and the softmax are applied here, by hand. The goldens `top_k` and `alpha` are of what stands
+// around a divergence: soft_labels_test.cc. DistillKit's `sparse` signals treat the tail in ways that we have not.
 //
 // Where we depart from TRL, by intent: there beta 0 is KL(p || q) and 1 is KL(q || p); here they are divergences of
 // their own (trainer/divergence/jensen_shannon.cc). TRL has no T^2.
@@ -157,8 +156,8 @@ TEST(DivergenceParityTest, TheKlOfDistillKit) {
   EXPECT_EQ(num_dense, 3);
 }
 
-// A suite of goldens of TRL: GKDTrainer.generalized_jsd_loss, and the chunked loss of DistillationTrainer, whose own code
-// is float32.
+// A suite of goldens of TRL: GKDTrainer.generalized_jsd_loss, and the chunked loss of DistillationTrainer, whose own
+// code is float32.
 class TrlDivergenceTest : public ::testing::TestWithParam<const char*> {};
 
 TEST_P(TrlDivergenceTest, IsTheMeanOverTheTokensThatAreNotMasked) {

@@ -107,6 +107,29 @@ class ModelFoldersTest(unittest.TestCase):
         self.assertIn("Git LFS pointer", run.stderr)
         self.assertEqual(run.stdout, "")
 
+    def test_pruned_it_is_a_folder_as_any_other_and_with_all_its_layers_the_same_model(self):
+        base = self.ask("logprobs", "base", {"ids": IDS}).stdout
+        for keep, same in (("2", True), ("1", False)):
+            with self.subTest(keep=keep):
+                out = os.path.join(self.folder, f"pruned-{keep}")
+                pruned = self.ask("prune", "base", {}, "--keep", keep, "--out", out)
+                self.assertEqual(pruned.returncode, 0, pruned.stderr)
+                layers = [{"student": layer, "teacher": layer} for layer in range(1, int(keep) + 1)]
+                self.assertEqual(json.loads(pruned.stdout), {"exported_to": out, "layers": layers})
+                command = [GRPOCTL_MODEL, "model", "logprobs", "--model", out]
+                run = subprocess.run(command, input=json.dumps({"ids": IDS}), capture_output=True, text=True, check=False)
+                self.assertEqual(run.returncode, 0, run.stderr)
+                self.assertEqual(run.stdout == base, same)
+        for flags, says in ((("--keep", "3"), "--keep 3"), (("--layers", "2,1"), "--layers 2,1"), (("--keep", "-1"), "-1")):
+            with self.subTest(flags=flags):
+                refused = self.ask("prune", "base", {}, *flags, "--out", os.path.join(self.folder, "refused"))
+                self.assertNotEqual(refused.returncode, 0)
+                self.assertIn(says, refused.stderr)
+                self.assertEqual(refused.stdout, "")
+        full = self.ask("prune", "base", {}, "--out", self.folder)
+        self.assertEqual(full.returncode, 1)
+        self.assertIn("choose a folder that is not there", full.stderr)
+
     def test_neighbours_end_tokens_of_either_file(self):
         cases = [
             # eos_token_id of config.json (... : no such key), generation_config.json, the end tokens or a part of what is said.

@@ -1,6 +1,7 @@
-// Every way of distilling, from traces or groups through algorithm, losses, packing, loop and optimizer: the loss and its
-// gradients are those of the formulas written out in plain ATen, sequence by sequence; and nothing changes with the size of
-// chunks and micro-batches, activation checkpointing, the order of the data or the number of ranks (docs/design.md law 4).
+// Every way of distilling, from traces or groups through algorithm, losses, packing, loop and optimizer: the loss and
+// its gradients are those of the formulas written out in plain ATen, sequence by sequence; and nothing changes with the
+// size of chunks and micro-batches, activation checkpointing, the order of the data or the number of ranks
+// (docs/design.md law 4).
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cosine_similarity.h>
 #include <ATen/ops/exp.h>
@@ -295,8 +296,8 @@ at::Tensor WrittenOut(const Setup& setup, const std::vector<TokenizedTrace>& tra
       for (size_t i = 0; i < pairs.size(); ++i) {
         const at::Tensor of_student = setup.own[i].second.matmul(student.layers.at(pairs[i].first)[row]);
         const at::Tensor wanted = teacher.layers.at(pairs[i].second)[row].detach();
-        loss = loss + 0.5 * ((of_student - wanted).square().mean() +
-                             0.5 * (1 - at::cosine_similarity(of_student, wanted, 0)));
+        loss = loss +
+               0.5 * ((of_student - wanted).square().mean() + 0.5 * (1 - at::cosine_similarity(of_student, wanted, 0)));
       }
     }
   }

@@ -7,6 +7,7 @@
 #include <string>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "common/exit_codes.h"
@@ -17,6 +18,7 @@
 #include "tools/grpoctl/verb.h"
 #include "tools/grpoctl_model/model_folder.h"
 #include "tools/grpoctl_model/model_lines.h"
+#include "tools/grpoctl_model/prune.h"
 
 namespace grpo {
 namespace {
@@ -27,6 +29,7 @@ struct Flags {
   int threads = static_cast<int>(std::thread::hardware_concurrency());
   OutputFormat format = OutputFormat::kJson;
   GenerateOptions generate;
+  PruneOptions prune;
 };
 
 // Loads the model and hands it on; the exit code.
@@ -98,6 +101,31 @@ int Export(const Flags& flags) {
   });
 }
 
+int Prune(const Flags& flags) {
+  const absl::StatusOr<std::vector<int64_t>> layers = PruneFolder(flags.model, flags.prune, flags.out);
+  if (!layers.ok()) return Fail(layers.status());
+  std::cout << (flags.format == OutputFormat::kJson ? PrunedJson(*layers, flags.out) : PrunedTable(*layers))
+            << std::flush;
+  return kExitOk;
+}
+
+void AddPruneOptions(CLI::App& verb, Flags& flags) {
+  verb.add_option("--model", flags.model, "A Hugging Face folder; `grpoctl model export` makes one of a checkpoint")
+      ->required()
+      ->option_text("DIR");
+  verb.add_option("--layers", flags.prune.layers,
+                  "Which layers stay: numbers from 1 in rising order with commas between, or even (default). Even: the "
+                  "first, the last, and the others at equal distances between them; the k-th of N is layer 1 + (k - 1) "
+                  "(L - 1) / (N - 1) of L, rounded to the nearest, halves up. The first alone where one stays")
+      ->option_text("even|A,B,...");
+  verb.add_option("--keep", flags.prune.keep, "How many stay of --layers even (default: half, rounded up)")
+      ->option_text("N");
+  verb.add_option("--out", flags.out, "The folder to write; it must not be there, or be empty")
+      ->required()
+      ->option_text("DIR");
+  AddOutputOption(verb, &flags.format);
+}
+
 void AddModelOptions(CLI::App& verb, Flags& flags) {
   verb.add_option("--model", flags.model, "A Hugging Face folder, or a run's checkpoint (RUN/checkpoints/step-...)")
       ->required()
@@ -153,7 +181,8 @@ void AddGenerateOptions(CLI::App& verb, GenerateOptions& generate) {
 }  // namespace
 
 void AddModelVerbs(CLI::App& app, int* exit_code) {
-  CLI::App* model = app.add_subcommand("model", "A model's folder: inspect, tokenize, logprobs, generate, export");
+  CLI::App* model =
+      app.add_subcommand("model", "A model's folder: inspect, tokenize, logprobs, generate, export, prune");
   model->footer(
       "  grpoctl model inspect --model models/smollm2-135m\n"
       "  echo '{\"prompt\":\"1, 2, 3,\"}' | grpoctl model generate --model models/smollm2-135m --temperature 0");
@@ -189,6 +218,14 @@ void AddModelVerbs(CLI::App& app, int* exit_code) {
       [flags] { return Export(*flags); }, exit_code);
   exporting->add_option("--out", flags->out, "The folder to write")->required()->option_text("DIR");
   AddDtypeOption(*exporting, *flags, "What the file holds (default: float32)");
+  CLI::App* pruning = AddSubcommand(
+      *model, "prune",
+      "Write a folder with fewer layers, for a student of this model; says which layer of the teacher each one was",
+      "  grpoctl model prune --model models/smollm2-135m --out models/smollm2-135m-half\n"
+      "  grpoctl model prune --model models/smollm2-135m --layers even --keep 10 --out models/third --output table\n"
+      "  grpoctl model prune --model models/smollm2-135m --layers 1,2,3,28,29,30 --out models/ends",
+      [flags] { return Prune(*flags); }, exit_code);
+  AddPruneOptions(*pruning, *flags);
   CLI::App* products = AddSubcommand(
       *model, "products",
       "Which kernels multiply matrices on this machine, and whether sampler and trainer agree with them",

@@ -1,4 +1,4 @@
-// The verbs of `grpoctl model`: inspect, tokenize, logprobs, generate, export.
+// The verbs of `grpoctl model`: inspect, tokenize, logprobs, generate, export, prune.
 #ifndef GRPO_TOOLS_GRPOCTL_MODEL_VERBS_H_
 #define GRPO_TOOLS_GRPOCTL_MODEL_VERBS_H_
 

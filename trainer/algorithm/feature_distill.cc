@@ -1,5 +1,5 @@
-// A teacher's hidden states as what the student's are to be (FitNets, arXiv:1412.6550), on traces, beside the cross-entropy
-// on the traces themselves and, where `teachers` names some, soft labels.
+// A teacher's hidden states as what the student's are to be (FitNets, arXiv:1412.6550), on traces, beside the
+// cross-entropy on the traces themselves and, where `teachers` names some, soft labels.
 #include "trainer/algorithm/algorithm_plugin.h"
 #include "trainer/algorithm/trace_distillation.h"
 

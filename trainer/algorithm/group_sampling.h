@@ -1,5 +1,5 @@
-// What every algorithm that samples groups has in common: its keys, its plan, and the sequences and advantages of a scored
-// group. Links no torch.
+// What every algorithm that samples groups has in common: its keys, its plan, and the sequences and advantages of a
+// scored group. Links no torch.
 #ifndef GRPO_TRAINER_ALGORITHM_GROUP_SAMPLING_H_
 #define GRPO_TRAINER_ALGORITHM_GROUP_SAMPLING_H_
 

@@ -1,5 +1,5 @@
-// Group relative policy optimisation (arXiv:2402.03300): a group's rewards are each other's baseline. Departures from the
-// paper's formula are in loss/clipped_policy_gradient.cc and loss/reference_kl.cc.
+// Group relative policy optimisation (arXiv:2402.03300): a group's rewards are each other's baseline. Departures from
+// the paper's formula are in loss/clipped_policy_gradient.cc and loss/reference_kl.cc.
 #include <algorithm>
 #include <utility>
 

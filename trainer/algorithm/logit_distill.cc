@@ -1,5 +1,5 @@
-// A teacher's whole distribution as the label of each token (soft labels, arXiv:1503.02531), on traces that it wrote, mixed
-// with the cross-entropy on the traces themselves.
+// A teacher's whole distribution as the label of each token (soft labels, arXiv:1503.02531), on traces that it wrote,
+// mixed with the cross-entropy on the traces themselves.
 #include "trainer/algorithm/algorithm_plugin.h"
 #include "trainer/algorithm/trace_distillation.h"
 

@@ -1,10 +1,10 @@
-// On-policy distillation (GKD, arXiv:2306.13649; MiniLLM, arXiv:2306.08543): the student writes, and teachers say of every
-// token what they would have written there. With D the divergence over the whole vocabulary, or the reverse KL of the
-// sampled tokens as a policy gradient (sampled_token):
+// On-policy distillation (GKD, arXiv:2306.13649; MiniLLM, arXiv:2306.08543): the student writes, and teachers say of
+// every token what they would have written there. With D the divergence over the whole vocabulary, or the reverse KL of
+// the sampled tokens as a policy gradient (sampled_token):
 //   loss = lambda * D on the student's own completions + (1 - lambda) * D on a teacher's traces
 //          + reward_weight * clipped policy gradient of the group-relative advantage (arXiv:2402.03300)
-// Departures: GKD draws for each batch whether it is on policy; here every step has both, in the shares of lambda. In the
-// sampled form, traces teach by cross-entropy.
+// Departures: GKD draws for each batch whether it is on policy; here every step has both, in the shares of lambda. In
+// the sampled form, traces teach by cross-entropy.
 #include <utility>
 
 #include "common/status_macros.h"

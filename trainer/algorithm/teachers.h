@@ -1,5 +1,5 @@
-// What every algorithm that has teachers has in common: the losses that their keys ask for, the policies that are read for
-// them, and what is wrong about them. Links no torch.
+// What every algorithm that has teachers has in common: the losses that their keys ask for, the policies that are read
+// for them, and what is wrong about them. Links no torch.
 #ifndef GRPO_TRAINER_ALGORITHM_TEACHERS_H_
 #define GRPO_TRAINER_ALGORITHM_TEACHERS_H_
 

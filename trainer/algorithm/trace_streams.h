@@ -7,8 +7,8 @@
 
 namespace grpo {
 
-// Prompt and completion ids, and as targets the completion's tokens; where the trace brings a teacher's top-k, the streams
-// teacher_top_ids and teacher_top_logprob (zeros in the prompt). Pure.
+// Prompt and completion ids, and as targets the completion's tokens; where the trace brings a teacher's top-k, the
+// streams teacher_top_ids and teacher_top_logprob (zeros in the prompt). Pure.
 TokenStreams TraceStreams(const TokenizedTrace& trace);
 
 }  // namespace grpo

@@ -30,9 +30,9 @@ inline constexpr char kTeacherTopIds[] = "teacher_top_ids";
 inline constexpr char kTeacherTopLogprob[] = "teacher_top_logprob";
 // Of the token's completion; 0 where the completion does not count.
 inline constexpr char kAdvantage[] = "advantage";
-// Factors of the token's policy-gradient, cross-entropy, KL and distillation terms in the step's loss. They hold the reduction: a
-// token mean over n tokens is a weight of 1/n each, whatever micro-batch or rank the token ends up in (docs/design.md
-// law 4).
+// Factors of the token's policy-gradient, cross-entropy, KL and distillation terms in the step's loss. They hold the
+// reduction: a token mean over n tokens is a weight of 1/n each, whatever micro-batch or rank the token ends up in
+// (docs/design.md law 4).
 inline constexpr char kRlWeight[] = "rl_weight";
 inline constexpr char kCeWeight[] = "ce_weight";
 inline constexpr char kKlWeight[] = "kl_weight";

@@ -1,9 +1,10 @@
 // Features (FitNets, arXiv:1412.6550; TinyBERT, arXiv:1909.10351; DistilBERT's cosine, arXiv:1910.01108): what leaves
-// chosen layers of the student is to be what leaves the teacher's, through a learned projection P where the widths differ:
+// chosen layers of the student is to be what leaves the teacher's, through a learned projection P where the widths
+// differ:
 //   loss = sum_t distill_weight_t * 1/|pairs| * sum_pairs mse_weight * 1/D sum_d (P h_s - h_t)_d^2
 //                                                        + cosine_weight * (1 - cos(P h_s, h_t))
-// with h the residual stream behind the layer, at the token that predicts t. Departure from TinyBERT: no attention maps,
-// and no embedding layer.
+// with h the residual stream behind the layer, at the token that predicts t. Departure from TinyBERT: no attention
+// maps, and no embedding layer.
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cosine_similarity.h>
 #include <ATen/ops/empty.h>

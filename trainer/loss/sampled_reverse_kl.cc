@@ -2,8 +2,8 @@
 // per-token reward of arXiv:2306.08543 section 2, without its returns: each token answers for itself):
 //   A_t  = teacher_logprob_t - sample_logprob_t
 //   loss = - sum_t distill_weight_t * exp(policy_logprob_t - sample_logprob_t) * A_t
-// The ratio corrects for weights that moved since the token was sampled; on the first update it is 1. One token's A_t is a
-// sample of -KL's term; its mean over samples has KL's gradient.
+// The ratio corrects for weights that moved since the token was sampled; on the first update it is 1. One token's A_t
+// is a sample of -KL's term; its mean over samples has KL's gradient.
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/exp.h>
 

@@ -1,5 +1,5 @@
-// Soft labels (Hinton et al., arXiv:1503.02531): the divergence between the teachers' and the student's distributions over
-// the vocabulary, at a temperature T:
+// Soft labels (Hinton et al., arXiv:1503.02531): the divergence between the teachers' and the student's distributions
+// over the vocabulary, at a temperature T:
 //   p = softmax(z_teacher / T), q = softmax(z_student / T)
 //   loss = sum_t distill_weight_t * sum_teachers share * [T^2] * D(p_t || q_t)
 // D is one of trainer/divergences.inc. With top_k the two are compared on the teacher's K most likely tokens E and, as
@@ -7,7 +7,8 @@
 //   dropped       p, q on E as they are
 //   renormalised  p / p(E), q / q(E)
 //   bucket        p, q on E, and 1 - p(E), 1 - q(E) as one token more
-// Departure: a teacher's ids beyond the student's vocabulary (rows that pad an embedding) are left out before its softmax.
+// Departure: a teacher's ids beyond the student's vocabulary (rows that pad an embedding) are left out before its
+// softmax.
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/exp.h>
@@ -32,8 +33,8 @@
 namespace grpo {
 namespace {
 
-// Tensors of the size of a chunk's logits that are there at a time: of student and teacher logits and log-probabilities,
-// and a divergence's own.
+// Tensors of the size of a chunk's logits that are there at a time: of student and teacher logits and
+// log-probabilities, and a divergence's own.
 constexpr int64_t kTensorsOfAChunk = 8;
 
 // The tokens of C rows on which a teacher is compared.

@@ -47,8 +47,8 @@ struct DivergenceChoice {
   }
 };
 
-// `soft_labels`: sum_t distill_weight_t * sum_teachers share * [T^2] * D(p_t || q_t) with p = softmax(teacher's logits / T),
-// q = softmax(student's logits / T).
+// `soft_labels`: sum_t distill_weight_t * sum_teachers share * [T^2] * D(p_t || q_t) with p = softmax(teacher's logits
+// / T), q = softmax(student's logits / T).
 struct SoftLabelsOptions {
   std::vector<TeacherOptions> teachers;
   DivergenceChoice divergence;
@@ -86,16 +86,16 @@ struct LayerPair {
   }
 };
 
-// `features`: sum_t distill_weight_t * mean over pairs of mse_weight * mean_d (P h_student - h_teacher)^2 + cosine_weight *
-// (1 - cos(P h_student, h_teacher)), with h what leaves a layer at the token that predicts t, and P a learned projection
-// where the widths differ.
+// `features`: sum_t distill_weight_t * mean over pairs of mse_weight * mean_d (P h_student - h_teacher)^2 +
+// cosine_weight * (1 - cos(P h_student, h_teacher)), with h what leaves a layer at the token that predicts t, and P a
+// learned projection where the widths differ.
 struct FeaturesOptions {
   std::string teacher;
   std::vector<LayerPair> pairs;
   double mse_weight = 1, cosine_weight = 0;
 
-  // Those that are compared: `pairs`, or, without any, every layer of a student of num_student layers, spread evenly over
-  // the teacher's: layer i goes with the teacher's layer ceil(i * num_teacher / num_student).
+  // Those that are compared: `pairs`, or, without any, every layer of a student of num_student layers, spread evenly
+  // over the teacher's: layer i goes with the teacher's layer ceil(i * num_teacher / num_student).
   std::vector<LayerPair> Pairs(int64_t num_student, int64_t num_teacher) const {
     if (!pairs.empty()) return pairs;
     std::vector<LayerPair> even;

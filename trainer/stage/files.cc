@@ -29,4 +29,20 @@ absl::StatusOr<std::unique_ptr<DataSource>> RunFiles::OpenData(const std::string
                    "new content too where no stage has read the old"));
 }
 
+absl::StatusOr<std::unique_ptr<StoredTopK>> RunFiles::OpenStoredTopK(const std::string& name) const {
+  const std::string& artifact = config_.data.at(name).artifact;
+  if (artifact.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("data.", name,
+                     " has no teacher's top-k beside it: read an entry whose `artifact` a synthesize stage with "
+                     "teacher_top_k writes, and no mix of several"));
+  }
+  const std::string folder = TopKFolder(ArtifactPath(artifact));
+  ASSIGN_OR_RETURN(std::unique_ptr<StoredTopK> stored, StoredTopK::Open(folder));
+  const auto written = artifact_sha256_.find(artifact);
+  if (written != artifact_sha256_.end() && written->second == stored->origin().traces_sha256) return stored;
+  return absl::DataLossError(absl::StrCat(folder, " holds the top-k of other traces than artifacts.", artifact,
+                                          ": run the synthesize stage again"));
+}
+
 }  // namespace grpo

@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "data/source.h"
 #include "trainer/run_config.h"
+#include "trainer/stage/stored_top_k.h"
 
 namespace grpo {
 
@@ -31,6 +32,9 @@ class RunFiles {
   // The entry `name` of `data`. DataLoss when its content has changed since the run (or the resumed part of it) began,
   // or since the stage that wrote it.
   absl::StatusOr<std::unique_ptr<DataSource>> OpenData(const std::string& name) const;
+  // The teacher's top-k beside the traces of the entry `name` of `data`. InvalidArgument for an entry that is no
+  // artifact; errors of StoredTopK::Open; DataLoss when it belongs to other traces than the stage has written.
+  absl::StatusOr<std::unique_ptr<StoredTopK>> OpenStoredTopK(const std::string& name) const;
 
  private:
   const RunConfig& config_;

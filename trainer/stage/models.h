@@ -3,6 +3,7 @@
 #ifndef GRPO_TRAINER_STAGE_MODELS_H_
 #define GRPO_TRAINER_STAGE_MODELS_H_
 
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <string>
@@ -13,10 +14,12 @@
 #include "model/config.h"
 #include "model/tokenizer/tokenizer.h"
 #include "proto/types.pb.h"
+#include "trainer/algorithm/algorithm.h"
 #include "trainer/batch/streams.h"
 #include "trainer/loss/term.h"
 #include "trainer/stage/cursor.h"
 #include "trainer/stage/stage.h"
+#include "trainer/stage/top_k.h"
 
 namespace grpo {
 
@@ -36,6 +39,10 @@ class StagePolicy {
   virtual absl::Status Publish() = 0;
   // Writes a Hugging Face folder (model/weights/folder.h ExportFolder). Its errors. In float32.
   virtual absl::Status ExportTo(const std::string& folder) const = 0;
+  // Of each trace the k likeliest tokens at the completion's tokens, at temperature 1, as the policy is now. k is at
+  // least 1 and at most config().vocab_size. A forward pass over all of them. InvalidArgument for a trace without a
+  // prompt, and for one that is longer than the policy's positions; Internal for what torch throws.
+  virtual absl::StatusOr<std::vector<TopK>> TopLogprobs(const std::vector<TokenizedTrace>& traces, int64_t k) const = 0;
 };
 
 // What a step did: StepResult of trainer/loop.h, and the batch's hash.

@@ -54,6 +54,8 @@ struct DataUse {
   std::string reader;
   // Keys under `data` and `policies`.
   std::string data = {}, policy = {};
+  // Of traces: entries of the teacher's stored top-k that come with each token; 0: none.
+  int64_t stored_top_k = 0;
   // Of problems: the key under `rewards`, and the longest completion.
   std::string rewards = {};
   int64_t max_new_tokens = 0;
@@ -63,6 +65,17 @@ struct DataUse {
   std::optional<int64_t> num_items = {};
   // And all the others of a source that has an end.
   bool all_of_finite = false;
+};
+
+// A policy's top-k that a stage stores beside the traces that it writes (trainer/stage/top_k_files.h).
+struct TopKOutput {
+  // Keys under `artifacts` and `policies`.
+  std::string artifact = {}, policy = {};
+  // Entries of each token; 0: none are stored. `key` is where the configuration says so.
+  int64_t k = 0;
+  std::string key = {};
+  // At most; absent where the data alone say how much is sampled.
+  std::optional<int64_t> num_bytes = {};
 };
 
 // What the trainer's ranks change together in a stage that learns. References live as long as the stage.
@@ -95,6 +108,8 @@ class Stage {
   virtual std::vector<Conflict> Conflicts() const { return {}; }
   // Keys under `artifacts` of data that stages after this one may read.
   virtual std::vector<std::string> writes() const { return {}; }
+  // What it stores beside traces that it writes; of a stage that writes none, nothing.
+  virtual std::optional<TopKOutput> top_k_output() const { return std::nullopt; }
   virtual StageCost cost() const = 0;
   // What it reads; checked by trainer/preflight.h.
   virtual std::vector<DataUse> reads() const { return {}; }

@@ -11,11 +11,6 @@
 namespace grpo {
 namespace {
 
-// Behind every document and trace.
-uint32_t EndToken(const ModelConfig& config) {
-  return static_cast<uint32_t>(config.eos_token_ids[0]);
-}
-
 // Rows filled with documents, each followed by the end-of-sequence token; the end of the last one is cut off.
 class RowSource : public StepSource {
  public:
@@ -44,12 +39,13 @@ class RowSource : public StepSource {
   const CorpusPlan plan_;
 };
 
-// Traces that others wrote, read by this policy's tokenizer: another policy may have another.
+// Traces that others wrote, read by this policy's tokenizer: another policy may have another. With what was stored of
+// the teacher beside them, where the plan asks for it.
 class TraceSource : public StepSource {
  public:
   TraceSource(const StagePolicy& policy, std::unique_ptr<DataSource> data, uint64_t seed, TracesPlan plan,
-              int64_t data_position)
-      : StepSource(std::move(data), seed, data_position), policy_(policy), plan_(plan) {}
+              std::unique_ptr<StoredTopK> stored, int64_t data_position)
+      : StepSource(std::move(data), seed, data_position), policy_(policy), plan_(plan), stored_(std::move(stored)) {}
 
   absl::StatusOr<StepInput> Next(int64_t step, const std::function<absl::Status()>& poll) override {
     ASSIGN_OR_RETURN(std::vector<TokenizedTrace> traces, Read());
@@ -60,15 +56,27 @@ class TraceSource : public StepSource {
   absl::StatusOr<std::vector<TokenizedTrace>> Read() {
     std::vector<TokenizedTrace> traces;
     for (int64_t i = 0; i < plan_.traces_per_step; ++i) {
-      ASSIGN_OR_RETURN(traces.emplace_back(),
-                       TokenizeTrace(NextItem(), policy_.tokenizer(), EndToken(policy_.config())));
+      ASSIGN_OR_RETURN(traces.emplace_back(), stored_ == nullptr ? Read(NextItem()) : ReadWithTopK(NextIndex()));
     }
     return traces;
   }
 
  private:
+  absl::StatusOr<TokenizedTrace> Read(const DataItem& item) const {
+    return TokenizeTrace(item, policy_.tokenizer(), EndToken(policy_.config()));
+  }
+  absl::StatusOr<TokenizedTrace> ReadWithTopK(int64_t index) const {
+    ASSIGN_OR_RETURN(TokenizedTrace trace, Read(data().At(index)));
+    ASSIGN_OR_RETURN(TopK top, stored_->Of(index, trace, plan_.stored_top_k));
+    trace.top_ids = std::move(top.ids);
+    trace.top_logprobs = std::move(top.logprobs);
+    return trace;
+  }
+
   const StagePolicy& policy_;
   const TracesPlan plan_;
+  // Null when the plan asks for none.
+  const std::unique_ptr<StoredTopK> stored_;
 };
 
 // Synchronous: a step's groups are sampled from the weights that the step will change, and nothing is sampled ahead.
@@ -107,7 +115,23 @@ class GroupSource : public StepSource {
   const std::unique_ptr<TraceSource> traces_;
 };
 
+absl::StatusOr<std::unique_ptr<TraceSource>> MakeTraceSource(const RunFiles& files, const std::string& name,
+                                                             const StagePolicy& policy, const TracesPlan& plan,
+                                                             std::unique_ptr<DataSource> data, uint64_t seed,
+                                                             int64_t data_position) {
+  std::unique_ptr<StoredTopK> stored;
+  if (plan.stored_top_k > 0) {
+    ASSIGN_OR_RETURN(stored, files.OpenStoredTopK(name));
+    RETURN_IF_ERROR(stored->CheckFits(name, plan.stored_top_k, policy.tokenizer(), policy.config().vocab_size));
+  }
+  return std::make_unique<TraceSource>(policy, std::move(data), seed, plan, std::move(stored), data_position);
+}
+
 }  // namespace
+
+uint32_t EndToken(const ModelConfig& config) {
+  return static_cast<uint32_t>(config.eos_token_ids[0]);
+}
 
 absl::StatusOr<TokenizedTrace> TokenizeTrace(const DataItem& item, const Tokenizer& tokenizer, uint32_t eos) {
   if (item.completion.empty()) {
@@ -134,7 +158,7 @@ absl::StatusOr<std::unique_ptr<StepSource>> MakeStepSource(StageContext& context
   if (const auto* const corpus = std::get_if<CorpusPlan>(&step_plan))
     return std::make_unique<RowSource>(policy, std::move(source), seed, *corpus, data_position);
   if (const auto* const traces = std::get_if<TracesPlan>(&step_plan))
-    return std::make_unique<TraceSource>(policy, std::move(source), seed, *traces, data_position);
+    return MakeTraceSource(context.files, data, policy, *traces, std::move(source), seed, data_position);
   const RolloutPlan& plan = std::get<RolloutPlan>(step_plan);
   ASSIGN_OR_RETURN(const v1::RewardProfileRef reward, ProfileRef(context.config, plan.rewards));
   GroupTemplate group{.stage = context.name,
@@ -148,7 +172,8 @@ absl::StatusOr<std::unique_ptr<StepSource>> MakeStepSource(StageContext& context
     const uint64_t traces_seed = CombineSeeds(context.config.run.seed, HashName("traces of " + context.name));
     // A step reads so many problems, and so many traces: one position says both.
     const int64_t position = data_position / plan.prompts_per_step * plan.traces.traces_per_step;
-    beside = std::make_unique<TraceSource>(policy, std::move(traces), traces_seed, plan.traces, position);
+    ASSIGN_OR_RETURN(beside, MakeTraceSource(context.files, plan.traces_data, policy, plan.traces, std::move(traces),
+                                             traces_seed, position));
   }
   return std::make_unique<GroupSource>(context, policy, std::move(group), std::move(source), seed,
                                        plan.prompts_per_step, data_position, std::move(beside));

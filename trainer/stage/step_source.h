@@ -34,6 +34,8 @@ class StepSource {
   const DataSource& data() const { return *data_; }
   // In that order; moves data_position.
   DataItem NextItem() { return reader_.At(data_position_++); }
+  // The same by its index in the data, which are no mix.
+  int64_t NextIndex() { return reader_.IndexAt(data_position_++); }
 
  private:
   const std::unique_ptr<DataSource> data_;
@@ -41,12 +43,16 @@ class StepSource {
   int64_t data_position_;
 };
 
+// The token behind every document and trace.
+uint32_t EndToken(const ModelConfig& config);
+
 // A problem and its completion as a policy with this tokenizer reads them, `eos` behind both. InvalidArgument, with the
 // problem's id, when there is no completion or one of the two cannot be tokenized.
 absl::StatusOr<TokenizedTrace> TokenizeTrace(const DataItem& item, const Tokenizer& tokenizer, uint32_t eos);
 
 // The source that the algorithm's plan asks for, from the entry `data`, which was checked (trainer/preflight.h), at
-// `data_position`. `context` and `policy` outlive it.
+// `data_position`. `context` and `policy` outlive it. Errors of RunFiles::OpenData; where stored top-k is asked for,
+// also of OpenStoredTopK and StoredTopK::CheckFits, and Next has those of StoredTopK::Of.
 absl::StatusOr<std::unique_ptr<StepSource>> MakeStepSource(StageContext& context, const std::string& data,
                                                            const Algorithm& algorithm, StagePolicy& policy,
                                                            int64_t data_position);

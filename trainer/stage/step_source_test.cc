@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -11,8 +12,10 @@
 #include "absl/strings/str_cat.h"
 #include "common/files.h"
 #include "common/seeds.h"
+#include "common/sha256.h"
 #include "common/status_testing.h"
 #include "trainer/stage/testing.h"
+#include "trainer/stage/top_k_writer.h"
 
 namespace grpo {
 namespace {
@@ -58,7 +61,7 @@ class StepSourceTest : public ::testing::Test {
     const std::string stages =
         "  - {name: s, type: train, algorithm: pretrain, policy: model, data: corpus, steps: 1}\n";
     ASSERT_OK_AND_ASSIGN(LoadedConfig loaded, LoadTestConfig(folder_ + "/config", stages, overrides));
-    run_ = std::make_unique<RunParts>(std::move(loaded), folder_);
+    run_ = std::make_unique<RunParts>(std::move(loaded), folder_, artifacts_);
     policy_ = *run_->models.Get(kTestPolicy);
   }
 
@@ -90,6 +93,28 @@ class StepSourceTest : public ::testing::Test {
     Load({"data.traces.path=" + folder_ + "/other.jsonl"});
   }
 
+  // What a synthesize stage leaves: five traces, and 4 likely tokens at each token beside them.
+  void WriteStored() {
+    std::string lines;
+    for (int i = 0; i < 5; ++i)
+      absl::StrAppend(&lines, "{\"problem\": \"H", i, "\", \"completion\": \"", std::string(i, '1'), "2\"}\n");
+    ASSERT_OK(WriteFileAtomically(folder_ + "/out", lines));
+    artifacts_ = {{"out", Sha256Hex(lines)}};
+    Load({});
+    TopKWriter writer(
+        folder_ + "/out.top_k",
+        {.k = 4,
+         .policy = kTestPolicy,
+         .vocabulary_sha256 = VocabularyDigest(policy_->tokenizer()),
+         .traces_sha256 = artifacts_.at("out")},
+        [this](const std::vector<TokenizedTrace>& traces) { return policy_->TopLogprobs(traces, 4); },
+        [] { return absl::OkStatus(); });
+    ASSERT_OK_AND_ASSIGN(const auto written, run_->files.OpenData("written"));
+    for (int64_t i = 0; i < written->size(); ++i)
+      ASSERT_OK(writer.Add(TokenizeTrace(written->At(i), policy_->tokenizer(), kEos).value()));
+    ASSERT_OK(writer.Finish());
+  }
+
   static RolloutPlan Rollouts(int64_t prompts_per_step) {
     RolloutPlan plan{.rewards = "rules", .prompts_per_step = prompts_per_step, .group_size = 2, .sampling = {}};
     plan.sampling.max_new_tokens = 8;
@@ -100,14 +125,16 @@ class StepSourceTest : public ::testing::Test {
 
   // Borrowed by the source; in the order of construction.
   struct RunParts {
-    RunParts(LoadedConfig loaded_config, const std::string& folder)
+    RunParts(LoadedConfig loaded_config, const std::string& folder, std::map<std::string, std::string> artifacts)
         : loaded(std::move(loaded_config)),
+          files(loaded.config, folder, loaded.data_sha256, std::move(artifacts)),
           metrics(*MetricsLog::Open(folder + "/metrics.jsonl", {}, name, 0)),
           completions(*CompletionsLog::Open(folder + "/completions.sqlite", {name})),
           quarantine(*QuarantineLog::Open(folder + "/quarantine.jsonl", /*resume=*/false)) {}
 
     const std::string name = "s";
     const LoadedConfig loaded;
+    const RunFiles files;
     const std::unique_ptr<MetricsLog> metrics;
     const std::unique_ptr<CompletionsLog> completions;
     const std::unique_ptr<QuarantineLog> quarantine;
@@ -116,7 +143,6 @@ class StepSourceTest : public ::testing::Test {
     StatusBoard board{v1::RunStatus(), &coordinator, clock};
     RunControl control{&board};
     FakeModels models{loaded.config, &coordinator, FakeWeights{.number = 3}};
-    const RunFiles files{loaded.config, "", loaded.data_sha256, {}};
     NoSaver saver;
     StageContext context{name,
                          loaded.config,
@@ -130,6 +156,8 @@ class StepSourceTest : public ::testing::Test {
   };
 
   const std::string folder_ = ::testing::TempDir() + "/step_source_test";
+  // SHA-256 of what stages have written.
+  std::map<std::string, std::string> artifacts_;
   std::unique_ptr<RunParts> run_;
   StagePolicy* policy_ = nullptr;
   std::unique_ptr<FakeWorker> worker_;
@@ -149,7 +177,8 @@ TEST_F(StepSourceTest, ARowIsFullAndDocumentsAreKeptApart) {
   EXPECT_NE(input.rows[0], input.rows[1]);
 }
 
-// The first document of the next row is a whole one: what did not fit is dropped, so that the position alone is the state.
+// The first document of the next row is a whole one: what did not fit is dropped, so that the position alone is the
+// state.
 TEST_F(StepSourceTest, ARowBeginsWithADocumentsBeginning) {
   ASSERT_OK_AND_ASSIGN(const auto source, Make("corpus", CorpusPlan{.rows_per_step = 1, .row_tokens = 10}));
   Next<CorpusInput>(*source);
@@ -235,6 +264,58 @@ TEST_F(StepSourceTest, ATraceThatThePolicyCannotReadIsNamedWithItsPart) {
   item.prompt.set_text("H1");
   item.completion = "\xe2\x88\x9a";
   EXPECT_STATUS(TokenizeTrace(item, policy_->tokenizer(), 0), kInvalid, "the completion of line/2");
+}
+
+// --- Traces with what was stored of the teacher ---
+
+TEST_F(StepSourceTest, EachTraceBringsTheTopKThatWasStoredOfItsOwnTokens) {
+  WriteStored();
+  ASSERT_OK_AND_ASSIGN(const auto source, Make("written", TracesPlan{.traces_per_step = 7, .stored_top_k = 3}));
+  // Two epochs, in orders of their own, and a source that goes on in the middle.
+  for (int64_t step = 0; step < 2; ++step) {
+    const int64_t position = source->data_position();
+    const TracesInput input = Next<TracesInput>(*source, step);
+    ASSERT_THAT(input.traces, SizeIs(7));
+    for (const TokenizedTrace& trace : input.traces) {
+      const TopK expected = policy_->TopLogprobs({trace}, 3).value().at(0);
+      EXPECT_EQ(trace.top_ids, expected.ids);
+      ASSERT_EQ(trace.top_logprobs.size(), expected.logprobs.size());
+      for (size_t i = 0; i < expected.logprobs.size(); ++i)
+        EXPECT_NEAR(trace.top_logprobs[i], expected.logprobs[i], 1e-3);
+    }
+    ASSERT_OK_AND_ASSIGN(const auto resumed,
+                         Make("written", TracesPlan{.traces_per_step = 7, .stored_top_k = 3}, position));
+    const TracesInput same = Next<TracesInput>(*resumed, step);
+    for (size_t i = 0; i < 7; ++i) EXPECT_EQ(same.traces[i].top_ids, input.traces[i].top_ids);
+  }
+  // In the same order as without, and without it nothing.
+  ASSERT_OK_AND_ASSIGN(const auto with, Make("written", TracesPlan{.traces_per_step = 5, .stored_top_k = 3}));
+  ASSERT_OK_AND_ASSIGN(const auto without, Make("written", TracesPlan{.traces_per_step = 5}));
+  const TracesInput stored = Next<TracesInput>(*with), plain = Next<TracesInput>(*without);
+  for (size_t i = 0; i < 5; ++i) {
+    EXPECT_EQ(plain.traces[i].completion_ids, stored.traces[i].completion_ids);
+    EXPECT_TRUE(plain.traces[i].top_ids.empty());
+  }
+}
+
+TEST_F(StepSourceTest, StoredTopKThatIsNotThereOrNotOfTheseTracesIsRefused) {
+  const TracesPlan plan{.traces_per_step = 1, .stored_top_k = 3};
+  EXPECT_STATUS(Make("traces", plan), kInvalid, "data.traces has no teacher's top-k beside it");
+  WriteStored();
+  EXPECT_STATUS(Make("written", TracesPlan{.traces_per_step = 1, .stored_top_k = 5}), kInvalid,
+                "holds the 4 likeliest tokens, and 5 are asked for");
+  // Read with another prompt than the teacher's.
+  Load({"data.written.template=Q:{problem}"});
+  ASSERT_OK_AND_ASSIGN(const auto other, Make("written", plan));
+  EXPECT_STATUS(other->Next(0, [] { return absl::OkStatus(); }), kInvalid, "without another template");
+  // Other traces, as a stage that was run again without teacher_top_k leaves them.
+  const std::string lines = "{\"problem\": \"H1\", \"completion\": \"2\"}\n";
+  ASSERT_OK(WriteFileAtomically(folder_ + "/out", lines));
+  artifacts_ = {{"out", Sha256Hex(lines)}};
+  Load({});
+  EXPECT_STATUS(Make("written", plan), absl::StatusCode::kDataLoss, "holds the top-k of other traces");
+  std::filesystem::remove_all(folder_ + "/out.top_k");
+  EXPECT_STATUS(Make("written", plan), absl::StatusCode::kNotFound, "run the synthesize stage again");
 }
 
 // --- Groups ---

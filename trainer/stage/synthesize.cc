@@ -1,6 +1,8 @@
 // A stage of type `synthesize`: samples every problem of a data set and writes the completions that the reward accepts,
 // problem and completion, one a line. Group i is problem i of the data. What was sampled before the run was killed is
-// not sampled again: it is in the stage's log, so that a checkpoint need not keep it.
+// not sampled again: it is in the stage's log, so that a checkpoint need not keep it. With teacher_top_k it also stores
+// beside each trace what the policy held likely at each of its tokens (top_k_files.h), computed in this process once
+// all traces are there, so that only accepted ones cost a forward pass.
 #include <algorithm>
 #include <filesystem>
 #include <utility>
@@ -14,6 +16,9 @@
 #include "trainer/stage/group_feed.h"
 #include "trainer/stage/judged.h"
 #include "trainer/stage/stage_plugin.h"
+#include "trainer/stage/step_source.h"
+#include "trainer/stage/top_k_files.h"
+#include "trainer/stage/top_k_writer.h"
 #include "trainer/stage/traces.h"
 
 namespace grpo {
@@ -23,6 +28,7 @@ struct Options {
   JudgedSampling judged = {.samples_per_problem = 4};
   int64_t max_traces_per_problem = 0;
   std::string export_to;
+  int64_t teacher_top_k = 0;
 
   template <class V>
   void Visit(V& v) {
@@ -45,6 +51,13 @@ struct Options {
       {.help = "Key under `artifacts`: the file of JSON lines that is written when the stage ends; `data` entries read "
                "it by their key `artifact`.",
        .required = true});
+    v("teacher_top_k", teacher_top_k,
+      {.help = "For each token of the traces so many of the policy's likeliest tokens and their log-probabilities "
+               "(temperature 1) are stored beside the file, 6 bytes each: a train stage whose algorithm asks for them "
+               "needs no teacher. 0 stores none.",
+       .unit = "tokens",
+       .min = 0,
+       .max = 1024});
   }
 };
 
@@ -170,6 +183,45 @@ class Synthesis {
     return metrics;
   }
 
+  // The policy's top-k beside the exported traces.
+  absl::Status StoreTopK(StageReport* report) {
+    if (options_.teacher_top_k == 0) return absl::OkStatus();
+    context_.board.SetPhase("teacher_top_k");
+    const StagePolicy& policy = *run_.policy;
+    const TopKOrigin origin = {.k = options_.teacher_top_k,
+                               .policy = group_.policy.policy_id(),
+                               .policy_number = group_.policy.number(),
+                               .weights_hash = policy.WeightsHash(),
+                               .vocabulary_sha256 = VocabularyDigest(policy.tokenizer()),
+                               .stage = context_.name,
+                               .traces_file = std::filesystem::path(report->exported_to).filename().string(),
+                               .traces_sha256 = report->artifact_sha256};
+    const std::string folder = TopKFolder(report->exported_to);
+    TopKWriter writer(
+        folder, origin,
+        [&](const std::vector<TokenizedTrace>& traces) -> absl::StatusOr<std::vector<TopK>> {
+          absl::StatusOr<std::vector<TopK>> tops = policy.TopLogprobs(traces, options_.teacher_top_k);
+          if (!tops.ok()) return Annotate(tops.status(), "the teacher's top-k");
+          return tops;
+        },
+        [this] { return context_.saver.Poll([this] { return before_; }); });
+    RETURN_IF_ERROR(log_->ForEach([&](const nlohmann::ordered_json& trace) -> absl::Status {
+      // Strings, as the log has seen to it.
+      DataItem item;
+      item.prompt.set_id(trace.value("id", ""));
+      item.prompt.set_text(trace.at("problem").get_ref<const std::string&>());
+      item.completion = trace.at("completion").get_ref<const std::string&>();
+      ASSIGN_OR_RETURN(TokenizedTrace tokens, TokenizeTrace(item, policy.tokenizer(), EndToken(policy.config())));
+      return writer.Add(std::move(tokens));
+    }));
+    ASSIGN_OR_RETURN(const TopKWriter::Summary summary, writer.Finish());
+    report->metrics[metric::kStoredTopKBytes] = static_cast<double>(summary.num_bytes);
+    report->metrics[metric::kStoredTopKMassMean] = summary.mass_mean;
+    spdlog::info("the top {} of {} tokens written to {}, {} bytes, {:.4f} of the probability", options_.teacher_top_k,
+                 summary.num_rows, folder, summary.num_bytes, summary.mass_mean);
+    return absl::OkStatus();
+  }
+
   absl::StatusOr<StageReport> Finish() {
     StageReport report{.policy = group_.policy.policy_id(),
                        .policy_number = group_.policy.number(),
@@ -188,6 +240,7 @@ class Synthesis {
     ASSIGN_OR_RETURN(report.artifact_sha256, log_->Export(report.exported_to));
     spdlog::info("{} traces of {} problems written to {}", num_traces_, num_groups_ - num_unsolved_,
                  report.exported_to);
+    RETURN_IF_ERROR(StoreTopK(&report));
     context_.records.metrics.Append(context_.name, num_groups_, report.metrics);
     return report;
   }
@@ -235,6 +288,15 @@ class SynthesizeStage : public Stage {
             {.key = "format_rule", .rewards = keys.rewards, .rule = keys.format_rule}};
   }
   std::vector<std::string> writes() const override { return {options_.export_to}; }
+  std::optional<TopKOutput> top_k_output() const override {
+    TopKOutput output{.artifact = options_.export_to,
+                      .policy = options_.judged.policy,
+                      .k = options_.teacher_top_k,
+                      .key = "teacher_top_k"};
+    if (const std::optional<int64_t> tokens = options_.judged.Cost().tokens; tokens.has_value())
+      output.num_bytes = output.k > 0 ? MaxTopKBytes(output.k, *tokens) : 0;
+    return output;
+  }
   StageCost cost() const override { return options_.judged.Cost(); }
   std::vector<DataUse> reads() const override { return {options_.judged.Reads("stage type synthesize")}; }
   absl::StatusOr<StageReport> Run(StageContext& context, StageCursor start) const override {

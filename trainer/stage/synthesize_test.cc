@@ -8,6 +8,8 @@
 #include "common/files.h"
 #include "common/status_testing.h"
 #include "nlohmann/json.hpp"
+#include "trainer/stage/step_source.h"
+#include "trainer/stage/stored_top_k.h"
 #include "trainer/stage/testing.h"
 
 namespace grpo {
@@ -17,10 +19,14 @@ class SynthesizeStageTest : public ::testing::Test {
  protected:
   void SetUp() override {
     std::filesystem::remove_all(folder_);
+    Load({});
+  }
+  void Load(const std::vector<std::string>& overrides) {
     ASSERT_OK_AND_ASSIGN(loaded_, LoadTestConfig(folder_ + "/config",
                                                  "  - {name: s, type: synthesize, policy: model, data: problems, "
                                                  "rewards: rules, problems: 40, samples_per_problem: 2, export_to: "
-                                                 "out}\n"));
+                                                 "out}\n",
+                                                 overrides));
   }
   void TearDown() override { std::filesystem::remove_all(folder_); }
 
@@ -74,6 +80,45 @@ TEST_F(SynthesizeStageTest, GoesOnFromItsLogAfterItWasKilled) {
   ASSERT_OK(run.Start());
   EXPECT_EQ(*sampled.begin(), num_before);
   EXPECT_EQ(static_cast<int64_t>(sampled.size()), 40 - num_before);
+}
+
+TEST_F(SynthesizeStageTest, StoresWhatThePolicyHeldLikelyAtEachTokenOfItsTraces) {
+  Load({"stages.s.teacher_top_k=3"});
+  StageRun run(loaded_, folder_ + "/run");
+  run.SetJudge([](const v1::Lease&, v1::ScoredCompletion* sample) { Judge(sample, true); });
+  ASSERT_OK_AND_ASSIGN(const StageReport report, run.Start());
+  // Of FakeModels: 1/2 + 1/4 + 1/8, but for the rounding.
+  EXPECT_NEAR(report.metrics.at("stored_top_k_mass_mean"), 0.875, 1e-3);
+  EXPECT_GT(report.metrics.at("stored_top_k_bytes"), 0);
+  ASSERT_OK_AND_ASSIGN(const auto stored, StoredTopK::Open(folder_ + "/run/out.top_k"));
+  EXPECT_EQ(static_cast<double>(stored->num_traces()), report.metrics.at("num_traces"));
+  const TopKOrigin& origin = stored->origin();
+  EXPECT_EQ(origin.k, 3);
+  EXPECT_EQ(origin.policy, kTestPolicy);
+  EXPECT_EQ(origin.weights_hash, "1");
+  EXPECT_EQ(origin.stage, "s");
+  EXPECT_EQ(origin.traces_file, "out");
+  EXPECT_EQ(origin.traces_sha256, report.artifact_sha256);
+  // Each line's, as a learner with the same tokenizer reads it.
+  Coordinator coordinator(loaded_.config.coordinator, {.run_id = "r", .config_sha256 = "c", .epoch = 1}, FakeClock());
+  FakeModels models(loaded_.config, &coordinator, FakeWeights());
+  const StagePolicy& policy = **models.Get(kTestPolicy);
+  const RunFiles files(loaded_.config, folder_ + "/run", {}, {{"out", report.artifact_sha256}});
+  ASSERT_OK_AND_ASSIGN(const auto data, files.OpenData("written"));
+  ASSERT_EQ(data->size(), stored->num_traces());
+  for (int64_t i = 0; i < data->size(); ++i) {
+    ASSERT_OK_AND_ASSIGN(const TokenizedTrace trace, TokenizeTrace(data->At(i), policy.tokenizer(), 0));
+    ASSERT_OK_AND_ASSIGN(const TopK top, stored->Of(i, trace, 3));
+    EXPECT_EQ(top.ids, policy.TopLogprobs({trace}, 3).value().at(0).ids);
+  }
+}
+
+TEST_F(SynthesizeStageTest, StoresNothingWhenItIsNotAsked) {
+  StageRun run(loaded_, folder_ + "/run");
+  run.SetJudge([](const v1::Lease&, v1::ScoredCompletion* sample) { Judge(sample, true); });
+  ASSERT_OK_AND_ASSIGN(const StageReport report, run.Start());
+  EXPECT_EQ(report.metrics.count("stored_top_k_bytes"), 0u);
+  EXPECT_FALSE(std::filesystem::exists(folder_ + "/run/out.top_k"));
 }
 
 TEST_F(SynthesizeStageTest, AQuarantinedProblemIsCountedAsSuch) {

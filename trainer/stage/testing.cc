@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <numbers>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -129,6 +130,22 @@ class FakeModels::Handle : public StagePolicy {
   absl::Status ExportTo(const std::string& folder) const override {
     RETURN_IF_ERROR(MakeFolders(folder));
     return WriteFileAtomically(folder + "/weights", WeightsHash());
+  }
+  absl::StatusOr<std::vector<TopK>> TopLogprobs(const std::vector<TokenizedTrace>& traces, int64_t k) const override {
+    std::vector<TopK> tops;
+    for (const TokenizedTrace& trace : traces) {
+      TopK& top = tops.emplace_back();
+      uint64_t hash = weights_.hash;
+      for (const uint32_t id : trace.prompt_ids) hash = CombineSeeds(hash, id);
+      for (const uint32_t id : trace.completion_ids) {
+        for (int64_t i = 0; i < k; ++i) {
+          top.ids.push_back(static_cast<uint32_t>((hash % 1000 + static_cast<uint64_t>(i)) % config_.vocab_size));
+          top.logprobs.push_back(-static_cast<float>(i + 1) * std::numbers::ln2_v<float>);
+        }
+        hash = CombineSeeds(hash, id);
+      }
+    }
+    return tops;
   }
 
  private:

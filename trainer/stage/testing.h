@@ -38,7 +38,8 @@ struct FakeWeights {
 
 // One policy, kTestPolicy, whose "weights" are FakeWeights: a step folds the batch's token ids, in order, into them. So
 // two runs end with the same weights only if they saw the same batches, and a learner that was not restored shows.
-// Other names are NotFound; every loss is taken.
+// Other names are NotFound; every loss is taken. The likeliest token at each place follows from the weights and from
+// what stands before it, has probability 1/2, the next one, whose id is one more, 1/4, and so on.
 class FakeModels : public Models {
  public:
   FakeModels(const RunConfig& config, Coordinator* coordinator, FakeWeights weights);

@@ -158,10 +158,7 @@ absl::Status TraceLog::Append(const GroupTraces& group) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::string> TraceLog::Export(const std::string& path) const {
-  const std::string temporary = path + ".tmp";
-  ASSIGN_OR_RETURN(SyncedFileWriter writer, SyncedFileWriter::Create(temporary));
-  Sha256 hash;
+absl::Status TraceLog::ForEach(absl::FunctionRef<absl::Status(const ordered_json& trace)> take) const {
   std::ifstream file(path_, std::ios::binary);
   std::string line;
   std::getline(file, line);  // the origin
@@ -172,12 +169,20 @@ absl::StatusOr<std::string> TraceLog::Export(const std::string& path) const {
       return absl::DataLossError(absl::StrCat(path_, " line ", i + 2,
                                               " cannot be read back: remove the file, then "
                                               "`grpoctl run --resume` samples it again"));
-    for (const ordered_json& trace : group->traces) {
-      const std::string text = Line(trace);
-      hash.Update(text);
-      RETURN_IF_ERROR(writer.Append(text));
-    }
+    for (const ordered_json& trace : group->traces) RETURN_IF_ERROR(take(trace));
   }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::string> TraceLog::Export(const std::string& path) const {
+  const std::string temporary = path + ".tmp";
+  ASSIGN_OR_RETURN(SyncedFileWriter writer, SyncedFileWriter::Create(temporary));
+  Sha256 hash;
+  RETURN_IF_ERROR(ForEach([&](const ordered_json& trace) {
+    const std::string text = Line(trace);
+    hash.Update(text);
+    return writer.Append(text);
+  }));
   RETURN_IF_ERROR(writer.Finish());
   RETURN_IF_ERROR(Rename(temporary, path));
   RETURN_IF_ERROR(SyncFolder(std::filesystem::path(path).parent_path().string()));

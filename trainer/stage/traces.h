@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "coordinator/scored_group.h"
@@ -83,8 +84,11 @@ class TraceLog {
   int64_t num_groups() const { return num_groups_; }
   // The next group. It reaches the file at once. So kill -9 loses nothing; a power failure may. ErrnoStatus's codes.
   absl::Status Append(const GroupTraces& group);
-  // Writes all traces, one a line, durably and whole or not at all; returns the content's SHA-256 (hex). DataLoss for a
-  // line that cannot be read back; errors of SyncedFileWriter.
+  // Hands over all traces in order, as Export writes them. The first error of `take`; DataLoss for a line that cannot
+  // be read back.
+  absl::Status ForEach(absl::FunctionRef<absl::Status(const nlohmann::ordered_json& trace)> take) const;
+  // Writes all traces, one a line, durably and whole or not at all; returns the content's SHA-256 (hex). Errors of
+  // ForEach and of SyncedFileWriter.
   absl::StatusOr<std::string> Export(const std::string& path) const;
 
  private:

@@ -178,6 +178,19 @@ TEST_F(TraceLogTest, LinesOfOtherWeightsOrOfNobodyAreNotUsed) {
   }
 }
 
+TEST_F(TraceLogTest, TracesAreHandedOverInTheOrderOfTheExport) {
+  const auto log = Open();
+  Write(*log, 6);
+  std::string text;
+  ASSERT_OK(log->ForEach([&](const ordered_json& trace) {
+    text += trace.dump() + "\n";
+    return absl::OkStatus();
+  }));
+  EXPECT_EQ(text, Exported(*log));
+  EXPECT_STATUS(log->ForEach([](const ordered_json&) { return absl::AbortedError("stop"); }),
+                absl::StatusCode::kAborted, "stop");
+}
+
 TEST_F(TraceLogTest, AFolderThatIsNotThereIsAnError) {
   EXPECT_THAT(TraceLog::Open(folder_ + "/none/log.jsonl", origin_, [](const GroupTraces&) {}).status().message(),
               ::testing::HasSubstr("none/log.jsonl"));

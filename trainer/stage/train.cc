@@ -90,8 +90,9 @@ struct UsesOfPlan {
     use.row_tokens = plan.row_tokens;
     return {use};
   }
-  std::vector<DataUse> operator()(const TracesPlan&) {
+  std::vector<DataUse> operator()(const TracesPlan& plan) {
     use.kind = DataUse::Kind::kTraces;
+    use.stored_top_k = plan.stored_top_k;
     return {use};
   }
 };

@@ -8,7 +8,8 @@
 namespace grpo {
 
 void AddModelVerb(CLI::App& app, int* exit_code) {
-  CLI::App* model = app.add_subcommand("model", "A model's folder: inspect, tokenize, logprobs, generate, export");
+  CLI::App* model =
+      app.add_subcommand("model", "A model's folder: inspect, tokenize, logprobs, generate, export, prune");
   // Everything that follows, --help too, is the sibling's.
   model->prefix_command()->set_help_flag();
   model->callback([model, exit_code] {
