@@ -101,7 +101,9 @@ TEST(ChickensRabbits, ValidationIsTakenFromTheTrainingSplitAlone) {
                          Make("chickens_rabbits", absl::StrCat("validation_frac: 0.1, split: ", name)));
     for (int64_t i = 0; i < split->size(); ++i) {
       EXPECT_TRUE(texts.insert(split->At(i).prompt.text()).second) << name;
-      if (std::string(name) == "held_out") EXPECT_EQ(split->At(i).prompt.text(), held_out->At(i).prompt.text());
+      if (std::string(name) == "held_out") {
+        EXPECT_EQ(split->At(i).prompt.text(), held_out->At(i).prompt.text());
+      }
     }
     EXPECT_EQ(split->size(), std::string(name) == "train" ? 822 : std::string(name) == "held_out" ? 234 : 117);
     EXPECT_EQ(split->At(0).prompt.id(), absl::StrCat(name, "/0"));

@@ -27,7 +27,7 @@ TEST(EvenLayersTest, AreRisingBeginWithTheFirstAndEndWithTheLast) {
       const Layers layers = EvenLayers(num_layers, keep);
       ASSERT_EQ(static_cast<int64_t>(layers.size()), keep);
       EXPECT_EQ(layers.front(), 1);
-      if (keep > 1) EXPECT_EQ(layers.back(), num_layers) << num_layers << " " << keep;
+      EXPECT_EQ(layers.back(), keep > 1 ? num_layers : 1) << num_layers << " " << keep;
       int64_t smallest_gap = num_layers, largest_gap = 0;
       for (size_t k = 1; k < layers.size(); ++k) {
         smallest_gap = std::min(smallest_gap, layers[k] - layers[k - 1]);

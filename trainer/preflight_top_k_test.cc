@@ -22,7 +22,7 @@ constexpr char kWrite[] =
     "teacher_top_k: 8}\n";
 constexpr char kLearn[] =
     "  - {name: learn, type: train, algorithm: sft, policy: model, data: written, steps: 2, traces_per_step: 2}\n";
-constexpr char kTraces[] = "{\"problem\": \"H1\", \"completion\": \"2\"}\n";
+constexpr char kTraces[] = "{\"problem\": \"H1\", \"completion\": \"2\", \"answer\": \"2\"}\n";
 
 // Reads what the test says, and is nothing else.
 class Reads : public Stage {
@@ -149,7 +149,7 @@ TEST_F(PreflightTopKTest, FilesThatAreMissingOrDamagedAreNamed) {
 }
 
 TEST_F(PreflightTopKTest, TheDiskHoldsWhatIsStoredOfEverySampleAtFullLength) {
-  Load(8, {"stages.write.samples_per_problem=3", "stages.write.sampling={max_new_tokens: 10}"});
+  Load(8, {"stages.write.samples_per_problem=3", "stages.write.sampling.max_new_tokens=10"});
   ASSERT_OK_AND_ASSIGN(const double with, DiskNeed(loaded_.config, *preflight_));
   EXPECT_EQ(with, static_cast<double>(MaxTopKBytes(8, 20 * 3 * 10)));
   Load(0, {"stages.write.teacher_top_k=0"});

@@ -9,6 +9,7 @@
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -145,7 +146,8 @@ TEST_P(DivergenceContractTest, Float32IsFloat64ToItsRoundingAtAnyWidth) {
     const DivergenceRows floats = divergence_->Compute(p, q);
     const DivergenceRows doubles = divergence_->Compute(p.to(at::kDouble), q.to(at::kDouble));
     SCOPED_TRACE(vocab);
-    ExpectNear(floats, doubles.value, doubles.log_student_gradient, 1e-6);
+    const double size = std::max({1.0, Largest(doubles.value), Largest(doubles.log_student_gradient)});
+    ExpectNear(floats, doubles.value, doubles.log_student_gradient, 1e-6 * size);
   }
 }
 
@@ -250,20 +252,20 @@ double Kl(double p, double q) {
 }
 
 TEST(DivergencesIncTest, TheFormulasByHand) {
-  EXPECT_NEAR(OfTwoEntries("forward_kl"), 0.5 * std::log(4.0 / 3), 1e-15);
-  EXPECT_NEAR(OfTwoEntries("reverse_kl"), 0.25 * std::log(0.5) + 0.75 * std::log(1.5), 1e-15);
-  EXPECT_NEAR(OfTwoEntries("jensen_shannon"), 0.5 * Kl(0.5, 0.375) + 0.5 * Kl(0.25, 0.375), 1e-15);
-  EXPECT_NEAR(OfTwoEntries("skewed_kl"), Kl(0.5, 0.275), 1e-15);
-  EXPECT_NEAR(OfTwoEntries("skewed_reverse_kl"), Kl(0.25, 0.475), 1e-15);
+  EXPECT_NEAR(OfTwoEntries("forward_kl"), 0.5 * std::log(4.0 / 3), 1e-14);
+  EXPECT_NEAR(OfTwoEntries("reverse_kl"), 0.25 * std::log(0.5) + 0.75 * std::log(1.5), 1e-14);
+  EXPECT_NEAR(OfTwoEntries("jensen_shannon"), 0.5 * Kl(0.5, 0.375) + 0.5 * Kl(0.25, 0.375), 1e-14);
+  EXPECT_NEAR(OfTwoEntries("skewed_kl"), Kl(0.5, 0.275), 1e-14);
+  EXPECT_NEAR(OfTwoEntries("skewed_reverse_kl"), Kl(0.25, 0.475), 1e-14);
 }
 
 TEST(DivergencesIncTest, TheOptionsReachTheFormulas) {
   EXPECT_NEAR(OfTwoEntries("jensen_shannon", WithNumber({}, "beta", 0.2)), 0.2 * Kl(0.5, 0.3) + 0.8 * Kl(0.25, 0.3),
-              1e-15);
-  EXPECT_NEAR(OfTwoEntries("skewed_kl", WithNumber({}, "skew", 0.6)), Kl(0.5, 0.4), 1e-15);
-  EXPECT_NEAR(OfTwoEntries("skewed_reverse_kl", WithNumber({}, "skew", 0.6)), Kl(0.25, 0.35), 1e-15);
-  EXPECT_NEAR(OfTwoEntries("skewed_kl", WithNumber({}, "skew", 0)), OfTwoEntries("forward_kl"), 1e-15);
-  EXPECT_NEAR(OfTwoEntries("skewed_reverse_kl", WithNumber({}, "skew", 0)), OfTwoEntries("reverse_kl"), 1e-15);
+              1e-14);
+  EXPECT_NEAR(OfTwoEntries("skewed_kl", WithNumber({}, "skew", 0.6)), Kl(0.5, 0.4), 1e-14);
+  EXPECT_NEAR(OfTwoEntries("skewed_reverse_kl", WithNumber({}, "skew", 0.6)), Kl(0.25, 0.35), 1e-14);
+  EXPECT_NEAR(OfTwoEntries("skewed_kl", WithNumber({}, "skew", 0)), OfTwoEntries("forward_kl"), 1e-14);
+  EXPECT_NEAR(OfTwoEntries("skewed_reverse_kl", WithNumber({}, "skew", 0)), OfTwoEntries("reverse_kl"), 1e-14);
 }
 
 // The constants of the limit at large temperatures for other options than the default, against KL's.

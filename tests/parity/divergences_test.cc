@@ -79,8 +79,9 @@ double Largest(const at::Tensor& tensor) {
   return tensor.abs().max().item<double>();
 }
 
-// Values within 1e-6, gradients within 1e-5 of the row's largest.
-void ExpectParity(const Result& result, const json& golden) {
+// Values within 1e-6, gradients within 1e-5 of the row's largest; of all rows' largest where the golden was computed in
+// float32, which blurs the row in which teacher and student nearly agree.
+void ExpectParity(const Result& result, const json& golden, bool in_float32 = false) {
   const at::Tensor value = at::tensor(golden["value"].get<std::vector<double>>(), at::kDouble);
   ASSERT_EQ(result.value.numel(), value.numel());
   EXPECT_LT(Largest(result.value - value), 1e-6);
@@ -91,7 +92,8 @@ void ExpectParity(const Result& result, const json& golden) {
       EXPECT_EQ(Largest(expected[row]), 0) << "row " << row;
       continue;
     }
-    EXPECT_LT(Largest(result.gradient[row] - expected[row]), 1e-5 * Largest(expected[row])) << "row " << row;
+    const double scale = Largest(in_float32 ? expected : expected[row]);
+    EXPECT_LT(Largest(result.gradient[row] - expected[row]), 1e-5 * scale) << "row " << row;
   }
 }
 
@@ -126,7 +128,7 @@ TEST(DivergenceParityTest, TheFormulasInPyTorchFloat64) {
 // and student nearly agree has a gradient that is all difference, and is left to float64.
 TEST(DivergenceParityTest, TheSameFromFloat32) {
   for (const json& golden : Goldens()["divergences"]) {
-    if (golden["temperature_squared"]) continue;
+    if (golden["temperature_squared"].get<bool>()) continue;
     SCOPED_TRACE(
         absl::StrCat(golden["divergence"].dump(), golden["options"].dump(), " T ", golden["temperature"].dump()));
     const Case wanted = {
@@ -175,7 +177,7 @@ TEST_P(TrlDivergenceTest, IsTheMeanOverTheTokensThatAreNotMasked) {
     ASSERT_OK_AND_ASSIGN(Result result, Compute(wanted, at::kDouble));
     result.gradient = result.gradient / result.value.numel();
     result.value = result.value.mean().view({1});
-    ExpectParity(result, golden);
+    ExpectParity(result, golden, /*in_float32=*/GetParam() == std::string("trl_distillation"));
   }
 }
 

@@ -70,7 +70,7 @@ LayerName ParseLayerName(absl::string_view name) {
   int64_t index = 0;
   // One way to write a number: "03" is another tensor than "3".
   if (!absl::SimpleAtoi(number, &index) || index < 0 || index >= INT64_MAX || absl::StrCat(index) != number) {
-    return {.layer = -1};
+    return {.layer = -1, .rest = {}};
   }
   return {.layer = index + 1, .rest = name.substr(number.size())};
 }
@@ -143,7 +143,7 @@ absl::Status WriteWeights(const std::vector<WeightFile>& files, const std::vecto
   if (shards.size() == 1) {
     return WriteEntries(*shards[0].first, shards[0].second, absl::StrCat(folder, "/", kWeightsFile));
   }
-  nlohmann::json weight_map;
+  nlohmann::ordered_json weight_map;
   int64_t total_bytes = 0;
   for (size_t i = 0; i < shards.size(); ++i) {
     const std::string name = ShardName(i, shards.size());

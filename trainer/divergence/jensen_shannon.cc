@@ -5,9 +5,9 @@
 // Never above the entropy of (beta, 1 - beta): no zero makes it infinite. Divided by beta it goes to KL(p || q) as beta
 // goes to 0, divided by 1 - beta to KL(q || p) as beta goes to 1.
 //
-// TRL 1.13's generalized_jsd_loss (GKDTrainer, DistillationTrainer) is the same, with the same beta, inside (0, 1). At
-// 0 and 1 themselves it leaps to KL(p || q) and KL(q || p), undivided; here those are forward_kl and reverse_kl, and
-// beta is neither.
+// TRL 1.13's generalized_jsd_loss (GKDTrainer; DistillationTrainer has the same) is this with the same beta inside
+// (0, 1). At 0 and 1 themselves it leaps to KL(p || q) and KL(q || p), undivided; here those are forward_kl and
+// reverse_kl, and beta is neither.
 #include "trainer/divergence/divergence_plugin.h"
 #include "trainer/divergence/pointwise.h"
 
@@ -49,8 +49,7 @@ GRPO_SIMD_CLONES double SumRow(const JensenShannon& term, const Row<float>& row)
 
 }  // namespace
 
-// Near p = q the two terms are (1 - beta)^2 / 2 and beta^2 / 2 of the quadratic form: with their weights, beta (1 -
-// beta).
+// Near p = q the two terms are (1 - beta)^2 and beta^2 times KL's quadratic form: with their weights, beta (1 - beta).
 DivergencePlugin Divergence_jensen_shannon() {
   return MakeDivergencePlugin<Options, PointwiseDivergence<JensenShannon>>(
       "The generalised Jensen-Shannon divergence of GKD: between forward and reverse KL, and bounded.",

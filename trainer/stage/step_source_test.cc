@@ -97,7 +97,8 @@ class StepSourceTest : public ::testing::Test {
   void WriteStored() {
     std::string lines;
     for (int i = 0; i < 5; ++i)
-      absl::StrAppend(&lines, "{\"problem\": \"H", i, "\", \"completion\": \"", std::string(i, '1'), "2\"}\n");
+      absl::StrAppend(&lines, "{\"problem\": \"H", i, "\", \"completion\": \"", std::string(i, '1'),
+                      "2\", \"answer\": \"1\"}\n");
     ASSERT_OK(WriteFileAtomically(folder_ + "/out", lines));
     artifacts_ = {{"out", Sha256Hex(lines)}};
     Load({});
@@ -309,7 +310,7 @@ TEST_F(StepSourceTest, StoredTopKThatIsNotThereOrNotOfTheseTracesIsRefused) {
   ASSERT_OK_AND_ASSIGN(const auto other, Make("written", plan));
   EXPECT_STATUS(other->Next(0, [] { return absl::OkStatus(); }), kInvalid, "without another template");
   // Other traces, as a stage that was run again without teacher_top_k leaves them.
-  const std::string lines = "{\"problem\": \"H1\", \"completion\": \"2\"}\n";
+  const std::string lines = "{\"problem\": \"H1\", \"completion\": \"2\", \"answer\": \"1\"}\n";
   ASSERT_OK(WriteFileAtomically(folder_ + "/out", lines));
   artifacts_ = {{"out", Sha256Hex(lines)}};
   Load({});

@@ -100,7 +100,8 @@ TEST_F(SynthesizeStageTest, StoresWhatThePolicyHeldLikelyAtEachTokenOfItsTraces)
   EXPECT_EQ(origin.traces_file, "out");
   EXPECT_EQ(origin.traces_sha256, report.artifact_sha256);
   // Each line's, as a learner with the same tokenizer reads it.
-  Coordinator coordinator(loaded_.config.coordinator, {.run_id = "r", .config_sha256 = "c", .epoch = 1}, FakeClock());
+  const FakeClock clock;
+  Coordinator coordinator(loaded_.config.coordinator, {.run_id = "r", .config_sha256 = "c", .epoch = 1}, clock);
   FakeModels models(loaded_.config, &coordinator, FakeWeights());
   const StagePolicy& policy = **models.Get(kTestPolicy);
   const RunFiles files(loaded_.config, folder_ + "/run", {}, {{"out", report.artifact_sha256}});
