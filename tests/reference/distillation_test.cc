@@ -3,6 +3,7 @@
 // size of chunks and micro-batches, activation checkpointing, the order of the data or the number of ranks
 // (docs/design.md law 4).
 #include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/cosine_similarity.h>
 #include <ATen/ops/exp.h>
 #include <ATen/ops/log_softmax.h>
@@ -54,14 +55,14 @@ std::unique_ptr<Transformer> Model(const ModelConfig& config, uint64_t seed) {
 }
 
 // A student, a wider and deeper teacher and another one, an algorithm by its keys, and what learns by it.
-struct Setup {
+struct Trainee {
   struct Switches {
     int64_t micro_batch_tokens = 1 << 20;
     int64_t head_chunk_bytes = kDefaultHeadChunkBytes;
     bool activation_checkpointing = false;
   };
 
-  Setup(const std::string& name, const std::string& keys, Switches switches, Collectives* collectives)
+  Trainee(const std::string& name, const std::string& keys, Switches switches, Collectives* collectives)
       : student(Model(Shape(8, 2), 3)), teacher(Model(Shape(12, 4), 4)), other(Model(Shape(8, 2), 5)) {
     student->RequireGrad();
     algorithm = *MakeAlgorithm(name, *ParseConfigText(keys, "keys"));
@@ -203,10 +204,10 @@ const std::vector<Case>& Cases() {
 
 class DistillationTest : public ::testing::TestWithParam<Case> {
  protected:
-  Setup::Outcome Learn(Setup::Switches switches, bool reversed = false) {
+  Trainee::Outcome Learn(Trainee::Switches switches, bool reversed = false) {
     const auto alone = Collectives::SingleRank();
-    Setup setup(GetParam().algorithm, GetParam().keys, switches, alone.get());
-    StepInput input = RandomInput(*setup.algorithm, 21);
+    Trainee trainee(GetParam().algorithm, GetParam().keys, switches, alone.get());
+    StepInput input = RandomInput(*trainee.algorithm, 21);
     if (reversed) {
       if (auto* const traces = std::get_if<TracesInput>(&input)) {
         std::reverse(traces->traces.begin(), traces->traces.end());
@@ -216,9 +217,9 @@ class DistillationTest : public ::testing::TestWithParam<Case> {
         std::reverse(groups.traces.begin(), groups.traces.end());
       }
     }
-    return setup.Learn(input, *alone);
+    return trainee.Learn(input, *alone);
   }
-  static void ExpectSame(const Setup::Outcome& a, const Setup::Outcome& b) {
+  static void ExpectSame(const Trainee::Outcome& a, const Trainee::Outcome& b) {
     ASSERT_EQ(a.weights.size(), b.weights.size());
     for (size_t i = 0; i < a.weights.size(); ++i)
       EXPECT_LE(RelativeDifference(a.weights[i], b.weights[i]), kTolerance) << "parameter " << i;
@@ -230,7 +231,7 @@ class DistillationTest : public ::testing::TestWithParam<Case> {
 };
 
 TEST_P(DistillationTest, NeitherChunksNorMicroBatchesNorOrderChangeAnything) {
-  const Setup::Outcome whole = Learn({});
+  const Trainee::Outcome whole = Learn({});
   // One row of logits at a time.
   ExpectSame(Learn({.head_chunk_bytes = 1}), whole);
   ExpectSame(Learn({.micro_batch_tokens = 9}), whole);
@@ -239,11 +240,11 @@ TEST_P(DistillationTest, NeitherChunksNorMicroBatchesNorOrderChangeAnything) {
 }
 
 TEST_P(DistillationTest, ThreeRanksLearnWhatOneDoes) {
-  const Setup::Outcome alone = Learn({});
+  const Trainee::Outcome alone = Learn({});
   for (const int num_ranks : {2, 3}) {
     RunRanks(num_ranks, [&](Collectives& collectives) {
-      Setup setup(GetParam().algorithm, GetParam().keys, {.micro_batch_tokens = 12}, &collectives);
-      const Setup::Outcome outcome = setup.Learn(RandomInput(*setup.algorithm, 21), collectives);
+      Trainee trainee(GetParam().algorithm, GetParam().keys, {.micro_batch_tokens = 12}, &collectives);
+      const Trainee::Outcome outcome = trainee.Learn(RandomInput(*trainee.algorithm, 21), collectives);
       for (size_t i = 0; i < alone.weights.size(); ++i)
         EXPECT_LE(RelativeDifference(outcome.weights[i], alone.weights[i]), kTolerance) << "parameter " << i;
     });
@@ -252,11 +253,11 @@ TEST_P(DistillationTest, ThreeRanksLearnWhatOneDoes) {
 
 TEST_P(DistillationTest, TheLossFallsWhereTheTeacherIsFollowed) {
   const auto alone = Collectives::SingleRank();
-  Setup setup(GetParam().algorithm, GetParam().keys, {}, alone.get());
-  const StepInput input = RandomInput(*setup.algorithm, 22);
+  Trainee trainee(GetParam().algorithm, GetParam().keys, {}, alone.get());
+  const StepInput input = RandomInput(*trainee.algorithm, 22);
   std::vector<double> losses;
   for (int step = 0; step < 30; ++step)
-    losses.push_back(setup.loop->Step(*setup.algorithm->Prepare(input), 1e-2)->metrics.at("loss"));
+    losses.push_back(trainee.loop->Step(*trainee.algorithm->Prepare(input), 1e-2)->metrics.at("loss"));
   EXPECT_LT(losses.back(), losses.front());
 }
 
@@ -281,20 +282,20 @@ Said Says(const Transformer& model, const TokenizedTrace& trace, LayerOutputs la
 }
 
 // 0.3 cross-entropy + 0.7 * 4 KL(p || q) at temperature 2 + features of three pairs, token mean.
-at::Tensor WrittenOut(const Setup& setup, const std::vector<TokenizedTrace>& traces) {
+at::Tensor WrittenOut(const Trainee& trainee, const std::vector<TokenizedTrace>& traces) {
   const std::vector<std::pair<int64_t, int64_t>> pairs = {{1, 2}, {2, 4}};
   at::Tensor loss = at::zeros({});
   double num_tokens = 0;
   for (const TokenizedTrace& trace : traces) {
-    const Said student = Says(*setup.student, trace, {{1, {}}, {2, {}}});
-    const Said teacher = Says(*setup.teacher, trace, {{2, {}}, {4, {}}});
+    const Said student = Says(*trainee.student, trace, {{1, {}}, {2, {}}});
+    const Said teacher = Says(*trainee.teacher, trace, {{2, {}}, {4, {}}});
     for (size_t t = 0; t < trace.completion_ids.size(); ++t, ++num_tokens) {
       const auto row = static_cast<int64_t>(trace.prompt_ids.size() + t) - 1;
       loss = loss - 0.3 * at::log_softmax(student.logits[row], -1)[trace.completion_ids[t]];
       const at::Tensor log_p = at::log_softmax(teacher.logits[row].detach() / 2, -1);
       loss = loss + 0.7 * 4 * (at::exp(log_p) * (log_p - at::log_softmax(student.logits[row] / 2, -1))).sum();
       for (size_t i = 0; i < pairs.size(); ++i) {
-        const at::Tensor of_student = setup.own[i].second.matmul(student.layers.at(pairs[i].first)[row]);
+        const at::Tensor of_student = trainee.own[i].second.matmul(student.layers.at(pairs[i].first)[row]);
         const at::Tensor wanted = teacher.layers.at(pairs[i].second)[row].detach();
         loss = loss +
                0.5 * ((of_student - wanted).square().mean() + 0.5 * (1 - at::cosine_similarity(of_student, wanted, 0)));
@@ -309,8 +310,8 @@ TEST(DistillationFormulaTest, SoftLabelsAndFeaturesEqualTheFormulasWrittenOut) {
       "{alpha: {start: 0.3}, teachers: [{policy: teacher, temperature: {start: 2}}], features: {teacher: teacher, "
       "cosine_weight: 0.5}}";
   const auto alone = Collectives::SingleRank();
-  Setup fast("logit_distill", keys, {.micro_batch_tokens = 16, .head_chunk_bytes = 400}, alone.get());
-  Setup naive("logit_distill", keys, {}, alone.get());
+  Trainee fast("logit_distill", keys, {.micro_batch_tokens = 16, .head_chunk_bytes = 400}, alone.get());
+  Trainee naive("logit_distill", keys, {}, alone.get());
   const StepInput input = RandomInput(*fast.algorithm, 23);
   const at::Tensor loss = WrittenOut(naive, std::get<TracesInput>(input).traces);
   loss.backward();
