@@ -103,8 +103,10 @@ absl::Status CheckFits(const DataUse& use, const TokenLengths& lengths, int64_t 
 absl::Status CheckSameTokens(const std::string& policy, const PolicyShape& shape, const std::string& frozen,
                              const PolicyShape& other) {
   if (shape.origin == other.origin) return absl::OkStatus();
-  const std::string need = absl::StrCat("; policies.", frozen, ", which is only read, needs the tokenizer of policies.",
-                                        policy, ", which is trained");
+  const std::string need =
+      absl::StrCat("; policies.", frozen, ", which is only read, needs the tokenizer of policies.", policy,
+                   ", which is trained: take another policy, or let a synthesize stage write a "
+                   "teacher's traces, which are text, and learn those with `algorithm: sft`");
   const int64_t num_ids = std::max(shape.tokenizer->vocab_size(), other.tokenizer->vocab_size());
   for (int64_t id = 0; id < num_ids; ++id) {
     const auto token = static_cast<uint32_t>(id);

@@ -1,6 +1,7 @@
 // What the stages of a run will need, checked before the first of them begins: data and their lengths, reference
-// answers, vocabularies, weights, room on the disk. `grpoctl validate`, `grpoctl run` and the trainer all ask here.
-// What only an earlier stage writes is checked before the stage that reads it begins. Links no torch.
+// answers, vocabularies, weights, room on the disk (disk_need.h), memory (memory_need.h). `grpoctl validate`, `grpoctl
+// run` and the trainer all ask here. What only an earlier stage writes is checked before the stage that reads it
+// begins. Links no torch.
 #ifndef GRPO_TRAINER_PREFLIGHT_H_
 #define GRPO_TRAINER_PREFLIGHT_H_
 

@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/files.h"
 #include "common/log.h"
+#include "common/machine_memory.h"
 #include "common/rpc/endpoint.h"
 #include "common/rpc/server.h"
 #include "common/status_macros.h"
@@ -21,6 +22,7 @@
 #include "trainer/checkpoint/snapshot.h"
 #include "trainer/checkpoint/store.h"
 #include "trainer/disk_need.h"
+#include "trainer/memory_need.h"
 #include "trainer/preflight.h"
 #include "trainer/ranks.h"
 #include "trainer/records/completions_format.h"
@@ -167,6 +169,9 @@ class Run {
     for (const auto& [name, policy] : policies_.made()) made.insert(name);
     ASSIGN_OR_RETURN(const std::vector<CheckedData> checked, preflight_.CheckAhead(Files(), cursor_.stage_index, made));
     Say(checked);
+    // Of this rank alone: who starts several on one machine counts them (grpoctl run).
+    ASSIGN_OR_RETURN(const StageMemory memory, MemoryNeed(config_, preflight_, /*num_ranks=*/1, cursor_.stage_index));
+    RETURN_IF_ERROR(CheckMemory(memory, /*num_ranks=*/1, MachineMemoryBytes()));
     // A run that goes on has its checkpoints; when one cannot be saved, checkpoint.on_error says what follows.
     if (arguments_.resume) return absl::OkStatus();
     ASSIGN_OR_RETURN(const double need, DiskNeed(config_, preflight_));

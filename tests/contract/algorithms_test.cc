@@ -174,6 +174,31 @@ TEST_P(AlgorithmContractTest, RefersToItsFrozenPoliciesAndRefusesTheTrainedOneAm
   EXPECT_TRUE(algorithm_->Conflicts("another").empty());
 }
 
+// Of models of different widths, before any of them is there: what `grpoctl validate` counts.
+TEST_P(AlgorithmContractTest, SaysWhatItsLossesHoldAndWhichLayersTheyRead) {
+  ModelConfig student, teacher;
+  student.hidden_size = 6;
+  student.num_layers = 2;
+  teacher.hidden_size = 10;
+  teacher.num_layers = 4;
+  std::map<std::string, const ModelConfig*> frozen;
+  for (const FrozenPolicy& policy : algorithm_->frozen()) frozen[policy.policy] = &teacher;
+  ASSERT_OK_AND_ASSIGN(const auto losses, MakeLosses(algorithm_->losses()));
+  int64_t num_parameters = 0;
+  std::map<std::string, std::set<int64_t>> layers;
+  for (const auto& loss : losses) {
+    ASSERT_OK(loss->Begin({.policy = student, .frozen = frozen, .seed = 1}));
+    for (const auto& [name, parameter] : loss->parameters()) num_parameters += parameter.numel();
+    for (const NeededOutputs& needed : loss->outputs()) {
+      if (!needed.policy.empty()) layers[needed.policy].insert(needed.layers.begin(), needed.layers.end());
+    }
+  }
+  LossNeed said = algorithm_->loss_need(student, frozen);
+  EXPECT_EQ(said.num_parameters, num_parameters);
+  for (const auto& [policy, read] : layers)
+    EXPECT_EQ(said.num_layers_read[policy], static_cast<int64_t>(read.size())) << policy;
+}
+
 TEST_P(AlgorithmContractTest, FillsEveryStreamThatItsLossesRead) {
   ASSERT_OK_AND_ASSIGN(const StepBatch batch, algorithm_->Prepare(RandomInput(*algorithm_, 1)));
   std::set<std::string> filled_by_the_loop;

@@ -113,6 +113,57 @@ class BadInputTest(harness.EndToEndTest):
         says = ["problem line/2", 'no token for the character "Z"']
         self.assert_run_refused(harness.EXIT_CONFIG, OWN, f"data.problems.path={path}", says=says)
 
+    def random_policy(self, tokenizer=harness.ROOT / "configs/tokenizers/chickens_rabbits.json", **sizes):
+        """An entry of `policies` with random weights, small but for `sizes`."""
+        small = {"hidden_size": 16, "intermediate_size": 32, "num_layers": 1, "num_heads": 2, "num_kv_heads": 1}
+        return json.dumps({"random_init": {"tokenizer": str(tokenizer), **small, **sizes}})
+
+    def assert_distillation_refused(self, code, *overrides, says):
+        """By `validate` and by `run`, before anything starts."""
+        sets = [word for override in overrides for word in ("--set", override)]
+        self.assert_refused(code, "validate", harness.DISTILL, *sets, says=says)
+        self.assert_run_refused(code, harness.DISTILL, *overrides, says=says)
+
+    def test_shares_temperatures_and_layers_that_do_not_exist(self):
+        for override, says in {
+            "stages.soften.alpha.start=1.5": ["stages.3.alpha.start: is 1.5; it must be between 0 and 1"],
+            "stages.soften.teachers.0.temperature.start=0": [
+                "stages.3.teachers.0.temperature.start: is 0; it must be between 0.01 and 1000"
+            ],
+            "stages.liken.features.pairs=[{student: 1, teacher: 9}]": [
+                "stage liken: features.pairs.0.teacher is 9, and the teacher has 2 layers",
+                "name one of them",
+            ],
+        }.items():
+            with self.subTest(override):
+                self.assert_distillation_refused(harness.EXIT_CONFIG, override, says=says)
+
+    def test_a_teacher_with_another_vocabulary(self):
+        path = self.folder / "other.json"
+        model = {"type": "BPE", "vocab": {"a": 0, "<eos>": 1}, "merges": []}
+        path.write_text(json.dumps({"decoder": {"type": "Fuse"}, "model": model}))
+        self.assert_distillation_refused(
+            harness.EXIT_CONFIG,
+            f"policies.other={self.random_policy(path)}",
+            "stages.soften.teachers=[{policy: other}]",
+            says=["stage soften: token", "policies.other", "the tokenizer of policies.softened", "traces", "algorithm: sft"],
+        )
+
+    def test_a_teacher_larger_than_memory(self):
+        giant = self.random_policy(hidden_size=65536, intermediate_size=65536, num_layers=1000, num_heads=1024)
+        self.assert_distillation_refused(
+            harness.EXIT_FAILED,
+            f"policies.giant={giant}",
+            "stages.soften.teachers=[{policy: giant}]",
+            says=["stage soften needs at least", "policies.giant (stages.soften.teachers.0.policy)", "GiB", "teacher_top_k"],
+        )
+
+    def test_a_divergence_that_does_not_exist(self):
+        says = ["stage soften", "there is no divergence forward_lk; did you mean forward_kl?"]
+        override = "stages.soften.divergence.type=forward_lk"
+        self.assert_run_fails(harness.EXIT_CONFIG, harness.DISTILL, override, says=says)
+        self.assertFalse((self.run_dir / "checkpoints").exists() and any((self.run_dir / "checkpoints").iterdir()))
+
     def with_a_later_stage(self, later):
         """A run on problems.jsonl whose second stage reads `later`."""
         self.problems(GOOD_LINE, GOOD_LINE)

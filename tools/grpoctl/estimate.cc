@@ -6,9 +6,11 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "common/machine_memory.h"
 #include "common/status_macros.h"
 #include "tools/grpoctl/text.h"
 #include "trainer/disk_need.h"
+#include "trainer/memory_need.h"
 
 namespace grpo {
 namespace {
@@ -39,33 +41,41 @@ std::string DataTable(const std::vector<CheckedData>& checked) {
   return FormatTable(rows);
 }
 
+// Of the policies that stages only read; empty where none does.
+std::string FrozenTable(const std::vector<StageMemory>& stages) {
+  Rows rows = {{"stage", "reads", "named by", "in each trainer rank", "weights", "activations"}};
+  for (const StageMemory& stage : stages) {
+    for (const FrozenNeed& frozen : stage.frozen) {
+      rows.push_back({stage.stage, frozen.policy, frozen.key,
+                      FormatBytes(frozen.memory.weights + frozen.memory.activations),
+                      FormatBytes(frozen.memory.weights), FormatBytes(frozen.memory.activations)});
+    }
+  }
+  if (rows.size() == 1) return "";
+  return absl::StrCat(
+      "\nMemory of policies that a stage only reads (references, teachers), beside the one that it trains:\n",
+      FormatTable(rows));
+}
+
+// What no run does without, and what there is.
+std::string MemoryLine(const StageMemory& need, int64_t num_ranks) {
+  const std::optional<int64_t> machine = MachineMemoryBytes();
+  return absl::StrFormat(
+      "Memory: at least %s for weights, gradients and moments in all trainer ranks, in stage %s; this machine has %s\n",
+      FormatBytes(need.AtLeast(num_ranks)), need.stage,
+      machine.has_value() ? FormatBytes(static_cast<double>(*machine)) : "an amount that it does not tell");
+}
+
 }  // namespace
 
-TrainerMemory EstimateTrainer(const ModelConfig& model, const std::string& compute_dtype,
-                              const TrainerOptions& options) {
-  const bool rounded = compute_dtype == "bfloat16";
-  const double weights = kFloatBytes * model.NumParameters();
-  const double tokens = options.micro_batch_tokens, layers = model.num_layers, width = model.hidden_size;
-  const double per_layer =
-      kFloatBytes * 2 * width + (rounded ? 2 : kFloatBytes) * (8 * width + 3 * model.intermediate_size);
-  const double kept = options.activation_checkpointing ? layers * kFloatBytes * width + per_layer : layers * per_layer;
-  const double logits = std::min<double>(options.head_chunk_bytes, kFloatBytes * tokens * model.vocab_size);
-  const double rounded_weights = rounded ? weights / 2 / (options.activation_checkpointing ? layers : 1) : 0;
-  return {.weights = weights,
-          .gradients = weights,
-          .optimizer = 2 * weights,
-          .activations = tokens * kept + logits + rounded_weights};
-}
-
-double EstimateWeightBuffers(const ModelConfig& model, const std::string& compute_dtype) {
-  const double rounded_away = compute_dtype == "bfloat16" ? 2.0 * static_cast<double>(model.NumMatrixParameters()) : 0;
-  return 2 * (kFloatBytes * model.NumParameters() - rounded_away);
-}
-
-WorkerMemory EstimateWorker(const ModelConfig& model, const RolloutOptions& options) {
+WorkerMemory EstimateWorker(const ModelConfig& model, const PolicyOptions& policy, const RolloutOptions& options) {
+  const auto bytes_of = [](const std::string& dtype) { return dtype == "bfloat16" ? kFloatBytes / 2 : kFloatBytes; };
   const double context = static_cast<double>(options.ContextTokens(model.max_positions));
   const double per_token = 2.0 * model.num_layers * model.num_kv_heads * model.head_dim;
-  return {.weights = 2 * kFloatBytes * model.NumParameters(),
+  const double head = static_cast<double>(model.vocab_size) * static_cast<double>(model.hidden_size);
+  return {.weights = 2 * EstimateSentWeights(model, policy.compute_dtype),
+          .packed = bytes_of(policy.compute_dtype) * static_cast<double>(model.NumMatrixParameters()) +
+                    bytes_of(policy.head_dtype) * head,
           .kv_cache = kFloatBytes * options.slots * context * per_token};
 }
 
@@ -78,26 +88,29 @@ absl::StatusOr<std::string> EstimateText(const RunConfig& config, Preflight& pre
                       ShowCount(cost.tokens)});
   }
   Rows memory = {{"policy", "parameters", "trainer", "weights", "gradients", "AdamW", "activations", "for workers here",
-                  "each worker", "weights", "KV cache"}};
+                  "each worker", "weights", "packed", "KV cache"}};
   for (const auto& [name, policy] : config.policies) {
     ASSIGN_OR_RETURN(const PolicyShape* const shape, preflight.Shape(name));
     const ModelConfig& model = shape->config;
-    const TrainerMemory trainer = EstimateTrainer(model, policy.compute_dtype, config.trainer);
-    const WorkerMemory worker = EstimateWorker(model, config.rollout_worker);
+    const TrainerMemory trainer = EstimateTrainer(model, policy, config.trainer);
+    const WorkerMemory worker = EstimateWorker(model, policy, config.rollout_worker);
     const double buffers =
         config.coordinator.shared_memory_weights ? EstimateWeightBuffers(model, policy.compute_dtype) : 0;
     memory.push_back({name, FormatCount(model.NumParameters()), FormatBytes(trainer.Total() + buffers),
                       FormatBytes(trainer.weights), FormatBytes(trainer.gradients), FormatBytes(trainer.optimizer),
                       FormatBytes(trainer.activations), FormatBytes(buffers), FormatBytes(worker.Total()),
-                      FormatBytes(worker.weights), FormatBytes(worker.kv_cache)});
+                      FormatBytes(worker.weights), FormatBytes(worker.packed), FormatBytes(worker.kv_cache)});
   }
+  ASSIGN_OR_RETURN(const std::vector<StageMemory> of_stages, StageMemories(config, preflight));
+  ASSIGN_OR_RETURN(const StageMemory need, MemoryNeed(config, preflight, config.trainer.ranks));
   ASSIGN_OR_RETURN(const double disk, DiskNeed(config, preflight));
   return absl::StrCat(
       FormatTable(stages), "\n", DataTable(checked),
       "\nMemory while a policy is trained, beside what the libraries take (about 0.3 GiB a process):\n",
-      FormatTable(memory),
+      FormatTable(memory), FrozenTable(of_stages),
       absl::StrFormat("\nProcesses: %d trainer ranks, %d rollout workers, %d reward servers\n", config.trainer.ranks,
                       config.rollout_worker.workers, config.reward_server.servers),
+      MemoryLine(need, config.trainer.ranks),
       absl::StrFormat("Disk: at most %s at a time for checkpoints and exported policies; %s are free for %s\n",
                       FormatBytes(disk), FormatBytes(std::max(0.0, FreeBytes(run_dir))), run_dir));
 }

@@ -98,6 +98,14 @@ struct FrozenPolicy {
   std::string stream;
 };
 
+// What the losses hold in each rank beside the models.
+struct LossNeed {
+  // Numbers in their own parameters (Loss::parameters), each of which has a gradient and two moments.
+  int64_t num_parameters = 0;
+  // Layers whose outputs they read, by frozen policy.
+  std::map<std::string, int64_t> num_layers_read = {};
+};
+
 // Pure: the same input gives the same batch. Any thread.
 class Algorithm {
  public:
@@ -120,6 +128,11 @@ class Algorithm {
   // The same for what only the models' shapes show: of the trained policy, and of the frozen ones by name.
   virtual std::vector<Conflict> ShapeConflicts(const ModelConfig& trained,
                                                const std::map<std::string, const ModelConfig*>& frozen) const {
+    return {};
+  }
+  // For models of these shapes, of which ShapeConflicts has nothing to say.
+  virtual LossNeed loss_need(const ModelConfig& trained,
+                             const std::map<std::string, const ModelConfig*>& frozen) const {
     return {};
   }
 

@@ -91,6 +91,10 @@ class OnPolicyDistill : public Algorithm {
                                        const std::map<std::string, const ModelConfig*>& frozen) const override {
     return options_.teachers.ShapeConflicts(student, frozen);
   }
+  LossNeed loss_need(const ModelConfig& student,
+                     const std::map<std::string, const ModelConfig*>& frozen) const override {
+    return options_.teachers.Need(student, frozen);
+  }
 
   absl::StatusOr<StepBatch> Prepare(const StepInput& input) const override {
     ASSIGN_OR_RETURN(const RolloutInput* const given, InputOf<RolloutInput>(input));

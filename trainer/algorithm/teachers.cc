@@ -1,6 +1,7 @@
 #include "trainer/algorithm/teachers.h"
 
 #include <algorithm>
+#include <set>
 
 #include "absl/strings/str_cat.h"
 #include "configs/load.h"
@@ -85,6 +86,20 @@ std::vector<Conflict> Teachers::ShapeConflicts(const ModelConfig& student,
     check(absl::StrCat(key, ".teacher"), features.pairs[i].teacher, teacher->second->num_layers, "the teacher");
   }
   return conflicts;
+}
+
+LossNeed Teachers::Need(const ModelConfig& student, const std::map<std::string, const ModelConfig*>& frozen) const {
+  const auto teacher = frozen.find(features.teacher);
+  if (teacher == frozen.end()) return {};
+  const std::vector<LayerPair> pairs = features.Pairs(student.num_layers, teacher->second->num_layers);
+  std::set<int64_t> layers;
+  for (const LayerPair& pair : pairs) layers.insert(pair.teacher);
+  LossNeed need;
+  need.num_layers_read[features.teacher] = static_cast<int64_t>(layers.size());
+  // A projection for each pair, where the widths differ.
+  const int64_t width = student.hidden_size, teacher_width = teacher->second->hidden_size;
+  if (width != teacher_width) need.num_parameters = static_cast<int64_t>(pairs.size()) * width * teacher_width;
+  return need;
 }
 
 }  // namespace grpo

@@ -37,6 +37,7 @@ struct Teachers {
   std::vector<Conflict> Conflicts() const;
   std::vector<Conflict> ShapeConflicts(const ModelConfig& student,
                                        const std::map<std::string, const ModelConfig*>& frozen) const;
+  LossNeed Need(const ModelConfig& student, const std::map<std::string, const ModelConfig*>& frozen) const;
 };
 
 }  // namespace grpo

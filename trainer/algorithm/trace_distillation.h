@@ -51,6 +51,10 @@ class TraceDistillation : public Algorithm {
                                        const std::map<std::string, const ModelConfig*>& frozen) const override {
     return options_.teachers.ShapeConflicts(student, frozen);
   }
+  LossNeed loss_need(const ModelConfig& student,
+                     const std::map<std::string, const ModelConfig*>& frozen) const override {
+    return options_.teachers.Need(student, frozen);
+  }
   absl::StatusOr<StepBatch> Prepare(const StepInput& input) const override;
 
  protected:

@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/exit_codes.h"
 #include "common/files.h"
+#include "common/machine_memory.h"
 #include "common/status_macros.h"
 #include "common/stop_signal.h"
 #include "tools/grpoctl/local/local_run.h"
@@ -19,6 +20,7 @@
 #include "tools/grpoctl/verb.h"
 #include "tools/launch/run_plan.h"
 #include "trainer/disk_need.h"
+#include "trainer/memory_need.h"
 #include "trainer/preflight.h"
 #include "trainer/run_config.h"
 #include "trainer/stage/files.h"
@@ -91,6 +93,9 @@ absl::Status CheckNewRun(const LoadedConfig& given, const std::string& run_dir) 
   ASSIGN_OR_RETURN(const std::vector<CheckedData> checked, preflight.CheckAhead(files));
   ASSIGN_OR_RETURN(const double need, DiskNeed(given.config, preflight));
   RETURN_IF_ERROR(CheckDisk(need, run_dir));
+  const int64_t num_ranks = given.config.trainer.ranks;
+  ASSIGN_OR_RETURN(const StageMemory memory, MemoryNeed(given.config, preflight, num_ranks));
+  RETURN_IF_ERROR(CheckMemory(memory, num_ranks, MachineMemoryBytes()));
   for (const std::string& note : Notes(checked)) std::cerr << "grpoctl: " << note << "\n";
   return absl::OkStatus();
 }

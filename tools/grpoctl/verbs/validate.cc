@@ -4,9 +4,12 @@
 #include <memory>
 
 #include "common/exit_codes.h"
+#include "common/machine_memory.h"
+#include "common/status_macros.h"
 #include "tools/grpoctl/estimate.h"
 #include "tools/grpoctl/sibling.h"
 #include "tools/grpoctl/verb.h"
+#include "trainer/memory_need.h"
 #include "trainer/preflight.h"
 #include "trainer/run_config.h"
 #include "trainer/stage/files.h"
@@ -19,6 +22,12 @@ struct ValidateFlags {
   std::vector<std::string> overrides;
 };
 
+// For a run on this machine.
+absl::Status CheckRanksFit(const RunConfig& config, Preflight& preflight) {
+  ASSIGN_OR_RETURN(const StageMemory memory, MemoryNeed(config, preflight, config.trainer.ranks));
+  return CheckMemory(memory, config.trainer.ranks, MachineMemoryBytes());
+}
+
 int Validate(const ValidateFlags& flags) {
   const absl::StatusOr<LoadedConfig> loaded = LoadRunConfig(flags.config, flags.overrides);
   if (!loaded.ok()) return Fail(loaded.status());
@@ -27,6 +36,8 @@ int Validate(const ValidateFlags& flags) {
   const RunFiles files(loaded->config, run_dir, loaded->data_sha256, /*artifact_sha256=*/{});
   const absl::StatusOr<std::vector<CheckedData>> checked = preflight.CheckAhead(files);
   if (!checked.ok()) return Fail(checked.status());
+  const absl::Status fits = CheckRanksFit(loaded->config, preflight);
+  if (!fits.ok()) return Fail(fits);
   const absl::StatusOr<std::string> estimate = EstimateText(loaded->config, preflight, *checked, run_dir);
   if (!estimate.ok()) return Fail(estimate.status());
   for (const std::string& note : Notes(*checked)) std::cerr << "grpoctl: " << note << "\n";
