@@ -36,12 +36,12 @@ int Validate(const ValidateFlags& flags) {
   const RunFiles files(loaded->config, run_dir, loaded->data_sha256, /*artifact_sha256=*/{});
   const absl::StatusOr<std::vector<CheckedData>> checked = preflight.CheckAhead(files);
   if (!checked.ok()) return Fail(checked.status());
-  const absl::Status fits = CheckRanksFit(loaded->config, preflight);
-  if (!fits.ok()) return Fail(fits);
   const absl::StatusOr<std::string> estimate = EstimateText(loaded->config, preflight, *checked, run_dir);
   if (!estimate.ok()) return Fail(estimate.status());
   for (const std::string& note : Notes(*checked)) std::cerr << "grpoctl: " << note << "\n";
   std::cout << loaded->resolved_yaml << "\n" << *estimate << std::flush;
+  // Behind the tables, which say where the memory goes.
+  if (const absl::Status fits = CheckRanksFit(loaded->config, preflight); !fits.ok()) return Fail(fits);
   // Last, because it takes this process's place: trying products out needs what grpoctl does not link.
   if (HasSibling()) return RunSibling({"model", "products", "--output", "table"});
   std::cerr << "grpoctl: which kernels multiply matrices here is said where //tools:grpoctl-model is built too\n";
