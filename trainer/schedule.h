@@ -55,8 +55,10 @@ struct TemperatureSchedule : Schedule {
   }
 };
 
-// A share of a whole.
+// The share of one of two, half by default.
 struct ShareSchedule : Schedule {
+  ShareSchedule() : Schedule(Constant(0.5)) {}
+
   template <class V>
   void Visit(V& v) {
     VisitWithin(v, 0, 1);

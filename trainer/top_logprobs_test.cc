@@ -2,6 +2,7 @@
 #include "trainer/top_logprobs.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include <cmath>
 #include <set>

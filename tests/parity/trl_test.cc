@@ -135,7 +135,8 @@ absl::StatusOr<Result> Compute(const Mode& mode) {
     const LossOutput output = loss->Compute({.policy_logprob = policy_logprob,
                                              .streams = microbatch.streams,
                                              .sequence_of_target = microbatch.sequence_of_target,
-                                             .group_of_target = microbatch.group_of_target});
+                                             .group_of_target = microbatch.group_of_target,
+                                             .outputs = {}});
     output.loss.backward();
     result.loss += output.loss.item<double>();
     for (const auto& [sum_name, sum] : output.sums) result.sums[sum_name] = sum.item<double>();

@@ -164,7 +164,8 @@ absl::Status Run(const Flags& flags) {
       const at::Tensor value = loss->Compute({.policy_logprob = Logprobs(*model, batch, flags),
                                               .streams = batch.streams,
                                               .sequence_of_target = batch.sequence_of_target,
-                                              .group_of_target = batch.group_of_target})
+                                              .group_of_target = batch.group_of_target,
+                                              .outputs = {}})
                                    .loss;
       value.backward();
       optimizer.Step(kLearningRate);

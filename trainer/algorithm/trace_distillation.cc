@@ -14,7 +14,7 @@ StepPlan TraceDistillation::plan() const {
 
 std::vector<LossTerm> TraceDistillation::losses() const {
   std::vector<LossTerm> terms = options_.teachers.Losses(options_.alpha.OneMinus(1));
-  if (options_.alpha != ShareSchedule{Schedule::Constant(0)})
+  if (options_.alpha != Schedule::Constant(0))
     terms.push_back({.name = "cross_entropy", .coefficient = options_.alpha});
   return terms;
 }

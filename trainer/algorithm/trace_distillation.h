@@ -19,7 +19,7 @@ namespace grpo {
 struct TraceDistillationOptions {
   int64_t traces_per_step = 64;
   std::string loss_reduction = "token_mean";
-  ShareSchedule alpha = {Schedule::Constant(0.5)};
+  ShareSchedule alpha;
   Teachers teachers;
 
   template <class V>

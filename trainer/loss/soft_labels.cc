@@ -19,6 +19,7 @@
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 
+#include <limits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -42,17 +43,25 @@ struct TeacherRows {
   // log p, [C, V] or, with ids, [C, K].
   at::Tensor log_probs;
   // [C, K] int64; undefined for the whole vocabulary.
-  at::Tensor ids;
+  at::Tensor ids = {};
+  // What is behind the top k, [C, 1]; where the tail is a bucket.
+  at::Tensor log_rest = {};
 };
 
 at::Tensor LogSumExp(const at::Tensor& log_probs) {
   return log_probs.logsumexp(-1, /*keepdim=*/true);
 }
 
-// What is left of 1 beside these, [C, 1]; in double, and never 0, for sums may round to more than 1.
-at::Tensor LogOfRest(const at::Tensor& log_probs) {
-  return at::log((1 - at::exp(log_probs.to(at::kDouble)).sum(-1, /*keepdim=*/true)).clamp_min(1e-12))
-      .to(log_probs.scalar_type());
+// What the rows [C, V] give to all but these ids, [C, 1].
+at::Tensor LogOfRest(const at::Tensor& log_probs, const at::Tensor& ids) {
+  return LogSumExp(log_probs.scatter(1, ids, -std::numeric_limits<double>::infinity()));
+}
+
+// The same where nothing but the ids' own is known: what is left of 1 beside these [C, K]. Never 0, for sums may round
+// to more than 1.
+at::Tensor LogOfRest(const at::Tensor& top_log_probs) {
+  return at::log((1 - at::exp(top_log_probs.to(at::kDouble)).sum(-1, /*keepdim=*/true)).clamp_min(1e-12))
+      .to(top_log_probs.scalar_type());
 }
 
 class SoftLabels : public Loss {
@@ -121,6 +130,7 @@ class SoftLabels : public Loss {
   }
 
  private:
+  bool bucket() const { return options_.tail == "bucket"; }
   double Share(const TeacherOptions& teacher) const { return teacher.weight / sum_of_weights_; }
 
   // What a teacher says of the C targets from `begin` on, of whose student `logits` [C, V] are.
@@ -133,13 +143,16 @@ class SoftLabels : public Loss {
         TORCH_CHECK(all.dim() == 2 && all.size(1) >= options_.top_k, name, " has fewer entries than top_k");
         return all.narrow(0, begin, count).narrow(1, 0, options_.top_k);
       };
-      return {.log_probs = stored(stream::kTeacherTopLogprob) / temperature, .ids = stored(stream::kTeacherTopIds)};
+      TeacherRows rows = {.log_probs = stored(stream::kTeacherTopLogprob) / temperature,
+                          .ids = stored(stream::kTeacherTopIds)};
+      if (bucket()) rows.log_rest = LogOfRest(rows.log_probs);
+      return rows;
     }
     const at::Tensor of_teacher = LogitsOf(input.outputs.at(teacher.policy), begin, count).narrow(1, 0, vocab_size);
     const at::Tensor log_p = at::log_softmax(of_teacher / temperature, -1);  // [C, V]
-    if (options_.top_k == 0 || options_.top_k >= vocab_size) return {.log_probs = log_p, .ids = {}};
+    if (options_.top_k == 0 || options_.top_k >= vocab_size) return {.log_probs = log_p};
     auto [values, ids] = at::topk(log_p, options_.top_k);
-    return {.log_probs = values, .ids = ids};
+    return {.log_probs = values, .ids = ids, .log_rest = bucket() ? LogOfRest(log_p, ids) : at::Tensor()};
   }
 
   // The divergence of each row, and its derivatives by all of log q [C, V].
@@ -148,23 +161,24 @@ class SoftLabels : public Loss {
     const at::Tensor& log_p = teacher.log_probs;                     // [C, K]
     const at::Tensor log_q_top = at::gather(log_q, 1, teacher.ids);  // [C, K]
     DivergenceRows rows;
-    at::Tensor gradient;  // by log_q_top
+    at::Tensor of_top, of_all;
     if (options_.tail == "renormalised") {
       const at::Tensor log_q_norm = log_q_top - LogSumExp(log_q_top);
       rows = divergence_->Compute(log_p - LogSumExp(log_p), log_q_norm);
-      gradient = rows.log_student_gradient - at::exp(log_q_norm) * rows.log_student_gradient.sum(-1, /*keepdim=*/true);
-    } else if (options_.tail == "bucket") {
-      const at::Tensor log_q_rest = LogOfRest(log_q_top);  // [C, 1]
-      rows = divergence_->Compute(at::cat({log_p, LogOfRest(log_p)}, 1), at::cat({log_q_top, log_q_rest}, 1));
+      of_top = rows.log_student_gradient - at::exp(log_q_norm) * rows.log_student_gradient.sum(-1, /*keepdim=*/true);
+    } else if (bucket()) {
       const int64_t k = log_p.size(1);
-      // d log q_rest / d log q_v = - q_v / q_rest.
-      gradient = rows.log_student_gradient.narrow(1, 0, k) -
-                 rows.log_student_gradient.narrow(1, k, 1) * at::exp(log_q_top - log_q_rest);
+      const at::Tensor log_q_rest = LogOfRest(log_q, teacher.ids);  // [C, 1]
+      rows = divergence_->Compute(at::cat({log_p, teacher.log_rest}, 1), at::cat({log_q_top, log_q_rest}, 1));
+      of_top = rows.log_student_gradient.narrow(1, 0, k);
+      // d log q_rest / d log q_v = q_v / q_rest of what is behind the top k.
+      of_all = rows.log_student_gradient.narrow(1, k, 1) * at::exp(log_q - log_q_rest);
     } else {
       rows = divergence_->Compute(log_p, log_q_top);
-      gradient = rows.log_student_gradient;
+      of_top = rows.log_student_gradient;
     }
-    rows.log_student_gradient = at::zeros_like(log_q).scatter_(1, teacher.ids, gradient);
+    if (!of_all.defined()) of_all = at::zeros_like(log_q);
+    rows.log_student_gradient = of_all.scatter_(1, teacher.ids, of_top);
     return rows;
   }
 
