@@ -116,10 +116,11 @@ class DistillTest(harness.AgainstUndisturbedRunTest):
             values = [float(record[metric]) for record in records if record["stage"] == stage]
             self.assertEqual(WHITE_BOX[stage], len(values))
             self.assertLess(sum(values[-5:]), sum(values[:5]), stage)
-        temperatures = [float(record["distill_temperature"]) for record in records if record["stage"] == "soften"]
+        # A mean over tokens whose weights sum to 1, to rounding.
+        temperatures = [round(float(record["distill_temperature"]), 5) for record in records if record["stage"] == "soften"]
         self.assertEqual(3, temperatures[0])
         self.assertEqual(temperatures, sorted(temperatures, reverse=True))
-        self.assertAlmostEqual(1, temperatures[-1], places=6)
+        self.assertEqual(1, temperatures[-1])
         # Sampled by the student, taught beside by traces: what was sampled agrees, and the rules' reward is there.
         corrected = [record for record in records if record["stage"] == "correct"]
         self.assertLess(max(float(record["logprob_abs_diff_max"]) for record in corrected), 1e-4)

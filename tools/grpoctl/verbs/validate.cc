@@ -38,10 +38,13 @@ int Validate(const ValidateFlags& flags) {
   if (!checked.ok()) return Fail(checked.status());
   const absl::StatusOr<std::string> estimate = EstimateText(loaded->config, preflight, *checked, run_dir);
   if (!estimate.ok()) return Fail(estimate.status());
+  if (const absl::Status fits = CheckRanksFit(loaded->config, preflight); !fits.ok()) {
+    // They say where the memory goes; nothing of a refused configuration is a result.
+    std::cerr << *estimate << "\n";
+    return Fail(fits);
+  }
   for (const std::string& note : Notes(*checked)) std::cerr << "grpoctl: " << note << "\n";
   std::cout << loaded->resolved_yaml << "\n" << *estimate << std::flush;
-  // Behind the tables, which say where the memory goes.
-  if (const absl::Status fits = CheckRanksFit(loaded->config, preflight); !fits.ok()) return Fail(fits);
   // Last, because it takes this process's place: trying products out needs what grpoctl does not link.
   if (HasSibling()) return RunSibling({"model", "products", "--output", "table"});
   std::cerr << "grpoctl: which kernels multiply matrices here is said where //tools:grpoctl-model is built too\n";
