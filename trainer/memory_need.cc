@@ -206,4 +206,11 @@ absl::Status CheckMemory(const StageMemory& need, int64_t num_ranks, std::option
                       num_ranks, num_ranks == 1 ? "" : "s", WhatToDo(need, num_ranks)));
 }
 
+absl::Status CheckMemories(const RunConfig& config, Preflight& preflight, int64_t num_ranks,
+                           std::optional<int64_t> machine_bytes, int64_t first_stage) {
+  ASSIGN_OR_RETURN(const std::vector<StageMemory> stages, StageMemories(config, preflight, first_stage));
+  for (const StageMemory& stage : stages) RETURN_IF_ERROR(CheckMemory(stage, num_ranks, machine_bytes));
+  return absl::OkStatus();
+}
+
 }  // namespace grpo

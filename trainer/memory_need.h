@@ -92,6 +92,9 @@ absl::StatusOr<StageMemory> MemoryNeed(const RunConfig& config, Preflight& prefl
 // FailedPrecondition, with both numbers and the largest policy, when the stage needs more than `machine_bytes`
 // (common/machine_memory.h); OK where that is not known.
 absl::Status CheckMemory(const StageMemory& need, int64_t num_ranks, std::optional<int64_t> machine_bytes);
+// The same of every stage from `first_stage` on: the first that needs too much is named. Errors of StageMemories.
+absl::Status CheckMemories(const RunConfig& config, Preflight& preflight, int64_t num_ranks,
+                           std::optional<int64_t> machine_bytes, int64_t first_stage = 0);
 
 }  // namespace grpo
 

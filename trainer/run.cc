@@ -170,8 +170,7 @@ class Run {
     ASSIGN_OR_RETURN(const std::vector<CheckedData> checked, preflight_.CheckAhead(Files(), cursor_.stage_index, made));
     Say(checked);
     // Of this rank alone: who starts several on one machine counts them (grpoctl run).
-    ASSIGN_OR_RETURN(const StageMemory memory, MemoryNeed(config_, preflight_, /*num_ranks=*/1, cursor_.stage_index));
-    RETURN_IF_ERROR(CheckMemory(memory, /*num_ranks=*/1, MachineMemoryBytes()));
+    RETURN_IF_ERROR(CheckMemories(config_, preflight_, /*num_ranks=*/1, MachineMemoryBytes(), cursor_.stage_index));
     // A run that goes on has its checkpoints; when one cannot be saved, checkpoint.on_error says what follows.
     if (arguments_.resume) return absl::OkStatus();
     ASSIGN_OR_RETURN(const double need, DiskNeed(config_, preflight_));

@@ -93,9 +93,7 @@ absl::Status CheckNewRun(const LoadedConfig& given, const std::string& run_dir) 
   ASSIGN_OR_RETURN(const std::vector<CheckedData> checked, preflight.CheckAhead(files));
   ASSIGN_OR_RETURN(const double need, DiskNeed(given.config, preflight));
   RETURN_IF_ERROR(CheckDisk(need, run_dir));
-  const int64_t num_ranks = given.config.trainer.ranks;
-  ASSIGN_OR_RETURN(const StageMemory memory, MemoryNeed(given.config, preflight, num_ranks));
-  RETURN_IF_ERROR(CheckMemory(memory, num_ranks, MachineMemoryBytes()));
+  RETURN_IF_ERROR(CheckMemories(given.config, preflight, given.config.trainer.ranks, MachineMemoryBytes()));
   for (const std::string& note : Notes(checked)) std::cerr << "grpoctl: " << note << "\n";
   return absl::OkStatus();
 }

@@ -22,12 +22,6 @@ struct ValidateFlags {
   std::vector<std::string> overrides;
 };
 
-// For a run on this machine.
-absl::Status CheckRanksFit(const RunConfig& config, Preflight& preflight) {
-  ASSIGN_OR_RETURN(const StageMemory memory, MemoryNeed(config, preflight, config.trainer.ranks));
-  return CheckMemory(memory, config.trainer.ranks, MachineMemoryBytes());
-}
-
 int Validate(const ValidateFlags& flags) {
   const absl::StatusOr<LoadedConfig> loaded = LoadRunConfig(flags.config, flags.overrides);
   if (!loaded.ok()) return Fail(loaded.status());
@@ -38,7 +32,8 @@ int Validate(const ValidateFlags& flags) {
   if (!checked.ok()) return Fail(checked.status());
   const absl::StatusOr<std::string> estimate = EstimateText(loaded->config, preflight, *checked, run_dir);
   if (!estimate.ok()) return Fail(estimate.status());
-  if (const absl::Status fits = CheckRanksFit(loaded->config, preflight); !fits.ok()) {
+  const int64_t num_ranks = loaded->config.trainer.ranks;
+  if (const absl::Status fits = CheckMemories(loaded->config, preflight, num_ranks, MachineMemoryBytes()); !fits.ok()) {
     // They say where the memory goes; nothing of a refused configuration is a result.
     std::cerr << *estimate << "\n";
     return Fail(fits);
