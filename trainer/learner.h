@@ -35,6 +35,9 @@ class Learner {
   static absl::StatusOr<std::unique_ptr<Learner>> Create(const TrainerOptions& options, const LearnerSpec& spec,
                                                          PolicyStore* policies, Collectives* collectives);
 
+  // The policy lives on, and its gradients, as large as itself, do not.
+  ~Learner() { optimizer_.ZeroGrad(); }
+
   // Loop::Step for the stage's step number `step`, from 0; the policy's number grows by the updates that were taken. No
   // update changes weights that others read: it waits for them first, 10 s at most, then they are cut off. The metric
   // weights_wait_seconds says how long that took, over the step's updates.

@@ -20,7 +20,7 @@
 namespace grpo {
 namespace {
 
-constexpr int64_t kVocab = 311, kGroups = 12, kGroupSize = 6;
+constexpr int64_t kVocab = 311, kGroups = 34, kGroupSize = 6;
 
 std::shared_ptr<Transformer> Model(const Placement& placement) {
   ModelConfig config;

@@ -18,8 +18,8 @@ namespace grpo {
 namespace stream {
 // Log-probability when it was sampled. Natural logarithm; 0 in the prompt, kNotSampled in what others wrote.
 inline constexpr char kSampleLogprob[] = "sample_logprob";
-// No log-probability: a policy that has to do with such a token gave it, next to this, the probability 0, and the ratio
-// of the two is 0 as well.
+// In the place of the log-probability of a token that this policy did not sample: above every log-probability, so that
+// exp(policy_logprob - it), the ratio of the two, is 0.
 inline constexpr float kNotSampled = 1e4f;
 // Log-probability under the reference policy; the loop fills it for an algorithm that names one (FrozenPolicy).
 inline constexpr char kRefLogprob[] = "ref_logprob";
