@@ -21,10 +21,10 @@ struct Schedule {
   // their ends, so that this holds at every step.
   Schedule Times(double factor) const;
   Schedule OneMinus(double factor) const;
+  // Whether it has this value all along.
+  bool Stays(double value) const { return start == value && (shape == "constant" || end == value); }
   // A number that stays.
   static Schedule Constant(double value) { return {.start = value, .end = value}; }
-
-  bool operator==(const Schedule&) const = default;
 
   // Numbers of any size: what a program writes. Files have the narrower ones below.
   template <class V>

@@ -11,6 +11,9 @@ TEST(ScheduleTest, AConstantStays) {
   for (const double done : {0.0, 0.5, 1.0}) EXPECT_EQ(constant.At(done), 3);
   // An end that no shape asks for says nothing.
   EXPECT_EQ((Schedule{.start = 2, .end = 9}.At(1)), 2);
+  EXPECT_TRUE((Schedule{.start = 2, .end = 9}.Stays(2)));
+  EXPECT_FALSE((Schedule{.start = 2, .end = 9, .shape = "linear"}.Stays(2)));
+  EXPECT_TRUE((Schedule{.start = 2, .end = 2, .shape = "linear"}.Stays(2)));
 }
 
 TEST(ScheduleTest, ALineReachesItsEndInItsShareOfTheStage) {

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "trainer/algorithm/advantage.h"
+#include "trainer/algorithm/reduction.h"
 #include "trainer/algorithm/rollout_streams.h"
 
 namespace grpo {
@@ -39,8 +40,7 @@ void GroupSampling::AppendGroup(const ScoredGroup& group, int64_t number, std::v
       GroupAdvantages(rewards_of_group, scale_rewards == "group" ? std::make_optional(std_eps) : std::nullopt);
   std::vector<TokenStreams> of_group = RolloutStreams(group, number);
   for (size_t i = 0; i < of_group.size(); ++i) {
-    of_group[i].streams[stream::kAdvantage] =
-        std::vector<float>(of_group[i].ids.size(), static_cast<float>(advantages[i]));
+    FillStream(stream::kAdvantage, advantages[i], &of_group[i]);
     sequences.push_back(std::move(of_group[i]));
   }
 }

@@ -98,13 +98,9 @@ class Grpo : public Algorithm {
   void SetWeights(std::vector<TokenStreams>& sequences) const {
     const std::vector<double> weights = TargetWeights(sequences, options_.groups.loss_reduction);
     for (size_t i = 0; i < sequences.size(); ++i) {
-      TokenStreams& sequence = sequences[i];
-      const size_t size = sequence.ids.size();
-      sequence.streams[stream::kRlWeight] = std::vector<float>(size, static_cast<float>(weights[i]));
-      if (options_.kl_coefficient != 0) {
-        sequence.streams[stream::kKlWeight] =
-            std::vector<float>(size, static_cast<float>(options_.kl_coefficient * weights[i]));
-      }
+      FillStream(stream::kRlWeight, weights[i], &sequences[i]);
+      if (options_.kl_coefficient != 0)
+        FillStream(stream::kKlWeight, options_.kl_coefficient * weights[i], &sequences[i]);
     }
   }
 

@@ -106,8 +106,8 @@ class OnPolicyDistill : public Algorithm {
     for (const TokenizedTrace& trace : given->traces) {
       TokenStreams& sequence = traces.emplace_back(TraceStreams(trace));
       sequence.group = static_cast<int64_t>(given->groups.size() + traces.size()) - 1;
-      sequence.streams[stream::kSampleLogprob] = std::vector<float>(sequence.ids.size(), stream::kNotSampled);
-      sequence.streams[stream::kAdvantage] = std::vector<float>(sequence.ids.size(), 0.0f);
+      FillStream(stream::kSampleLogprob, stream::kNotSampled, &sequence);
+      FillStream(stream::kAdvantage, 0, &sequence);
     }
     const double share = mixed() ? options_.lambda : 1;
     SetWeights(sampled, /*on_policy=*/true, share);
@@ -148,14 +148,10 @@ class OnPolicyDistill : public Algorithm {
   void SetWeights(std::vector<TokenStreams>& sequences, bool on_policy, double share) const {
     const std::vector<double> weights = TargetWeights(sequences, options_.groups.loss_reduction);
     for (size_t i = 0; i < sequences.size(); ++i) {
-      TokenStreams& sequence = sequences[i];
-      const auto set = [&](const char* name, double weight) {
-        sequence.streams[name] = std::vector<float>(sequence.ids.size(), static_cast<float>(weight));
-      };
       const bool by_cross_entropy = options_.sampled_token && !on_policy;
-      set(stream::kDistillWeight, by_cross_entropy ? 0 : share * weights[i]);
-      set(stream::kCeWeight, by_cross_entropy ? share * weights[i] : 0);
-      set(stream::kRlWeight, on_policy ? weights[i] : 0);
+      FillStream(stream::kDistillWeight, by_cross_entropy ? 0 : share * weights[i], &sequences[i]);
+      FillStream(stream::kCeWeight, by_cross_entropy ? share * weights[i] : 0, &sequences[i]);
+      FillStream(stream::kRlWeight, on_policy ? weights[i] : 0, &sequences[i]);
     }
   }
 

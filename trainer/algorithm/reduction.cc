@@ -27,13 +27,16 @@ std::vector<double> TargetWeights(const std::vector<TokenStreams>& sequences, co
   return weights;
 }
 
+void FillStream(const std::string& name, double value, TokenStreams* sequence) {
+  sequence->streams[name] = std::vector<float>(sequence->ids.size(), static_cast<float>(value));
+}
+
 StepBatch CrossEntropyBatch(std::vector<TokenStreams> sequences, const std::string& loss_reduction) {
   const std::vector<double> weights = TargetWeights(sequences, loss_reduction);
   StepBatch batch;
   double num_tokens = 0;
   for (size_t i = 0; i < sequences.size(); ++i) {
-    sequences[i].streams[stream::kCeWeight] =
-        std::vector<float>(sequences[i].ids.size(), static_cast<float>(weights[i]));
+    FillStream(stream::kCeWeight, weights[i], &sequences[i]);
     sequences[i].group = static_cast<int64_t>(i);
     num_tokens += static_cast<double>(NumTargets(sequences[i]));
   }

@@ -19,6 +19,9 @@ int64_t NumTargets(const TokenStreams& sequence);
 // batch is cut up.
 std::vector<double> TargetWeights(const std::vector<TokenStreams>& sequences, const std::string& loss_reduction);
 
+// Gives the stream one value at every token of the sequence, prompt included.
+void FillStream(const std::string& name, double value, TokenStreams* sequence);
+
 // One update on the cross-entropy of all targets: fills the sequences' ce_weight and the metric num_tokens. Each
 // sequence is a group of its own. loss_reduction is as in TargetWeights.
 StepBatch CrossEntropyBatch(std::vector<TokenStreams> sequences, const std::string& loss_reduction);

@@ -58,8 +58,7 @@ std::vector<Conflict> Teachers::Conflicts() const {
       conflicts.push_back(
           {"top_k", "is 0, and a stored teacher has only its most likely tokens; set it to what was stored, or less"});
     }
-    const bool warm = teacher.temperature != TemperatureSchedule{};
-    if (warm && soft_labels.tail != "renormalised") {
+    if (!teacher.temperature.Stays(1) && soft_labels.tail != "renormalised") {
       conflicts.push_back({absl::StrCat(key, ".temperature"),
                            "is not 1, and of a stored teacher the tail at another temperature is not known; set tail "
                            "to renormalised, or the temperature to 1"});

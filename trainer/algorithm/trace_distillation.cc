@@ -1,29 +1,21 @@
 #include "trainer/algorithm/trace_distillation.h"
 
-#include <utility>
-
 #include "common/status_macros.h"
-#include "trainer/algorithm/reduction.h"
-#include "trainer/algorithm/trace_streams.h"
 
 namespace grpo {
 
 StepPlan TraceDistillation::plan() const {
-  return TracesPlan{.traces_per_step = options_.traces_per_step, .stored_top_k = options_.teachers.StoredTopK()};
+  return TracesPlan{.traces_per_step = options_.batch.traces_per_step, .stored_top_k = options_.teachers.StoredTopK()};
 }
 
 std::vector<LossTerm> TraceDistillation::losses() const {
   std::vector<LossTerm> terms = options_.teachers.Losses(options_.alpha.OneMinus(1));
-  if (options_.alpha != Schedule::Constant(0))
-    terms.push_back({.name = "cross_entropy", .coefficient = options_.alpha});
+  if (!options_.alpha.Stays(0)) terms.push_back({.name = "cross_entropy", .coefficient = options_.alpha});
   return terms;
 }
 
 absl::StatusOr<StepBatch> TraceDistillation::Prepare(const StepInput& input) const {
-  ASSIGN_OR_RETURN(const TracesInput* const given, InputOf<TracesInput>(input));
-  std::vector<TokenStreams> sequences;
-  for (const TokenizedTrace& trace : given->traces) sequences.push_back(TraceStreams(trace));
-  StepBatch batch = CrossEntropyBatch(std::move(sequences), options_.loss_reduction);
+  ASSIGN_OR_RETURN(StepBatch batch, options_.batch.Batch(input));
   // A target counts as much in the soft terms as in the hard one.
   for (std::vector<TokenStreams>& minibatch : batch.minibatches) {
     for (TokenStreams& sequence : minibatch)

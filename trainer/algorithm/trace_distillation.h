@@ -12,27 +12,19 @@
 
 #include "trainer/algorithm/algorithm.h"
 #include "trainer/algorithm/teachers.h"
+#include "trainer/algorithm/trace_streams.h"
 #include "trainer/schedule.h"
 
 namespace grpo {
 
 struct TraceDistillationOptions {
-  int64_t traces_per_step = 64;
-  std::string loss_reduction = "token_mean";
+  TraceBatchOptions batch;
   ShareSchedule alpha;
   Teachers teachers;
 
   template <class V>
   void Visit(V& v) {
-    v("traces_per_step", traces_per_step,
-      {.help = "Traces (a problem and its completion) in one step's batch.",
-       .unit = "traces",
-       .min = 1,
-       .max = 1 << 24});
-    v("loss_reduction", loss_reduction,
-      {.help = "token_mean: every completion token of the batch counts alike; sequence_mean: every completion counts "
-               "alike, its tokens share its weight.",
-       .choices = {"token_mean", "sequence_mean"}});
+    batch.Visit(v);
     v("alpha", alpha,
       {.help = "Share of the cross-entropy on the traces' tokens (the hard labels); the soft labels have the rest."});
     teachers.Visit(v);

@@ -1,6 +1,10 @@
 #include "trainer/algorithm/trace_streams.h"
 
 #include <utility>
+#include <vector>
+
+#include "common/status_macros.h"
+#include "trainer/algorithm/reduction.h"
 
 namespace grpo {
 
@@ -20,6 +24,13 @@ TokenStreams TraceStreams(const TokenizedTrace& trace) {
   sequence.streams[stream::kTeacherTopIds] = Stream(std::move(ids), width);
   sequence.streams[stream::kTeacherTopLogprob] = Stream(std::move(logprobs), width);
   return sequence;
+}
+
+absl::StatusOr<StepBatch> TraceBatchOptions::Batch(const StepInput& input) const {
+  ASSIGN_OR_RETURN(const TracesInput* const given, InputOf<TracesInput>(input));
+  std::vector<TokenStreams> sequences;
+  for (const TokenizedTrace& trace : given->traces) sequences.push_back(TraceStreams(trace));
+  return CrossEntropyBatch(std::move(sequences), loss_reduction);
 }
 
 }  // namespace grpo

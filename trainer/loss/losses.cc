@@ -73,8 +73,7 @@ absl::StatusOr<std::vector<std::unique_ptr<Loss>>> MakeLosses(const std::vector<
   std::vector<std::unique_ptr<Loss>> losses;
   for (const LossTerm& term : terms) {
     ASSIGN_OR_RETURN(std::unique_ptr<Loss> loss, MakeLoss(term.name, term.options));
-    if (term.coefficient != Schedule::Constant(1))
-      loss = std::make_unique<ScaledLoss>(std::move(loss), term.coefficient);
+    if (!term.coefficient.Stays(1)) loss = std::make_unique<ScaledLoss>(std::move(loss), term.coefficient);
     losses.push_back(std::move(loss));
   }
   return losses;
