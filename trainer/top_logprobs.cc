@@ -5,19 +5,18 @@
 #include <ATen/ops/logsumexp.h>
 #include <ATen/ops/topk.h>
 
-#include <algorithm>
 #include <tuple>
 
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
 #include "model/attention.h"
+#include "model/lm_head.h"
 #include "model/tensor.h"
+#include "trainer/algorithm/trace_streams.h"
 #include "trainer/batch/packer.h"
 
 namespace grpo {
 namespace {
-
-constexpr int64_t kFloatBytes = 4;
 
 // Every completion token is a target. Traces of one prompt that follow each other are a group.
 absl::StatusOr<std::vector<TokenStreams>> Sequences(const std::vector<TokenizedTrace>& traces, int64_t max_positions) {
@@ -25,13 +24,8 @@ absl::StatusOr<std::vector<TokenStreams>> Sequences(const std::vector<TokenizedT
   for (size_t i = 0; i < traces.size(); ++i) {
     const TokenizedTrace& trace = traces[i];
     const bool goes_on = i > 0 && traces[i - 1].prompt_ids == trace.prompt_ids;
-    TokenStreams& sequence = sequences.emplace_back();
-    sequence.group = static_cast<int64_t>(i);
-    if (goes_on) sequence.group = sequences[i - 1].group;
-    sequence.ids.assign(trace.prompt_ids.begin(), trace.prompt_ids.end());
-    sequence.ids.insert(sequence.ids.end(), trace.completion_ids.begin(), trace.completion_ids.end());
-    sequence.trainable_mask.assign(trace.prompt_ids.size(), false);
-    sequence.trainable_mask.resize(sequence.ids.size(), true);
+    TokenStreams& sequence = sequences.emplace_back(TraceStreams(trace));
+    sequence.group = goes_on ? sequences[i - 1].group : static_cast<int64_t>(i);
     // From the last token nothing is predicted.
     const int64_t num_positions = static_cast<int64_t>(sequence.ids.size()) - 1;
     if (trace.prompt_ids.empty() || num_positions > max_positions) {
@@ -44,20 +38,19 @@ absl::StatusOr<std::vector<TokenStreams>> Sequences(const std::vector<TokenizedT
 }
 
 // Appends the top-k of each target, in order.
-void Append(const Transformer& model, const Microbatch& batch, int64_t k, int64_t chunk_rows, TopK* all) {
+void Append(const Transformer& model, const Microbatch& batch, int64_t k, int64_t chunk_bytes, TopK* all) {
   PackedAttention attention(batch.layout);
   const at::Tensor hidden =
       model.Forward(batch.ids, batch.positions, attention).index_select(0, batch.predictor_rows);  // [M, D]
-  for (int64_t row = 0; row < hidden.size(0); row += chunk_rows) {
-    const at::Tensor logits =
-        model.Logits(hidden.narrow(0, row, std::min(chunk_rows, hidden.size(0) - row)));  // [C, V]
-    const auto [values, ids] = at::topk(logits, k);                                       // [C, K], int64 ids
+  const at::ScalarType dtype = model.placement().head;
+  ForEachLogitsChunk(hidden.to(dtype), model.head().to(dtype), chunk_bytes, [&](int64_t, const at::Tensor& logits) {
+    const auto [values, ids] = at::topk(logits, k);  // [C, K], int64 ids
     const at::Tensor logprobs = (values - at::logsumexp(logits, -1, /*keepdim=*/true)).contiguous();
     const at::Tensor rows = ids.contiguous();
     all->ids.insert(all->ids.end(), rows.const_data_ptr<int64_t>(), rows.const_data_ptr<int64_t>() + rows.numel());
     all->logprobs.insert(all->logprobs.end(), logprobs.const_data_ptr<float>(),
                          logprobs.const_data_ptr<float>() + logprobs.numel());
-  }
+  });
 }
 
 }  // namespace
@@ -66,12 +59,11 @@ absl::StatusOr<std::vector<TopK>> TopLogprobs(const Transformer& model, const st
                                               int64_t k, const TrainerOptions& options) {
   ASSIGN_OR_RETURN(const std::vector<TokenStreams> sequences, Sequences(traces, model.config().max_positions));
   ASSIGN_OR_RETURN(const std::vector<Microbatch> batches, Pack(sequences, options.micro_batch_tokens));
-  const int64_t chunk_rows = std::max<int64_t>(1, options.head_chunk_bytes / (kFloatBytes * model.config().vocab_size));
   return TorchGuard([&]() -> absl::StatusOr<std::vector<TopK>> {
     const at::NoGradGuard no_grad;
     // Pack keeps the order of the sequences, and so do their targets.
     TopK all;
-    for (const Microbatch& batch : batches) Append(model, batch, k, chunk_rows, &all);
+    for (const Microbatch& batch : batches) Append(model, batch, k, options.head_chunk_bytes, &all);
     std::vector<TopK> tops;
     int64_t begin = 0;
     for (const TokenizedTrace& trace : traces) {
