@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/status_testing.h"
+#include "trainer/memory_need_testing.h"
 #include "trainer/stage/files.h"
 #include "trainer/stage/testing.h"
 
@@ -14,22 +15,6 @@ namespace {
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
-
-ModelConfig SmallModel() {
-  ModelConfig model;
-  model.vocab_size = 58;
-  model.hidden_size = 64;
-  model.intermediate_size = 192;
-  model.num_layers = 3;
-  model.num_heads = 4;
-  model.num_kv_heads = 2;
-  model.head_dim = 16;
-  model.max_positions = 512;
-  return model;
-}
-
-// 3 layers of q (64 x 64), k and v (32 x 64 each), o (64 x 64), gate, up and down (192 x 64 each).
-constexpr double kMatrices = 3.0 * 64 * (64 + 32 + 32 + 64 + 3 * 192), kHead = 58 * 64;
 
 PolicyOptions Dtypes(const std::string& compute, const std::string& head = "float32") {
   PolicyOptions policy;

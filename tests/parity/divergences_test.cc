@@ -17,9 +17,10 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "common/files.h"
 #include "common/status_testing.h"
 #include "configs/load.h"
+#include "tests/parity/golden_tensors.h"
+#include "tests/parity/goldens.h"
 #include "trainer/divergence/divergence.h"
 
 namespace grpo {
@@ -28,18 +29,8 @@ namespace {
 using nlohmann::json;
 
 const json& Goldens() {
-  static const auto* goldens = [] {
-    const auto text = ReadFile("tests/parity/divergence_goldens.json");
-    return new json(json::parse(text.value_or(""), nullptr, /*allow_exceptions=*/false));
-  }();
+  static const auto* goldens = new json(ReadGoldens("divergence_goldens.json"));
   return *goldens;
-}
-
-at::Tensor Matrix(const json& rows) {
-  std::vector<double> values;
-  for (const json& row : rows) values.insert(values.end(), row.begin(), row.end());
-  const int64_t num_rows = static_cast<int64_t>(rows.size());
-  return at::tensor(values, at::kDouble).view({num_rows, -1});
 }
 
 // What a golden asks for, in our terms.

@@ -11,9 +11,10 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "common/files.h"
 #include "common/status_testing.h"
 #include "configs/load.h"
+#include "tests/parity/golden_tensors.h"
+#include "tests/parity/goldens.h"
 #include "trainer/batch/streams.h"
 #include "trainer/loss/loss.h"
 
@@ -22,11 +23,6 @@ namespace {
 
 using nlohmann::json;
 
-at::Tensor Matrix(const json& rows) {
-  std::vector<double> values;
-  for (const json& row : rows) values.insert(values.end(), row.begin(), row.end());
-  return at::tensor(values, at::kDouble).view({static_cast<int64_t>(rows.size()), -1});
-}
 at::Tensor Floats(const json& rows) {
   return Matrix(rows).to(at::kFloat);
 }
@@ -85,8 +81,8 @@ void ExpectParity(const json& golden, const std::vector<std::pair<int64_t, int64
 }
 
 TEST(FeaturesParityTest, IsTheFormulaInPyTorchFloat64) {
-  ASSERT_OK_AND_ASSIGN(const std::string text, ReadFile("tests/parity/feature_goldens.json"));
-  const json goldens = json::parse(text);
+  const json goldens = ReadGoldens("feature_goldens.json");
+  ASSERT_TRUE(goldens.is_object());
   const std::vector<std::pair<int64_t, int64_t>> pairs = goldens["pairs"];
   ASSERT_EQ(goldens["cases"].size(), 6);
   for (const json& golden : goldens["cases"]) {

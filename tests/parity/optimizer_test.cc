@@ -9,10 +9,10 @@
 #include <string>
 #include <vector>
 
-#include "common/files.h"
 #include "common/status_macros.h"
 #include "common/status_testing.h"
 #include "configs/load.h"
+#include "tests/parity/goldens.h"
 #include "trainer/optim/adamw.h"
 
 namespace grpo {
@@ -26,10 +26,7 @@ constexpr double kTolerance = 1e-6;
 constexpr double kRateTolerance = 1e-10;
 
 const json& Goldens() {
-  static const auto* goldens = [] {
-    const auto text = ReadFile("tests/parity/optimizer_goldens.json");
-    return new json(json::parse(text.value_or(""), nullptr, /*allow_exceptions=*/false));
-  }();
+  static const auto* goldens = new json(ReadGoldens("optimizer_goldens.json"));
   return *goldens;
 }
 

@@ -7,10 +7,10 @@
 #include <string>
 #include <vector>
 
-#include "common/files.h"
 #include "common/status_testing.h"
 #include "configs/load.h"
 #include "reward/rule.h"
+#include "tests/parity/goldens.h"
 
 namespace grpo {
 namespace {
@@ -20,10 +20,7 @@ using nlohmann::json;
 constexpr double kTolerance = 1e-9;
 
 const json& Goldens() {
-  static const auto* goldens = [] {
-    const auto text = ReadFile("tests/parity/reward_goldens.json");
-    return new json(json::parse(text.value_or(""), nullptr, /*allow_exceptions=*/false)["goldens"]);
-  }();
+  static const auto* goldens = new json(ReadGoldens("reward_goldens.json")["goldens"]);
   return *goldens;
 }
 

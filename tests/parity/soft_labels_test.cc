@@ -13,10 +13,11 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "common/files.h"
 #include "common/status_testing.h"
 #include "configs/load.h"
 #include "model/lm_head.h"
+#include "tests/parity/golden_tensors.h"
+#include "tests/parity/goldens.h"
 #include "trainer/batch/streams.h"
 #include "trainer/loss/loss.h"
 
@@ -26,17 +27,8 @@ namespace {
 using nlohmann::json;
 
 const json& Goldens() {
-  static const auto* goldens = [] {
-    const auto text = ReadFile("tests/parity/divergence_goldens.json");
-    return new json(json::parse(text.value_or(""), nullptr, /*allow_exceptions=*/false));
-  }();
+  static const auto* goldens = new json(ReadGoldens("divergence_goldens.json"));
   return *goldens;
-}
-
-at::Tensor Matrix(const json& rows) {
-  std::vector<double> values;
-  for (const json& row : rows) values.insert(values.end(), row.begin(), row.end());
-  return at::tensor(values, at::kDouble).view({static_cast<int64_t>(rows.size()), -1});
 }
 
 struct Result {
