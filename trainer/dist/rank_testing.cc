@@ -2,6 +2,7 @@
 
 #include <ATen/Parallel.h>
 
+#include <barrier>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
@@ -24,6 +25,8 @@ void RunRanks(int world_size, const std::function<void(Collectives&)>& body, con
   const absl::StatusOr<int> free_port = FreePort();
   if (!free_port.ok()) Die(free_port.status().ToString());
   const uint16_t port = static_cast<uint16_t>(*free_port);
+  // A rank that returned while another was still connecting would make that one's connecting fail.
+  std::barrier connected(world_size);
   std::vector<std::thread> threads;
   for (int rank = 0; rank < world_size; ++rank) {
     threads.emplace_back([&, rank] {
@@ -33,6 +36,7 @@ void RunRanks(int world_size, const std::function<void(Collectives&)>& body, con
       // A pool of threads in each rank would fight over the cores.
       at::set_num_threads(1);
       if (!collectives.ok()) Die(collectives.status().ToString());
+      connected.arrive_and_wait();
       body(**collectives);
     });
   }

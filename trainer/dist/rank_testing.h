@@ -8,9 +8,9 @@
 
 namespace grpo {
 
-// Connects `world_size` ranks over loopback and runs `body` on each, with one thread for its tensor operations; returns
-// when all have. Aborts when they cannot connect. A rank whose body returns early leaves the others: its collectives
-// are gone.
+// Connects `world_size` ranks over loopback and, once all are, runs `body` on each, with one thread for its tensor
+// operations; returns when all have. Aborts when they cannot connect. A rank whose body returns early leaves the
+// others: its collectives are gone.
 void RunRanks(int world_size, const std::function<void(Collectives&)>& body, const Collectives::Options& options = {});
 
 }  // namespace grpo
