@@ -11,6 +11,7 @@
 #include "common/failpoint.h"
 #include "common/files.h"
 #include "common/status_testing.h"
+#include "gmock/gmock.h"
 
 namespace grpo {
 namespace {

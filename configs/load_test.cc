@@ -9,6 +9,7 @@
 #include "common/files.h"
 #include "common/seeds.h"
 #include "common/status_testing.h"
+#include "gmock/gmock.h"
 
 namespace grpo {
 namespace {

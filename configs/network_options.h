@@ -4,8 +4,7 @@
 
 #include <string>
 
-#include "common/rpc/client.h"
-#include "common/rpc/server.h"
+#include "common/rpc/options.h"
 #include "configs/visit.h"
 
 namespace grpo {

@@ -8,6 +8,7 @@
 #include "common/status_testing.h"
 #include "configs/load.h"
 #include "configs/node.h"
+#include "gmock/gmock.h"
 
 namespace grpo {
 namespace {

@@ -2,6 +2,7 @@
 #include "common/status_testing.h"
 #include "coordinator/coordinator.h"
 #include "coordinator/testing.h"
+#include "gmock/gmock.h"
 
 namespace grpo {
 namespace {

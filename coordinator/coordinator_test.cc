@@ -6,6 +6,7 @@
 
 #include "common/status_testing.h"
 #include "coordinator/testing.h"
+#include "gmock/gmock.h"
 
 namespace grpo {
 namespace {

@@ -7,6 +7,7 @@
 #include "common/rpc/server.h"
 #include "common/status_testing.h"
 #include "coordinator/testing.h"
+#include "gmock/gmock.h"
 
 namespace grpo {
 namespace {

@@ -10,6 +10,7 @@
 #include "common/status_testing.h"
 #include "configs/load.h"
 #include "data/sources.h"
+#include "gmock/gmock.h"
 #include "google/protobuf/util/json_util.h"
 #include "nlohmann/json.hpp"
 

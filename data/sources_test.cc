@@ -14,6 +14,7 @@
 #include "common/status_testing.h"
 #include "configs/load.h"
 #include "data/shuffled_reader.h"
+#include "gmock/gmock.h"
 #include "proto/coordinator.pb.h"
 
 namespace grpo {

@@ -11,6 +11,7 @@
 #include "common/log.h"
 #include "common/status_testing.h"
 #include "configs/load.h"
+#include "gmock/gmock.h"
 #include "spdlog/sinks/ostream_sink.h"
 
 namespace grpo {

@@ -19,6 +19,7 @@
 #include "common/files.h"
 #include "common/status_testing.h"
 #include "configs/load.h"
+#include "gmock/gmock.h"
 #include "reward/rule.h"
 
 namespace grpo {

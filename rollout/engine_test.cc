@@ -14,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/seeds.h"
 #include "common/status_testing.h"
+#include "gmock/gmock.h"
 
 namespace grpo {
 namespace {

@@ -11,6 +11,7 @@
 #include "common/rpc/server.h"
 #include "common/rpc/status.h"
 #include "common/status_testing.h"
+#include "gmock/gmock.h"
 #include "rollout/testing.h"
 
 namespace grpo {

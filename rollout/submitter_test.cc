@@ -9,6 +9,7 @@
 
 #include "common/rpc/server.h"
 #include "common/status_testing.h"
+#include "gmock/gmock.h"
 #include "rollout/testing.h"
 
 namespace grpo {

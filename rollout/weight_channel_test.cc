@@ -19,6 +19,7 @@
 #include "common/status_testing.h"
 #include "common/unix_socket.h"
 #include "coordinator/local_weights.h"
+#include "gmock/gmock.h"
 #include "rollout/borrow_weights.h"
 #include "rollout/testing.h"
 #include "rollout/tiny_policy.h"

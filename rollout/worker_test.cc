@@ -5,6 +5,7 @@
 
 #include "common/rpc/server.h"
 #include "common/status_testing.h"
+#include "gmock/gmock.h"
 #include "rollout/scripted_generator.h"
 #include "rollout/testing.h"
 #include "rollout/tiny_policy.h"

@@ -12,6 +12,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/status_testing.h"
+#include "gmock/gmock.h"
 #include "trainer/fingerprint.h"
 
 namespace grpo {

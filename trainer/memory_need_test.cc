@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/status_testing.h"
+#include "gmock/gmock.h"
 #include "trainer/memory_need_testing.h"
 #include "trainer/stage/files.h"
 #include "trainer/stage/testing.h"

@@ -8,6 +8,7 @@
 #include "common/files.h"
 #include "common/status_testing.h"
 #include "data/sources.h"
+#include "gmock/gmock.h"
 #include "trainer/disk_need.h"
 #include "trainer/stage/testing.h"
 

@@ -3,6 +3,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/status_testing.h"
 #include "configs/load.h"
+#include "gmock/gmock.h"
 
 namespace grpo {
 namespace {

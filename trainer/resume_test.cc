@@ -8,6 +8,7 @@
 #include "common/files.h"
 #include "common/log.h"
 #include "common/status_testing.h"
+#include "gmock/gmock.h"
 #include "spdlog/sinks/ostream_sink.h"
 #include "trainer/checkpoint/snapshot_testing.h"
 #include "trainer/checkpoint/store.h"

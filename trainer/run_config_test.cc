@@ -12,6 +12,7 @@
 #include "common/sha256.h"
 #include "common/status_testing.h"
 #include "configs/load.h"
+#include "gmock/gmock.h"
 #include "trainer/algorithm/algorithm.h"
 
 namespace grpo {

@@ -19,6 +19,7 @@
 #include "common/rpc/endpoint.h"
 #include "common/rpc/server.h"
 #include "common/status_testing.h"
+#include "gmock/gmock.h"
 #include "nlohmann/json.hpp"
 #include "proto/trainer.grpc.pb.h"
 #include "trainer/dist/rank_testing.h"

@@ -9,17 +9,10 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "common/rpc/options.h"
 #include "grpcpp/grpcpp.h"
 
 namespace grpo::rpc {
-
-// How a caller proves itself, and whom it believes. All empty: no token, no TLS.
-struct ClientOptions {
-  // File whose content is sent as `authorization: Bearer ...`; empty sends none.
-  std::string token_file = {};
-  // PEM files. With a ca the channel speaks TLS; cert and key are for servers that ask for them.
-  std::string tls_ca = {}, tls_cert = {}, tls_key = {};
-};
 
 // A channel and what every call on it needs. Thread-safe.
 class Client {

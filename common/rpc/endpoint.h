@@ -12,7 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "common/rpc/client.h"
+#include "common/rpc/options.h"
 
 namespace grpo {
 

@@ -10,25 +10,11 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "common/rpc/options.h"
 #include "common/rpc/status.h"
 #include "grpcpp/grpcpp.h"
 
 namespace grpo::rpc {
-
-// Where a server listens and whom it lets in.
-struct ServerOptions {
-  // Anything but loopback needs TLS, and a token or client certificates: refused otherwise (docs/design.md law 9).
-  std::string host = "127.0.0.1";
-  // 0 lets the system choose. At most 65535.
-  int port = 0;
-  // Serves the reflection service, for grpcurl and the like.
-  bool reflection = false;
-  // File whose content every caller must send as `authorization: Bearer ...`; empty asks for none. Health is always
-  // open.
-  std::string token_file = {};
-  // PEM files. With cert and key the port speaks TLS; with ca too a client must present a certificate it signed.
-  std::string tls_cert = {}, tls_key = {}, tls_ca = {};
-};
 
 // A started server with the standard health service. Thread-safe.
 class Server {

@@ -8,6 +8,7 @@
 #include "common/seeds.h"
 #include "common/status_testing.h"
 #include "configs/load.h"
+#include "gmock/gmock.h"
 #include "trainer/algorithm/algorithm.h"
 #include "trainer/loss/loss.h"
 

@@ -8,6 +8,7 @@
 #include "common/seeds.h"
 #include "common/status_testing.h"
 #include "configs/load.h"
+#include "gmock/gmock.h"
 #include "model/tokenizer/prompt.h"
 #include "rollout/generator.h"
 #include "rollout/tiny_policy.h"

@@ -13,6 +13,7 @@
 #include "common/seeds.h"
 #include "common/sha256.h"
 #include "common/status_testing.h"
+#include "gmock/gmock.h"
 #include "nlohmann/json.hpp"
 #include "tools/grpoctl/records/completions.h"
 #include "trainer/stage/stage.h"

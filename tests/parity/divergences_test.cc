@@ -19,6 +19,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/status_testing.h"
 #include "configs/load.h"
+#include "gmock/gmock.h"
 #include "tests/parity/golden_tensors.h"
 #include "tests/parity/goldens.h"
 #include "trainer/divergence/divergence.h"

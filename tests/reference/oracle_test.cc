@@ -13,6 +13,7 @@
 #include "common/seeds.h"
 #include "common/status_testing.h"
 #include "configs/load.h"
+#include "gmock/gmock.h"
 #include "trainer/algorithm/algorithm.h"
 #include "trainer/batch/share.h"
 #include "trainer/dist/rank_testing.h"

@@ -1,6 +1,7 @@
 // A generator that is added by one file and one line.
 #include "common/status_testing.h"
 #include "configs/load.h"
+#include "gmock/gmock.h"
 #include "rollout/generator.h"
 #include "rollout/tiny_policy.h"
 

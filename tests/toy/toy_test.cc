@@ -8,6 +8,7 @@
 #include "absl/strings/str_replace.h"
 #include "common/files.h"
 #include "common/status_testing.h"
+#include "gmock/gmock.h"
 #include "trainer/dist/rank_testing.h"
 #include "trainer/loss/loss.h"
 #include "trainer/ranks.h"

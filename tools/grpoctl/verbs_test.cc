@@ -13,6 +13,7 @@
 #include "common/exit_codes.h"
 #include "common/rpc/server.h"
 #include "common/status_testing.h"
+#include "gmock/gmock.h"
 #include "nlohmann/json.hpp"
 #include "proto/trainer.grpc.pb.h"
 

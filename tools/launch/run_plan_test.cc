@@ -9,6 +9,7 @@
 #include "absl/strings/str_replace.h"
 #include "common/files.h"
 #include "common/status_testing.h"
+#include "gmock/gmock.h"
 
 namespace grpo {
 namespace {

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/status_testing.h"
+#include "gmock/gmock.h"
 #include "tools/page/render.h"
 
 namespace grpo {

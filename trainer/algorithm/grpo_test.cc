@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/status_testing.h"
 #include "configs/load.h"
+#include "gmock/gmock.h"
 #include "trainer/algorithm/algorithm.h"
 
 namespace grpo {

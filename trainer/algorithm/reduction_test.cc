@@ -5,6 +5,7 @@
 
 #include "common/seeds.h"
 #include "common/status_testing.h"
+#include "gmock/gmock.h"
 
 namespace grpo {
 namespace {

@@ -1,6 +1,7 @@
 #include "trainer/algorithm/trace_streams.h"
 
 #include "common/status_testing.h"
+#include "gmock/gmock.h"
 
 namespace grpo {
 namespace {

@@ -4,6 +4,7 @@
 
 #include "common/seeds.h"
 #include "common/status_testing.h"
+#include "gmock/gmock.h"
 #include "trainer/batch/wire.h"
 
 namespace grpo {

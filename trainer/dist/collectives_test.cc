@@ -10,6 +10,7 @@
 #include "absl/synchronization/notification.h"
 #include "common/free_port.h"
 #include "common/status_testing.h"
+#include "gmock/gmock.h"
 #include "trainer/dist/agreement.h"
 #include "trainer/dist/rank_testing.h"
 #include "trainer/fingerprint.h"

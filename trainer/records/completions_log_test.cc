@@ -7,6 +7,7 @@
 
 #include "common/files.h"
 #include "common/status_testing.h"
+#include "gmock/gmock.h"
 #include "trainer/records/completions_format.h"
 
 namespace grpo {

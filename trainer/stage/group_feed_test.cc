@@ -8,6 +8,7 @@
 #include "common/files.h"
 #include "common/status_testing.h"
 #include "coordinator/testing.h"
+#include "gmock/gmock.h"
 
 namespace grpo {
 namespace {

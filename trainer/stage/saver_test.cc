@@ -5,6 +5,7 @@
 
 #include "absl/synchronization/notification.h"
 #include "common/status_testing.h"
+#include "gmock/gmock.h"
 
 namespace grpo {
 namespace {

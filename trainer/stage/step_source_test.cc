@@ -14,6 +14,7 @@
 #include "common/seeds.h"
 #include "common/sha256.h"
 #include "common/status_testing.h"
+#include "gmock/gmock.h"
 #include "trainer/stage/testing.h"
 #include "trainer/stage/top_k_writer.h"
 

@@ -13,6 +13,7 @@
 #include "common/files.h"
 #include "common/seeds.h"
 #include "common/status_testing.h"
+#include "gmock/gmock.h"
 #include "trainer/stage/top_k_writer.h"
 
 namespace grpo {

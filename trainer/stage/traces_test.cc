@@ -7,6 +7,7 @@
 #include "common/files.h"
 #include "common/sha256.h"
 #include "common/status_testing.h"
+#include "gmock/gmock.h"
 
 namespace grpo {
 namespace {

@@ -1,6 +1,7 @@
 #include "trainer/status/stall_detector.h"
 
 #include "common/status_testing.h"
+#include "gmock/gmock.h"
 
 namespace grpo {
 namespace {

@@ -12,6 +12,7 @@
 #include "common/rpc/endpoint.h"
 #include "common/rpc/server.h"
 #include "common/status_testing.h"
+#include "gmock/gmock.h"
 
 namespace grpo {
 namespace {

@@ -3,6 +3,7 @@
 #include "absl/time/clock.h"
 #include "common/rpc/server.h"
 #include "common/status_testing.h"
+#include "gmock/gmock.h"
 #include "tools/grpoctl/client/status_text.h"
 
 namespace grpo {

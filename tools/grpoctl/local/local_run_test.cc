@@ -9,6 +9,7 @@
 #include "common/exit_codes.h"
 #include "common/files.h"
 #include "common/status_testing.h"
+#include "gmock/gmock.h"
 #include "tools/grpoctl/records/run_folder.h"
 
 namespace grpo {

@@ -9,6 +9,7 @@
 #include "absl/time/clock.h"
 #include "common/files.h"
 #include "common/status_testing.h"
+#include "gmock/gmock.h"
 #include "tools/grpoctl/records/log_tail.h"
 
 namespace grpo {

@@ -8,6 +8,7 @@
 #include "common/exit_codes.h"
 #include "common/files.h"
 #include "common/status_testing.h"
+#include "gmock/gmock.h"
 #include "tools/grpoctl/records/log_tail.h"
 
 namespace grpo {

@@ -4,6 +4,7 @@
 
 #include "common/files.h"
 #include "common/status_testing.h"
+#include "gmock/gmock.h"
 #include "nlohmann/json.hpp"
 #include "trainer/checkpoint/state.h"
 #include "trainer/checkpoint/store.h"

@@ -4,6 +4,7 @@
 
 #include "common/files.h"
 #include "common/status_testing.h"
+#include "gmock/gmock.h"
 #include "trainer/records/completions_format.h"
 #include "trainer/records/completions_log.h"
 

@@ -1,6 +1,7 @@
 #include "tools/grpoctl/records/summary.h"
 
 #include "common/status_testing.h"
+#include "gmock/gmock.h"
 #include "tools/grpoctl/text.h"
 
 namespace grpo {
