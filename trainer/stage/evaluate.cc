@@ -231,8 +231,9 @@ class EvaluateStage : public Stage {
         .title = "Evaluations",
         .heading = "metric",
         .by_policy = true,
+        // Whether the language is kept is R1's second measure: where there is the rule, it has a row.
         .leading = {metric::PassAt(1), metric::PassAt(8), metric::kGreedyAccuracy, metric::kFormatRate,
-                    metric::kMeanCompletionTokens},
+                    metric::RuleMean("language_consistency"), metric::kMeanCompletionTokens},
         .trailing = {metric::kNumParameters, metric::kWeightBytes, metric::kWorkerPeakMemoryBytes,
                      metric::kTokensPerSecond},
         .details = false,

@@ -47,7 +47,8 @@ struct StageTable {
   bool by_policy = false;
   // These come first; the others follow by name; those come last.
   std::vector<std::string> leading = {}, trailing = {};
-  // Whether metrics with a / in their names have rows: where there are many, they would hide what matters.
+  // Whether metrics with a / in their names have rows, beside those that lead or trail: where there are many, they would
+  // hide what matters.
   bool details = false;
   // Are only in summary.json.
   std::vector<MetricPattern> hidden = {};

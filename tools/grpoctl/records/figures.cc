@@ -91,7 +91,8 @@ std::vector<std::string> MetricsShown(const StageTable& table, const std::vector
   for (const StageReport* stage : stages) {
     for (const auto& [metric, value] : stage->metrics) {
       const bool interval = absl::EndsWith(metric, kLowSuffix) || absl::EndsWith(metric, kHighSuffix);
-      const bool shown = table.details || !absl::StrContains(metric, '/');
+      const bool shown = table.details || !absl::StrContains(metric, '/') || MatchesOne(table.leading, metric) ||
+                         MatchesOne(table.trailing, metric);
       if (!interval && shown && !MatchesOne(table.hidden, metric)) rest.insert(metric);
     }
   }

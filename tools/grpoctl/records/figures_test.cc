@@ -59,6 +59,9 @@ TEST(MetricsShownTest, LeadingOnesAreFirstAndTrailingOnesLast) {
   for (const char* name : {"a", "b", "c", "c_ci_low", "c_ci_high", "d", "e", "x/y"}) stage.metrics[name] = 1;
   StageTable table{.leading = {"c", "none"}, .trailing = {"b", "a"}, .hidden = {"d"}};
   EXPECT_THAT(MetricsShown(table, {&stage}), ElementsAre("c", "e", "b", "a"));
+  table.leading.push_back("x/y");
+  EXPECT_THAT(MetricsShown(table, {&stage}), ElementsAre("c", "x/y", "e", "b", "a"));
+  table.leading.pop_back();
   table.details = true;
   EXPECT_THAT(MetricsShown(table, {&stage}), ElementsAre("c", "e", "x/y", "b", "a"));
 }
