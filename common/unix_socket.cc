@@ -167,6 +167,12 @@ absl::Status CheckSameUser(int socket) {
       absl::StrCat("the process at the other end of the socket is of user ", peer.uid, ", not of ", ::geteuid()));
 }
 
+int64_t PeerProcess(int socket) {
+  ucred peer = {};
+  socklen_t size = sizeof(peer);
+  return ::getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 ? peer.pid : 0;
+}
+
 void SetTimeout(int socket, absl::Duration timeout) {
   const timeval time = absl::ToTimeval(timeout);
   ::setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &time, sizeof(time));

@@ -39,6 +39,9 @@ absl::StatusOr<Descriptor> ConnectUnix(const std::string& path, absl::Duration t
 
 // PermissionDenied unless the process at the other end, as it connected or listened, is this user's.
 absl::Status CheckSameUser(int socket);
+// The number of the process at the other end, as it connected or listened; 0 where the kernel does not say, as for one
+// in a container of its own.
+int64_t PeerProcess(int socket);
 // For each send and receive on the socket. More than zero.
 void SetTimeout(int socket, absl::Duration timeout);
 

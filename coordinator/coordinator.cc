@@ -64,6 +64,18 @@ void Coordinator::AddWeightChannel(std::string channel) {
   weight_channels_.insert(weight_channels_.begin(), std::move(channel));
 }
 
+void Coordinator::NoteLocalWorker(const ProcessId& process) {
+  absl::MutexLock lock(&mutex_);
+  if (std::find(local_workers_.begin(), local_workers_.end(), process) != local_workers_.end()) return;
+  if (local_workers_.size() == kMaxLocalWorkers) local_workers_.erase(local_workers_.begin());
+  local_workers_.push_back(process);
+}
+
+std::vector<ProcessId> Coordinator::LocalWorkers() const {
+  absl::MutexLock lock(&mutex_);
+  return local_workers_;
+}
+
 LeaseTable& Coordinator::Leases() const {
   const absl::Duration now = clock_.Now();
   const auto is_dead = [&](const std::string& worker_id)

@@ -25,6 +25,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "common/clock.h"
+#include "common/process_memory.h"
 #include "coordinator/lease_table.h"
 #include "coordinator/options.h"
 #include "coordinator/reward_table.h"
@@ -77,6 +78,12 @@ class Coordinator {
   // What the buffers of such a way take (coordinator/local_weights.h).
   void SetWeightBufferBytes(int64_t num_bytes) { weight_buffer_bytes_.store(num_bytes); }
   int64_t weight_buffer_bytes() const { return weight_buffer_bytes_.load(); }
+
+  // A worker on this machine, whose memory can be seen. Known from now on, also when it has ended; of more than
+  // kMaxLocalWorkers the newest.
+  void NoteLocalWorker(const ProcessId& process);
+  std::vector<ProcessId> LocalWorkers() const;
+  static constexpr size_t kMaxLocalWorkers = 1024;
 
   // While `leasing` is false nothing is leased; what is leased stays with its worker. True after construction.
   void SetLeasing(bool leasing);
@@ -172,6 +179,7 @@ class Coordinator {
   // The best first.
   std::vector<std::string> weight_channels_ ABSL_GUARDED_BY(mutex_);
   std::atomic<int64_t> weight_buffer_bytes_ = 0;
+  std::vector<ProcessId> local_workers_ ABSL_GUARDED_BY(mutex_);
   // policy_id -> number -> the versions that are kept.
   std::map<std::string, std::map<int64_t, std::shared_ptr<const WeightSource>>> weights_ ABSL_GUARDED_BY(mutex_);
   // policy_id -> number -> digest, of every version ever published: a group is checked against the version of its

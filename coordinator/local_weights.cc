@@ -4,12 +4,14 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <optional>
 #include <system_error>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/log.h"
 #include "common/parallel.h"
+#include "common/process_memory.h"
 #include "common/status_macros.h"
 #include "coordinator/weight_channels.h"
 
@@ -212,6 +214,8 @@ void LocalWeights::Serve(int socket) {
 
 absl::StatusOr<WeightBuffers::Loan> LocalWeights::LendTo(int socket, v1::WeightsManifest& manifest) {
   RETURN_IF_ERROR(CheckSameUser(socket));
+  if (const std::optional<ProcessId> worker = IdentifyProcess(PeerProcess(socket)); worker.has_value())
+    coordinator_.NoteLocalWorker(*worker);
   ASSIGN_OR_RETURN(const UnixMessage message, ReceiveUnix(socket, kMaxRequestBytes));
   v1::PullWeightsRequest request;
   if (!request.ParseFromString(message.bytes)) return absl::InvalidArgumentError("the request is none");

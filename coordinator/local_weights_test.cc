@@ -14,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "common/files.h"
+#include "common/process_memory.h"
 #include "common/shared_memory.h"
 #include "common/status_testing.h"
 #include "common/unix_socket.h"
@@ -186,6 +187,15 @@ TEST_F(LocalWeightsTest, LendsAVersionWithItsManifest) {
   EXPECT_EQ(manifest.digest(), "digest-1");
   EXPECT_EQ(Read(answer), "version 1");
   EXPECT_EQ(coordinator_.weight_buffer_bytes(), 9);
+}
+
+// So that its memory can be measured.
+TEST_F(LocalWeightsTest, WhoReadsIsKnownByItsProcess) {
+  EXPECT_TRUE(coordinator_.LocalWorkers().empty());
+  Descriptor first, second;
+  ASSERT_OK(Ask(1, first));
+  ASSERT_OK(Ask(1, second));
+  EXPECT_EQ(coordinator_.LocalWorkers(), std::vector<ProcessId>{IdentifyProcess(::getpid()).value()});
 }
 
 TEST_F(LocalWeightsTest, WorkersThatRegisterAreToldOfIt) {

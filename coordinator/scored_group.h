@@ -43,6 +43,13 @@ struct ScoredGroup {
   double generate_seconds = 0, score_seconds = 0;
 };
 
+// Tokens that were sampled for it, end-of-sequence tokens included; completions without ids count nothing.
+inline int64_t NumSampledTokens(const ScoredGroup& group) {
+  int64_t num_tokens = 0;
+  for (const v1::ScoredCompletion& scored : group.completions) num_tokens += scored.completion().ids_size();
+  return num_tokens;
+}
+
 // A group that killed its worker twice, the second time alone: it is not produced, the run goes on without it.
 struct QuarantinedGroup {
   // Of the last attempt.

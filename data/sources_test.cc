@@ -6,8 +6,10 @@
 #include <fstream>
 #include <map>
 #include <set>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "common/files.h"
 #include "common/sha256.h"
@@ -189,6 +191,58 @@ TEST(ChickensRabbitsCorpus, DrillLinesAreRightAndOfTheTrainingSplit) {
   }
   // A third; 3 sigma are 110.
   EXPECT_NEAR(num_double, 2000, 110);
+}
+
+// What RL with a reward for consistent language is to undo.
+TEST(ChickensRabbitsCorpus, WorkedAnswersMixScriptsAsOftenAsConfigured) {
+  const std::string keys = "drill_frac: 0, step_words: true, second_script_frac: ";
+  ASSERT_OK_AND_ASSIGN(const auto mixed, Make("chickens_rabbits_corpus", keys + "0.6"));
+  ASSERT_OK_AND_ASSIGN(const auto pure, Make("chickens_rabbits_corpus", keys + "0"));
+  ASSERT_OK_AND_ASSIGN(const auto plain, Make("chickens_rabbits_corpus", "drill_frac: 0"));
+  int num_worked = 0, num_second = 0, num_words = 0;
+  for (int64_t i = 0; i < 6000; ++i) {
+    const std::string text = plain->At(i).document;
+    std::string with_words = mixed->At(i).document;
+    EXPECT_EQ(with_words, mixed->At(i).document);
+    if (StyleOf(text) == "good") {
+      ++num_worked;
+      num_second += with_words.find_first_of("\xd0\xd1") != std::string::npos;
+    }
+    // Words are all that is added.
+    for (const auto& [first, second] : {std::pair{"two ", "два "}, {"less ", "без "}, {"half ", "пол "}}) {
+      num_words += static_cast<int>(with_words.find(second) != std::string::npos);
+      with_words = absl::StrReplaceAll(with_words, {{first, ""}, {second, ""}});
+    }
+    EXPECT_EQ(with_words, text);
+    EXPECT_EQ(pure->At(i).document.find_first_of("\xd0\xd1"), std::string::npos);
+  }
+  // Of those that mix an eighth has tossed no second word; 3 sigma.
+  const double share = 0.6 * 7 / 8;
+  EXPECT_NEAR(num_second, num_worked * share, 3 * std::sqrt(num_worked * share * (1 - share)));
+  EXPECT_GT(num_words, num_second);
+}
+
+TEST(ChickensRabbits, SolutionsAreRightAndSoAreStepsOfThem) {
+  ASSERT_OK_AND_ASSIGN(const auto plain, Make("chickens_rabbits", ""));
+  ASSERT_OK_AND_ASSIGN(const auto solved, Make("chickens_rabbits", "solutions: true, step_words: true"));
+  ASSERT_OK_AND_ASSIGN(const auto steps, Make("chickens_rabbits", "solutions: true, ask: step"));
+  for (int64_t i = 0; i < plain->size(); ++i) {
+    const DataItem item = plain->At(i), with_solution = solved->At(i);
+    EXPECT_EQ(item.completion, "");
+    EXPECT_EQ(with_solution.prompt.DebugString(), item.prompt.DebugString());
+    int heads = 0, legs = 0;
+    ASSERT_EQ(std::sscanf(item.prompt.text().c_str(), "Q:H%d L%d", &heads, &legs), 2);
+    const int rabbits = legs / 2 - heads;
+    EXPECT_EQ(with_solution.completion,
+              absl::StrCat("<think>two ", heads, "*2=", 2 * heads, ";less ", legs, "-", 2 * heads, "=", 2 * rabbits,
+                           ";half ", 2 * rabbits, "/2=", rabbits, "</think><answer>", rabbits, "</answer>"));
+    const DataItem step = steps->At(i);
+    int a = 0, b = 0;
+    char sign = 0;
+    ASSERT_EQ(std::sscanf(step.prompt.text().c_str(), "Q:%d%c%d\nA:", &a, &sign, &b), 3) << step.prompt.text();
+    EXPECT_EQ(step.prompt.answer(), absl::StrCat(sign == '*' ? a * b : sign == '-' ? a - b : a / b));
+    EXPECT_EQ(step.completion, absl::StrCat("<think>ok</think><answer>", step.prompt.answer(), "</answer>"));
+  }
 }
 
 TEST(ChickensRabbitsCorpus, ErrorsOccurAsOftenAsConfigured) {

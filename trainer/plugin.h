@@ -13,6 +13,7 @@ struct Reference {
   std::string section;    // "policies", "data", "rewards" or "artifacts"
   std::string value;      // the name; an empty one refers to nothing
   bool required = false;  // whether an empty one is an error
+  bool teaches = false;   // whether it is a policy from which another learns
 };
 
 // A rule that a profile must have: {"accuracy_rule", profile "gsm8k", rule "math_answer"}.

@@ -22,6 +22,7 @@
 #include "trainer/checkpoint/snapshot.h"
 #include "trainer/checkpoint/store.h"
 #include "trainer/disk_need.h"
+#include "trainer/lineage.h"
 #include "trainer/memory_need.h"
 #include "trainer/preflight.h"
 #include "trainer/ranks.h"
@@ -157,6 +158,9 @@ class Run {
                      CompletionsLog::Open(absl::StrCat(arguments_.run_dir, "/", kCompletionsFile), stages_begun));
     ASSIGN_OR_RETURN(quarantine_,
                      QuarantineLog::Open(absl::StrCat(arguments_.run_dir, "/quarantine.jsonl"), arguments_.resume));
+    spending_ = std::make_unique<SpendingLog>(absl::StrCat(arguments_.run_dir, "/spending.json"), arguments_.resume,
+                                              surroundings_.clock);
+    saver_.OnPoll([this] { spending_->Tick(); });
     return absl::OkStatus();
   }
 
@@ -209,8 +213,7 @@ class Run {
       row.set_state(v1::STAGE_STATE_RUNNING);
       row.set_step(start.progress.step);
     });
-    const absl::Duration started = surroundings_.clock.Now();
-    const double seconds_before = start.progress.seconds;
+    spending_->Begin(stage.name, start.progress.seconds);
     const RunFiles files = Files();
     ASSIGN_OR_RETURN(const std::vector<CheckedData> checked, preflight_.CheckBefore(files, stage_index));
     Say(checked);
@@ -227,11 +230,17 @@ class Run {
                          .board = board_,
                          .records = {.metrics = *metrics_, .completions = *completions_},
                          .files = files,
-                         .saver = saver_};
+                         .saver = saver_,
+                         .spending = *spending_};
     ASSIGN_OR_RETURN(StageReport report, stage.stage->Run(context, std::move(start)));
     report.name = stage.name;
     report.type = stage.type;
-    report.seconds = seconds_before + absl::ToDoubleSeconds(surroundings_.clock.Now() - started);
+    const Spent spent = spending_->End();
+    report.seconds = spent.seconds;
+    report.starts = spent.starts;
+    report.tokens = spent.tokens;
+    report.usd = spent.usd;
+    FillLineage(config_, stage, reports_, &report);
     sequence_ += 1 + report.saved_steps;
     board_.UpdateStage([&](v1::StageStatus& row) { ShowReport(report, &row); });
     reports_.push_back(std::move(report));
@@ -261,6 +270,7 @@ class Run {
   absl::StatusOr<v1::CheckpointStatus> Save(const StageCursor& cursor) {
     const std::string phase = board_.Snapshot().phase();
     board_.SetPhase("save");
+    spending_->Save();
     absl::StatusOr<v1::CheckpointStatus> saved = SaveSnapshot(cursor);
     board_.SetPhase(phase);
     if (saved.ok()) {
@@ -343,6 +353,7 @@ class Run {
   std::unique_ptr<MetricsLog> metrics_;
   std::unique_ptr<CompletionsLog> completions_;
   std::unique_ptr<QuarantineLog> quarantine_;
+  std::unique_ptr<SpendingLog> spending_;
   std::unique_ptr<rpc::Server> server_;
   // Null where there is none.
   std::unique_ptr<LocalWeights> local_weights_;

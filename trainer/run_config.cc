@@ -179,10 +179,10 @@ class Checker {
   // Each has a place of its own, where nothing else of the run is written.
   void CheckArtifacts() {
     static const auto* const taken =
-        new std::set<std::string>{"checkpoints",   "completions.sqlite", "config.yaml", "data.json",
-                                  "endpoint.json", "endpoints",          "lock",        "logs",
-                                  "metrics.jsonl", "quarantine.jsonl",   "report.md",   "report.html",
-                                  "run_id",        "summary.json",       "synthesis"};
+        new std::set<std::string>{"checkpoints",   "completions.sqlite", "config.yaml",  "data.json",
+                                  "endpoint.json", "endpoints",          "lock",         "logs",
+                                  "metrics.jsonl", "quarantine.jsonl",   "report.md",    "report.html",
+                                  "run_id",        "spending.json",      "summary.json", "synthesis"};
     // With a slash behind, so that a/ holds a/b/ and not ab/.
     std::map<std::string, std::string> places;
     for (const auto& [name, artifact] : config_.artifacts) {

@@ -322,8 +322,30 @@ TEST_P(ReadyConfigTest, Loads) {
 }
 
 // Those that need a model of others are not here.
-INSTANTIATE_TEST_SUITE_P(EveryConfig, ReadyConfigTest, ::testing::Values("quickstart", "collapse"),
+INSTANTIATE_TEST_SUITE_P(EveryConfig, ReadyConfigTest,
+                         ::testing::Values("quickstart", "collapse", "distill_features", "distill_logits",
+                                           "distill_on_policy", "r1"),
                          [](const auto& info) { return std::string(info.param); });
+
+// It names folders and a file that its user has.
+TEST(DistillQwenLlamaTest, LoadsWithFoldersAndATraceFile) {
+  const std::string folder = ::testing::TempDir() + "/distill_qwen_llama";
+  ASSERT_OK(MakeFolders(folder));
+  for (const char* part : {"config.json", "tokenizer.json"})
+    ASSERT_OK(WriteFileSynced(absl::StrCat(folder, "/", part), "{}"));
+  const std::string traces = folder + "/traces.jsonl";
+  ASSERT_OK(WriteFileSynced(traces, "{\"problem\": \"1+1?\", \"completion\": \"2\", \"answer\": \"2\"}\n"));
+  std::vector<std::string> overrides = {"data.held_out.path=" + traces, "policies.qwen.path=" + folder,
+                                        "policies.llama.path=" + folder};
+  EXPECT_STATUS(LoadRunConfig("configs/distill_qwen_llama.yaml", overrides), absl::StatusCode::kNotFound,
+                "data.traces.path");
+  overrides.push_back("data.traces.path=" + traces);
+  ASSERT_OK_AND_ASSIGN(const LoadedConfig loaded, LoadRunConfig("configs/distill_qwen_llama.yaml", overrides));
+  for (const ConfiguredStage& stage : loaded.config.stages) {
+    const bool by_sft = SectionText(stage.options, "algorithm") == "sft";
+    EXPECT_TRUE(by_sft || stage.type == "evaluate") << stage.name << ": no RL";
+  }
+}
 
 }  // namespace
 }  // namespace grpo

@@ -79,6 +79,7 @@ TEST_F(RunTest, RunsEveryStageAndSaysSoInTheSummary) {
   EXPECT_EQ(stages[0].at("type"), "train");
   EXPECT_EQ(stages[0].at("steps"), 5);
   EXPECT_EQ(stages[1].at("policy_number"), 9);
+  EXPECT_EQ(stages[1].at("weights_from"), "learn");
   EXPECT_TRUE(std::filesystem::exists(folder_ + "/run/out/config.json"));
 }
 
@@ -91,6 +92,12 @@ TEST_F(RunTest, ARunThatIsStoppedAndResumedEqualsOneThatWasNot) {
   EXPECT_FALSE(std::filesystem::exists(folder_ + "/run/summary.json"));
   EXPECT_OK(Execute("run", /*resume=*/true));
   EXPECT_EQ(Hashes("run"), Hashes("undisturbed"));
+  // What it took is counted over both starts; nothing had to be done twice.
+  const json undisturbed = Summary("undisturbed").at("stages")[0], resumed_stage = Summary("run").at("stages")[0];
+  EXPECT_EQ(undisturbed.at("spent").at("starts"), 1);
+  EXPECT_EQ(resumed_stage.at("spent").at("starts"), 2);
+  EXPECT_GT(undisturbed.at("spent").at("tokens"), 0);
+  EXPECT_EQ(resumed_stage.at("spent").at("tokens"), undisturbed.at("spent").at("tokens"));
   // One that has ended ends again, and changes nothing.
   EXPECT_OK(Execute("run", /*resume=*/true));
   EXPECT_EQ(Hashes("run"), Hashes("undisturbed"));

@@ -4,17 +4,16 @@
 //
 // The mixture is that of the prototype whose learning was measured (class Corpus of r1zero_prototype.py): changing a
 // share or a slip changes what the base learns, and so where RL starts.
-#include <algorithm>
 #include <array>
 #include <memory>
 #include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "common/seeds.h"
 #include "data/source_plugin.h"
 #include "data/sources/chickens_rabbits_problems.h"
+#include "data/sources/chickens_rabbits_work.h"
 
 namespace grpo {
 namespace {
@@ -22,6 +21,7 @@ namespace {
 struct Options : ChickensRabbitsOptions {
   int64_t seed = 0;
   double drill_frac = 0.2, step_error = 0.08, guess_error = 0.4, good_frac = 0.05;
+  ChickensRabbitsWriting writing;
 
   template <class V>
   void Visit(V& v) {
@@ -39,32 +39,10 @@ struct Options : ChickensRabbitsOptions {
                "nothing to reinforce.",
        .min = 0,
        .max = 1});
+    writing.Visit(v);
     ChickensRabbitsOptions::Visit(v);
   }
 };
-
-// The work from heads and legs to the number of rabbits, written out.
-struct Work {
-  std::array<std::string, 3> steps;
-  int64_t rabbits = 0;
-
-  std::string Joined() const { return absl::StrJoin(steps, ";"); }
-};
-
-Work WorkOut(const ChickensRabbitsProblem& problem, double step_error, Rng& rng) {
-  const auto slip = [&](int64_t value) -> int64_t {
-    static constexpr std::array<int64_t, 6> kSlips = {-10, -2, -1, 1, 2, 10};
-    if (rng.Uniform() >= step_error) return value;
-    return std::max<int64_t>(0, value + kSlips[static_cast<size_t>(rng.Below(kSlips.size()))]);
-  };
-  const int64_t legs = problem.legs();
-  const int64_t chicken_legs = slip(2 * problem.heads);
-  const int64_t extra_legs = slip(std::max<int64_t>(0, legs - chicken_legs));
-  const int64_t rabbits = slip(extra_legs / 2);
-  return {.steps = {absl::StrCat(problem.heads, "*2=", chicken_legs),
-                    absl::StrCat(legs, "-", chicken_legs, "=", extra_legs), absl::StrCat(extra_legs, "/2=", rabbits)},
-          .rabbits = rabbits};
-}
 
 class ChickensRabbitsCorpus : public DataSource {
  public:
@@ -74,30 +52,33 @@ class ChickensRabbitsCorpus : public DataSource {
   int64_t size() const override { return -1; }
 
   DataItem At(int64_t index) const override {
-    Rng rng(CombineSeeds(static_cast<uint64_t>(options_.seed), static_cast<uint64_t>(index)));
+    const uint64_t seed = CombineSeeds(static_cast<uint64_t>(options_.seed), static_cast<uint64_t>(index));
+    Rng rng(seed);
     DataItem item;
     item.prompt.set_id(absl::StrCat("corpus/", index));
     if (rng.Uniform() < options_.drill_frac) {
-      item.document = Drill(rng);
+      item.document = Drill(seed, rng);
     } else {
       const ChickensRabbitsProblem& problem = rng.Choice(train_);
-      item.document = absl::StrCat(problem.prompt(), Solution(problem, rng));
+      item.document = absl::StrCat(problem.prompt(), Solution(problem, seed, rng));
     }
     return item;
   }
 
  private:
   // One step, or with probability 1/3 two different ones, in any order.
-  std::string Drill(Rng& rng) const {
-    const Work work = WorkOut(rng.Choice(train_), 0, rng);
+  std::string Drill(uint64_t seed, Rng& rng) const {
+    ChickensRabbitsWork work = WorkOut(rng.Choice(train_), 0, rng);
+    AddWords(options_.writing, seed, &work);
     const int64_t first = rng.Below(3);
     if (rng.Below(3) < 2) return work.steps[first];
     const int64_t second = (first + 1 + rng.Below(2)) % 3;
     return absl::StrCat(work.steps[first], ";", work.steps[second]);
   }
 
-  std::string Solution(const ChickensRabbitsProblem& problem, Rng& rng) const {
-    const Work work = WorkOut(problem, options_.step_error, rng);
+  std::string Solution(const ChickensRabbitsProblem& problem, uint64_t seed, Rng& rng) const {
+    ChickensRabbitsWork work = WorkOut(problem, options_.step_error, rng);
+    AddWords(options_.writing, seed, &work);
     const double style = rng.Uniform() * (0.95 + options_.good_frac);
     // An answer without work: the worked one, or a random number from 1 to max_heads.
     const int64_t guess = rng.Uniform() >= options_.guess_error ? work.rabbits : 1 + rng.Below(options_.max_heads);

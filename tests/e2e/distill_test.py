@@ -38,10 +38,10 @@ class DistillTest(harness.AgainstUndisturbedRunTest):
 
     @staticmethod
     def report(run_dir, stage):
-        """The stage's entry in summary.json, without times."""
-        stages = json.loads((run_dir / "summary.json").read_text())["stages"]
-        (entry,) = [dict(entry) for entry in stages if entry["name"] == stage]
+        """The stage's entry in summary.json, without times and what else it took."""
+        (entry,) = [dict(entry) for entry in DistillTest.stages(run_dir) if entry["name"] == stage]
         entry.pop("seconds")
+        entry.pop("spent")
         entry.pop("exported_to", None)
         entry["metrics"] = {name: value for name, value in entry["metrics"].items() if name not in harness.TIMINGS}
         return entry
@@ -146,6 +146,16 @@ class DistillTest(harness.AgainstUndisturbedRunTest):
             self.assertEqual((self.undisturbed / path).read_bytes(), (self.run_dir / path).read_bytes())
         for stage in {**KILLS, **WHITE_BOX}:
             self.assertEqual(self.report(self.undisturbed, stage), self.report(self.run_dir, stage))
+            # What the killed start took counts, and what was done again counts twice. (Of `write`, a kill forgets the newest seconds.)
+            (once,), (again,) = ([entry for entry in self.stages(run) if entry["name"] == stage] for run in (self.undisturbed, self.run_dir))
+            self.assertEqual(1, once["spent"]["starts"])
+            self.assertGreaterEqual(again["spent"]["starts"], 2)
+            if once["type"] == "train":
+                self.assertGreaterEqual(again["spent"]["tokens"], once["spent"]["tokens"])
+
+    @staticmethod
+    def stages(run_dir):
+        return json.loads((run_dir / "summary.json").read_text())["stages"]
 
     def latest_state(self):
         """state.json of the newest checkpoint: what a resumed run goes on from."""

@@ -52,8 +52,8 @@ DISTILL = ROOT / "tests/e2e/distill.yaml"
 EXIT_OK, EXIT_FAILED, EXIT_DATA, EXIT_NO_INPUT, EXIT_UNAVAILABLE = 0, 1, 65, 66, 69
 EXIT_CANNOT_CREATE, EXIT_RETRY, EXIT_CONFIG = 73, 75, 78
 
-# Keys of metrics.jsonl that say how long something took: all that may differ between two runs of one seed.
-TIMINGS = {"tokens_per_second", "peak_memory_bytes", "weight_buffer_bytes"} | {
+# Keys of metrics.jsonl that say how long something took, or how much memory: all that may differ between two runs of one seed.
+TIMINGS = {"tokens_per_second", "peak_memory_bytes", "weight_buffer_bytes", "worker_peak_memory_bytes"} | {
     f"{what}_seconds"
     for what in ("step wait update weights_wait sample score pack forward head head_backward backward reduce optimizer compare").split()
 }

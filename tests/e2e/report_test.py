@@ -1,6 +1,7 @@
 """The report of a run whose policy writes hostile completions, read by a real browser."""
 
 import contextlib
+import json
 import os
 import pathlib
 import re
@@ -159,6 +160,47 @@ class ReportTest(harness.EndToEndTest):
         wrong = harness.grpoctl("completions", "--run-dir", self.run_dir, "--where", "rewrad < 0")
         self.assertEqual(64, wrong.returncode)
         self.assertIn("rewrad", wrong.stderr)
+
+    def test_the_bill_says_what_the_policy_is_and_what_it_took(self):
+        stages = {stage["name"]: stage for stage in json.loads((self.run_dir / "summary.json").read_text())["stages"]}
+        measured = stages["measure"]["metrics"]
+        # Float32 weights, all of them lent to a worker of this machine.
+        self.assertEqual(4 * measured["num_parameters"], measured["weight_bytes"])
+        self.assertGreater(measured["worker_peak_memory_bytes"], measured["weight_bytes"])
+        self.assertEqual("tune", stages["measure"]["weights_from"])
+        self.assertEqual("pretrain", stages["tune"]["weights_from"])
+        makers = [stages["pretrain"], stages["tune"]]
+        for stage in makers:
+            self.assertEqual(1, stage["spent"]["starts"])
+            self.assertGreater(stage["spent"]["tokens"], 0)
+        self.browser.open(self.page, 1280)
+        text = self.browser.evaluate("document.querySelector('table.evaluations').innerText")
+        rows = dict(line.split("\t", 1) for line in text.splitlines() if "\t" in line)
+        self.assertEqual(f"{sum(stage['seconds'] for stage in makers):.1f}", rows["seconds to make it"])
+        self.assertEqual(f"{sum(stage['spent']['tokens'] for stage in makers):,.0f}", rows["tokens to make it"])
+        for row in ("pass@1", "maj@8", "num parameters", "weight bytes", "worker peak memory bytes", "tokens per second"):
+            self.assertIn(row, rows)
+
+    def test_two_runs_stand_side_by_side(self):
+        other = self.folder / "other"
+        other.mkdir()
+        summary = json.loads((self.run_dir / "summary.json").read_text())
+        (measured,) = [stage["metrics"] for stage in summary["stages"] if stage["name"] == "measure"]
+        measured["pass_at_1"], measured["pass_at_1_ci_low"], measured["pass_at_1_ci_high"] = 0.5, 0.25, 0.75
+        summary["stages"][0]["policy"] = "another"
+        (other / "summary.json").write_text(json.dumps(summary))
+        table = harness.grpoctl("report", self.run_dir, other)
+        self.assertEqual(harness.EXIT_OK, table.returncode, table.stderr)
+        self.assertIn("50.0 % (25.0 to 75.0)", table.stdout)
+        self.assertIn("Only in B: pretrain (another)", table.stdout)
+        read = json.loads(harness.grpoctl("report", self.run_dir, other, "--output", "json").stdout)
+        (figure,) = [figure for figure in read["figures"] if figure["metric"] == "pass_at_1"]
+        self.assertEqual(("measure", "tuned", 0.5), (figure["stage"], figure["policy"], figure["b"]))
+        self.assertAlmostEqual(figure["b"] - figure["a"], figure["difference"])
+        self.assertLess(figure["low"], figure["difference"])
+        self.assertLess(figure["difference"], figure["high"])
+        for arguments, code in (((self.run_dir, self.folder / "no"), harness.EXIT_NO_INPUT), (("--output", "json"), 64)):
+            self.assertEqual(code, harness.grpoctl("report", *arguments).returncode)
 
     def test_a_run_without_results_yet_has_a_report(self):
         run_dir = self.folder / "young"

@@ -61,6 +61,7 @@ std::string ReportMarkdown(const ReportData& data) {
   for (const SummaryTable& table : data.tables) {
     absl::StrAppend(&text, "## ", shown(table.title), "\n\n", EscapedTable(table.rows), "\n",
                     table.intervals ? "In parentheses: 95 % confidence interval.\n\n" : "");
+    for (const std::string& note : table.notes) absl::StrAppend(&text, shown(note), "\n\n");
   }
   if (!data.seconds.empty()) absl::StrAppend(&text, "## Time\n\n", EscapedTable(data.seconds), "\n");
   if (!data.charts.empty()) text += "## Training\n\n";

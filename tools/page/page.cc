@@ -85,6 +85,7 @@ std::string ReportHtml(const ReportData& data) {
     absl::StrAppend(&html, "<h2>", Shown(table.title), "</h2>\n",
                     Table(table.rows, table.title, table.intervals ? "evaluations" : "plain"),
                     table.intervals ? "<p class=\"soft\">In parentheses: 95 % confidence interval.</p>\n" : "");
+    for (const std::string& note : table.notes) absl::StrAppend(&html, "<p>", Shown(note), "</p>\n");
   }
   if (!data.charts.empty()) {
     html += "<h2>Training</h2>\n<div class=\"charts\">\n";

@@ -26,7 +26,8 @@ ReportData Report() {
       {.type = "evaluate",
        .title = "Evaluations",
        .rows = {{"metric", "base", "r1_zero"}, {"pass@1", "3.8 % (2.0 to 5.6)", "93.7 %"}, {"reward", "0.1"}},
-       .intervals = true}};
+       .intervals = true,
+       .notes = {"r1_zero to its teacher base: 98.0 % of pass@1."}}};
   data.seconds = {{"stage", "type", "seconds"}, {"rl", "train", "50.7"}, {"sum", "", "50.7"}};
   Chart chart;
   chart.id = "sampled_1_reward";
@@ -56,9 +57,9 @@ size_t Count(const std::string& text, const std::string& part) {
 ReportData HostileReport() {
   ReportData data = Report();
   for (std::string* const text :
-       {&data.name, &data.id, &data.state, &data.seed, &data.tables[0].title, &data.charts[0].title,
-        &data.charts[0].series[0].name, &data.problems[0].prompt_id, &data.problems[0].prompt, &data.problems[0].answer,
-        &data.problems[0].samples[0].completion}) {
+       {&data.name, &data.id, &data.state, &data.seed, &data.tables[0].title, &data.tables[0].notes[0],
+        &data.charts[0].title, &data.charts[0].series[0].name, &data.problems[0].prompt_id, &data.problems[0].prompt,
+        &data.problems[0].answer, &data.problems[0].samples[0].completion}) {
     *text = kHostile;
   }
   // What ReportData promises to be printable has markup all the same.
@@ -75,6 +76,7 @@ TEST(ReportHtmlTest, HasEverythingInOneFile) {
   EXPECT_THAT(html, HasSubstr("In parentheses: 95 % confidence interval."));
   EXPECT_THAT(html, HasSubstr("<tr><th scope=\"row\">reward</th><td>0.1</td><td></td></tr>"))
       << "a short row is filled";
+  EXPECT_THAT(html, HasSubstr("<p>r1_zero to its teacher base: 98.0 % of pass@1.</p>"));
   EXPECT_THAT(html, HasSubstr("<h2>Training</h2>"));
   EXPECT_EQ(Count(html, "<svg"), 1u);
   EXPECT_THAT(html, HasSubstr("wrong\">✗ wrong</span><span class=\"soft\">reward 0 · 2 tokens</span>"));
@@ -122,7 +124,9 @@ TEST(ReportMarkdownTest, HasTablesPicturesAndSamples) {
   EXPECT_THAT(text, testing::StartsWith("# Run quickstart\n\nId q&#45;1, seed 7, finished.\n\n"));
   EXPECT_THAT(text, HasSubstr("| metric | base | r1&#95;zero |\n|---|---:|---:|\n| pass&#64;1 | 3.8 % (2.0 to 5.6) | "
                               "93.7 % |\n| reward | 0.1 |  |\n"));
-  EXPECT_THAT(text, HasSubstr("In parentheses: 95 % confidence interval."));
+  EXPECT_THAT(text,
+              HasSubstr("In parentheses: 95 % confidence interval.\n\nr1&#95;zero to its teacher base&#58; 98.0 % of "
+                        "pass&#64;1.\n\n"));
   EXPECT_THAT(text, HasSubstr("![Reward, rl](report/sampled_1_reward.svg)\n"));
   EXPECT_THAT(text, HasSubstr("### p&#47;1\n\nH35 L94\n\nReference answer: 12\n\n"));
   EXPECT_THAT(text, HasSubstr("✓ right, reward 1.1, 1,234 tokens, greedy"));

@@ -36,8 +36,11 @@ std::vector<FrozenPolicy> Teachers::Frozen() const {
 std::vector<Reference> Teachers::References() const {
   std::vector<Reference> references;
   for (size_t i = 0; i < soft_labels.teachers.size(); ++i)
-    references.push_back({absl::StrCat("teachers.", i, ".policy"), "policies", soft_labels.teachers[i].policy});
-  references.push_back({"features.teacher", "policies", features.teacher});
+    references.push_back({.key = absl::StrCat("teachers.", i, ".policy"),
+                          .section = "policies",
+                          .value = soft_labels.teachers[i].policy,
+                          .teaches = true});
+  references.push_back({.key = "features.teacher", .section = "policies", .value = features.teacher, .teaches = true});
   return references;
 }
 

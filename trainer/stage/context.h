@@ -21,6 +21,7 @@
 #include "data/source.h"
 #include "trainer/records/completions_log.h"
 #include "trainer/records/metrics_log.h"
+#include "trainer/records/spending.h"
 #include "trainer/run_config.h"
 #include "trainer/stage/files.h"
 #include "trainer/stage/group_feed.h"
@@ -51,6 +52,8 @@ struct StageContext {
   StageRecords records;
   const RunFiles& files;
   Saver& saver;
+  // What the stage takes: tokens, and money where an endpoint asks for it.
+  SpendingLog& spending;
 };
 
 // How many problems of `source`, the entry `name` of `data`, a stage takes: `problems`, at most all; 0 asks for all.

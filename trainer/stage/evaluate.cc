@@ -2,6 +2,7 @@
 // the sampled problems, groups P .. P+Q-1 the greedy ones. A checkpoint keeps nothing of it: a resumed run measures
 // anew.
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -13,6 +14,7 @@
 #include "trainer/stage/group_feed.h"
 #include "trainer/stage/judged.h"
 #include "trainer/stage/stage_plugin.h"
+#include "trainer/stage/worker_memory.h"
 
 namespace grpo {
 namespace {
@@ -61,7 +63,9 @@ class Evaluation {
       const int64_t count = std::min(kCollectGroups, end - first);
       ASSIGN_OR_RETURN(const std::vector<ScoredGroup> groups,
                        feed.Next(count, [&] { return context_.saver.Poll([&] { return before_; }); }));
+      Spend(groups);
       for (const ScoredGroup& group : groups) Count(group);
+      if (first == 0) ForgetWorkerPeaks(context_.groups.coordinator);
       first += count;
       context_.records.completions.Append(context_.name, first, groups);
       context_.board.UpdateStage([&](v1::StageStatus& stage) { stage.set_step(first); });
@@ -93,12 +97,18 @@ class Evaluation {
     return MakeLease(group, context_.config.run.seed, i, run_.data->At(greedy ? i - num_sampled_ : i).prompt);
   }
 
+  void Spend(const std::vector<ScoredGroup>& groups) {
+    int64_t num_tokens = 0;
+    for (const ScoredGroup& group : groups) num_tokens += NumSampledTokens(group);
+    num_tokens_ += static_cast<double>(num_tokens);
+    context_.spending.AddTokens(num_tokens);
+  }
+
   void Count(const ScoredGroup& group) {
     const bool greedy = IsGreedy(group.lease.key().group_index());
     ProblemSamples problem;
     ++num_collected_;
     for (const v1::ScoredCompletion& scored : group.completions) {
-      num_tokens_ += scored.completion().ids_size();
       ++num_samples_;
       // A sample that our own failure excluded is no wrong answer (docs/design.md law 1).
       if (scored.score().excluded()) {
@@ -127,6 +137,7 @@ class Evaluation {
     metrics[metric::kNumProblems] = static_cast<double>(problems_.size());
     metrics[metric::kSamplesPerProblem] = static_cast<double>(options_.samples_per_problem);
     metrics[metric::kNumParameters] = static_cast<double>(run_.policy->config().NumParameters());
+    AddCosts(&metrics);
     const double seconds = absl::ToDoubleSeconds(context_.clock.Now() - start_time_);
     // What samples them may know no tokens.
     if (seconds > 0 && num_tokens_ > 0) metrics[metric::kTokensPerSecond] = num_tokens_ / seconds;
@@ -138,6 +149,31 @@ class Evaluation {
     if (num_quarantined > 0) metrics[metric::kNumQuarantinedGroups] = static_cast<double>(num_quarantined);
     AddExcluded(&metrics);
     return metrics;
+  }
+
+  // What its weights and its workers take, where that can be seen.
+  void AddCosts(std::map<std::string, double>* metrics) const {
+    const Coordinator& coordinator = context_.groups.coordinator;
+    if (const auto weights = coordinator.Weights(run_.policy->ref()); weights.ok()) {
+      int64_t num_bytes = 0;
+      for (const v1::TensorEntry& tensor : (*weights)->manifest().tensors()) num_bytes += tensor.num_bytes();
+      if (num_bytes > 0) (*metrics)[metric::kWeightBytes] = static_cast<double>(num_bytes);
+    }
+    if (const std::optional<int64_t> peak = LargestWorkerPeak(coordinator); peak.has_value())
+      (*metrics)[metric::kWorkerPeakMemoryBytes] = static_cast<double>(*peak);
+  }
+
+  // StageReport.conditions.
+  std::string Conditions() const {
+    const SamplingOptions& sampling = options_.sampling;
+    std::string text = absl::StrCat("data ", options_.data, ", rewards ", options_.rewards, ", ", num_sampled_,
+                                    " problems x ", options_.samples_per_problem, ", temperature ",
+                                    sampling.temperature, ", at most ", sampling.max_new_tokens, " tokens");
+    if (sampling.top_p < 1) absl::StrAppend(&text, ", top_p ", sampling.top_p);
+    if (sampling.top_k > 0) absl::StrAppend(&text, ", top_k ", sampling.top_k);
+    if (sampling.min_p > 0) absl::StrAppend(&text, ", min_p ", sampling.min_p);
+    if (!sampling.stop.empty()) absl::StrAppend(&text, ", ", sampling.stop.size(), " stop strings");
+    return absl::StrCat(text, ", ", num_groups_ - num_sampled_, " problems greedily");
   }
 
   void AddExcluded(std::map<std::string, double>* metrics) const {
@@ -156,6 +192,7 @@ class Evaluation {
     StageReport report{.policy = run_.policy->ref().policy_id(),
                        .policy_number = run_.policy->ref().number(),
                        .steps = num_groups_,
+                       .conditions = Conditions(),
                        .metrics = Metrics()};
     context_.records.metrics.Append(context_.name, num_groups_, report.metrics);
     return report;
@@ -194,8 +231,11 @@ class EvaluateStage : public Stage {
         .title = "Evaluations",
         .heading = "metric",
         .by_policy = true,
+        // Whether the language is kept is R1's second measure: where there is the rule, it has a row.
         .leading = {metric::PassAt(1), metric::PassAt(8), metric::kGreedyAccuracy, metric::kFormatRate,
-                    metric::kMeanCompletionTokens},
+                    metric::RuleMean("language_consistency"), metric::kMeanCompletionTokens},
+        .trailing = {metric::kNumParameters, metric::kWeightBytes, metric::kWorkerPeakMemoryBytes,
+                     metric::kTokensPerSecond},
         .details = false,
         // As a share, where it is worth a row: excluded_samples_rate.
         .hidden = {metric::kNumExcludedSamples},

@@ -60,6 +60,19 @@ TEST_F(EvaluateStageTest, MeasuresSampledAndGreedyProblemsApart) {
   EXPECT_EQ(report.metrics.count("excluded_samples_rate"), 0u);
 }
 
+TEST_F(EvaluateStageTest, SaysUnderWhichConditionsItMeasuredAndWhatThatTook) {
+  ASSERT_OK_AND_ASSIGN(const LoadedConfig loaded, Load(", sampling: {temperature: 0.5, top_k: 3, max_new_tokens: 24}"));
+  StageRun run(loaded, folder_ + "/run");
+  ASSERT_OK_AND_ASSIGN(const StageReport report, run.Start());
+  EXPECT_EQ(report.conditions,
+            absl::StrCat("data problems, rewards rules, 10 problems x 4, temperature 0.5, at most 24 tokens, top_k 3, ",
+                         report.steps - 10, " problems greedily"));
+  EXPECT_GT(run.spent().tokens, 0);
+  // A worker whose memory cannot be seen, and weights that are none, have no figure.
+  EXPECT_EQ(report.metrics.count("worker_peak_memory_bytes"), 0u);
+  EXPECT_EQ(report.metrics.count("weight_bytes"), 0u);
+}
+
 // docs/design.md law 1: what we failed to score is no wrong answer.
 TEST_F(EvaluateStageTest, ExcludedSamplesLeaveEveryMeanAndAreCounted) {
   ASSERT_OK_AND_ASSIGN(const LoadedConfig loaded, Load());

@@ -22,13 +22,33 @@ Number NumberOf(const json& object, const char* key) {
   return found != object.end() && found->is_number() ? found->get<Number>() : Number{};
 }
 
+std::vector<std::string> TextsOf(const json& object, const char* key) {
+  std::vector<std::string> texts;
+  const auto found = object.find(key);
+  if (found == object.end() || !found->is_array()) return texts;
+  for (const json& text : *found) {
+    if (text.is_string()) texts.push_back(text.get<std::string>());
+  }
+  return texts;
+}
+
 StageReport FromJson(const json& entry) {
+  const auto spent = entry.find("spent");
+  const json& spending = spent != entry.end() && spent->is_object() ? *spent : entry;
   StageReport report{.name = TextOf(entry, "name"),
                      .type = TextOf(entry, "type"),
                      .seconds = NumberOf<double>(entry, "seconds"),
+                     .starts = NumberOf<int64_t>(spending, "starts"),
+                     .tokens = NumberOf<double>(spending, "tokens"),
+                     .usd = NumberOf<double>(spending, "usd"),
+                     .weights_from = TextOf(entry, "weights_from"),
+                     .learned_from = TextsOf(entry, "learned_from"),
+                     .taught_by = TextsOf(entry, "taught_by"),
+                     .teachers = TextsOf(entry, "teachers"),
                      .policy = TextOf(entry, "policy"),
                      .policy_number = NumberOf<int64_t>(entry, "policy_number"),
                      .steps = NumberOf<int64_t>(entry, "steps"),
+                     .conditions = TextOf(entry, "conditions"),
                      .metrics = {},
                      .exported_to = TextOf(entry, "exported_to"),
                      .artifact = TextOf(entry, "artifact"),
@@ -53,7 +73,18 @@ json ToJson(const StageReport& report) {
                 {"policy_number", report.policy_number},
                 {"steps", report.steps},
                 {"metrics", report.metrics}};
+  if (report.starts > 0) {
+    entry["spent"] = {{"starts", report.starts}, {"tokens", report.tokens}};
+    if (report.usd > 0) entry["spent"]["usd"] = report.usd;
+  }
+  for (const auto& [key, texts] : {std::pair{"learned_from", &report.learned_from},
+                                   {"taught_by", &report.taught_by},
+                                   {"teachers", &report.teachers}}) {
+    if (!texts->empty()) entry[key] = *texts;
+  }
   for (const auto& [key, text] : {std::pair{"exported_to", &report.exported_to},
+                                  {"weights_from", &report.weights_from},
+                                  {"conditions", &report.conditions},
                                   {"artifact", &report.artifact},
                                   {"artifact_sha256", &report.artifact_sha256},
                                   {"data_artifact", &report.data_artifact}}) {

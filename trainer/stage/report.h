@@ -18,8 +18,18 @@ namespace grpo {
 struct StageReport {
   // --- Filled by whoever runs the stage ---
   std::string name = {}, type = {};
-  // Wall seconds, over all starts of the run.
+  // What it took, over all starts of the run, with what a kill undid (trainer/records/spending.h). Wall seconds.
   double seconds = 0;
+  // 0: who wrote this did not count.
+  int64_t starts = 0;
+  // Tokens that were sampled or trained on, and what endpoints asked for.
+  double tokens = 0, usd = 0;
+  // Names of earlier stages of the run on which it built (trainer/lineage.h): the one that trained its policy last, or
+  // what that was initialised from; those that wrote what it read; those that trained its teachers.
+  std::string weights_from = {};
+  std::vector<std::string> learned_from = {}, taught_by = {};
+  // The teachers themselves: keys under `policies`.
+  std::vector<std::string> teachers = {};
 
   // --- Filled by the stage ---
   // The policy that it changed, or that it sampled, and PolicyRef.number at its end.
@@ -27,6 +37,9 @@ struct StageReport {
   int64_t policy_number = 0;
   // Steps or groups, as StageStatus counts them.
   int64_t steps = 0;
+  // Of a stage that measures: in words, everything that its figures depend on beside the policy. Figures of two stages
+  // are comparable where it is the same.
+  std::string conditions = {};
   // Finite numbers under the names of metrics.jsonl. What could not be measured is left out.
   std::map<std::string, double> metrics = {};
   // Absolute path of what was written for use outside the run; empty for nothing.

@@ -14,9 +14,17 @@ StageReport Whole() {
   return {.name = "write",
           .type = "synthesize",
           .seconds = 2.5,
+          .starts = 2,
+          .tokens = 1200,
+          .usd = 0.5,
+          .weights_from = "tune",
+          .learned_from = {"rewrite"},
+          .taught_by = {"judge"},
+          .teachers = {"large"},
           .policy = "teacher",
           .policy_number = 120,
           .steps = 64,
+          .conditions = "64 problems",
           .metrics = {{"num_traces", 30}},
           .exported_to = "/runs/x/traces.jsonl",
           .artifact = "traces",
@@ -27,6 +35,8 @@ StageReport Whole() {
 // The keys of summary.json and of checkpoints, which scripts and other versions read.
 TEST(StageReportTest, WritesTheKeysOfSummaryJson) {
   EXPECT_EQ(ToJson(Whole()), json::parse(R"({"name": "write", "type": "synthesize", "seconds": 2.5, "policy": "teacher",
+      "spent": {"starts": 2, "tokens": 1200.0, "usd": 0.5}, "weights_from": "tune", "learned_from": ["rewrite"],
+      "taught_by": ["judge"], "teachers": ["large"], "conditions": "64 problems",
       "policy_number": 120, "steps": 64, "metrics": {"num_traces": 30.0}, "exported_to": "/runs/x/traces.jsonl",
       "artifact": "traces", "artifact_sha256": "ab", "data_artifact": "problems"})"));
   EXPECT_EQ(ToJson(StageReport{.name = "learn", .type = "train"}),
@@ -43,12 +53,16 @@ TEST(StageReportTest, ReadsBackWhatItWrote) {
 }
 
 TEST(StageReportTest, TakesWhatOtherVersionsWrote) {
-  ASSERT_OK_AND_ASSIGN(const auto read, StageReportsFromJson(json::parse(R"([{"name": "x", "seconds": "long",
-      "metrics": {"a": 1, "b": "text"}, "of_the_future": []}, {}])"),
-                                                             "summary.json"));
+  ASSERT_OK_AND_ASSIGN(const auto read,
+                       StageReportsFromJson(json::parse(R"([{"name": "x", "seconds": "long", "spent": 7,
+      "learned_from": [1, "w"], "taught_by": "t", "metrics": {"a": 1, "b": "text"}, "of_the_future": []}, {}])"),
+                                            "summary.json"));
   ASSERT_EQ(read.size(), 2u);
   EXPECT_EQ(read[0].name, "x");
   EXPECT_EQ(read[0].seconds, 0);
+  EXPECT_EQ(read[0].starts, 0);
+  EXPECT_THAT(read[0].learned_from, ::testing::ElementsAre("w"));
+  EXPECT_TRUE(read[0].taught_by.empty());
   EXPECT_THAT(read[0].metrics, ::testing::ElementsAre(::testing::Pair("a", 1)));
 }
 

@@ -7,6 +7,7 @@
 namespace grpo {
 
 absl::Status RunSaver::Poll(Cursor cursor) {
+  if (on_poll_) on_poll_();
   return control_.Poll([&] { return save_(cursor()); });
 }
 

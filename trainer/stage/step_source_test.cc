@@ -146,6 +146,7 @@ class StepSourceTest : public ::testing::Test {
     RunControl control{&board};
     FakeModels models{loaded.config, &coordinator, FakeWeights{.number = 3}};
     NoSaver saver;
+    SpendingLog spending{files.run_dir() + "/spending.json", /*resume=*/false, clock};
     StageContext context{name,
                          loaded.config,
                          clock,
@@ -154,7 +155,8 @@ class StepSourceTest : public ::testing::Test {
                          board,
                          {*metrics, *completions},
                          files,
-                         saver};
+                         saver,
+                         spending};
   };
 
   const std::string folder_ = ::testing::TempDir() + "/step_source_test";

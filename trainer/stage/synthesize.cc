@@ -140,6 +140,7 @@ class Synthesis {
       RETURN_IF_ERROR(Annotate(log_->Append(traces), "the traces cannot be kept"));
       Count(traces);
       num_tokens_here_ += traces.num_tokens;
+      context_.spending.AddTokens(traces.num_tokens);
     }
     return absl::OkStatus();
   }

@@ -270,6 +270,7 @@ absl::StatusOr<StageReport> StageRun::Start(std::optional<int64_t> kill_at_poll)
                    MetricsLog::Open(run_dir_ + "/metrics.jsonl", {}, stage.name, start.progress.step));
   ASSIGN_OR_RETURN(const auto completions, CompletionsLog::Open(run_dir_ + "/completions.sqlite", {stage.name}));
   ASSIGN_OR_RETURN(const auto quarantine, QuarantineLog::Open(run_dir_ + "/quarantine.jsonl", checkpoint_.has_value()));
+  SpendingLog spending(run_dir_ + "/spending.json", /*resume=*/epoch_ > 1, clock);
   FakeModels models(config, &coordinator, checkpoint_ ? checkpoint_->weights : FakeWeights());
   const RunFiles files(config, run_dir_, loaded_.data_sha256, {});
   KillingSaver saver(kill_at_poll,
@@ -286,10 +287,13 @@ absl::StatusOr<StageReport> StageRun::Start(std::optional<int64_t> kill_at_poll)
                        .board = board,
                        .records = {.metrics = *metrics, .completions = *completions},
                        .files = files,
-                       .saver = saver};
+                       .saver = saver,
+                       .spending = spending};
+  spending.Begin(stage.name);
   RETURN_IF_ERROR(Preflight(config).CheckAhead(files).status());
   const FakeWorker worker(&coordinator, judge_);
   absl::StatusOr<StageReport> report = stage.stage->Run(context, start);
+  spent_ = spending.End();
   num_polls_ = saver.num_polls();
   weights_ = models.weights();
   board.UpdateStage([&](v1::StageStatus& row) {

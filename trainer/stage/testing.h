@@ -15,6 +15,7 @@
 #include "absl/status/statusor.h"
 #include "common/clock.h"
 #include "coordinator/coordinator.h"
+#include "trainer/records/spending.h"
 #include "trainer/run_config.h"
 #include "trainer/stage/context.h"
 #include "trainer/stage/models.h"
@@ -101,6 +102,8 @@ class StageRun {
   // As it was when the newest Start ended.
   const v1::StageStatus& status() const { return status_; }
   const FakeWeights& weights() const { return weights_; }
+  // What the stage took, over all starts; the clock stands still.
+  const Spent& spent() const { return spent_; }
 
  private:
   const LoadedConfig& loaded_;
@@ -111,6 +114,7 @@ class StageRun {
   int64_t epoch_ = 0, num_polls_ = 0;
   v1::StageStatus status_;
   FakeWeights weights_;
+  Spent spent_;
 };
 
 }  // namespace grpo

@@ -157,6 +157,7 @@ class Training {
     ++cursor_.progress.step;
     times.ended = context_.clock.Now();
     Measure(input, times, &outcome.metrics);
+    Spend(outcome.metrics);
     Keep(input);
     Record(outcome);
     metrics_ = std::move(outcome.metrics);
@@ -179,6 +180,11 @@ class Training {
     const auto num_tokens = metrics->find(metric::kNumTokens);
     if (num_tokens != metrics->end() && seconds > 0)
       (*metrics)[metric::kTokensPerSecond] = num_tokens->second / seconds;
+  }
+
+  void Spend(const std::map<std::string, double>& metrics) {
+    const auto num_tokens = metrics.find(metric::kNumTokens);
+    if (num_tokens != metrics.end()) context_.spending.AddTokens(static_cast<int64_t>(num_tokens->second));
   }
 
   // The step's samples, where they are to be kept.

@@ -49,6 +49,23 @@ TEST_F(TrainStageTest, EachStepHasALineWithItsHashes) {
   EXPECT_EQ(report.policy_number, 5);
 }
 
+TEST_F(TrainStageTest, EveryStepsTokensAreCountedAlsoThoseThatAKillUndid) {
+  ASSERT_OK_AND_ASSIGN(const LoadedConfig loaded, Load(kSampled));
+  StageRun run(loaded, folder_ + "/run");
+  ASSERT_OK(run.Start());
+  double num_tokens = 0;
+  for (const nlohmann::json& record : Records()) num_tokens += record.at("num_tokens").get<double>();
+  EXPECT_GT(num_tokens, 0);
+  EXPECT_EQ(run.spent().tokens, num_tokens);
+  EXPECT_EQ(run.spent().starts, 1);
+  // The other run is killed after some steps, of which its checkpoint holds fewer.
+  StageRun killed(loaded, folder_ + "/killed");
+  EXPECT_STATUS(killed.Start(/*kill_at_poll=*/4), absl::StatusCode::kAborted, "killed");
+  ASSERT_OK(killed.Start());
+  EXPECT_EQ(killed.spent().starts, 2);
+  EXPECT_GE(killed.spent().tokens, num_tokens);
+}
+
 TEST_F(TrainStageTest, TheReportHoldsTheLargestLogprobDifferenceOfAllSteps) {
   ASSERT_OK_AND_ASSIGN(const LoadedConfig loaded, Load(kSampled));
   StageRun run(loaded, folder_ + "/run");

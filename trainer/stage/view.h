@@ -43,11 +43,12 @@ struct StageTable {
   // The first heading: what the rows are. Empty for a type that has no table.
   std::string heading = {};
   // Columns are headed by the policy that was measured (by the stage's name where one was measured twice) in place of
-  // the stage's, and the last row says for how many seconds it was trained.
+  // the stage's, and the last rows say what it took to make it.
   bool by_policy = false;
-  // These come first; the others follow by name.
-  std::vector<std::string> leading = {};
-  // Whether metrics with a / in their names have rows: where there are many, they would hide what matters.
+  // These come first; the others follow by name; those come last.
+  std::vector<std::string> leading = {}, trailing = {};
+  // Whether metrics with a / in their names have rows, beside those that lead or trail: where there are many, they would
+  // hide what matters.
   bool details = false;
   // Are only in summary.json.
   std::vector<MetricPattern> hidden = {};

@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "common/files.h"
 #include "common/status_macros.h"
 #include "tools/grpoctl/records/completions.h"
 #include "tools/grpoctl/records/summary.h"
@@ -63,13 +62,13 @@ absl::StatusOr<std::string> SampleCompletions(const CompletionsReader& reader, c
 }  // namespace
 
 absl::StatusOr<std::string> ClosingText(const std::string& run_dir, const std::vector<std::string>& artifacts) {
-  ASSIGN_OR_RETURN(const std::string content, ReadFile(run_dir + "/summary.json", kMaxSummaryBytes));
-  ASSIGN_OR_RETURN(const RunSummary summary, ParseSummary(content));
+  ASSIGN_OR_RETURN(const RunSummary summary, ReadSummary(run_dir));
   std::string report;
   // A run is worth a report without its samples too.
   const absl::StatusOr<std::unique_ptr<CompletionsReader>> reader = CompletionsReader::Open(run_dir);
   for (const SummaryTable& table : SummaryTables(summary.stages)) {
     absl::StrAppend(&report, report.empty() ? "" : "\n", FormatTable(table.rows));
+    for (const std::string& note : table.notes) absl::StrAppend(&report, note, "\n");
     if (!reader.ok() || !StageViewOf(table.type).table.samples) continue;
     for (const StageReport& stage : summary.stages) {
       if (stage.type != table.type) continue;

@@ -1,18 +1,16 @@
 #include "tools/grpoctl/records/summary.h"
 
 #include <algorithm>
-#include <cmath>
-#include <set>
+#include <optional>
 #include <utility>
 
-#include "absl/strings/match.h"
-#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/strings/str_replace.h"
+#include "common/files.h"
 #include "common/status_macros.h"
 #include "nlohmann/json.hpp"
+#include "tools/grpoctl/records/bill.h"
+#include "tools/grpoctl/records/figures.h"
 #include "tools/grpoctl/text.h"
-#include "trainer/records/metrics.h"
 #include "trainer/stage/stage.h"
 
 namespace grpo {
@@ -20,39 +18,9 @@ namespace {
 
 using nlohmann::json;
 
-constexpr char kLowSuffix[] = "_ci_low";
-constexpr char kHighSuffix[] = "_ci_high";
-
 std::string TextOf(const json& object, const char* key) {
   const auto found = object.find(key);
   return found != object.end() && found->is_string() ? found->get<std::string>() : "";
-}
-
-bool MatchesOne(const std::vector<MetricPattern>& patterns, const std::string& metric) {
-  return std::any_of(patterns.begin(), patterns.end(),
-                     [&](const MetricPattern& pattern) { return MatchMetric(pattern, metric).has_value(); });
-}
-
-// "pass@1" for pass_at_1, "format rate" for format_rate.
-std::string ShowName(absl::string_view metric) {
-  return Printable(absl::StrReplaceAll(metric, {{"_at_", "@"}, {"_", " "}, {"/", ": "}}));
-}
-
-bool HasInterval(const StageReport& stage) {
-  return std::any_of(stage.metrics.begin(), stage.metrics.end(),
-                     [](const auto& metric) { return absl::EndsWith(metric.first, kLowSuffix); });
-}
-
-std::string Cell(const StageTable& table, const StageReport& stage, const std::string& metric) {
-  const auto value = stage.metrics.find(metric);
-  if (value == stage.metrics.end() || !std::isfinite(value->second)) return "";
-  const MetricInfo* info = FindMetric(metric);
-  const bool percent = info != nullptr && info->unit == MetricUnit::kFraction;
-  const double scale = percent ? 100 : 1;
-  const std::string shown = percent ? absl::StrFormat("%.1f %%", scale * value->second) : FormatNumber(value->second);
-  const auto low = stage.metrics.find(metric + kLowSuffix), high = stage.metrics.find(metric + kHighSuffix);
-  if (low == stage.metrics.end() || high == stage.metrics.end()) return shown;
-  return absl::StrFormat("%s (%.1f to %.1f)", shown, scale * low->second, scale * high->second);
 }
 
 std::vector<const StageReport*> StagesOf(const std::string& type, const std::vector<StageReport>& stages) {
@@ -63,60 +31,57 @@ std::vector<const StageReport*> StagesOf(const std::string& type, const std::vec
   return found;
 }
 
-// Of the policy, over all stages that trained it and the stages that wrote what they read: what a student's or a
-// teacher's score has cost.
-double TrainingSeconds(const std::string& policy, const std::vector<StageReport>& stages) {
-  double seconds = 0;
-  std::set<std::string> artifacts;
-  for (const StageReport& stage : stages) {
-    if (stage.policy != policy || !StageViewOf(stage.type).trains_policy) continue;
-    seconds += stage.seconds;
-    artifacts.insert(stage.data_artifact);
-  }
-  for (const StageReport& stage : stages) {
-    if (!stage.artifact.empty() && artifacts.count(stage.artifact) > 0) seconds += stage.seconds;
-  }
-  return seconds;
+std::string Seconds(double seconds) {
+  return seconds > 0 ? absl::StrFormat("%.1f", seconds) : "";
 }
 
-// The metrics that have a row, in the rows' order.
-std::vector<std::string> MetricsIn(const StageTable& table, const std::vector<const StageReport*>& stages) {
-  std::set<std::string> rest;
+// What it took to make the policies: rows with something in them.
+void AddCosts(const std::vector<const StageReport*>& stages, const std::vector<StageReport>& all_stages,
+              TableRows* rows) {
+  std::vector<std::string> seconds = {"seconds to make it"}, with_teachers = {"with its teachers"},
+                           tokens = {"tokens to make it"}, usd = {"USD to make it"};
+  bool made = false, taught = false, counted = false, paid = false;
   for (const StageReport* stage : stages) {
-    for (const auto& [metric, value] : stage->metrics) {
-      const bool interval = absl::EndsWith(metric, kLowSuffix) || absl::EndsWith(metric, kHighSuffix);
-      const bool shown = table.details || !absl::StrContains(metric, '/');
-      if (!interval && shown && !MatchesOne(table.hidden, metric)) rest.insert(metric);
-    }
+    const MakingCost cost = CostOf(*stage, all_stages);
+    seconds.push_back(Seconds(cost.seconds));
+    with_teachers.push_back(Seconds(cost.seconds_with_teachers));
+    tokens.push_back(cost.tokens > 0 ? FormatNumber(cost.tokens) : "");
+    usd.push_back(cost.usd > 0 ? absl::StrFormat("%.2f", cost.usd) : "");
+    made |= cost.seconds > 0;
+    taught |= cost.seconds_with_teachers > cost.seconds;
+    counted |= cost.tokens > 0;
+    paid |= cost.usd > 0;
   }
-  std::vector<std::string> metrics;
-  for (const std::string& metric : table.leading) {
-    if (rest.erase(metric) > 0) metrics.push_back(metric);
-  }
-  metrics.insert(metrics.end(), rest.begin(), rest.end());
-  return metrics;
+  if (made) rows->push_back(std::move(seconds));
+  if (taught) rows->push_back(std::move(with_teachers));
+  if (counted) rows->push_back(std::move(tokens));
+  if (paid) rows->push_back(std::move(usd));
 }
 
 // Empty where there is nothing to show.
 TableRows RowsOf(const StageTable& table, const std::vector<const StageReport*>& stages,
                  const std::vector<StageReport>& all_stages) {
-  const std::vector<std::string> metrics = MetricsIn(table, stages);
+  const std::vector<std::string> metrics = MetricsShown(table, stages);
   if (metrics.empty()) return {};
   TableRows rows = {{table.heading}};
   for (const StageReport* stage : stages) rows[0].push_back(ColumnHeading(*stage, all_stages));
   for (const std::string& metric : metrics) {
     std::vector<std::string>& row = rows.emplace_back();
-    row.push_back(ShowName(metric));
-    for (const StageReport* stage : stages) row.push_back(Cell(table, *stage, metric));
+    row.push_back(FigureTitle(metric));
+    for (const StageReport* stage : stages) {
+      const std::optional<Figure> figure = FigureOf(*stage, metric);
+      row.push_back(figure ? FigureText(metric, *figure) : "");
+    }
   }
-  if (!table.by_policy) return rows;
-  std::vector<std::string>& training = rows.emplace_back();
-  training.push_back("training seconds");
-  for (const StageReport* stage : stages) {
-    const double seconds = TrainingSeconds(stage->policy, all_stages);
-    training.push_back(seconds > 0 ? absl::StrFormat("%.1f", seconds) : "");
-  }
+  if (table.by_policy) AddCosts(stages, all_stages, &rows);
   return rows;
+}
+
+bool HasInterval(const StageReport& stage) {
+  return std::any_of(stage.metrics.begin(), stage.metrics.end(), [&](const auto& metric) {
+    const std::optional<Figure> figure = FigureOf(stage, metric.first);
+    return figure && figure->interval;
+  });
 }
 
 }  // namespace
@@ -136,6 +101,11 @@ absl::StatusOr<RunSummary> ParseSummary(absl::string_view summary_json) {
   return summary;
 }
 
+absl::StatusOr<RunSummary> ReadSummary(const std::string& run_dir) {
+  ASSIGN_OR_RETURN(const std::string content, ReadFile(run_dir + "/summary.json", kMaxSummaryBytes));
+  return ParseSummary(content);
+}
+
 std::string ColumnHeading(const StageReport& stage, const std::vector<StageReport>& stages) {
   if (!StageViewOf(stage.type).table.by_policy || stage.policy.empty()) return Printable(stage.name);
   int num_same = 0;
@@ -152,7 +122,13 @@ std::vector<SummaryTable> SummaryTables(const std::vector<StageReport>& stages) 
     const bool intervals = std::any_of(stages.begin(), stages.end(), [&type = type](const StageReport& stage) {
       return stage.type == type && HasInterval(stage);
     });
-    tables.push_back({.type = type, .title = plugin.view.table.title, .rows = std::move(rows), .intervals = intervals});
+    SummaryTable table{
+        .type = type, .title = plugin.view.table.title, .rows = std::move(rows), .intervals = intervals, .notes = {}};
+    if (plugin.view.table.by_policy) {
+      table.notes = TeacherSentences(stages);
+      for (std::string& sentence : RepeatedWork(stages)) table.notes.push_back(std::move(sentence));
+    }
+    tables.push_back(std::move(table));
   }
   return tables;
 }

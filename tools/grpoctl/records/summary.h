@@ -25,19 +25,22 @@ struct RunSummary {
 
 // DataLoss for text that is not such a summary. Keys that are missing or of another type read as empty or 0. Pure.
 absl::StatusOr<RunSummary> ParseSummary(absl::string_view summary_json);
+// Of a run's folder. ReadFile's errors (common/files.h), NotFound among them, and ParseSummary's.
+absl::StatusOr<RunSummary> ReadSummary(const std::string& run_dir);
 
 // The first row is the heading, and the first column says what a row holds. Cells are made printable.
 using TableRows = std::vector<std::vector<std::string>>;
 
 // Stages of one type side by side, as the type's StageView says: one row a metric, with its confidence interval where
-// there is one, one column a stage; by policy, the last row holds the seconds that the policy was trained for, with
-// those in which the data that it learned from were written.
+// there is one, one column a stage; by policy, the last rows hold what it took to make it (bill.h).
 struct SummaryTable {
   // Of the stages, and the view's title.
   std::string type, title;
   TableRows rows;
   // Whether some cell has its 95 % confidence interval in parentheses.
   bool intervals = false;
+  // Sentences below it: each student beside its teacher, and which figures hold work that was done twice. Printable.
+  std::vector<std::string> notes;
 };
 // Of every type that has a table and stages with something to show in it, in the order of stages.inc. Pure.
 std::vector<SummaryTable> SummaryTables(const std::vector<StageReport>& stages);

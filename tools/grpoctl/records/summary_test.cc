@@ -49,8 +49,7 @@ TEST(SummaryTablesTest, PutsPoliciesSideBySideWithTheLeadingMetricsFirst) {
             "pass@1                  3.8 % (2.0 to 5.6)   93.7 %\n"
             "format rate                                  99.0 %\n"
             "mean completion tokens               14.12     30.4\n"
-            "reward                                 0.1     1.03\n"
-            "training seconds                     133.2\n");
+            "reward                                 0.1     1.03\n");
 }
 
 TEST(SummaryTablesTest, NamesTheStageWhereAPolicyWasMeasuredTwice) {
@@ -81,13 +80,65 @@ TEST(SummaryTablesTest, WhatBecameOfSynthesizedCompletionsHasATableOfItsOwn) {
             "rejected: wrong      2\n");
 }
 
-TEST(SummaryTablesTest, TrainingSecondsHoldThoseOfTheDataThatWasLearnedFrom) {
-  const StageReport write{
-      .name = "write", .type = "synthesize", .seconds = 20, .policy = "teacher", .artifact = "traces"};
+// The quickstart in small: what a teacher wrote, a student learns.
+std::vector<StageReport> TaughtRun() {
+  const StageReport pretrain{.name = "pretrain", .type = "train", .seconds = 50, .tokens = 5000, .policy = "base"};
+  const StageReport rl{
+      .name = "rl", .type = "train", .seconds = 30, .tokens = 900, .weights_from = "pretrain", .policy = "teacher"};
+  StageReport measure_teacher{.name = "measure_teacher",
+                              .type = "evaluate",
+                              .weights_from = "rl",
+                              .policy = "teacher",
+                              .conditions = "8 problems"};
+  measure_teacher.metrics = {{"pass_at_1", 0.96},
+                             {"pass_at_1_ci_low", 0.94},
+                             {"pass_at_1_ci_high", 0.98},
+                             {"num_parameters", 164480},
+                             {"weight_bytes", 657920},
+                             {"tokens_per_second", 9000},
+                             {"maj_at_8", 1},
+                             {"worker_peak_memory_bytes", 3e8}};
+  const StageReport write{.name = "write",
+                          .type = "synthesize",
+                          .seconds = 20,
+                          .starts = 2,
+                          .tokens = 400,
+                          .usd = 0.5,
+                          .weights_from = "rl",
+                          .policy = "teacher",
+                          .artifact = "traces"};
   const StageReport copy{
-      .name = "copy", .type = "train", .seconds = 10, .policy = "student", .data_artifact = "traces"};
-  const StageReport measure{.name = "measure", .type = "evaluate", .policy = "student", .metrics = {{"pass_at_1", 1}}};
-  EXPECT_THAT(FormatTable(OnlyTable({write, copy, measure})), HasSubstr("training seconds     30.0"));
+      .name = "copy", .type = "train", .seconds = 10, .tokens = 700, .learned_from = {"write"}, .policy = "student"};
+  StageReport measure{
+      .name = "measure", .type = "evaluate", .weights_from = "copy", .policy = "student", .conditions = "8 problems"};
+  measure.metrics = {{"pass_at_1", 0.888},
+                     {"num_parameters", 28832},
+                     {"weight_bytes", 115328},
+                     {"maj_at_8", 0.9375},
+                     {"tokens_per_second", 27900}};
+  return {pretrain, rl, measure_teacher, write, copy, measure};
+}
+
+TEST(SummaryTablesTest, TheBillStandsBelowWhatThePoliciesCanDo) {
+  const std::vector<SummaryTable> tables = SummaryTables(TaughtRun());
+  ASSERT_EQ(tables.size(), 1u);
+  EXPECT_EQ(FormatTable(tables[0].rows),
+            "metric                    teacher                student\n"
+            "pass@1                    96.0 % (94.0 to 98.0)     88.8 %\n"
+            "maj@8                                   100.0 %     93.8 %\n"
+            "num parameters                          164,480     28,832\n"
+            "weight bytes                          642.5 KiB  112.6 KiB\n"
+            "worker peak memory bytes              286.1 MiB\n"
+            "tokens per second                         9,000     27,900\n"
+            "seconds to make it                         80.0       30.0\n"
+            "with its teachers                          80.0      110.0\n"
+            "tokens to make it                         5,900      1,100\n"
+            "USD to make it                                        0.50\n");
+  EXPECT_THAT(tables[0].notes,
+              ::testing::ElementsAre("student to its teacher teacher: 1/5.7 of the parameters, 1/5.7 of the bytes of "
+                                     "weights, 3.1 times the tokens/s, 92.5 % of pass@1.",
+                                     "Stage write was worked on in 2 starts of the run: its seconds and tokens are "
+                                     "those of all of them, with what was done again."));
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
-// grpoctl report RUN: a run as a page and as Markdown with pictures, beside its other files.
+// grpoctl report RUN: a run as a page and as Markdown with pictures, beside its other files. With a second run: the two
+// side by side, printed.
 #include <iostream>
 #include <memory>
 
@@ -7,6 +8,8 @@
 #include "common/files.h"
 #include "common/status_macros.h"
 #include "tools/grpoctl/client/connection.h"
+#include "tools/grpoctl/records/compare.h"
+#include "tools/grpoctl/records/summary.h"
 #include "tools/grpoctl/verb.h"
 #include "tools/page/render.h"
 
@@ -25,6 +28,26 @@ absl::Status Write(const std::string& run_dir) {
   return WriteFileAtomically(run_dir + "/report.html", ReportHtml(data));
 }
 
+absl::StatusOr<RunComparison> Compare(const std::string& a, const std::string& b) {
+  ASSIGN_OR_RETURN(const RunSummary run_a, ReadSummary(a));
+  ASSIGN_OR_RETURN(const RunSummary run_b, ReadSummary(b));
+  return CompareRuns(run_a, run_b);
+}
+
+struct ReportFlags {
+  std::string run_dir, other;
+  OutputFormat format = OutputFormat::kTable;
+};
+
+int PrintComparison(const ReportFlags& flags) {
+  const absl::StatusOr<RunComparison> comparison = Compare(flags.run_dir, flags.other);
+  if (!comparison.ok()) return Fail(comparison.status());
+  std::cout << (flags.format == OutputFormat::kJson ? ComparisonJson(*comparison)
+                                                    : ComparisonText(*comparison, flags.run_dir, flags.other))
+            << std::flush;
+  return kExitOk;
+}
+
 int Report(const std::string& named) {
   const absl::StatusOr<std::string> run_dir = ResolveRunDir(named);
   if (!run_dir.ok()) return Fail(run_dir.status());
@@ -37,13 +60,20 @@ int Report(const std::string& named) {
 }  // namespace
 
 void AddReportVerb(CLI::App& app, int* exit_code) {
-  const auto run_dir = std::make_shared<std::string>();
+  const auto flags = std::make_shared<ReportFlags>();
   CLI::App* verb = AddSubcommand(
-      app, "report", "A run's tables, curves and samples as report.html and report.md",
+      app, "report", "A run's tables, curves and samples as report.html and report.md; or two runs side by side",
       "  grpoctl report\n"
-      "  grpoctl report runs/quickstart",
-      [run_dir] { return Report(*run_dir); }, exit_code);
-  verb->add_option("RUN", *run_dir, "The run folder (default: the newest run under runs/)");
+      "  grpoctl report runs/quickstart\n"
+      "  grpoctl report runs/seed0 runs/seed1\n"
+      "  grpoctl report runs/seed0 runs/seed1 --output json",
+      [flags] { return flags->other.empty() ? Report(flags->run_dir) : PrintComparison(*flags); }, exit_code);
+  verb->add_option("RUN", flags->run_dir, "The run folder (default: the newest run under runs/)");
+  CLI::Option* const other =
+      verb->add_option("OTHER", flags->other, "A second run folder: nothing is written, what differs is printed");
+  AddOutputOption(*verb, &flags->format);
+  // Of one run the results are files.
+  verb->get_option("--output")->needs(other);
 }
 
 }  // namespace grpo
