@@ -28,6 +28,7 @@
 #include "trainer/records/completions_format.h"
 #include "trainer/records/data_record.h"
 #include "trainer/resume.h"
+#include "trainer/rounds.h"
 #include "trainer/run_models.h"
 #include "trainer/stage/context.h"
 #include "trainer/status/service.h"
@@ -190,9 +191,30 @@ class Run {
     const Watchdog watchdog(collectives_, &board_, absl::Seconds(config_.trainer.stall_after_s));
     while (cursor_.stage_index < NumStages()) {
       const std::string name = NameOf(cursor_.stage_index);
+      if (const std::string why = WhyLeftOut(config_, name, reports_); !why.empty()) {
+        RETURN_IF_ERROR(LeaveOut(why));
+        continue;
+      }
       RETURN_IF_ERROR(Annotate(RunStage(std::move(cursor_)), absl::StrCat("stage ", name)));
     }
     return absl::OkStatus();
+  }
+
+  // The stage at cursor_ does not run. No checkpoint says so: a resumed run finds the same reason in the reports.
+  absl::Status LeaveOut(const std::string& why) {
+    const ConfiguredStage& stage = config_.stages[cursor_.stage_index];
+    spdlog::info("stage {} ({}) is left out: {}", stage.name, stage.type, why);
+    board_.Update([&](v1::RunStatus& status) { status.set_stage_index(static_cast<int>(cursor_.stage_index)); });
+    Keep(stage, {.left_out = why});
+    ++cursor_.stage_index;
+    return WriteSummary();
+  }
+
+  // Shows and keeps the report of the stage at which the board stands.
+  void Keep(const ConfiguredStage& stage, StageReport report) {
+    Identify(config_, stage.name, stage.type, &report);
+    board_.UpdateStage([&](v1::StageStatus& row) { ShowReport(report, &row); });
+    reports_.push_back(std::move(report));
   }
 
   // From `start` to the stage's end; then cursor_ is at the beginning of the next one.
@@ -229,12 +251,9 @@ class Run {
                          .files = files,
                          .saver = saver_};
     ASSIGN_OR_RETURN(StageReport report, stage.stage->Run(context, std::move(start)));
-    report.name = stage.name;
-    report.type = stage.type;
     report.seconds = seconds_before + absl::ToDoubleSeconds(surroundings_.clock.Now() - started);
     sequence_ += 1 + report.saved_steps;
-    board_.UpdateStage([&](v1::StageStatus& row) { ShowReport(report, &row); });
-    reports_.push_back(std::move(report));
+    Keep(stage, std::move(report));
     RETURN_IF_ERROR(WriteSummary());
     // What comes next starts from here: the stage's work is not repeated.
     cursor_ = {.stage_index = stage_index + 1};

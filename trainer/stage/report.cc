@@ -25,6 +25,9 @@ Number NumberOf(const json& object, const char* key) {
 StageReport FromJson(const json& entry) {
   StageReport report{.name = TextOf(entry, "name"),
                      .type = TextOf(entry, "type"),
+                     .repeat = TextOf(entry, "repeat"),
+                     .round = NumberOf<int64_t>(entry, "round"),
+                     .left_out = TextOf(entry, "left_out"),
                      .seconds = NumberOf<double>(entry, "seconds"),
                      .policy = TextOf(entry, "policy"),
                      .policy_number = NumberOf<int64_t>(entry, "policy_number"),
@@ -56,9 +59,12 @@ json ToJson(const StageReport& report) {
   for (const auto& [key, text] : {std::pair{"exported_to", &report.exported_to},
                                   {"artifact", &report.artifact},
                                   {"artifact_sha256", &report.artifact_sha256},
-                                  {"data_artifact", &report.data_artifact}}) {
+                                  {"data_artifact", &report.data_artifact},
+                                  {"repeat", &report.repeat},
+                                  {"left_out", &report.left_out}}) {
     if (!text->empty()) entry[key] = *text;
   }
+  if (report.round > 0) entry["round"] = report.round;
   return entry;
 }
 

@@ -18,6 +18,11 @@ namespace grpo {
 struct StageReport {
   // --- Filled by whoever runs the stage ---
   std::string name = {}, type = {};
+  // Of a stage of a `repeat` (trainer/rounds.h): the repeat's name and the round, from 1. Empty and 0 for all others.
+  std::string repeat = {};
+  int64_t round = 0;
+  // Why the stage did not run, its round being one that `until` left out; empty for a stage that ran.
+  std::string left_out = {};
   // Wall seconds, over all starts of the run.
   double seconds = 0;
 
@@ -40,7 +45,7 @@ struct StageReport {
   int64_t saved_steps = 0;
 };
 
-// An object of summary.json's list `stages`; keys of empty texts are left out, and a number that is not finite is null.
+// An object of summary.json's list `stages`; keys of empty texts, and round 0, are left out, and a number that is not finite is null.
 nlohmann::json ToJson(const StageReport& report);
 // A list of such objects, in order.
 nlohmann::json ToJson(const std::vector<StageReport>& reports);
