@@ -38,7 +38,7 @@ struct StageReport {
   std::string exported_to = {};
   // Key under `artifacts`, and SHA-256 (hex), of data that stages after this one may read; empty for none.
   std::string artifact = {}, artifact_sha256 = {};
-  // Key under `artifacts` of the data that it read; empty when its data come from elsewhere.
+  // Key under `artifacts` of the data that it read, blanks between several; empty when its data come from elsewhere.
   std::string data_artifact = {};
   // StageProgress.step at its end: what its checkpoints counted. 0 for a stage of which a checkpoint keeps nothing. Not
   // written down.

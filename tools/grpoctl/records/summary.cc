@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <set>
 #include <utility>
 
@@ -9,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_replace.h"
+#include "absl/strings/str_split.h"
 #include "common/status_macros.h"
 #include "nlohmann/json.hpp"
 #include "tools/grpoctl/text.h"
@@ -55,23 +57,26 @@ std::string Cell(const StageTable& table, const StageReport& stage, const std::s
   return absl::StrFormat("%s (%.1f to %.1f)", shown, scale * low->second, scale * high->second);
 }
 
+// Those that have run.
 std::vector<const StageReport*> StagesOf(const std::string& type, const std::vector<StageReport>& stages) {
   std::vector<const StageReport*> found;
   for (const StageReport& stage : stages) {
-    if (stage.type == type) found.push_back(&stage);
+    if (stage.type == type && stage.left_out.empty()) found.push_back(&stage);
   }
   return found;
 }
 
-// Of the policy, over all stages that trained it and the stages that wrote what they read: what a student's or a
-// teacher's score has cost.
-double TrainingSeconds(const std::string& policy, const std::vector<StageReport>& stages) {
+// Of the policy that was measured, over all stages before that trained it and the stages that wrote what they read: what
+// a student's or a teacher's score has cost. `measured` is one of `stages`.
+double TrainingSeconds(const StageReport& measured, const std::vector<StageReport>& stages) {
   double seconds = 0;
   std::set<std::string> artifacts;
   for (const StageReport& stage : stages) {
-    if (stage.policy != policy || !StageViewOf(stage.type).trains_policy) continue;
+    if (&stage == &measured) break;
+    if (stage.policy != measured.policy || !StageViewOf(stage.type).trains_policy) continue;
     seconds += stage.seconds;
-    artifacts.insert(stage.data_artifact);
+    for (const absl::string_view artifact : absl::StrSplit(stage.data_artifact, ' ', absl::SkipEmpty()))
+      artifacts.emplace(artifact);
   }
   for (const StageReport& stage : stages) {
     if (!stage.artifact.empty() && artifacts.count(stage.artifact) > 0) seconds += stage.seconds;
@@ -113,10 +118,53 @@ TableRows RowsOf(const StageTable& table, const std::vector<const StageReport*>&
   std::vector<std::string>& training = rows.emplace_back();
   training.push_back("training seconds");
   for (const StageReport* stage : stages) {
-    const double seconds = TrainingSeconds(stage->policy, all_stages);
+    const double seconds = TrainingSeconds(*stage, all_stages);
     training.push_back(seconds > 0 ? absl::StrFormat("%.1f", seconds) : "");
   }
   return rows;
+}
+
+// What stands behind the repeat's and the round's in a stage's name.
+std::string NameInRound(const StageReport& stage) {
+  const std::string before = absl::StrCat(stage.repeat, ".", stage.round, ".");
+  return Printable(absl::StartsWith(stage.name, before) ? stage.name.substr(before.size()) : stage.name);
+}
+
+// One row a round, one column for each metric that a round's row has (StageTable::of_round); the seconds of a round are
+// those of all its stages, and the last column says why a round was left out.
+SummaryTable RoundsTable(const std::string& repeat, const std::vector<StageReport>& stages) {
+  std::vector<std::string> headings;
+  std::map<int64_t, std::map<std::string, std::string>> cells;
+  std::map<int64_t, double> seconds;
+  std::map<int64_t, std::string> left_out;
+  bool intervals = false;
+  for (const StageReport& stage : stages) {
+    if (stage.repeat != repeat) continue;
+    seconds[stage.round] += stage.seconds;
+    if (!stage.left_out.empty()) left_out[stage.round] = Printable(stage.left_out);
+    const StageTable& table = StageViewOf(stage.type).table;
+    for (const std::string& metric : table.of_round) {
+      const std::string heading = absl::StrCat(NameInRound(stage), ": ", ShowName(metric));
+      const std::string cell = Cell(table, stage, metric);
+      if (cell.empty()) continue;
+      if (std::count(headings.begin(), headings.end(), heading) == 0) headings.push_back(heading);
+      cells[stage.round][heading] = cell;
+      intervals = intervals || HasInterval(stage);
+    }
+  }
+  SummaryTable table{.type = "", .title = absl::StrCat("Rounds of ", Printable(repeat)), .rows = {{"round"}}};
+  table.intervals = intervals;
+  table.rows[0].insert(table.rows[0].end(), headings.begin(), headings.end());
+  table.rows[0].push_back("seconds");
+  if (!left_out.empty()) table.rows[0].push_back("left out");
+  for (const auto& [round, of_round] : seconds) {
+    std::vector<std::string>& row = table.rows.emplace_back();
+    row.push_back(absl::StrCat(round));
+    for (const std::string& heading : headings) row.push_back(cells[round][heading]);
+    row.push_back(left_out.count(round) > 0 ? "" : absl::StrFormat("%.1f", of_round));
+    if (!left_out.empty()) row.push_back(left_out[round]);
+  }
+  return table;
 }
 
 }  // namespace
@@ -154,6 +202,11 @@ std::vector<SummaryTable> SummaryTables(const std::vector<StageReport>& stages) 
     });
     tables.push_back({.type = type, .title = plugin.view.table.title, .rows = std::move(rows), .intervals = intervals});
   }
+  std::vector<std::string> repeats;
+  for (const StageReport& stage : stages) {
+    if (!stage.repeat.empty() && (repeats.empty() || repeats.back() != stage.repeat)) repeats.push_back(stage.repeat);
+  }
+  for (const std::string& repeat : repeats) tables.push_back(RoundsTable(repeat, stages));
   return tables;
 }
 
@@ -161,7 +214,8 @@ TableRows StageSecondsRows(const std::vector<StageReport>& stages) {
   TableRows rows = {{"stage", "type", "seconds"}};
   double total = 0;
   for (const StageReport& stage : stages) {
-    rows.push_back({Printable(stage.name), Printable(stage.type), absl::StrFormat("%.1f", stage.seconds)});
+    rows.push_back({Printable(stage.name), Printable(stage.type),
+                    stage.left_out.empty() ? absl::StrFormat("%.1f", stage.seconds) : "left out"});
     total += stage.seconds;
   }
   rows.push_back({"all", "", absl::StrFormat("%.1f", total)});
