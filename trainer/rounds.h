@@ -1,7 +1,7 @@
 // The rounds of a `repeat` in a run's list of stages, which trainer/unroll.h has made of it: which stage is of which
-// round, and which rounds `until` leaves out. A decision follows from the reports of stages that have ended, which every
-// checkpoint holds, so a resumed run decides as one that was never interrupted. Links no torch. Pure but for the log;
-// any thread.
+// round, and which rounds `until` leaves out. A decision follows from the reports of stages that have ended, which
+// every checkpoint holds, so a resumed run decides as one that was never interrupted. Links no torch. Pure but for the
+// log; any thread.
 #ifndef GRPO_TRAINER_ROUNDS_H_
 #define GRPO_TRAINER_ROUNDS_H_
 
@@ -33,10 +33,10 @@ void Identify(const RunConfig& config, const std::string& stage, const std::stri
 // What is wrong about `rounds`, which trainer/unroll.h has written into a resolved configuration; whole keys.
 std::vector<Conflict> RoundConflicts(const RunConfig& config);
 
-// Why the stage does not run: in an earlier round than its own, the second or a later one, the metric of `until` was not
-// min_gain above that of the round before (to within 1e-9, so that 0.6 is 0.1 above 0.5). `reports` are those of the
-// stages before it. Empty for a stage that runs. A round whose report lacks the metric decides nothing, and the log says
-// so.
+// Why the stage does not run: in an earlier round than its own, the second or a later one, the metric of `until` was
+// not min_gain above that of the round before (to within 1e-9, so that 0.6 is 0.1 above 0.5). `reports` are those of
+// the stages before it. Empty for a stage that runs. A round whose report lacks the metric decides nothing, and the log
+// says so.
 std::string WhyLeftOut(const RunConfig& config, const std::string& stage, const std::vector<StageReport>& reports);
 
 }  // namespace grpo

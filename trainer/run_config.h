@@ -157,8 +157,8 @@ struct LoadedConfig {
 
 // Reads, unrolls repeats (trainer/unroll.h), resolves paths against the file's folder, and checks everything that can
 // be checked without torch: references between stages and named things, rules and data sources (they are built once),
-// what stages and algorithms declare. Errors are those of configs/load.h, together; those of repeated stages are said of
-// the first round where it has any. NotFound when all that is wrong is a missing file.
+// what stages and algorithms declare. Errors are those of configs/load.h, together; those of repeated stages are said
+// of the first round where it has any. NotFound when all that is wrong is a missing file.
 absl::StatusOr<LoadedConfig> LoadRunConfig(const std::string& path, const std::vector<std::string>& overrides = {});
 
 // Of a run that was, whoever wrote its resolved configuration: what can be read of it is filled in, the rest keeps its

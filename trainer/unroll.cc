@@ -2,18 +2,17 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <utility>
 
 #include "absl/strings/ascii.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "absl/strings/str_split.h"
 #include "common/status_macros.h"
 #include "configs/load.h"
+#include "trainer/round_names.h"
 #include "trainer/rounds.h"
 #include "trainer/stage/stage.h"
 
@@ -29,27 +28,6 @@ bool IsName(const std::string& name) {
   const auto allowed = [](unsigned char c) { return absl::ascii_isalnum(c) || c == '_' || c == '-'; };
   return !name.empty() && name.size() <= kMaxNameBytes && absl::ascii_isalnum(static_cast<unsigned char>(name[0])) &&
          std::all_of(name.begin(), name.end(), allowed);
-}
-
-// Empty where the map has no such text.
-std::string TextAt(const ConfigNode& map, absl::string_view key) {
-  const ConfigEntry* const entry = map.Find(key);
-  return entry == nullptr || entry->value.kind != Kind::kScalar ? "" : entry->value.scalar;
-}
-
-// Replaces the text at a dotted key, which may hold positions of lists; nothing where there is none.
-void SetText(ConfigNode* node, const std::string& key, const std::string& text) {
-  for (const absl::string_view part : absl::StrSplit(key, '.')) {
-    size_t index = 0;
-    if (node->kind == Kind::kList && absl::SimpleAtoi(part, &index) && index < node->entries.size()) {
-      node = &node->entries[index].value;
-      continue;
-    }
-    ConfigEntry* const entry = node->Find(part);
-    if (entry == nullptr) return;
-    node = &entry->value;
-  }
-  if (node->kind == Kind::kScalar) node->scalar = text;
 }
 
 // InvalidArgument for keys that its type refuses.
@@ -69,20 +47,10 @@ struct GivenStage {
   std::shared_ptr<const Stage> stage = {};
 };
 
-// A round that is being unrolled; the default is no round.
-struct Round {
-  std::string repeat = {};
-  int64_t number = 0;
-  // Whether `until` may leave it out.
-  bool may_be_left_out = false;
-
-  // Stands before the names of its artifacts and data.
-  std::string Prefix() const { return number == 0 ? "" : absl::StrCat(repeat, "-", number, "-"); }
-};
-
 class Unroller {
  public:
-  Unroller(const Section& given, int64_t max_rounds) : given_(given), max_rounds_(max_rounds), root_(*given.node()) {}
+  Unroller(const Section& given, int64_t max_rounds)
+      : given_(given), max_rounds_(max_rounds), root_(*given.node()), names_(given, &root_) {}
 
   absl::StatusOr<Section> Run() {
     std::vector<ConfigEntry> given;
@@ -95,7 +63,7 @@ class Unroller {
         AddStage(ReadLeniently(std::move(given[i]), path), Round());
       }
     }
-    RETURN_IF_ERROR(JoinErrors(errors_));
+    RETURN_IF_ERROR(JoinErrors({JoinErrors(errors_), JoinErrors(names_.errors())}));
     root_.Find("stages")->value.entries = std::move(unrolled_);
     return Section(std::make_shared<const ConfigNode>(std::move(root_)), given_.key_path(), given_.outer_keys());
   }
@@ -129,12 +97,17 @@ class Unroller {
     if (HasErrors(num_errors)) return;
     const ConfigEntry* const until = node.Find("until");
     CheckName(options, path);
+    CheckFresh(options.fresh_policies, path);
     if (until != nullptr) CheckUntil(options.until, stages, path);
     if (HasErrors(num_errors)) return;
     AddRounds(options.name, options.times, until, entry);
+    Round round{.repeat = options.name,
+                .fresh = {options.fresh_policies.begin(), options.fresh_policies.end()},
+                .fresh_trained = FreshTrained(options, stages)};
     for (int64_t number = 1; number <= std::min(options.times, max_rounds_); ++number) {
       // The first decision falls at the end of round 2.
-      const Round round{.repeat = options.name, .number = number, .may_be_left_out = until != nullptr && number > 2};
+      round.number = number;
+      round.may_be_left_out = until != nullptr && number > 2;
       for (const GivenStage& given : stages) {
         GivenStage stage = given;
         SetText(&stage.entry.value, "name", RoundStageName(options.name, number, given.name));
@@ -183,6 +156,30 @@ class Unroller {
       Add(path + ".name", absl::StrCat("is ", options.name, ", as another repeat is called; give each its own name"));
   }
 
+  void CheckFresh(const std::vector<std::string>& policies, const std::string& path) {
+    std::vector<std::string> known;
+    if (const ConfigEntry* const all = root_.Find("policies"); all != nullptr) {
+      for (const ConfigEntry& policy : all->value.entries) known.push_back(policy.key);
+    }
+    for (size_t i = 0; i < policies.size(); ++i) {
+      if (std::count(known.begin(), known.end(), policies[i]) > 0) continue;
+      Add(absl::StrCat(path, ".fresh_policies.", i),
+          absl::StrCat("there is no policies.", policies[i], "; ", SuggestName(policies[i], known)));
+    }
+  }
+
+  static std::set<std::string> FreshTrained(const RepeatOptions& options, const std::vector<GivenStage>& stages) {
+    std::set<std::string> trained;
+    for (const GivenStage& stage : stages) {
+      const std::optional<LearnerSpec> learner = stage.stage->learner();
+      if (learner.has_value() &&
+          std::count(options.fresh_policies.begin(), options.fresh_policies.end(), learner->policy) > 0) {
+        trained.insert(learner->policy);
+      }
+    }
+    return trained;
+  }
+
   void CheckUntil(const UntilOptions& until, const std::vector<GivenStage>& stages, const std::string& path) {
     std::vector<std::string> names;
     for (const GivenStage& stage : stages) names.push_back(stage.name);
@@ -227,132 +224,8 @@ class Unroller {
   // --- One stage, with the names that hold for it ---
 
   void AddStage(GivenStage given, const Round& round) {
-    if (given.stage != nullptr) {
-      std::vector<std::string> written;
-      for (const Reference& reference : given.stage->references()) {
-        if (reference.value.empty()) continue;
-        if (reference.section == "data") {
-          const std::string name = NewestData(reference.value, round, given.path + "." + reference.key);
-          SetText(&given.entry.value, reference.key, name);
-        } else if (reference.section == "artifacts") {
-          const std::string name = OwnArtifact(reference.value, round, given.path + "." + reference.key);
-          SetText(&given.entry.value, reference.key, name);
-          if (FindIn("artifacts", reference.value) != nullptr) written.push_back(reference.value);
-        }
-      }
-      for (const std::string& artifact : written) {
-        std::vector<Round>& rounds = written_[artifact];
-        if (rounds.empty() || rounds.back().Prefix() != round.Prefix()) rounds.push_back(round);
-      }
-    }
+    if (given.stage != nullptr) names_.Rename(*given.stage, given.path, round, &given.entry.value);
     unrolled_.push_back(std::move(given.entry));
-  }
-
-  // An entry of `data` or `artifacts`; null when there is none.
-  const ConfigEntry* FindIn(const std::string& section, const std::string& name) const {
-    const ConfigEntry* const map = root_.Find(section);
-    return map == nullptr ? nullptr : map->value.Find(name);
-  }
-
-  // Adds an entry that a repeat makes, once. Of a name that the file itself has taken it is an error at `key`.
-  void AddMade(const std::string& section, ConfigEntry made, const std::string& key) {
-    const std::string path = absl::StrCat(section, ".", made.key);
-    if (!made_.insert(path).second) return;
-    if (FindIn(section, made.key) != nullptr) {
-      Add(path, absl::StrCat("has the name that ", key, " takes in a round of its repeat; give it another"));
-      return;
-    }
-    root_.Find(section)->value.entries.push_back(std::move(made));
-  }
-
-  // What the round's stage writes under this name: an artifact of the round's own.
-  std::string OwnArtifact(const std::string& artifact, const Round& round, const std::string& key) {
-    const ConfigEntry* const entry = FindIn("artifacts", artifact);
-    // That there is none is said when references are checked.
-    if (round.number == 0 || entry == nullptr) return artifact;
-    ConfigEntry made = *entry;
-    made.key = round.Prefix() + artifact;
-    // A path that is no place in the run folder is refused as it stands.
-    const std::string path = TextAt(made.value, "path");
-    if (!path.empty() && path[0] != '/')
-      SetText(&made.value, "path", absl::StrCat(round.repeat, ".", round.number, "/", path));
-    const std::string name = made.key;
-    AddMade("artifacts", std::move(made), key);
-    return name;
-  }
-
-  // The entry of `data` as `written` has written it.
-  std::string DataOf(const std::string& data, const Round& written, const Round& reader, const std::string& key) {
-    if (written.number == 0) return data;
-    if (written.may_be_left_out && written.repeat != reader.repeat) {
-      Add(key, absl::StrCat("is data.", data, ", which round ", written.number, " of ", written.repeat,
-                            " writes, and its `until` may leave that round out; read it in a stage of the rounds, or "
-                            "remove `until`"));
-    }
-    ConfigEntry made = *FindIn("data", data);
-    made.key = written.Prefix() + data;
-    SetText(&made.value, "artifact", written.Prefix() + TextAt(made.value, "artifact"));
-    const std::string name = made.key;
-    AddMade("data", std::move(made), key);
-    return name;
-  }
-
-  // What `reader` reads under this name by now.
-  std::string NewestData(const std::string& data, const Round& reader, const std::string& key) {
-    const ConfigEntry* const entry = FindIn("data", data);
-    if (entry == nullptr) return data;
-    const auto written = written_.find(TextAt(entry->value, "artifact"));
-    if (written != written_.end()) return DataOf(data, written->second.back(), reader, key);
-    const std::string source = TextAt(entry->value, "source");
-    if (source == "union" || source == "mix") return NewestParts(*entry, reader, key);
-    return data;
-  }
-
-  // The same of a union or mix: an entry with this round's parts, unless they are those that it had. A copy is taken,
-  // since making entries moves them.
-  std::string NewestParts(ConfigEntry entry, const Round& reader, const std::string& key) {
-    const std::string data = entry.key;
-    ConfigEntry* const parts = entry.value.Find(TextAt(entry.value, "source") == "union" ? "of" : "mix");
-    if (parts == nullptr) return data;
-    std::vector<ConfigEntry> newest;
-    bool changed = false;
-    for (const ConfigEntry& part : parts->value.entries) {
-      const bool in_list = parts->value.kind == Kind::kList;
-      for (const std::string& name : PartNames(in_list ? part.value.scalar : part.key, in_list, reader, key)) {
-        ConfigEntry& made = newest.emplace_back(part);
-        std::string& text = in_list ? made.value.scalar : made.key;
-        changed = changed || text != name;
-        text = name;
-      }
-    }
-    if (!changed) return data;
-    std::vector<std::string> names;
-    for (const ConfigEntry& part : newest) names.push_back(part.key.empty() ? part.value.scalar : part.key);
-    parts->value.entries = std::move(newest);
-    entry.key = NameOfParts(data, reader, absl::StrJoin(names, " "));
-    const std::string name = entry.key;
-    AddMade("data", std::move(entry), key);
-    return name;
-  }
-
-  // Of a union all that was written, of a mix (and of what no round writes) the newest.
-  std::vector<std::string> PartNames(const std::string& part, bool all, const Round& reader, const std::string& key) {
-    const ConfigEntry* const entry = FindIn("data", part);
-    const auto written = entry == nullptr ? written_.end() : written_.find(TextAt(entry->value, "artifact"));
-    if (!all || written == written_.end()) return {NewestData(part, reader, key)};
-    std::vector<std::string> names;
-    for (const Round& round : written->second) names.push_back(DataOf(part, round, reader, key));
-    return names;
-  }
-
-  // A name of its own for each set of parts: by the round that reads it, or, behind a repeat, by "now".
-  std::string NameOfParts(const std::string& data, const Round& reader, const std::string& parts) {
-    const std::string first = (reader.number == 0 ? std::string("newest-") : reader.Prefix()) + data;
-    for (int64_t i = 1;; ++i) {
-      const std::string name = i == 1 ? first : absl::StrCat(first, "-", i);
-      const auto [known, is_new] = parts_.emplace(name, parts);
-      if (is_new || known->second == parts) return name;
-    }
   }
 
   const Section& given_;
@@ -361,12 +234,7 @@ class Unroller {
   ConfigNode root_;
   std::vector<ConfigEntry> unrolled_;
   std::vector<absl::Status> errors_;
-  // By artifact: who has written it so far, in order.
-  std::map<std::string, std::vector<Round>> written_;
-  // "data.flywheel-1-traces": what was added.
-  std::set<std::string> made_;
-  // Parts of the unions and mixes that were added, by name.
-  std::map<std::string, std::string> parts_;
+  RoundNames names_;
 };
 
 const ConfigEntry* StageList(const Section& root) {

@@ -146,11 +146,50 @@ TEST_F(UnrollTest, WhatUntilMayLeaveOutIsNotReadBehindTheRepeat) {
   const std::string after =
       "  - {name: after, type: train, algorithm: sft, policy: model, data: all, steps: 1, traces_per_step: 1}\n";
   EXPECT_STATUS(Load(absl::StrCat(kStages, after)).status(), kInvalid,
-                "stages.1.data: is data.written, which round 3 of f writes, and its `until` may leave that round out");
+                "stages.1.data: is data.written, which round 3 of f makes, and its `until` may leave that round out");
   // Two rounds always run, and the policy is there in any case.
   EXPECT_OK(Load(absl::StrCat(kStages, after), {"stages.f.repeat.times=2"}));
   EXPECT_OK(Load(
       absl::StrCat(kStages, "  - {name: final, type: evaluate, policy: model, data: problems, rewards: rules}\n")));
+}
+
+// As STaR: the round's policy begins at the base, and what it learns from the previous round's has written.
+TEST_F(UnrollTest, FreshPoliciesAreMadeAnewInEachRound) {
+  const std::string stages =
+      absl::StrCat(absl::StrReplaceAll(kStages, {{"policy: model", "policy: student"},
+                                                 {"      until: {stage: measure, metric: pass_at_1, min_gain: 0.01}\n",
+                                                  "      fresh_policies: [student]\n"}}),
+                   "  - {name: final, type: evaluate, policy: student, data: problems, rewards: rules}\n");
+  ASSERT_OK_AND_ASSIGN(const LoadedConfig loaded, Load(stages, {"policies.student={initialize_from: model}"}));
+  const RunConfig& config = loaded.config;
+  EXPECT_EQ(KeyOf(config, "f.1.solve", "policy"), "student");
+  EXPECT_EQ(KeyOf(config, "f.1.learn", "policy"), "f-1-student");
+  EXPECT_EQ(KeyOf(config, "f.1.measure", "policy"), "f-1-student");
+  EXPECT_EQ(KeyOf(config, "f.3.solve", "policy"), "f-2-student");
+  EXPECT_EQ(KeyOf(config, "final", "policy"), "f-3-student");
+  EXPECT_EQ(config.policies.at("f-3-student").initialize_from, "model");
+}
+
+// One that nobody trains is there from the round's first stage that reads it.
+TEST_F(UnrollTest, AFreshReferenceStandsWhereTheRoundBegan) {
+  const std::string stages = absl::StrReplaceAll(
+      kStages,
+      {{"        - {name: learn,",
+        "        - {name: tune, type: train, algorithm: grpo, policy: model, reference_policy: ref, "
+        "kl_coefficient: 0.1, data: problems, rewards: rules, steps: 1, group_size: 2}\n        - {name: learn,"},
+       {"      until:", "      fresh_policies: [ref]\n      until:"}});
+  const std::string ref = "policies.ref={initialize_from: model}";
+  ASSERT_OK_AND_ASSIGN(const LoadedConfig loaded, Load(stages, {ref}));
+  EXPECT_EQ(KeyOf(loaded.config, "f.1.tune", "reference_policy"), "f-1-ref");
+  EXPECT_EQ(KeyOf(loaded.config, "f.3.tune", "reference_policy"), "f-3-ref");
+  EXPECT_EQ(KeyOf(loaded.config, "f.3.tune", "policy"), "model");
+  EXPECT_EQ(loaded.config.policies.at("f-2-ref").initialize_from, "model");
+  EXPECT_STATUS(
+      Load(absl::StrCat(stages, "  - {name: after, type: evaluate, policy: ref, data: problems, rewards: rules}\n"),
+           {ref})
+          .status(),
+      kInvalid, "stages.1.policy: is policies.ref, which round 3 of f makes");
+  EXPECT_STATUS(Load(stages).status(), kInvalid, "stages.0.repeat.fresh_policies.0: there is no policies.ref");
 }
 
 TEST_F(UnrollTest, SaysWhatIsWrongAboutTheRepeat) {
