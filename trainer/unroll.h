@@ -80,8 +80,8 @@ struct RepeatOptions {
 bool HasRepeat(const Section& root);
 
 // The configuration with its repeats unrolled, of each `max_rounds` rounds at most. InvalidArgument, with file, line
-// and key, for what is wrong about a repeat itself or about the keys of its stages; whatever has nothing to do with repeats
-// stays as it was, right or wrong.
+// and key, for what is wrong about a repeat itself or about the keys of its stages; whatever has nothing to do with
+// repeats stays as it was, right or wrong.
 absl::StatusOr<Section> UnrollRepeats(const Section& root, int64_t max_rounds);
 
 }  // namespace grpo

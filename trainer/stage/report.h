@@ -45,7 +45,8 @@ struct StageReport {
   int64_t saved_steps = 0;
 };
 
-// An object of summary.json's list `stages`; keys of empty texts, and round 0, are left out, and a number that is not finite is null.
+// An object of summary.json's list `stages`; keys of empty texts, and round 0, are left out, and a number that is not
+// finite is null.
 nlohmann::json ToJson(const StageReport& report);
 // A list of such objects, in order.
 nlohmann::json ToJson(const std::vector<StageReport>& reports);

@@ -66,8 +66,8 @@ std::vector<const StageReport*> StagesOf(const std::string& type, const std::vec
   return found;
 }
 
-// Of the policy that was measured, over all stages before that trained it and the stages that wrote what they read: what
-// a student's or a teacher's score has cost. `measured` is one of `stages`.
+// Of the policy that was measured, over all stages before that trained it and the stages that wrote what they read:
+// what a student's or a teacher's score has cost. `measured` is one of `stages`.
 double TrainingSeconds(const StageReport& measured, const std::vector<StageReport>& stages) {
   double seconds = 0;
   std::set<std::string> artifacts;

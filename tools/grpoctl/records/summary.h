@@ -39,8 +39,8 @@ struct SummaryTable {
   // Whether some cell has its 95 % confidence interval in parentheses.
   bool intervals = false;
 };
-// Of every type that has a table and stages with something to show in it, in the order of stages.inc; then the rounds of
-// each repeat. Stages that were left out are in the latter alone. Pure.
+// Of every type that has a table and stages with something to show in it, in the order of stages.inc; then the rounds
+// of each repeat. Stages that were left out are in the latter alone. Pure.
 std::vector<SummaryTable> SummaryTables(const std::vector<StageReport>& stages);
 // The heading of a stage's column there. `stage` is one of `stages`. Printable.
 std::string ColumnHeading(const StageReport& stage, const std::vector<StageReport>& stages);
