@@ -71,7 +71,7 @@ class Unroller {
  private:
   void Add(absl::string_view key, absl::string_view message) { errors_.push_back(SectionError(given_, key, message)); }
 
-  GivenStage ReadLeniently(ConfigEntry entry, const std::string& path) const {
+  static GivenStage ReadLeniently(ConfigEntry entry, const std::string& path) {
     GivenStage read{.path = path, .entry = std::move(entry)};
     ConfiguredStage configured;
     auto stage = ReadStage(Section(std::make_shared<const ConfigNode>(read.entry.value), path), &configured);

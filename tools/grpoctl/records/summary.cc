@@ -76,7 +76,7 @@ double TrainingSeconds(const StageReport& measured, const std::vector<StageRepor
     if (stage.policy != measured.policy || !StageViewOf(stage.type).trains_policy) continue;
     seconds += stage.seconds;
     for (const absl::string_view artifact : absl::StrSplit(stage.data_artifact, ' ', absl::SkipEmpty()))
-      artifacts.emplace(artifact);
+      artifacts.insert(std::string(artifact));
   }
   for (const StageReport& stage : stages) {
     if (!stage.artifact.empty() && artifacts.count(stage.artifact) > 0) seconds += stage.seconds;
