@@ -24,8 +24,9 @@ uint64_t TextKey(const DataItem& item) {
 
 absl::StatusOr<double> SolveRate(const std::string& part, const DataItem& item) {
   const auto& fields = item.prompt.metadata().fields();
-  const auto found = fields.find(kSolveRateField);
-  if (found != fields.end() && found->second.kind_case() == google::protobuf::Value::kNumberValue) {
+  for (const char* const field : {kSolveRateField, kMajorityShareField}) {
+    const auto found = fields.find(field);
+    if (found == fields.end() || found->second.kind_case() != google::protobuf::Value::kNumberValue) continue;
     const double rate = found->second.number_value();
     if (rate >= 0 && rate <= 1) return rate;
   }

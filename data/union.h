@@ -17,8 +17,8 @@
 namespace grpo {
 
 // What a problem's items must say for harder_first: a number from 0 (nobody solved it) to 1, among their metadata.
-// `synthesize` writes it into every trace.
-inline constexpr char kSolveRateField[] = "solve_rate";
+// `synthesize` writes it into every trace; of a problem without an answer the share of the majority stands for it.
+inline constexpr char kSolveRateField[] = "solve_rate", kMajorityShareField[] = "majority_share";
 
 // What `source: union` says.
 struct UnionOptions {

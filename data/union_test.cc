@@ -91,6 +91,13 @@ TEST(UnionSource, HarderProblemsComeFirstByTheNewestRate) {
   EXPECT_THAT(Completions(*hardest), ElementsAre("r1", "q1"));
 }
 
+// A majority's answer is what there is where no answer is known.
+TEST(UnionSource, TheMajoritysShareStandsForASolveRate) {
+  Parts() = {{"a", Trace("p", "p1", ", \"majority_share\": 0.75") + Trace("q", "q1", 0.5)}};
+  ASSERT_OK_AND_ASSIGN(const auto source, Union("of: [a], harder_first: true"));
+  EXPECT_THAT(Completions(*source), ElementsAre("q1", "p1"));
+}
+
 TEST(UnionSource, IsReadInThatOrderAndShuffledWithoutIt) {
   std::string lines;
   for (int i = 0; i < 40; ++i) absl::StrAppend(&lines, Trace(absl::StrCat("p", i), absl::StrCat(i), (40 - i) / 40.0));
