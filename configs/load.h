@@ -24,10 +24,11 @@
 namespace grpo {
 
 // Parses a file and applies overrides "a.b=c" (also "stages.2.steps=10", "stages.NAME.steps=10" where the list's
-// elements have a `name`; values are YAML, and nothing after the = is the empty text). An override replaces the whole
-// value at its key. NotFound when there is no such file, InvalidArgument otherwise. Messages about an overridden value
-// name `--set`, not a line. Overrides are applied in order, all of their errors are reported together, and keys that
-// are not there yet are made; whether they are known is found when the options are loaded.
+// elements have a `name`, or one key alone that has one: "stages.NAME.repeat.times=2"; values are YAML, and nothing
+// after the = is the empty text). An override replaces the whole value at its key. NotFound when there is no such file,
+// InvalidArgument otherwise. Messages about an overridden value name `--set`, not a line. Overrides are applied in
+// order, all of their errors are reported together, and keys that are not there yet are made; whether they are known is
+// found when the options are loaded.
 absl::StatusOr<Section> ParseConfigFile(const std::string& path, const std::vector<std::string>& overrides = {});
 // The same for text; `name` stands for the file in messages. An empty text is a section without keys.
 absl::StatusOr<Section> ParseConfigText(const std::string& text, const std::string& name,

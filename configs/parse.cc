@@ -171,12 +171,19 @@ absl::StatusOr<ConfigNode> ParseYaml(const std::string& text, const std::string&
   return builder.TakeRoot();
 }
 
-// The element of a list that `name` selects: by position, or by its key `name`.
+// What an element of a list is called: its key `name`, or, where it has one key alone (`repeat`), that key's `name`.
+const ConfigEntry* NameOf(const ConfigNode& element) {
+  const ConfigEntry* const name = element.Find("name");
+  if (name != nullptr || element.kind != Kind::kMap || element.entries.size() != 1) return name;
+  return element.entries[0].value.Find("name");
+}
+
+// The element of a list that `name` selects: by position, or by what it is called.
 absl::StatusOr<ConfigNode*> SelectElement(ConfigNode* list, const std::string& name, const std::string& place,
                                           const std::string& path) {
   std::vector<std::string> names;
   for (ConfigEntry& entry : list->entries) {
-    const ConfigEntry* element_name = entry.value.Find("name");
+    const ConfigEntry* const element_name = NameOf(entry.value);
     if (element_name == nullptr) continue;
     if (element_name->value.scalar == name) return &entry.value;
     names.push_back(element_name->value.scalar);

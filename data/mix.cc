@@ -3,8 +3,18 @@
 #include <numeric>
 
 #include "absl/strings/str_cat.h"
+#include "configs/load.h"
 
 namespace grpo {
+namespace {
+
+std::string KindOf(const DataSource& source) {
+  const DataItem first = source.At(0);
+  if (!first.document.empty()) return "documents";
+  return first.completion.empty() ? "problems without completions" : "problems with completions";
+}
+
+}  // namespace
 
 MixSchedule::MixSchedule(std::vector<int64_t> shares) : per_period_(std::move(shares)) {
   int64_t divisor = 0, length = 0;
@@ -31,6 +41,14 @@ MixSchedule::Draw MixSchedule::At(int64_t position) const {
   Draw draw = period_[static_cast<size_t>(position % length)];
   draw.position += position / length * per_period_[draw.part];
   return draw;
+}
+
+absl::Status CheckSameKind(const std::vector<MixPart>& parts, const DataSource& further, const Section& section,
+                           const std::string& key) {
+  if (parts.empty() || KindOf(further) == KindOf(*parts[0].source)) return absl::OkStatus();
+  return SectionError(section, key,
+                      absl::StrCat("holds ", KindOf(further), ", and ", parts[0].name, " ", KindOf(*parts[0].source),
+                                   ": a stage reads one kind"));
 }
 
 DataItem MixedSource::Name(const MixSchedule::Draw& draw, DataItem item) const {

@@ -63,6 +63,11 @@ struct MixPart {
   std::unique_ptr<DataSource> source;
 };
 
+// That a further source holds what the parts so far hold: problems with completions, problems without, or documents.
+// InvalidArgument at `key` of the section, naming both. None of the sources is empty.
+absl::Status CheckSameKind(const std::vector<MixPart>& parts, const DataSource& further, const Section& section,
+                           const std::string& key);
+
 // Endless. At(i) reads each source in its own order; ShuffledReader shuffles each. A finite source that was read to its
 // end begins again. Owns its sources; thread-safe as they are.
 class MixedSource : public DataSource {

@@ -25,6 +25,7 @@ DataItem ShuffledReader::At(int64_t position) {
 int64_t ShuffledReader::IndexAt(int64_t position) {
   const int64_t size = source_->size();
   if (size < 0) return position;
+  if (source_->in_order()) return position % size;
   const int64_t epoch = position / size;
   if (epoch != epoch_) {
     order_.resize(static_cast<size_t>(size));

@@ -10,8 +10,8 @@
 namespace grpo {
 
 // Reads a source in an order of its own: position p is the p-th draw of a seeded permutation, a new one each epoch
-// (endless sources are read in their order; of a mix each source is read so, in the mix's shares). The position alone
-// is the state to save. Thread-compatible.
+// (endless sources, and those whose order counts, are read in their order; of a mix each source is read so, in the mix's
+// shares). The position alone is the state to save. Thread-compatible.
 class ShuffledReader {
  public:
   // `source` outlives the reader. The same seed gives the same order, on every machine.

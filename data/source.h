@@ -48,6 +48,9 @@ class DataSource {
   // Number `index` of those, from 0 to below num_checked(endless_items).
   virtual DataItem CheckedAt(int64_t index, int64_t endless_items) const { return At(index); }
 
+  // Whether its order says what is learned first: ShuffledReader then leaves it as it is.
+  virtual bool in_order() const { return false; }
+
   // A mix of other sources; null for all that is none. It lives as long as this source.
   virtual const MixedSource* mix() const { return nullptr; }
 };

@@ -7,6 +7,7 @@
 #include "configs/load.h"
 #include "data/mix.h"
 #include "data/source_plugin.h"
+#include "data/union.h"
 
 namespace grpo {
 
@@ -46,8 +47,9 @@ absl::StatusOr<std::unique_ptr<DataSource>> MakeDataSource(const DataOptions& op
 }
 
 std::vector<std::string> MixedSources(const DataOptions& options) {
-  MixOptions mix;
   // Errors are CheckDataOptions's to tell.
+  if (UnionOptions united; options.source == "union" && LoadOptions(options.options, &united).ok()) return united.of;
+  MixOptions mix;
   if (options.source != "mix" || !LoadOptions(options.options, &mix).ok()) return {};
   std::vector<std::string> names;
   for (const auto& [name, share] : mix.mix) names.push_back(name);

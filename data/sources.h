@@ -19,8 +19,8 @@ namespace grpo {
 absl::StatusOr<std::unique_ptr<DataSource>> MakeDataSource(const DataOptions& options, const std::string& base_folder,
                                                            const OpenDataFunction& open = nullptr);
 
-// The other entries of `data` that a mix draws from; none for all that is no mix. In the order of their names. Empty,
-// too, when the mix cannot be read: CheckDataOptions says why.
+// The other entries of `data` that a mix draws from (in the order of their names) or a union is of (in its own); none for
+// all else. Empty, too, when it cannot be read: CheckDataOptions says why.
 std::vector<std::string> MixedSources(const DataOptions& options);
 
 // The errors in what is configured that can be said before the source's file is there. InvalidArgument, with file, line

@@ -55,7 +55,7 @@ TEST(ListDataSources, DescribesEachOne) {
     EXPECT_FALSE(info.summary.empty());
     EXPECT_FALSE(info.reference_table.empty());
   }
-  EXPECT_THAT(names, ElementsAre("file", "jsonl", "mix", "chickens_rabbits", "chickens_rabbits_corpus"));
+  EXPECT_THAT(names, ElementsAre("file", "jsonl", "mix", "union", "chickens_rabbits", "chickens_rabbits_corpus"));
 }
 
 TEST(ChickensRabbits, HoldsOutAFifthOfAllProblems) {

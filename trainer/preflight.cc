@@ -130,7 +130,10 @@ int64_t NeededPositions(const CheckedData& checked) {
 std::vector<std::string> DataParts(const RunConfig& config, const std::string& data) {
   const auto found = config.data.find(data);
   if (found == config.data.end()) return {};
-  std::vector<std::string> parts = MixedSources(found->second);
+  std::vector<std::string> parts;
+  for (const std::string& part : MixedSources(found->second)) {
+    for (std::string& source : DataParts(config, part)) parts.push_back(std::move(source));
+  }
   if (parts.empty()) parts.push_back(data);
   return parts;
 }

@@ -99,7 +99,7 @@ class Preflight {
 };
 
 // The names of the entries of `data` that hold what a stage reads under this name: itself, or the sources that it
-// mixes.
+// mixes or unites.
 std::vector<std::string> DataParts(const RunConfig& config, const std::string& data);
 // Those of all that the stage refers to.
 std::vector<std::string> DataReadBy(const RunConfig& config, const ConfiguredStage& stage);

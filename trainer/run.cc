@@ -29,6 +29,7 @@
 #include "trainer/records/completions_format.h"
 #include "trainer/records/data_record.h"
 #include "trainer/resume.h"
+#include "trainer/rounds.h"
 #include "trainer/run_models.h"
 #include "trainer/stage/context.h"
 #include "trainer/status/service.h"
@@ -193,10 +194,28 @@ class Run {
     });
     const Watchdog watchdog(collectives_, &board_, absl::Seconds(config_.trainer.stall_after_s));
     while (cursor_.stage_index < NumStages()) {
-      const std::string name = NameOf(cursor_.stage_index);
-      RETURN_IF_ERROR(Annotate(RunStage(std::move(cursor_)), absl::StrCat("stage ", name)));
+      const std::string name = NameOf(cursor_.stage_index), why = WhyLeftOut(config_, name, reports_);
+      RETURN_IF_ERROR(
+          Annotate(why.empty() ? RunStage(std::move(cursor_)) : LeaveOut(why), absl::StrCat("stage ", name)));
     }
     return absl::OkStatus();
+  }
+
+  // The stage at cursor_ does not run. No checkpoint says so: a resumed run finds the same reason in the reports.
+  absl::Status LeaveOut(const std::string& why) {
+    const ConfiguredStage& stage = config_.stages[cursor_.stage_index];
+    spdlog::info("stage {} ({}) is left out: {}", stage.name, stage.type, why);
+    board_.Update([&](v1::RunStatus& status) { status.set_stage_index(static_cast<int>(cursor_.stage_index)); });
+    Keep(stage, {.left_out = why});
+    ++cursor_.stage_index;
+    return WriteSummary();
+  }
+
+  // Shows and keeps the report of the stage at which the board stands.
+  void Keep(const ConfiguredStage& stage, StageReport report) {
+    Identify(config_, stage.name, stage.type, &report);
+    board_.UpdateStage([&](v1::StageStatus& row) { ShowReport(report, &row); });
+    reports_.push_back(std::move(report));
   }
 
   // From `start` to the stage's end; then cursor_ is at the beginning of the next one.
@@ -233,17 +252,10 @@ class Run {
                          .saver = saver_,
                          .spending = *spending_};
     ASSIGN_OR_RETURN(StageReport report, stage.stage->Run(context, std::move(start)));
-    report.name = stage.name;
-    report.type = stage.type;
-    const Spent spent = spending_->End();
-    report.seconds = spent.seconds;
-    report.starts = spent.starts;
-    report.tokens = spent.tokens;
-    report.usd = spent.usd;
+    FillSpent(spending_->End(), &report);
     FillLineage(config_, stage, reports_, &report);
     sequence_ += 1 + report.saved_steps;
-    board_.UpdateStage([&](v1::StageStatus& row) { ShowReport(report, &row); });
-    reports_.push_back(std::move(report));
+    Keep(stage, std::move(report));
     RETURN_IF_ERROR(WriteSummary());
     // What comes next starts from here: the stage's work is not repeated.
     cursor_ = {.stage_index = stage_index + 1};

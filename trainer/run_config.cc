@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <limits>
 #include <set>
 #include <utility>
 
@@ -14,7 +15,9 @@
 #include "configs/load.h"
 #include "data/sources.h"
 #include "reward/profile.h"
+#include "trainer/rounds.h"
 #include "trainer/stage/stage.h"
+#include "trainer/unroll.h"
 
 namespace grpo {
 namespace {
@@ -81,6 +84,7 @@ class Checker {
                        " s: a worker renews its leases, and is known to be lost, no sooner"));
     }
     CheckStageNames();
+    for (const Conflict& conflict : RoundConflicts(config_)) Add(conflict.key, conflict.message);
     for (const Reference& reference : references_) CheckReference(reference);
     for (const RuleReference& reference : rules_) CheckRule(reference);
     CheckArtifactReaders();
@@ -147,24 +151,32 @@ class Checker {
     Add(CheckDataOptions(with_path));
   }
 
-  // Its sources are opened, and checked, by trainer/preflight.h.
+  // Of a mix or union, whose sources are opened, and checked, by trainer/preflight.h. A mix may draw from a union.
   void CheckMix(const std::string& name, const DataOptions& data) {
     Add(CheckDataOptions(data));
-    for (const std::string& part : MixedSources(data)) {
-      const std::string key = absl::StrCat("data.", name, ".mix.", part);
-      Refer(key, part, "data");
-      const auto found = config_.data.find(part);
-      if (found != config_.data.end() && found->second.source == "mix") {
-        Add(key, "is a mix itself; name its sources");
-      }
+    const bool is_union = data.source == "union";
+    const std::vector<std::string> parts = MixedSources(data);
+    for (size_t i = 0; i < parts.size(); ++i) {
+      const std::string key =
+          is_union ? absl::StrCat("data.", name, ".of.", i) : absl::StrCat("data.", name, ".mix.", parts[i]);
+      Refer(key, parts[i], "data");
+      const auto found = config_.data.find(parts[i]);
+      if (found == config_.data.end()) continue;
+      const std::string& source = found->second.source;
+      if (source == "mix" || (is_union && source == "union"))
+        Add(key, absl::StrCat("is a ", source, " itself; name its sources"));
     }
   }
 
   // What the reference of stage `i` reads, itself or mixed into it.
   void CheckArtifactIsWritten(size_t i, const Reference& reference, const std::set<std::string>& written) {
     std::vector<std::string> names = {reference.value};
-    if (const auto data = config_.data.find(reference.value); data != config_.data.end()) {
-      for (const std::string& part : MixedSources(data->second)) names.push_back(part);
+    for (size_t k = 0; k < names.size(); ++k) {
+      const auto data = config_.data.find(names[k]);
+      if (data == config_.data.end()) continue;
+      for (std::string& part : MixedSources(data->second)) {
+        if (std::count(names.begin(), names.end(), part) == 0) names.push_back(std::move(part));
+      }
     }
     for (const std::string& name : names) {
       const auto data = config_.data.find(name);
@@ -340,15 +352,10 @@ class Checker {
   std::vector<RuleReference> rules_;
 };
 
-}  // namespace
-
-absl::StatusOr<LoadedConfig> LoadRunConfig(const std::string& path, const std::vector<std::string>& overrides) {
-  ASSIGN_OR_RETURN(Section root, ParseConfigFile(path, overrides));
-  std::error_code error;
-  const fs::path absolute = fs::absolute(path, error);
-  if (error) return absl::InternalError(absl::StrCat("cannot find the working folder: ", error.message()));
+absl::StatusOr<LoadedConfig> LoadUnrolled(const Section& given, const std::string& folder, int64_t max_rounds) {
+  ASSIGN_OR_RETURN(Section root, UnrollRepeats(given, max_rounds));
   LoadedConfig loaded;
-  Checker checker(std::move(root), absolute.parent_path().string(), &loaded);
+  Checker checker(std::move(root), folder, &loaded);
   checker.Load();
   RETURN_IF_ERROR(checker.status());
   checker.CheckReferences();
@@ -356,6 +363,21 @@ absl::StatusOr<LoadedConfig> LoadRunConfig(const std::string& path, const std::v
   loaded.resolved_yaml = DumpOptions(loaded.config);
   loaded.sha256 = Sha256Hex(loaded.resolved_yaml);
   return loaded;
+}
+
+}  // namespace
+
+absl::StatusOr<LoadedConfig> LoadRunConfig(const std::string& path, const std::vector<std::string>& overrides) {
+  ASSIGN_OR_RETURN(const Section given, ParseConfigFile(path, overrides));
+  std::error_code error;
+  const fs::path absolute = fs::absolute(path, error);
+  if (error) return absl::InternalError(absl::StrCat("cannot find the working folder: ", error.message()));
+  const std::string folder = absolute.parent_path().string();
+  absl::StatusOr<LoadedConfig> loaded = LoadUnrolled(given, folder, std::numeric_limits<int64_t>::max());
+  if (loaded.ok() || !HasRepeat(given)) return loaded;
+  // What is wrong with a repeated stage is wrong in every round, and said once.
+  const absl::StatusOr<LoadedConfig> first_round = LoadUnrolled(given, folder, 1);
+  return first_round.ok() ? loaded.status() : first_round.status();
 }
 
 RunConfig ReadRunConfig(const std::string& path) {

@@ -51,6 +51,42 @@ struct ArtifactOptions {
   }
 };
 
+// When a repeat ends early.
+struct UntilOptions {
+  std::string stage, metric;
+  double min_gain = 0;
+
+  template <class V>
+  void Visit(V& v) {
+    v("stage", stage, {.help = "A stage of the repeat that measures (type evaluate).", .required = true});
+    v("metric", metric,
+      {.help = "One of its metrics of which more is better, such as pass_at_1 (docs/metrics.md).", .required = true});
+    v("min_gain", min_gain,
+      {.help =
+           "By so much the metric must be above that of the round before; after the first round of which it is not, "
+           "the rounds that are left are left out. 0: it must not fall. In the metric's own unit: 0.01 of a share is "
+           "a point.",
+       .min = -1e9,
+       .max = 1e9});
+  }
+};
+
+// `rounds.<name>`: what a `repeat` among the stages was unrolled to (trainer/unroll.h); its stages are called
+// name.1.stage, name.2.stage, ... (trainer/rounds.h).
+struct RoundsOptions {
+  int64_t times = 1;
+  // Without a stage: all rounds run.
+  UntilOptions until;
+
+  template <class V>
+  void Visit(V& v) {
+    v("times", times, {.help = "Rounds.", .min = 1, .max = kMaxRounds});
+    v("until", until, {.help = "When the rounds that are left are left out; without a stage, never."});
+  }
+
+  static constexpr double kMaxRounds = 1000;
+};
+
 // One element of `stages`: its name and type; the type's own keys stand beside them.
 struct ConfiguredStage {
   std::string name;
@@ -81,6 +117,7 @@ struct RunConfig {
   std::map<std::string, DataOptions> data;
   std::map<std::string, RewardProfileOptions> rewards;
   std::map<std::string, ArtifactOptions> artifacts;
+  std::map<std::string, RoundsOptions> rounds;
   std::vector<ConfiguredStage> stages;
 
   template <class V>
@@ -97,7 +134,12 @@ struct RunConfig {
     v("data", data, {.help = "Named sources of problems and documents."});
     v("rewards", rewards, {.help = "Named reward profiles."});
     v("artifacts", artifacts, {.help = "Named outputs."});
-    v("stages", stages, {.help = "What the run does, in order.", .required = true});
+    v("rounds", rounds,
+      {.help =
+           "Written by `grpoctl`, which unrolls each `repeat` among the stages and keeps here what that said; never "
+           "by hand."});
+    v("stages", stages,
+      {.help = "What the run does, in order. An element is a stage, or a `repeat` of several.", .required = true});
   }
 };
 
@@ -113,9 +155,10 @@ struct LoadedConfig {
   std::map<std::string, std::string> data_sha256;
 };
 
-// Reads, resolves paths against the file's folder, and checks everything that can be checked without torch: references
-// between stages and named things, rules and data sources (they are built once), what stages and algorithms declare.
-// Errors are those of configs/load.h, together; NotFound when all that is wrong is a missing file.
+// Reads, unrolls repeats (trainer/unroll.h), resolves paths against the file's folder, and checks everything that can
+// be checked without torch: references between stages and named things, rules and data sources (they are built once),
+// what stages and algorithms declare. Errors are those of configs/load.h, together; those of repeated stages are said
+// of the first round where it has any. NotFound when all that is wrong is a missing file.
 absl::StatusOr<LoadedConfig> LoadRunConfig(const std::string& path, const std::vector<std::string>& overrides = {});
 
 // Of a run that was, whoever wrote its resolved configuration: what can be read of it is filled in, the rest keeps its

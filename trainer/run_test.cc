@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <memory>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "common/files.h"
@@ -167,6 +168,99 @@ TEST_F(RunTest, DataThatAStageWroteIsReadByALaterOne) {
   const json stages = Summary("run").at("stages");
   EXPECT_EQ(stages[1].at("data_artifact"), "out");
   EXPECT_GT(stages[0].at("metrics").at("num_traces"), 0);
+}
+
+// Samples, learns from all that was written so far, measures: four times, or until a round gains nothing.
+constexpr char kRounds[] = R"(  - repeat:
+      name: f
+      times: 4
+      stages:
+        - {name: solve, type: synthesize, policy: model, data: problems, rewards: rules, problems: 12, export_to: out}
+        - {name: learn, type: train, algorithm: sft, policy: model, data: all, steps: 3, traces_per_step: 2, export_to: other}
+        - {name: measure, type: evaluate, policy: model, data: problems, rewards: rules, problems: 4, samples_per_problem: 2, greedy: false}
+      until: {stage: measure, metric: pass_at_1, min_gain: 0.01}
+  - {name: final, type: train, algorithm: sft, policy: model, data: traces, steps: 1, traces_per_step: 1, export_to: out}
+)";
+
+class RoundsTest : public RunTest {
+ protected:
+  void SetUp() override {
+    std::filesystem::remove_all(folder_);
+    ASSERT_OK_AND_ASSIGN(loaded_,
+                         LoadTestConfig(folder_ + "/config", kRounds, {"data.all={source: union, of: [written]}"}));
+  }
+
+  // Nobody solves what the first round measures, and everybody all that comes later. Stops the run, once, when a sample
+  // of the stage `stop_in` is judged.
+  absl::Status ExecuteJudged(const std::string& run, bool resume, const std::string& stop_in = "") {
+    std::unique_ptr<FakeWorker> worker;
+    RunSurroundings surroundings;
+    surroundings.on_serving = [&](Coordinator& coordinator, RunControl& control) {
+      worker = std::make_unique<FakeWorker>(
+          &coordinator, [&control, stop_in](const v1::Lease& lease, v1::ScoredCompletion* sample) {
+            const std::string& stage = lease.key().stage();
+            if (stage == stop_in) control.Stop();
+            if (absl::EndsWith(stage, ".measure"))
+              sample->mutable_score()->mutable_rules(0)->set_value(stage == "f.1.measure" ? 0 : 1);
+          });
+    };
+    surroundings.on_ended = [&] { worker.reset(); };
+    return Execute(run, resume, surroundings);
+  }
+
+  // What does not depend on the clock: each stage's name, reason to be left out, and the figures that judge a policy.
+  std::string Table(const std::string& run) const {
+    std::string table;
+    const json stages = Summary(run).at("stages");
+    for (const json& stage : stages) {
+      absl::StrAppend(&table, stage.at("name").get<std::string>(), " round ", stage.value("round", 0), " ",
+                      stage.value("left_out", ""), " of policy ", stage.at("policy_number").get<int64_t>(), ":");
+      for (const char* metric : {"pass_at_1", "num_traces", "loss"}) {
+        if (stage.at("metrics").contains(metric)) absl::StrAppend(&table, " ", stage.at("metrics").at(metric).dump());
+      }
+      absl::StrAppend(&table, "\n");
+    }
+    return table;
+  }
+  std::string File(const std::string& path) const { return ReadFile(absl::StrCat(folder_, "/", path)).value_or(""); }
+};
+
+TEST_F(RoundsTest, EachRoundHasItsOwnFilesAndTheOnesAfterTheLastGainAreLeftOut) {
+  ASSERT_OK(ExecuteJudged("run", /*resume=*/false));
+  const json stages = Summary("run").at("stages");
+  ASSERT_EQ(stages.size(), 13u);
+  for (int i = 0; i < 12; ++i) {
+    EXPECT_EQ(stages[i].at("repeat"), "f");
+    EXPECT_EQ(stages[i].at("round"), i / 3 + 1);
+    // Round 2 gained all, round 3 nothing.
+    EXPECT_EQ(stages[i].contains("left_out"), i >= 9) << stages[i];
+  }
+  EXPECT_THAT(stages[9].at("left_out").get<std::string>(),
+              ::testing::HasSubstr("pass_at_1 of f.3.measure is 1, 0 above the round before (1)"));
+  // Trained three times and once more: the rounds that were left out changed nothing.
+  EXPECT_EQ(stages[12].at("policy_number"), 10);
+  EXPECT_EQ(stages[7].at("data_artifact"), "f-1-out f-2-out f-3-out");
+  for (const char* round : {"f.1", "f.2", "f.3"}) {
+    EXPECT_NE(File(absl::StrCat("run/", round, "/out")), "") << round;
+    EXPECT_NE(File(absl::StrCat("run/", round, "/other/model.safetensors")), "") << round;
+  }
+  EXPECT_NE(File("run/f.1/out"), File("run/f.2/out"));
+  EXPECT_FALSE(std::filesystem::exists(folder_ + "/run/f.4"));
+}
+
+TEST_F(RoundsTest, ARunThatIsStoppedInAnyRoundDecidesAndEndsAsOneThatWasNot) {
+  ASSERT_OK(ExecuteJudged("undisturbed", /*resume=*/false));
+  for (const std::string& stop_in : std::vector<std::string>{"f.1.measure", "f.2.solve", "f.3.measure"}) {
+    ASSERT_OK(ExecuteJudged(stop_in, /*resume=*/false, stop_in));
+    EXPECT_LT(Table(stop_in).size(), Table("undisturbed").size());
+    ASSERT_OK(ExecuteJudged(stop_in, /*resume=*/true));
+    EXPECT_EQ(Table(stop_in), Table("undisturbed"));
+    for (const char* path : {"/f.2/out", "/f.3/out", "/f.3/other/model.safetensors", "/out/model.safetensors"})
+      EXPECT_EQ(File(stop_in + path), File(std::string("undisturbed") + path)) << stop_in << path;
+  }
+  // A run that has ended decides the same once more.
+  ASSERT_OK(ExecuteJudged("undisturbed", /*resume=*/true));
+  EXPECT_EQ(Table("undisturbed"), Table("f.2.solve"));
 }
 
 }  // namespace

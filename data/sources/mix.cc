@@ -37,12 +37,6 @@ absl::Status Check(const Section& section) {
   return Shares(options, section).status();
 }
 
-std::string KindOf(const DataSource& source) {
-  const DataItem first = source.At(0);
-  if (!first.document.empty()) return "documents";
-  return first.completion.empty() ? "problems without completions" : "problems with completions";
-}
-
 absl::StatusOr<std::unique_ptr<DataSource>> Make(const MixOptions& options, const DataSourceContext& context) {
   ASSIGN_OR_RETURN(std::vector<int64_t> shares, Shares(options, context.section));
   std::vector<MixPart> parts;
@@ -50,11 +44,7 @@ absl::StatusOr<std::unique_ptr<DataSource>> Make(const MixOptions& options, cons
     const std::string key = absl::StrCat("mix.", name);
     if (context.open == nullptr) return SectionError(context.section, key, "there are no other data to mix here");
     ASSIGN_OR_RETURN(std::unique_ptr<DataSource> source, context.open(name));
-    if (!parts.empty() && KindOf(*source) != KindOf(*parts[0].source)) {
-      return SectionError(context.section, key,
-                          absl::StrCat("holds ", KindOf(*source), ", and ", parts[0].name, " ",
-                                       KindOf(*parts[0].source), ": a stage reads one kind"));
-    }
+    RETURN_IF_ERROR(CheckSameKind(parts, *source, context.section, key));
     parts.push_back({.name = name, .source = std::move(source)});
   }
   return std::make_unique<MixedSource>(std::move(parts), MixSchedule(std::move(shares)));

@@ -21,13 +21,14 @@ namespace {
 // The least that the source needs, as YAML.
 std::string KeysFor(const std::string& source) {
   if (source == "mix") return "mix: {problems: 0.3, others: 0.7}";
+  if (source == "union") return "of: [problems, others]";
   if (source != "jsonl" && source != "file") return "";
   std::ofstream file(::testing::TempDir() + "/contract.jsonl");
   for (int i = 0; i < 40; ++i) file << "{\"problem\": \"" << i << " + 1 = ?\", \"answer\": \"" << i + 1 << "\"}\n";
   return "path: contract.jsonl";
 }
 
-// What a mix draws from.
+// What a mix or union draws from.
 absl::StatusOr<std::unique_ptr<DataSource>> OpenPart(const std::string& name) {
   const std::string source = name == "problems" ? "jsonl" : "chickens_rabbits";
   const auto section = ParseConfigText(absl::StrCat("{", KeysFor(source), "}"), "contract.yaml");

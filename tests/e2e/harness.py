@@ -47,6 +47,7 @@ QUICKSTART = ROOT / "configs/quickstart.yaml"
 OWN_PROBLEMS = ROOT / "configs/own_problems.yaml"
 TINY = ROOT / "tests/e2e/tiny.yaml"
 DISTILL = ROOT / "tests/e2e/distill.yaml"
+ROUNDS = ROOT / "tests/e2e/rounds.yaml"
 
 # Exit codes that scripts rely on (common/exit_codes.h).
 EXIT_OK, EXIT_FAILED, EXIT_DATA, EXIT_NO_INPUT, EXIT_UNAVAILABLE = 0, 1, 65, 66, 69

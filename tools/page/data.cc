@@ -144,7 +144,7 @@ absl::StatusOr<std::vector<SampledProblem>> ReadProblems(const CompletionsReader
   std::vector<SampledProblem> problems;
   bool first_stage = true;
   for (const StageReport& stage : stages) {
-    if (!StageViewOf(stage.type).table.samples) continue;
+    if (!StageViewOf(stage.type).table.samples || !stage.left_out.empty()) continue;
     ASSIGN_OR_RETURN(const std::vector<StoredCompletion> samples, reader.Select({.stage = stage.name,
                                                                                  .step = {},
                                                                                  .prompt_id = {},

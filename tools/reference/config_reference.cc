@@ -11,6 +11,7 @@
 #include "trainer/algorithm/algorithm.h"
 #include "trainer/run_config.h"
 #include "trainer/stage/stage.h"
+#include "trainer/unroll.h"
 
 namespace grpo {
 namespace {
@@ -68,7 +69,10 @@ std::string DataSources() {
 std::string ReferenceText() {
   return absl::StrCat(
       kIntroduction, "## The file\n\n", ReferenceTable<RunConfig>(), "\n## Stages\n\nBeside `name` and `type`:\n\n",
-      StageTables(), "## Algorithms\n\nTheir keys stand beside those of the `train` stage.\n\n", Algorithms(),
+      StageTables(),
+      PlugIn("repeat", "Several stages in rounds, in place of a stage; elsewhere `stages.NAME.repeat` by its name.",
+             ReferenceTable<RepeatOptions>("stages[].repeat.")),
+      "## Algorithms\n\nTheir keys stand beside those of the `train` stage.\n\n", Algorithms(),
       "## Reward rules\n\nTheir keys stand beside `weight` under `rewards.<name>.rules.<rule>`.\n\n", Rules(),
       "## Data sources\n\nTheir keys stand beside `source` under `data.<name>`.\n\n", DataSources());
 }

@@ -237,10 +237,13 @@ class EvaluateStage : public Stage {
         .trailing = {metric::kNumParameters, metric::kWeightBytes, metric::kWorkerPeakMemoryBytes,
                      metric::kTokensPerSecond},
         .details = false,
+        .of_round = {metric::PassAt(1), metric::kGreedyAccuracy},
         // As a share, where it is worth a row: excluded_samples_rate.
         .hidden = {metric::kNumExcludedSamples},
         .samples = true,
     };
+    view.measures = {metric::PassAt("*"), metric::MajAt("*"), metric::kGreedyAccuracy,
+                     metric::kFormatRate, metric::kReward,    metric::RuleMean("*")};
     return view;
   }
 

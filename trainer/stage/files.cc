@@ -1,5 +1,7 @@
 #include "trainer/stage/files.h"
 
+#include <utility>
+
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
 #include "configs/load.h"
@@ -9,6 +11,16 @@ namespace grpo {
 
 std::string RunFiles::ArtifactPath(const std::string& artifact) const {
   return absl::StrCat(run_dir_, "/", config_.artifacts.at(artifact).path);
+}
+
+std::vector<std::string> RunFiles::ArtifactsReadBy(const std::string& name) const {
+  const DataOptions& options = config_.data.at(name);
+  if (!options.artifact.empty()) return {options.artifact};
+  std::vector<std::string> artifacts;
+  for (const std::string& part : MixedSources(options)) {
+    for (std::string& artifact : ArtifactsReadBy(part)) artifacts.push_back(std::move(artifact));
+  }
+  return artifacts;
 }
 
 absl::StatusOr<std::unique_ptr<DataSource>> RunFiles::OpenData(const std::string& name) const {

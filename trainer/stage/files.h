@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "data/source.h"
@@ -29,6 +30,8 @@ class RunFiles {
   const std::string& run_dir() const { return run_dir_; }
   // Where the entry of `artifacts` lies.
   std::string ArtifactPath(const std::string& artifact) const;
+  // The artifacts that the entry `name` of `data` reads, itself or through what it mixes or unites.
+  std::vector<std::string> ArtifactsReadBy(const std::string& name) const;
   // The entry `name` of `data`. DataLoss when its content has changed since the run (or the resumed part of it) began,
   // or since the stage that wrote it.
   absl::StatusOr<std::unique_ptr<DataSource>> OpenData(const std::string& name) const;

@@ -37,6 +37,9 @@ StageReport FromJson(const json& entry) {
   const json& spending = spent != entry.end() && spent->is_object() ? *spent : entry;
   StageReport report{.name = TextOf(entry, "name"),
                      .type = TextOf(entry, "type"),
+                     .repeat = TextOf(entry, "repeat"),
+                     .round = NumberOf<int64_t>(entry, "round"),
+                     .left_out = TextOf(entry, "left_out"),
                      .seconds = NumberOf<double>(entry, "seconds"),
                      .starts = NumberOf<int64_t>(spending, "starts"),
                      .tokens = NumberOf<double>(spending, "tokens"),
@@ -65,6 +68,13 @@ StageReport FromJson(const json& entry) {
 
 }  // namespace
 
+void FillSpent(const Spent& spent, StageReport* report) {
+  report->seconds = spent.seconds;
+  report->starts = spent.starts;
+  report->tokens = spent.tokens;
+  report->usd = spent.usd;
+}
+
 json ToJson(const StageReport& report) {
   json entry = {{"name", report.name},
                 {"type", report.type},
@@ -87,9 +97,12 @@ json ToJson(const StageReport& report) {
                                   {"conditions", &report.conditions},
                                   {"artifact", &report.artifact},
                                   {"artifact_sha256", &report.artifact_sha256},
-                                  {"data_artifact", &report.data_artifact}}) {
+                                  {"data_artifact", &report.data_artifact},
+                                  {"repeat", &report.repeat},
+                                  {"left_out", &report.left_out}}) {
     if (!text->empty()) entry[key] = *text;
   }
+  if (report.round > 0) entry["round"] = report.round;
   return entry;
 }
 

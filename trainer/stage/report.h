@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "nlohmann/json_fwd.hpp"
 #include "proto/trainer.pb.h"
+#include "trainer/records/spending.h"
 
 namespace grpo {
 
@@ -18,6 +19,11 @@ namespace grpo {
 struct StageReport {
   // --- Filled by whoever runs the stage ---
   std::string name = {}, type = {};
+  // Of a stage of a `repeat` (trainer/rounds.h): the repeat's name and the round, from 1. Empty and 0 for all others.
+  std::string repeat = {};
+  int64_t round = 0;
+  // Why the stage did not run, its round being one that `until` left out; empty for a stage that ran.
+  std::string left_out = {};
   // What it took, over all starts of the run, with what a kill undid (trainer/records/spending.h). Wall seconds.
   double seconds = 0;
   // 0: who wrote this did not count.
@@ -46,14 +52,18 @@ struct StageReport {
   std::string exported_to = {};
   // Key under `artifacts`, and SHA-256 (hex), of data that stages after this one may read; empty for none.
   std::string artifact = {}, artifact_sha256 = {};
-  // Key under `artifacts` of the data that it read; empty when its data come from elsewhere.
+  // Key under `artifacts` of the data that it read, blanks between several; empty when its data come from elsewhere.
   std::string data_artifact = {};
   // StageProgress.step at its end: what its checkpoints counted. 0 for a stage of which a checkpoint keeps nothing. Not
   // written down.
   int64_t saved_steps = 0;
 };
 
-// An object of summary.json's list `stages`; keys of empty texts are left out, and a number that is not finite is null.
+// The stage has taken this.
+void FillSpent(const Spent& spent, StageReport* report);
+
+// An object of summary.json's list `stages`; keys of empty texts, and round 0, are left out, and a number that is not
+// finite is null.
 nlohmann::json ToJson(const StageReport& report);
 // A list of such objects, in order.
 nlohmann::json ToJson(const std::vector<StageReport>& reports);

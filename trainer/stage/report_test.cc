@@ -44,8 +44,19 @@ TEST(StageReportTest, WritesTheKeysOfSummaryJson) {
                             "steps": 0, "metrics": {}})"));
 }
 
+// As Whole is of no round, and has run.
+TEST(StageReportTest, SaysOfWhichRoundAStageWasAndWhyItWasLeftOut) {
+  const StageReport report{
+      .name = "r.3.m", .type = "evaluate", .repeat = "r", .round = 3, .left_out = "no gain in round 2"};
+  const json entry = ToJson(report);
+  EXPECT_EQ(entry.at("repeat"), "r");
+  EXPECT_EQ(entry.at("round"), 3);
+  EXPECT_EQ(entry.at("left_out"), "no gain in round 2");
+  EXPECT_FALSE(ToJson(Whole()).contains("round"));
+}
+
 TEST(StageReportTest, ReadsBackWhatItWrote) {
-  std::vector<StageReport> reports = {Whole(), StageReport{.name = "b"}};
+  std::vector<StageReport> reports = {Whole(), StageReport{.name = "b", .repeat = "r", .round = 2, .left_out = "why"}};
   reports[1].metrics["loss"] = std::numeric_limits<double>::quiet_NaN();
   const std::string text = ToJson(reports).dump();
   ASSERT_OK_AND_ASSIGN(const auto read, StageReportsFromJson(json::parse(text), "state.json"));

@@ -274,6 +274,7 @@ class SynthesizeStage : public Stage {
     view.table.title = "Synthesis";
     view.table.heading = "traces";
     view.table.details = true;
+    view.table.of_round = {metric::kNumTraces, metric::kNumProblemsWithoutTrace};
     view.writes_data = true;
     return view;
   }

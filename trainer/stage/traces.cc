@@ -60,6 +60,16 @@ double RuleValue(const v1::Score& score, const std::string& name) {
 
 }  // namespace
 
+double TraceSelector::SolveRate(const ScoredGroup& group) const {
+  int64_t num_scored = 0, num_right = 0;
+  for (const v1::ScoredCompletion& scored : group.completions) {
+    if (scored.score().excluded()) continue;
+    ++num_scored;
+    num_right += RuleValue(scored.score(), options_.accuracy_rule) >= 1;
+  }
+  return num_scored == 0 ? 0 : static_cast<double>(num_right) / static_cast<double>(num_scored);
+}
+
 std::string TraceSelector::RejectionReason(const v1::Prompt& prompt, const v1::ScoredCompletion& scored,
                                            size_t num_kept) const {
   const v1::Score& score = scored.score();
@@ -81,6 +91,7 @@ GroupTraces TraceSelector::Select(const ScoredGroup& group) {
   const v1::Prompt& prompt = lease.prompt();
   GroupTraces result;
   result.group_index = lease.key().group_index();
+  const double solve_rate = SolveRate(group);
   for (const v1::ScoredCompletion& scored : group.completions) {
     const v1::Completion& completion = scored.completion();
     result.num_tokens += completion.ids_size();
@@ -102,6 +113,7 @@ GroupTraces TraceSelector::Select(const ScoredGroup& group) {
                              {"sample_index", completion.index()},
                              {"seed", std::to_string(lease.seed())},
                              {"num_tokens", CompletionLength(completion)},
+                             {"solve_rate", solve_rate},
                              {"reward", scored.score().value()},
                              {"rewards", std::move(rewards)}});
     seen_.insert(Identity(prompt.text(), completion.text()));

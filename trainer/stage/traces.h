@@ -27,7 +27,8 @@ struct GroupTraces {
   int64_t group_index = 0;
   // One object each: id, problem (the prompt as it was read), answer, completion, and where it comes from: policy,
   // policy_number, stage, group_index, sample_index, seed (of the group), num_tokens (end-of-sequence not counted),
-  // reward, rewards (each rule's value).
+  // solve_rate (of the group's scored completions those that are right, kept or not), reward, rewards (each rule's
+  // value).
   std::vector<nlohmann::ordered_json> traces;
   // Reason -> number:
   //   unscored    our own failure (a deadline, a rule's error), or excluded by the profile
@@ -61,6 +62,8 @@ class TraceSelector {
   void Remember(const GroupTraces& group);
 
  private:
+  // Of the completions whose score counts, those that accuracy_rule gives 1. 0 when there is none.
+  double SolveRate(const ScoredGroup& group) const;
   // Empty when the completion is kept.
   std::string RejectionReason(const v1::Prompt& prompt, const v1::ScoredCompletion& scored, size_t num_kept) const;
 

@@ -75,6 +75,18 @@ TEST(TraceSelectorTest, KeepsWhatTheRewardAcceptsAndSaysWhyNotTheRest) {
   EXPECT_EQ(group.num_tokens, 16);
 }
 
+// Right in any form counts, our own failure does not.
+TEST(TraceSelectorTest, EveryTraceSaysHowOftenItsProblemWasSolved) {
+  std::vector<v1::ScoredCompletion> samples;
+  for (int i = 0; i < 5; ++i) samples.push_back(Sample(i, "text " + std::to_string(i)));
+  samples[1].mutable_score()->mutable_rules(0)->set_value(0);
+  samples[2].mutable_score()->mutable_rules(1)->set_value(0);
+  samples[3].mutable_score()->set_excluded(true);
+  const GroupTraces group = TraceSelector(kStageDefaults).Select(Group(0, "Q", samples));
+  ASSERT_EQ(group.traces.size(), 2u);
+  for (const ordered_json& trace : group.traces) EXPECT_EQ(trace.at("solve_rate"), 0.75);
+}
+
 TEST(TraceSelectorTest, AnyFormWillDoWithoutAFormatRule) {
   v1::ScoredCompletion sample = Sample(0, "12");
   sample.mutable_score()->mutable_rules(1)->set_value(0);
@@ -102,7 +114,7 @@ TEST(TraceSelectorTest, SaysWhereATraceComesFrom) {
   const ordered_json trace = TraceSelector(kStageDefaults).Select(Group(3, "Q", {Sample(2, "a")})).traces.at(0);
   EXPECT_EQ(trace, ordered_json::parse(R"({"id":"train/7#3.2","problem":"Q","answer":"12","completion":"a",
       "policy":"teacher","policy_number":120,"stage":"write","group_index":3,"sample_index":2,
-      "seed":"18446744073709551615","num_tokens":1,"reward":1.1,"rewards":{"math_answer":1.0,"format_tags":1.0}})"));
+      "seed":"18446744073709551615","num_tokens":1,"solve_rate":1.0,"reward":1.1,"rewards":{"math_answer":1.0,"format_tags":1.0}})"));
 }
 
 class TraceLogTest : public ::testing::Test {

@@ -5,6 +5,7 @@
 #include <variant>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "common/count_text.h"
 #include "common/log.h"
 #include "common/peak_memory.h"
@@ -243,7 +244,7 @@ class Training {
                        .steps = options_.steps,
                        .metrics = metrics_,
                        // Whose work this stage built on.
-                       .data_artifact = context_.config.data.at(options_.data).artifact,
+                       .data_artifact = absl::StrJoin(context_.files.ArtifactsReadBy(options_.data), " "),
                        .saved_steps = options_.steps};
     // What is worth knowing of the whole stage, beside the last step's values.
     if (std::holds_alternative<RolloutPlan>(algorithm_.plan()))

@@ -50,6 +50,8 @@ struct StageTable {
   // Whether metrics with a / in their names have rows, beside those that lead or trail: where there are many, they would
   // hide what matters.
   bool details = false;
+  // Have columns in the table of a repeat's rounds, one row a round.
+  std::vector<std::string> of_round = {};
   // Are only in summary.json.
   std::vector<MetricPattern> hidden = {};
   // Whether what the stages sampled first is shown too; Stage::accuracy_rule says which of it is right.
@@ -77,6 +79,8 @@ struct StageView {
   std::vector<ChartedMetric> charts;
   // Whether its seconds are what its policy's results have cost.
   bool trains_policy = false;
+  // Metrics, of which more is better, that say how good a policy is: what a repeat's `until` may go by.
+  std::vector<MetricPattern> measures;
   // Whether what it writes (Stage::writes) is data for stages after it.
   bool writes_data = false;
 };

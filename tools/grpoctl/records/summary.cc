@@ -1,9 +1,12 @@
 #include "tools/grpoctl/records/summary.h"
 
 #include <algorithm>
+#include <map>
 #include <optional>
 #include <utility>
 
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "common/files.h"
 #include "common/status_macros.h"
@@ -23,10 +26,11 @@ std::string TextOf(const json& object, const char* key) {
   return found != object.end() && found->is_string() ? found->get<std::string>() : "";
 }
 
+// Those that have run.
 std::vector<const StageReport*> StagesOf(const std::string& type, const std::vector<StageReport>& stages) {
   std::vector<const StageReport*> found;
   for (const StageReport& stage : stages) {
-    if (stage.type == type) found.push_back(&stage);
+    if (stage.type == type && stage.left_out.empty()) found.push_back(&stage);
   }
   return found;
 }
@@ -84,6 +88,49 @@ bool HasInterval(const StageReport& stage) {
   });
 }
 
+// What stands behind the repeat's and the round's in a stage's name.
+std::string NameInRound(const StageReport& stage) {
+  const std::string before = absl::StrCat(stage.repeat, ".", stage.round, ".");
+  return Printable(absl::StartsWith(stage.name, before) ? stage.name.substr(before.size()) : stage.name);
+}
+
+// One row a round, one column for each metric that a round's row has (StageTable::of_round); the seconds of a round are
+// those of all its stages, and the last column says why a round was left out.
+SummaryTable RoundsTable(const std::string& repeat, const std::vector<StageReport>& stages) {
+  std::vector<std::string> headings;
+  std::map<int64_t, std::map<std::string, std::string>> cells;
+  std::map<int64_t, double> seconds;
+  std::map<int64_t, std::string> left_out;
+  bool intervals = false;
+  for (const StageReport& stage : stages) {
+    if (stage.repeat != repeat) continue;
+    seconds[stage.round] += stage.seconds;
+    if (!stage.left_out.empty()) left_out[stage.round] = Printable(stage.left_out);
+    const StageTable& table = StageViewOf(stage.type).table;
+    for (const std::string& metric : table.of_round) {
+      const std::string heading = absl::StrCat(NameInRound(stage), ": ", FigureTitle(metric));
+      const std::optional<Figure> figure = FigureOf(stage, metric);
+      if (!figure) continue;
+      if (std::count(headings.begin(), headings.end(), heading) == 0) headings.push_back(heading);
+      cells[stage.round][heading] = FigureText(metric, *figure);
+      intervals = intervals || HasInterval(stage);
+    }
+  }
+  SummaryTable table{.type = "", .title = absl::StrCat("Rounds of ", Printable(repeat)), .rows = {{"round"}}};
+  table.intervals = intervals;
+  table.rows[0].insert(table.rows[0].end(), headings.begin(), headings.end());
+  table.rows[0].push_back("seconds");
+  if (!left_out.empty()) table.rows[0].push_back("left out");
+  for (const auto& [round, of_round] : seconds) {
+    std::vector<std::string>& row = table.rows.emplace_back();
+    row.push_back(absl::StrCat(round));
+    for (const std::string& heading : headings) row.push_back(cells[round][heading]);
+    row.push_back(left_out.count(round) > 0 ? "" : absl::StrFormat("%.1f", of_round));
+    if (!left_out.empty()) row.push_back(left_out[round]);
+  }
+  return table;
+}
+
 }  // namespace
 
 absl::StatusOr<RunSummary> ParseSummary(absl::string_view summary_json) {
@@ -130,6 +177,11 @@ std::vector<SummaryTable> SummaryTables(const std::vector<StageReport>& stages) 
     }
     tables.push_back(std::move(table));
   }
+  std::vector<std::string> repeats;
+  for (const StageReport& stage : stages) {
+    if (!stage.repeat.empty() && (repeats.empty() || repeats.back() != stage.repeat)) repeats.push_back(stage.repeat);
+  }
+  for (const std::string& repeat : repeats) tables.push_back(RoundsTable(repeat, stages));
   return tables;
 }
 
@@ -137,7 +189,8 @@ TableRows StageSecondsRows(const std::vector<StageReport>& stages) {
   TableRows rows = {{"stage", "type", "seconds"}};
   double total = 0;
   for (const StageReport& stage : stages) {
-    rows.push_back({Printable(stage.name), Printable(stage.type), absl::StrFormat("%.1f", stage.seconds)});
+    rows.push_back({Printable(stage.name), Printable(stage.type),
+                    stage.left_out.empty() ? absl::StrFormat("%.1f", stage.seconds) : "left out"});
     total += stage.seconds;
   }
   rows.push_back({"all", "", absl::StrFormat("%.1f", total)});

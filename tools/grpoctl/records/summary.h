@@ -34,7 +34,7 @@ using TableRows = std::vector<std::vector<std::string>>;
 // Stages of one type side by side, as the type's StageView says: one row a metric, with its confidence interval where
 // there is one, one column a stage; by policy, the last rows hold what it took to make it (bill.h).
 struct SummaryTable {
-  // Of the stages, and the view's title.
+  // Of the stages, and the view's title. The table of a repeat's rounds, which has a row a round, has no type.
   std::string type, title;
   TableRows rows;
   // Whether some cell has its 95 % confidence interval in parentheses.
@@ -42,11 +42,12 @@ struct SummaryTable {
   // Sentences below it: each student beside its teacher, and which figures hold work that was done twice. Printable.
   std::vector<std::string> notes;
 };
-// Of every type that has a table and stages with something to show in it, in the order of stages.inc. Pure.
+// Of every type that has a table and stages with something to show in it, in the order of stages.inc; then the rounds
+// of each repeat. Stages that were left out are in the latter alone. Pure.
 std::vector<SummaryTable> SummaryTables(const std::vector<StageReport>& stages);
 // The heading of a stage's column there. `stage` is one of `stages`. Printable.
 std::string ColumnHeading(const StageReport& stage, const std::vector<StageReport>& stages);
-// Stage, type, seconds; the last row is the sum.
+// Stage, type, seconds ("left out" where it did not run); the last row is the sum.
 TableRows StageSecondsRows(const std::vector<StageReport>& stages);
 
 }  // namespace grpo

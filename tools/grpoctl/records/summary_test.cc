@@ -141,5 +141,46 @@ TEST(SummaryTablesTest, TheBillStandsBelowWhatThePoliciesCanDo) {
                                      "those of all of them, with what was done again."));
 }
 
+// What comes later has cost the earlier score nothing.
+TEST(SummaryTablesTest, TrainingSecondsEndWhereThePolicyWasMeasured) {
+  const StageReport train{.name = "t", .type = "train", .seconds = 10, .policy = "p"};
+  StageReport first{.name = "first", .type = "evaluate", .policy = "p", .metrics = {{"pass_at_1", 0.5}}};
+  StageReport second = first;
+  second.name = "second";
+  EXPECT_THAT(FormatTable(OnlyTable({train, first, train, second})), HasSubstr("training seconds    10.0    20.0"));
+}
+
+StageReport OfRound(int64_t round, const std::string& stage, const std::string& type,
+                    std::map<std::string, double> metrics) {
+  return {.name = "r." + std::to_string(round) + "." + stage,
+          .type = type,
+          .repeat = "r",
+          .round = round,
+          .seconds = 1.5,
+          .policy = "p",
+          .metrics = std::move(metrics)};
+}
+
+TEST(SummaryTablesTest, EachRoundHasItsRow) {
+  std::vector<StageReport> stages = {
+      OfRound(1, "solve", "synthesize", {{"num_traces", 30}}), OfRound(1, "measure", "evaluate", {{"pass_at_1", 0.25}}),
+      OfRound(2, "solve", "synthesize", {{"num_traces", 40}}), OfRound(2, "measure", "evaluate", {{"pass_at_1", 0.5}})};
+  EXPECT_EQ(FormatTable(SummaryTables(stages).back().rows),
+            "round  solve: num traces  measure: pass@1  seconds\n"
+            "1                     30           25.0 %      3.0\n"
+            "2                     40           50.0 %      3.0\n");
+  EXPECT_EQ(SummaryTables(stages).back().title, "Rounds of r");
+  stages.push_back(OfRound(3, "measure", "evaluate", {}));
+  stages.back().left_out = "no gain";
+  stages.back().seconds = 0;
+  const TableRows rows = SummaryTables(stages).back().rows;
+  EXPECT_EQ(rows.at(3), (std::vector<std::string>{"3", "", "", "", "no gain"}));
+  // Nothing was measured there.
+  for (const SummaryTable& table : SummaryTables(stages)) {
+    if (table.type == "evaluate") EXPECT_EQ(table.rows.at(0).size(), 3u);
+  }
+  EXPECT_EQ(StageSecondsRows(stages).at(5), (std::vector<std::string>{"r.3.measure", "evaluate", "left out"}));
+}
+
 }  // namespace
 }  // namespace grpo
