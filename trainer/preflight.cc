@@ -286,6 +286,7 @@ absl::StatusOr<const TokenLengths*> Preflight::Measure(const DataUse& use, const
     if (lengths.num_items == 0) return absl::InvalidArgumentError(absl::StrCat("data.", use.data, " holds nothing"));
     for (int64_t i = 0; i < lengths.num_items; ++i) {
       const DataItem item = ItemAt(source, count, i);
+      RETURN_IF_ERROR(source.Check());
       ASSIGN_OR_RETURN(const int64_t num_tokens, NumTokens(use, *shape, item));
       if (num_tokens == 0 && lengths.empty_id.empty()) lengths.empty_id = item.prompt.id();
       if (num_tokens <= lengths.longest) continue;

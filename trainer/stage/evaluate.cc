@@ -61,6 +61,7 @@ class Evaluation {
       const int64_t count = std::min(kCollectGroups, end - first);
       ASSIGN_OR_RETURN(const std::vector<ScoredGroup> groups,
                        feed.Next(count, [&] { return context_.saver.Poll([&] { return before_; }); }));
+      RETURN_IF_ERROR(run_.data->Check());
       for (const ScoredGroup& group : groups) Count(group);
       first += count;
       context_.records.completions.Append(context_.name, first, groups);
