@@ -25,8 +25,8 @@ absl::StatusOr<FieldPlan> MakeFieldPlan(const ProblemFileOptions& options, const
 // carries. Pure; any thread.
 absl::StatusOr<RecordItem> TakeRecord(const FieldPlan& plan, absl::StatusOr<Json> record, const RecordPlace& place);
 
-// What is compared of a record with the others of its file. Hashes: equal ones of different texts would cost one problem
-// in 2^64.
+// What is compared of a record with the others of its file. Hashes: equal ones of different texts would cost one
+// problem in 2^64.
 struct RecordKeys {
   std::string id;
   uint64_t prompt = 0, problem = 0, answer = 0;
@@ -49,8 +49,8 @@ class RecordCheck {
   // Add's error; OK while there is none.
   const absl::Status& error() const { return error_; }
 
-  // After the last record: logs what was left out of `path`. InvalidArgument, about the template, for one that makes all
-  // problems one prompt, which `first_prompt` is.
+  // After the last record: logs what was left out of `path`. InvalidArgument, about the template, for one that makes
+  // all problems one prompt, which `first_prompt` is.
   absl::Status Finish(const std::string& path, const std::string& first_prompt) const;
 
  private:
