@@ -108,13 +108,15 @@ class Indexer {
   // Fills in their keys, and hashes the bytes that are new.
   absl::Status CheckLines(absl::string_view more) {
     const int64_t num_lines = static_cast<int64_t>(lines_.size());
-    return RunParallel(num_threads_, num_threads_ + 1, [&](int64_t part) {
+    // Several parts a thread, since lines are of many lengths and one thread also hashes.
+    const int64_t num_parts = 4 * num_threads_;
+    return RunParallel(num_threads_, num_parts + 1, [&](int64_t part) {
       if (part == 0) {
         hash_.Update(more);
         return absl::OkStatus();
       }
-      const int64_t end = num_lines * part / num_threads_;
-      for (int64_t i = num_lines * (part - 1) / num_threads_; i < end; ++i)
+      const int64_t end = num_lines * part / num_parts;
+      for (int64_t i = num_lines * (part - 1) / num_parts; i < end; ++i)
         lines_[static_cast<size_t>(i)].keys = Keys(i);
       return absl::OkStatus();
     });
