@@ -115,6 +115,15 @@ TEST_F(SynthesizeStageTest, ProblemsOfAnEvaluationSetAreNotSampled) {
   EXPECT_EQ(sampled.count(first), 0u);
 }
 
+TEST_F(SynthesizeStageTest, SaysSoWhenAnEvaluationSetLeavesNothingOrHasNoEnd) {
+  Load({"stages.s.decontaminate={data: [problems], ngram: 3}"});
+  EXPECT_STATUS(StageRun(loaded_, folder_ + "/run").Start(), absl::StatusCode::kFailedPrecondition,
+                "all 40 problems of data.problems share 3 words");
+  Load({"stages.s.decontaminate={data: [corpus]}"});
+  EXPECT_STATUS(StageRun(loaded_, folder_ + "/run").Start(), absl::StatusCode::kInvalidArgument,
+                "data.corpus has no end");
+}
+
 TEST_F(SynthesizeStageTest, SaysWhatWasMeasuredOfEachProblem) {
   Load({"stages.s.difficulty=[{up_to: 0.5, keep: 0}, {up_to: 1, keep: 1}]"});
   StageRun run(loaded_, folder_ + "/run");
