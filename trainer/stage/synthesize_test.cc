@@ -33,8 +33,10 @@ class SynthesizeStageTest : public ::testing::Test {
 
   void WriteProblems(const std::string& name, const std::vector<std::string>& problems) const {
     std::string lines;
-    for (const std::string& problem : problems)
-      absl::StrAppend(&lines, nlohmann::json({{"problem", problem}}).dump(), "\n");
+    for (const std::string& problem : problems) {
+      const nlohmann::json line = {{"problem", problem}};
+      absl::StrAppend(&lines, line.dump(), "\n");
+    }
     ASSERT_OK(WriteFileAtomically(absl::StrCat(folder_, "/", name), lines));
   }
 
