@@ -77,15 +77,16 @@ TraceSelector::Judgement TraceSelector::Judge(const ScoredGroup& group, const v1
     judgement.num_counted += counts;
     judgement.num_right += judgement.is_right.back();
   }
-  if (options_.rewrites) return judgement;
   if (judgement.is_labelled) LabelProblem(group, &judgement);
-  const double rate = judgement.is_labelled ? judgement.label.share : judgement.solve_rate();
-  if (judgement.is_labelled && !judgement.label.is_strong) {
-    judgement.dropped = "no_majority";
-  } else if (judgement.num_counted > 0 && !KeepsProblem(options_.difficulty, rate, problem.id(), options_.seed)) {
-    judgement.dropped = "difficulty";
-  }
+  judgement.dropped = DropReason(problem, judgement);
   return judgement;
+}
+
+std::string TraceSelector::DropReason(const v1::Prompt& problem, const Judgement& judgement) const {
+  if (judgement.is_labelled && !judgement.label.is_strong) return "no_majority";
+  if (options_.rewrites || judgement.num_counted == 0) return "";
+  const double rate = judgement.is_labelled ? judgement.label.share : judgement.solve_rate();
+  return KeepsProblem(options_.difficulty, rate, problem.id(), options_.seed) ? "" : "difficulty";
 }
 
 void TraceSelector::LabelProblem(const ScoredGroup& group, Judgement* judgement) const {
@@ -109,18 +110,22 @@ void TraceSelector::LabelProblem(const ScoredGroup& group, Judgement* judgement)
 std::string TraceSelector::RejectionReason(const ScoredGroup& group, const v1::Prompt& problem,
                                            const Judgement& judgement, size_t i) const {
   const v1::ScoredCompletion& scored = group.completions[i];
-  const std::string& text = scored.completion().text();
   if (!judgement.is_counted[i]) return "unscored";
   if (!IsFinished(scored.completion())) return "unfinished";
   if (judgement.dropped == "no_majority") return judgement.dropped;
   if (!options_.rewrites && !judgement.is_right[i]) return "wrong";
   if (!options_.format_rule.empty() && RuleValue(scored.score(), options_.format_rule) < 1) return "malformed";
+  return TextReason(problem, scored.completion());
+}
+
+std::string TraceSelector::TextReason(const v1::Prompt& problem, const v1::Completion& completion) const {
+  const std::string& text = completion.text();
   if (!IsUtf8(text)) return "not_utf8";
   if (options_.rewrites) {
     const std::string rewritten = RewrittenProblem(text);
     if (rewritten.empty() || rewritten == problem.text()) return "no_problem";
   }
-  const std::string filtered = filter_.RejectionReason(text, LengthOf(scored.completion()));
+  const std::string filtered = filter_.RejectionReason(text, LengthOf(completion));
   if (!filtered.empty()) return filtered;
   return contaminated_ != nullptr && contaminated_->IsContaminated(text) ? "contaminated" : "";
 }

@@ -98,9 +98,13 @@ class TraceSelector {
   // What the group's samples say of the problem.
   Judgement Judge(const ScoredGroup& group, const v1::Prompt& problem) const;
   void LabelProblem(const ScoredGroup& group, Judgement* judgement) const;
+  // Why the problem as a whole is left out; empty when it is not.
+  std::string DropReason(const v1::Prompt& problem, const Judgement& judgement) const;
   // Why completion `i` is left out, but for those reasons that compare it with others; empty when it may be kept.
   std::string RejectionReason(const ScoredGroup& group, const v1::Prompt& problem, const Judgement& judgement,
                               size_t i) const;
+  // The same for what its text says.
+  std::string TextReason(const v1::Prompt& problem, const v1::Completion& completion) const;
   // Whether the sample counts: our own failure is no wrong answer.
   static bool IsCounted(const v1::Score& score, bool without_answer);
   // Equal for what would be a duplicate.
