@@ -58,10 +58,11 @@ class TestWeightSource : public WeightSource {
   const std::string payload_;
 };
 
-// Version `number` of the policy "model"; its digest is "digest-<number>", which TestHeader names.
-inline std::shared_ptr<WeightSource> TestWeights(int64_t number, std::string payload = "payload") {
+// Version `number` of the policy; its digest is "digest-<number>", which TestHeader names.
+inline std::shared_ptr<WeightSource> TestWeights(int64_t number, std::string payload = "payload",
+                                                 const std::string& policy = "model") {
   v1::WeightsManifest manifest;
-  manifest.mutable_policy()->set_policy_id("model");
+  manifest.mutable_policy()->set_policy_id(policy);
   manifest.mutable_policy()->set_number(number);
   manifest.set_digest(absl::StrCat("digest-", number));
   manifest.set_payload_bytes(static_cast<int64_t>(payload.size()));

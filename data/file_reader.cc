@@ -31,7 +31,7 @@ absl::Status ReadLines(absl::string_view content, const std::string& path, int64
     const absl::string_view line = absl::StripAsciiWhitespace(content.substr(0, end));
     content.remove_prefix(std::min(end + 1, content.size()));
     if (line.empty()) continue;
-    RETURN_IF_ERROR(sink(ParseBounded(line, "this line", max_bytes),
+    RETURN_IF_ERROR(sink(ParseLine(line, max_bytes),
                          {.text = absl::StrCat(path, ":", number), .id = absl::StrCat("line/", number)}));
   }
   return absl::OkStatus();
@@ -92,6 +92,17 @@ std::string FormatOf(absl::string_view content) {
 }
 
 }  // namespace
+
+absl::StatusOr<Json> ParseLine(absl::string_view line, int64_t max_bytes) {
+  return ParseBounded(absl::StripAsciiWhitespace(line), "this line", max_bytes);
+}
+
+bool BeginsAsJsonLines(absl::string_view beginning, const std::string& format) {
+  // RFC 1952; no text in UTF-8 begins so.
+  const bool packed = absl::StartsWith(beginning, "\x1f\x8b");
+  const bool meant = format == "jsonl" || format == "auto";
+  return meant && !packed && ForeignContent(beginning).empty() && FormatOf(beginning) == "jsonl";
+}
 
 absl::StatusOr<std::string> ReadRecords(const std::string& path, const FileReadOptions& options, RecordSink sink) {
   ASSIGN_OR_RETURN(const std::string content, ReadMaybeGzip(path, options.max_file_bytes));

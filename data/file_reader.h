@@ -6,6 +6,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "data/record.h"
 
 namespace grpo {
@@ -26,6 +27,14 @@ struct FileReadOptions {
 // goes to `sink` as its error, which decides whether the reading goes on; an error of the sink is returned as it is.
 // Empty lines and a byte order mark are passed over.
 absl::StatusOr<std::string> ReadRecords(const std::string& path, const FileReadOptions& options, RecordSink sink);
+
+// One line of JSON lines as ReadRecords takes it; blanks at its ends do not count. InvalidArgument for one that is
+// longer than max_bytes or no record. Pure.
+absl::StatusOr<Json> ParseLine(absl::string_view line, int64_t max_bytes);
+
+// Whether ReadRecords would read a file that begins so as JSON lines that are not gzip'ed. `beginning` is its first
+// bytes, 4096 if it has so many; `format` as in FileReadOptions. Pure.
+bool BeginsAsJsonLines(absl::string_view beginning, const std::string& format);
 
 }  // namespace grpo
 

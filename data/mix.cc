@@ -3,6 +3,7 @@
 #include <numeric>
 
 #include "absl/strings/str_cat.h"
+#include "common/status_macros.h"
 #include "configs/load.h"
 
 namespace grpo {
@@ -63,6 +64,11 @@ DataItem MixedSource::At(int64_t index) const {
   const MixSchedule::Draw draw = schedule_.At(index);
   const DataSource& source = *parts_[draw.part].source;
   return Name(draw, source.At(source.size() < 0 ? draw.position : draw.position % source.size()));
+}
+
+absl::Status MixedSource::Check() const {
+  for (const MixPart& part : parts_) RETURN_IF_ERROR(part.source->Check());
+  return absl::OkStatus();
 }
 
 int64_t MixedSource::num_checked(int64_t endless_items) const {

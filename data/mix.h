@@ -78,6 +78,7 @@ class MixedSource : public DataSource {
 
   int64_t size() const override { return -1; }
   DataItem At(int64_t index) const override;
+  absl::Status Check() const override;
   int64_t num_checked(int64_t endless_items) const override;
   DataItem CheckedAt(int64_t index, int64_t endless_items) const override;
   const MixedSource* mix() const override { return this; }

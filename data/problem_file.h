@@ -19,6 +19,7 @@ struct ProblemFileOptions {
   bool skip_bad_lines = false;
   int64_t max_line_bytes = 1 << 20;
   int64_t max_file_bytes = 1 << 30;
+  int64_t stream_from_bytes = 1 << 26;
 
   template <class V>
   void Visit(V& v) {
@@ -46,6 +47,14 @@ struct ProblemFileOptions {
        .unit = "bytes",
        .min = 2,
        .max = int64_t{1} << 40});
+    v("stream_from_bytes", stream_from_bytes,
+      {.help =
+           "A file of JSON lines of so many bytes or more that is not gzip'ed stays on the disk, however long it is: "
+           "only where each line begins is held in memory, 8 bytes a line, and kept for the next time as FILE.index "
+           "where the folder lets us. 0 streams every such file.",
+       .unit = "bytes",
+       .min = 0,
+       .max = int64_t{1} << 50});
   }
 };
 
@@ -58,11 +67,11 @@ struct FileKind {
   int64_t options_seed = 0;
 };
 
-// Reads the whole file into memory and checks every record. InvalidArgument, with the place in the configuration, for a
-// template or field that cannot be, a template that makes all problems one prompt, and a file or record that is too
-// long; NotFound for a missing file; DataLoss for a damaged one, for one without a problem, and, with file and line,
-// for the first record that cannot be used (skip_bad_lines leaves such out instead). What was left out is logged. The
-// path is relative to context.base_folder.
+// Checks every record; holds them in memory, or, of a large file, only where they are (streamed_file.h).
+// InvalidArgument, with the place in the configuration, for a template or field that cannot be, a template that makes
+// all problems one prompt, and a file or record that is too long; NotFound for a missing file; DataLoss for a damaged
+// one, for one without a problem, and, with file and line, for the first record that cannot be used (skip_bad_lines
+// leaves such out instead). What was left out is logged. The path is relative to context.base_folder.
 absl::StatusOr<std::unique_ptr<DataSource>> MakeProblemFile(const ProblemFileOptions& options, const FileKind& kind,
                                                             const DataSourceContext& context);
 

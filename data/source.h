@@ -11,6 +11,7 @@
 #include <memory>
 #include <string>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "proto/types.pb.h"
 
@@ -42,8 +43,13 @@ class DataSource {
   // generates them: its build is its version.
   virtual std::string content_sha256() const { return ""; }
 
+  // The first error of At, for a source whose items are read when they are asked for: what At returned then is empty.
+  // Whoever uses what At returned asks first. OK for all others.
+  virtual absl::Status Check() const { return absl::OkStatus(); }
+
   // The items that checks before a run look at, CheckedAt(0) to CheckedAt(num_checked() - 1): all of a finite source,
-  // the first `endless_items` of an endless one, and of a mix those of each of its sources.
+  // of a large one that was checked whole when it was opened some of all lengths, the first `endless_items` of an
+  // endless one, and of a mix those of each of its sources.
   virtual int64_t num_checked(int64_t endless_items) const { return size() < 0 ? endless_items : size(); }
   // Number `index` of those, from 0 to below num_checked(endless_items).
   virtual DataItem CheckedAt(int64_t index, int64_t endless_items) const { return At(index); }

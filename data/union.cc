@@ -72,6 +72,7 @@ absl::StatusOr<std::unique_ptr<UnionSource>> UnionSource::Make(std::vector<MixPa
       }
       if (!options.deduplicate || seen.insert(entry.text).second) entries.push_back(entry);
     }
+    RETURN_IF_ERROR(source.source->Check());
   }
   if (options.harder_first) {
     std::stable_sort(entries.begin(), entries.end(), [&rates](const Entry& a, const Entry& b) {
@@ -92,6 +93,11 @@ DataItem UnionSource::At(int64_t index) const {
   DataItem item = part.source->At(place.index);
   item.prompt.set_id(absl::StrCat(part.name, "/", item.prompt.id()));
   return item;
+}
+
+absl::Status UnionSource::Check() const {
+  for (const MixPart& part : parts_) RETURN_IF_ERROR(part.source->Check());
+  return absl::OkStatus();
 }
 
 }  // namespace grpo

@@ -59,11 +59,12 @@ std::string NormalizedBlanks(absl::string_view text);
 class UnionSource : public DataSource {
  public:
   // Reads every item once. `parts` are finite and not empty. InvalidArgument, naming part and item, for harder_first
-  // with an item that has no solve rate from 0 to 1.
+  // with an item that has no solve rate from 0 to 1. Errors of the parts' Check().
   static absl::StatusOr<std::unique_ptr<UnionSource>> Make(std::vector<MixPart> parts, const UnionOptions& options);
 
   int64_t size() const override { return static_cast<int64_t>(order_.size()); }
   DataItem At(int64_t index) const override;
+  absl::Status Check() const override;
   bool in_order() const override { return in_order_; }
 
  private:

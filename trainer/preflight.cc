@@ -289,6 +289,7 @@ absl::StatusOr<const TokenLengths*> Preflight::Measure(const DataUse& use, const
     if (lengths.num_items == 0) return absl::InvalidArgumentError(absl::StrCat("data.", use.data, " holds nothing"));
     for (int64_t i = 0; i < lengths.num_items; ++i) {
       const DataItem item = ItemAt(source, count, i);
+      RETURN_IF_ERROR(source.Check());
       ASSIGN_OR_RETURN(const int64_t num_tokens, NumTokens(use, *shape, item));
       if (num_tokens == 0 && lengths.empty_id.empty()) lengths.empty_id = item.prompt.id();
       if (num_tokens <= lengths.longest) continue;
@@ -306,12 +307,13 @@ absl::StatusOr<const TokenLengths*> Preflight::Measure(const DataUse& use, const
 
 absl::Status Preflight::CheckReferences(const DataSource& source, int64_t count, CheckedData* checked) {
   const DataUse& use = checked->use;
-  Profile& profile = audits_[{use.data, use.rewards, count}];
+  Profile& profile = audits_[{use.data, use.rewards, count, use.answers_may_lack}];
   if (profile.audit == nullptr) {
     ASSIGN_OR_RETURN(profile.rules, RewardProfile::Make(use.rewards, config_.rewards.at(use.rewards)));
     profile.audit = std::make_unique<ReferenceAudit>(*profile.rules);
     for (int64_t i = 0; i < checked->num_items; ++i) {
-      profile.audit->Add(ItemAt(source, count, i).prompt).IgnoreError();
+      const v1::Prompt prompt = ItemAt(source, count, i).prompt;
+      if (!use.answers_may_lack || !prompt.answer().empty()) profile.audit->Add(prompt).IgnoreError();
     }
   }
   checked->num_answers = profile.audit->num_answers();

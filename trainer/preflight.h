@@ -94,8 +94,8 @@ class Preflight {
     std::unique_ptr<RewardProfile> rules;
     std::unique_ptr<ReferenceAudit> audit;
   };
-  // By data, rewards, and number of items.
-  std::map<std::tuple<std::string, std::string, int64_t>, Profile> audits_;
+  // By data, rewards, number of items, and whether answers may lack.
+  std::map<std::tuple<std::string, std::string, int64_t, bool>, Profile> audits_;
 };
 
 // The names of the entries of `data` that hold what a stage reads under this name: itself, or the sources that it

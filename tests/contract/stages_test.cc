@@ -41,6 +41,15 @@ const std::vector<Case>& Cases() {
       {"synthesize", "policy: model, data: problems, rewards: rules, samples_per_problem: 4, export_to: out"},
       {"synthesize",
        "policy: model, data: problems, rewards: rules, samples_per_problem: 4, export_to: out, teacher_top_k: 8"},
+      {"synthesize",
+       "teachers: [{policy: model, share: 2}, {policy: frozen}], data: problems, rewards: rules, samples_per_problem: "
+       "6, "
+       "export_to: out, max_traces_per_problem: 2, select: {prefer: most_varied, max_tokens: 100}, difficulty: "
+       "[{up_to: "
+       "0.5}, {up_to: 1, keep: 0.5}], decontaminate: {data: [traces], ngram: 5}"},
+      {"synthesize",
+       "policy: model, data: problems, rewards: rules, samples_per_problem: 4, export_to: out, rewrite: {template: "
+       "'Change: {problem}'}"},
       // Only where it is linked: tests/toy.
       {"toy_survey", "policy: model, data: problems, rewards: rules, problems: 40, export_to: out"},
   };
@@ -117,8 +126,10 @@ class StageContractTest : public ::testing::TestWithParam<size_t> {
 TEST_P(StageContractTest, DescribesItself) {
   ASSERT_OK_AND_ASSIGN(const StagePlugin* const plugin, Stages().Find(GetCase().type));
   EXPECT_FALSE(plugin->summary.empty());
-  for (const Reference& reference : stage().references())
-    EXPECT_THAT(loaded_.resolved_yaml, HasSubstr(absl::StrCat("    ", reference.key, ": ")));
+  for (const Reference& reference : stage().references()) {
+    const std::string key = reference.key.substr(0, reference.key.find('.'));
+    EXPECT_THAT(loaded_.resolved_yaml, HasSubstr(absl::StrCat("\n    ", key, ":")));
+  }
   EXPECT_FALSE(stage().cost().batch.empty());
 }
 

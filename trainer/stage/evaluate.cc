@@ -64,6 +64,7 @@ class Evaluation {
       ASSIGN_OR_RETURN(const std::vector<ScoredGroup> groups,
                        feed.Next(count, [&] { return context_.saver.Poll([&] { return before_; }); }));
       Spend(groups);
+      RETURN_IF_ERROR(run_.data->Check());
       for (const ScoredGroup& group : groups) Count(group);
       if (first == 0) ForgetWorkerPeaks(context_.groups.coordinator);
       first += count;

@@ -32,11 +32,13 @@ struct JudgedSampling {
   struct Words {
     const char *policy, *rewards, *problems, *samples_per_problem, *accuracy_rule, *format_rule;
     double max_samples_per_problem;
+    // Whether there is no other key that may name who samples.
+    bool is_policy_required = true;
   };
   // `own` visits the stage's own keys that stand beside samples_per_problem.
   template <class V, class OwnKeys>
   void Visit(V& v, const Words& words, OwnKeys&& own) {
-    v("policy", policy, {.help = words.policy, .required = true});
+    v("policy", policy, {.help = words.policy, .required = words.is_policy_required});
     v("data", data, {.help = "Key under `data`: the problems.", .required = true});
     v("rewards", rewards, {.help = words.rewards, .required = true});
     v("problems", problems, {.help = words.problems, .min = 0, .max = 1e9});

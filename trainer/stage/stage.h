@@ -65,6 +65,8 @@ struct DataUse {
   std::optional<int64_t> num_items = {};
   // And all the others of a source that has an end.
   bool all_of_finite = false;
+  // Of problems: one without an answer is no error of the data.
+  bool answers_may_lack = false;
 };
 
 // A policy's top-k that a stage stores beside the traces that it writes (trainer/stage/top_k_files.h).

@@ -25,6 +25,7 @@ class RowSource : public StepSource {
       std::vector<uint32_t>& row = input.rows.emplace_back();
       while (static_cast<int64_t>(row.size()) <= plan_.row_tokens) {
         absl::StatusOr<std::vector<uint32_t>> ids = policy_.tokenizer().Encode(NextItem().document);
+        RETURN_IF_ERROR(CheckData());
         if (!ids.ok()) return Annotate(ids.status(), absl::StrCat("document ", data_position() - 1));
         row.insert(row.end(), ids->begin(), ids->end());
         row.push_back(eos);
@@ -63,7 +64,14 @@ class TraceSource : public StepSource {
 
  private:
   absl::StatusOr<TokenizedTrace> Read(const DataItem& item) const {
-    return TokenizeTrace(item, policy_.tokenizer(), EndToken(policy_.config()));
+    RETURN_IF_ERROR(CheckData());
+    ASSIGN_OR_RETURN(TokenizedTrace trace, TokenizeTrace(item, policy_.tokenizer(), EndToken(policy_.config())));
+    const auto num_tokens = static_cast<int64_t>(trace.prompt_ids.size() + trace.completion_ids.size());
+    if (num_tokens <= policy_.config().max_positions) return trace;
+    // Of a file too large for preflight to tokenize all of it.
+    return absl::InvalidArgumentError(absl::StrCat("trace ", item.prompt.id(), " has ", num_tokens,
+                                                   " tokens, and the policy ", policy_.config().max_positions,
+                                                   " positions: leave it out"));
   }
   absl::StatusOr<TokenizedTrace> ReadWithTopK(int64_t index) const {
     ASSIGN_OR_RETURN(TokenizedTrace trace, Read(data().At(index)));
@@ -101,6 +109,7 @@ class GroupSource : public StepSource {
                    [&](int64_t i) { return MakeLease(group_, context_.config.run.seed, i, NextItem().prompt); });
     RolloutInput input;
     ASSIGN_OR_RETURN(input.groups, feed.Next(prompts_per_step_, poll));
+    RETURN_IF_ERROR(CheckData());
     if (traces_ != nullptr) {
       ASSIGN_OR_RETURN(input.traces, traces_->Read());
     }

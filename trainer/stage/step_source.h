@@ -20,8 +20,8 @@ class StepSource {
  public:
   virtual ~StepSource() = default;
   // Input of step `step`. `poll` is called while waiting; its error is returned. Steps come in order, from the one at
-  // which the stage goes on. InvalidArgument, with the place, for data that cannot be tokenized; GroupFeed::Next's
-  // errors where groups are sampled.
+  // which the stage goes on. InvalidArgument, with the place, for data that cannot be tokenized; DataSource::Check's
+  // errors; GroupFeed::Next's where groups are sampled.
   virtual absl::StatusOr<StepInput> Next(int64_t step, const std::function<absl::Status()>& poll) = 0;
   // Items read so far: StageProgress.data_position.
   int64_t data_position() const { return data_position_; }
@@ -32,6 +32,8 @@ class StepSource {
       : data_(std::move(data)), reader_(data_.get(), seed), data_position_(data_position) {}
 
   const DataSource& data() const { return *data_; }
+  // Error of what was read: DataSource::Check. Asked before it is used.
+  absl::Status CheckData() const { return data_->Check(); }
   // In that order; moves data_position.
   DataItem NextItem() { return reader_.At(data_position_++); }
   // The same by its index in the data, which are no mix.

@@ -1,8 +1,9 @@
 // A stage of type `synthesize`: samples every problem of a data set and writes the completions that the reward accepts,
-// problem and completion, one a line. Group i is problem i of the data. What was sampled before the run was killed is
-// not sampled again: it is in the stage's log, so that a checkpoint need not keep it. With teacher_top_k it also stores
-// beside each trace what the policy held likely at each of its tokens (top_k_files.h), computed in this process once
-// all traces are there, so that only accepted ones cost a forward pass.
+// problem and completion, one a line. Group i is the i-th problem of the data that is sampled (teacher_shares.h). What
+// was sampled before the run was killed is not sampled again: it is in the stage's log, so that a checkpoint need not
+// keep it. With teacher_top_k it also stores beside each trace what the policy held likely at each of its tokens
+// (top_k_files.h), computed in this process once all traces are there, so that only accepted ones cost a forward pass.
+// Who writes and what is kept: distillation_keys.h.
 #include <algorithm>
 #include <filesystem>
 #include <utility>
@@ -10,11 +11,14 @@
 #include "absl/strings/str_cat.h"
 #include "common/files.h"
 #include "common/log.h"
+#include "common/seeds.h"
 #include "common/status_macros.h"
 #include "trainer/records/metrics.h"
 #include "trainer/stage/context.h"
+#include "trainer/stage/distillation_keys.h"
 #include "trainer/stage/group_feed.h"
 #include "trainer/stage/judged.h"
+#include "trainer/stage/problem_sums.h"
 #include "trainer/stage/stage_plugin.h"
 #include "trainer/stage/step_source.h"
 #include "trainer/stage/top_k_files.h"
@@ -26,7 +30,7 @@ namespace {
 
 struct Options {
   JudgedSampling judged = {.samples_per_problem = 4};
-  int64_t max_traces_per_problem = 0;
+  DistillationKeys keys;
   std::string export_to;
   int64_t teacher_top_k = 0;
 
@@ -39,14 +43,9 @@ struct Options {
                   .samples_per_problem = "Completions per problem.",
                   .accuracy_rule = "Rule of the profile that must give 1: the answer is right.",
                   .format_rule = "Rule of the profile that must give 1: the form is kept. Empty: any form will do.",
-                  .max_samples_per_problem = 4096},
-                 [&] {
-                   v("max_traces_per_problem", max_traces_per_problem,
-                     {.help = "Accepted completions kept of one problem, the first sampled ones; 0 keeps all that "
-                              "differ.",
-                      .min = 0,
-                      .max = 4096});
-                 });
+                  .max_samples_per_problem = 4096,
+                  .is_policy_required = false},
+                 [&] { keys.Visit(v); });
     v("export_to", export_to,
       {.help = "Key under `artifacts`: the file of JSON lines that is written when the stage ends; `data` entries read "
                "it by their key `artifact`.",
@@ -69,29 +68,23 @@ class Synthesis {
         options_(options),
         before_({.stage_index = start.stage_index}),
         start_time_(context.clock.Now()),
-        selector_({.accuracy_rule = options.judged.accuracy_rule,
-                   .format_rule = options.judged.format_rule,
-                   .max_traces_per_problem = options.max_traces_per_problem}) {}
+        teachers_(options.keys.Teachers(options.judged)) {}
 
   absl::StatusOr<StageReport> Run() {
     RETURN_IF_ERROR(Prepare());
-    GroupFeed feed(context_.groups, context_.name, log_->num_groups(), num_groups_, [this](int64_t i) {
-      return MakeLease(group_, context_.config.run.seed, i, run_.data->At(i).prompt);
-    });
-    while (log_->num_groups() < num_groups_) {
-      const int64_t count = std::min(kCollectGroups, num_groups_ - log_->num_groups());
-      ASSIGN_OR_RETURN(const std::vector<ScoredGroup> groups,
-                       feed.Next(count, [&] { return context_.saver.Poll([&] { return before_; }); }));
-      RETURN_IF_ERROR(Keep(groups, log_->num_groups() + count));
-      ShowStep();
+    for (size_t i = 0; i < teachers_.size(); ++i) {
+      const int64_t end = groups_.first[i + 1];
+      if (log_->num_groups() < end || i + 1 == teachers_.size()) RETURN_IF_ERROR(SampleUpTo(end, teachers_[i].policy));
     }
     return Finish();
   }
 
  private:
   absl::Status Prepare() {
-    ASSIGN_OR_RETURN(run_, PrepareJudged(context_, options_.judged));
-    num_groups_ = run_.num_problems;
+    JudgedSampling first = options_.judged;
+    first.policy = teachers_[0].policy;
+    ASSIGN_OR_RETURN(run_, PrepareJudged(context_, first));
+    RETURN_IF_ERROR(ChooseProblems());
     group_ = {.stage = context_.name,
               .kind = v1::LEASE_KIND_SYNTHESIZE,
               .policy = run_.policy->ref(),
@@ -100,21 +93,73 @@ class Synthesis {
     RETURN_IF_ERROR(OpenLog());
     context_.board.UpdateStage([&](v1::StageStatus& stage) { stage.set_num_steps(num_groups_); });
     ShowStep();
-    return Publish(context_, *run_.policy);
+    return absl::OkStatus();
+  }
+
+  // Which problems are sampled, in which order, and what is kept of them.
+  absl::Status ChooseProblems() {
+    ASSIGN_OR_RETURN(contaminated_, OpenDecontamination(context_.files, options_.keys.decontaminate));
+    ASSIGN_OR_RETURN(const std::vector<int64_t> clean,
+                     CleanProblems(*run_.data, run_.num_problems, contaminated_.get()));
+    num_contaminated_ = run_.num_problems - static_cast<int64_t>(clean.size());
+    if (clean.empty()) {
+      return absl::FailedPreconditionError(absl::StrCat(
+          "decontaminate: all ", num_contaminated_, " problems of data.", options_.judged.data, " share ",
+          options_.keys.decontaminate.ngram,
+          " words in a row with an evaluation set: raise decontaminate.ngram, or lower max_occurrences where "
+          "it is their template that they share"));
+    }
+    const uint64_t seed = context_.config.run.seed;
+    groups_ = GroupByTeacher(teachers_, CombineSeeds(seed, HashName("teachers of " + context_.name)), clean);
+    num_groups_ = static_cast<int64_t>(groups_.problems.size());
+    selector_ = std::make_unique<TraceSelector>(options_.keys.Selector(options_.judged, seed, context_.name),
+                                                contaminated_.get());
+    return absl::OkStatus();
+  }
+
+  // The data's, of the group.
+  v1::Prompt ProblemOf(int64_t group) const {
+    return run_.data->At(groups_.problems[static_cast<size_t>(group)]).prompt;
+  }
+
+  // Samples the groups from where the log ends up to `end`, by this policy.
+  absl::Status SampleUpTo(int64_t end, const std::string& name) {
+    ASSIGN_OR_RETURN(StagePolicy* const policy, context_.models.Get(name));
+    group_.policy = policy->ref();
+    RETURN_IF_ERROR(Publish(context_, *policy));
+    GroupFeed feed(context_.groups, context_.name, log_->num_groups(), end, [this](int64_t i) {
+      v1::Prompt prompt = ProblemOf(i);
+      const RewriteOptions& rewrite = options_.keys.rewrite;
+      if (rewrite.enabled()) prompt.set_text(RewritePrompt(rewrite, prompt.text()));
+      return MakeLease(group_, context_.config.run.seed, i, std::move(prompt));
+    });
+    while (log_->num_groups() < end) {
+      const int64_t count = std::min(kCollectGroups, end - log_->num_groups());
+      ASSIGN_OR_RETURN(const std::vector<ScoredGroup> groups,
+                       feed.Next(count, [&] { return context_.saver.Poll([&] { return before_; }); }));
+      RETURN_IF_ERROR(run_.data->Check());
+      RETURN_IF_ERROR(Keep(groups, log_->num_groups() + count));
+      ShowStep();
+    }
+    return absl::OkStatus();
   }
 
   absl::Status OpenLog() {
     const std::string folder = absl::StrCat(context_.files.run_dir(), "/synthesis");
     RETURN_IF_ERROR(MakeFolders(folder));
-    const nlohmann::ordered_json origin = {{"stage", context_.name},
-                                           {"policy", group_.policy.policy_id()},
-                                           {"policy_number", group_.policy.number()},
-                                           {"weights_hash", run_.policy->WeightsHash()},
-                                           {"rewards", options_.judged.rewards},
-                                           {"rewards_sha256", group_.reward.sha256()}};
+    nlohmann::ordered_json origin = {{"stage", context_.name},
+                                     {"policy", group_.policy.policy_id()},
+                                     {"policy_number", group_.policy.number()},
+                                     {"weights_hash", run_.policy->WeightsHash()},
+                                     {"rewards", options_.judged.rewards},
+                                     {"rewards_sha256", group_.reward.sha256()}};
+    for (size_t i = 1; i < teachers_.size(); ++i) {
+      ASSIGN_OR_RETURN(const StagePolicy* const policy, context_.models.Get(teachers_[i].policy));
+      origin["teachers"].push_back({policy->ref().policy_id(), policy->ref().number(), policy->WeightsHash()});
+    }
     ASSIGN_OR_RETURN(log_, TraceLog::Open(absl::StrCat(folder, "/", context_.name, ".jsonl"), origin,
                                           [this](const GroupTraces& group) {
-                                            selector_.Remember(group);
+                                            selector_->Remember(group);
                                             Count(group);
                                           }));
     context_.records.completions.Rewind(context_.name, log_->num_groups());
@@ -132,7 +177,7 @@ class Synthesis {
       if (there) {
         // Before the log, which says what need not be sampled again.
         context_.records.completions.Append(context_.name, i + 1, {*next});
-        traces = selector_.Select(*next++);
+        traces = selector_->Select(*next++, ProblemOf(i));
       } else {
         traces.group_index = i;
         traces.rejected["quarantined"] = options_.judged.samples_per_problem;
@@ -149,6 +194,7 @@ class Synthesis {
     const int64_t kept = static_cast<int64_t>(group.traces.size());
     num_traces_ += kept;
     num_unsolved_ += kept == 0;
+    problem_sums_.Count(group.problem);
     for (const auto& [reason, number] : group.rejected) rejected_[reason] += number;
     for (const nlohmann::ordered_json& trace : group.traces) lengths_.push_back(trace.value("num_tokens", int64_t{0}));
   }
@@ -171,6 +217,8 @@ class Synthesis {
     metrics[metric::kNumSamples] = static_cast<double>(num_traces_) + num_rejected;
     metrics[metric::kNumTraces] = static_cast<double>(num_traces_);
     metrics[metric::kNumProblemsWithoutTrace] = static_cast<double>(num_unsolved_);
+    if (contaminated_ != nullptr) metrics[metric::kNumProblemsContaminated] = static_cast<double>(num_contaminated_);
+    problem_sums_.AddMetrics(&metrics);
     if (!lengths_.empty()) {
       std::sort(lengths_.begin(), lengths_.end());
       for (const int64_t length : lengths_) length_sum += static_cast<double>(length);
@@ -224,8 +272,9 @@ class Synthesis {
   }
 
   absl::StatusOr<StageReport> Finish() {
-    StageReport report{.policy = group_.policy.policy_id(),
-                       .policy_number = group_.policy.number(),
+    RETURN_IF_ERROR(run_.data->Check());
+    StageReport report{.policy = run_.policy->ref().policy_id(),
+                       .policy_number = run_.policy->ref().number(),
                        .steps = num_groups_,
                        .metrics = Metrics()};
     if (num_traces_ == 0) {
@@ -239,6 +288,7 @@ class Synthesis {
     report.exported_to = context_.files.ArtifactPath(options_.export_to);
     RETURN_IF_ERROR(MakeFolders(std::filesystem::path(report.exported_to).parent_path().string()));
     ASSIGN_OR_RETURN(report.artifact_sha256, log_->Export(report.exported_to));
+    RETURN_IF_ERROR(log_->ExportProblems(ProblemsFile(report.exported_to)).status());
     spdlog::info("{} traces of {} problems written to {}", num_traces_, num_groups_ - num_unsolved_,
                  report.exported_to);
     RETURN_IF_ERROR(StoreTopK(&report));
@@ -251,11 +301,16 @@ class Synthesis {
   // What a checkpoint keeps of the stage: that it has not begun.
   const StageCursor before_;
   const absl::Duration start_time_;
+  const std::vector<TeacherShare> teachers_;
   JudgedRun run_;
   GroupTemplate group_;
-  TraceSelector selector_;
+  // Null when there is nothing to keep out.
+  std::unique_ptr<Decontamination> contaminated_;
+  TeacherGroups groups_;
+  std::unique_ptr<TraceSelector> selector_;
+  ProblemSums problem_sums_;
   std::unique_ptr<TraceLog> log_;
-  int64_t num_groups_ = 0, num_traces_ = 0, num_unsolved_ = 0;
+  int64_t num_groups_ = 0, num_traces_ = 0, num_unsolved_ = 0, num_contaminated_ = 0;
   // Sampled since this process started.
   int64_t num_tokens_here_ = 0;
   std::map<std::string, int64_t> rejected_;
@@ -280,19 +335,24 @@ class SynthesizeStage : public Stage {
   }
 
   std::vector<Reference> references() const override {
-    std::vector<Reference> references = options_.judged.References();
+    std::vector<Reference> references = options_.keys.References(options_.judged);
     references.push_back({.key = "export_to", .section = "artifacts", .value = options_.export_to, .required = true});
     return references;
   }
-  std::vector<RuleReference> rules() const override {
-    const JudgedSampling& keys = options_.judged;
-    return {{.key = "accuracy_rule", .rewards = keys.rewards, .rule = keys.accuracy_rule},
-            {.key = "format_rule", .rewards = keys.rewards, .rule = keys.format_rule}};
+  std::vector<RuleReference> rules() const override { return options_.keys.Rules(options_.judged); }
+  std::vector<Conflict> Conflicts() const override {
+    std::vector<Conflict> conflicts = options_.keys.Conflicts(options_.judged);
+    if (options_.teacher_top_k > 0 && (options_.keys.teachers.size() > 1 || options_.keys.rewrite.enabled())) {
+      conflicts.push_back({"teacher_top_k",
+                           "is not 0, and what is stored is of the traces of one teacher: set it to 0, "
+                           "or let one policy solve the problems"});
+    }
+    return conflicts;
   }
   std::vector<std::string> writes() const override { return {options_.export_to}; }
   std::optional<TopKOutput> top_k_output() const override {
     TopKOutput output{.artifact = options_.export_to,
-                      .policy = options_.judged.policy,
+                      .policy = options_.keys.Teachers(options_.judged)[0].policy,
                       .k = options_.teacher_top_k,
                       .key = "teacher_top_k"};
     if (const std::optional<int64_t> tokens = options_.judged.Cost().tokens; tokens.has_value())
@@ -300,7 +360,7 @@ class SynthesizeStage : public Stage {
     return output;
   }
   StageCost cost() const override { return options_.judged.Cost(); }
-  std::vector<DataUse> reads() const override { return {options_.judged.Reads("stage type synthesize")}; }
+  std::vector<DataUse> reads() const override { return options_.keys.Reads(options_.judged, "stage type synthesize"); }
   absl::StatusOr<StageReport> Run(StageContext& context, StageCursor start) const override {
     return Synthesis(context, options_, start).Run();
   }

@@ -107,8 +107,8 @@ absl::StatusOr<LoadedConfig> LoadTestConfig(const std::string& folder, const std
 
 class FakeModels::Handle : public StagePolicy {
  public:
-  Handle(const FakeWeights* weights, Coordinator* coordinator, std::unique_ptr<Tokenizer> tokenizer)
-      : weights_(*weights), coordinator_(*coordinator), tokenizer_(std::move(tokenizer)) {
+  Handle(std::string name, const FakeWeights* weights, Coordinator* coordinator, std::unique_ptr<Tokenizer> tokenizer)
+      : name_(std::move(name)), weights_(*weights), coordinator_(*coordinator), tokenizer_(std::move(tokenizer)) {
     config_.vocab_size = tokenizer_->vocab_size();
     config_.max_positions = 1024;
     config_.eos_token_ids = {0};
@@ -116,7 +116,7 @@ class FakeModels::Handle : public StagePolicy {
 
   v1::PolicyRef ref() const override {
     v1::PolicyRef ref;
-    ref.set_policy_id(kTestPolicy);
+    ref.set_policy_id(name_);
     ref.set_number(weights_.number);
     return ref;
   }
@@ -124,7 +124,7 @@ class FakeModels::Handle : public StagePolicy {
   const Tokenizer& tokenizer() const override { return *tokenizer_; }
   std::string WeightsHash() const override { return absl::StrCat(weights_.hash); }
   absl::Status Publish() override {
-    coordinator_.Publish(TestWeights(weights_.number));
+    coordinator_.Publish(TestWeights(weights_.number, "payload", name_));
     return absl::OkStatus();
   }
   absl::Status ExportTo(const std::string& folder) const override {
@@ -149,6 +149,7 @@ class FakeModels::Handle : public StagePolicy {
   }
 
  private:
+  const std::string name_;
   const FakeWeights& weights_;
   Coordinator& coordinator_;
   const std::unique_ptr<Tokenizer> tokenizer_;
@@ -201,14 +202,16 @@ class FakeLearner : public StepLearner {
 
 FakeModels::FakeModels(const RunConfig& config, Coordinator* coordinator, FakeWeights weights) : weights_(weights) {
   const std::string tokenizer = ReadFile(config.policies.at(kTestPolicy).random_init.tokenizer).value();
-  handle_ = std::make_unique<Handle>(&weights_, coordinator, Tokenizer::FromJson(tokenizer).value());
+  handle_ = std::make_unique<Handle>(kTestPolicy, &weights_, coordinator, Tokenizer::FromJson(tokenizer).value());
+  other_handle_ =
+      std::make_unique<Handle>(kOtherTestPolicy, &other_weights_, coordinator, Tokenizer::FromJson(tokenizer).value());
 }
 
 FakeModels::~FakeModels() = default;
 
 absl::StatusOr<StagePolicy*> FakeModels::Get(const std::string& policy) {
-  if (policy != kTestPolicy) return absl::NotFoundError(policy);
-  return handle_.get();
+  if (policy != kTestPolicy && policy != kOtherTestPolicy) return absl::NotFoundError(policy);
+  return policy == kTestPolicy ? handle_.get() : other_handle_.get();
 }
 
 absl::StatusOr<std::unique_ptr<StepLearner>> FakeModels::BeginTraining(const LearnerSpec&, const StageCursor& start) {

@@ -22,8 +22,8 @@
 
 namespace grpo {
 
-// The name of the one policy that FakeModels have and FakeWorker samples.
-inline constexpr char kTestPolicy[] = "model";
+// The name of the policy that FakeModels train, and of one that only writes.
+inline constexpr char kTestPolicy[] = "model", kOtherTestPolicy[] = "frozen";
 
 // A tiny model's configuration: policies model and frozen, data problems, corpus and traces, rewards rules (math_answer
 // and format_tags), artifacts out and other, and `stages` as YAML, one "  - {name: s, ...}" a line. Written to
@@ -37,10 +37,11 @@ struct FakeWeights {
   uint64_t hash = 1;
 };
 
-// One policy, kTestPolicy, whose "weights" are FakeWeights: a step folds the batch's token ids, in order, into them. So
+// A policy, kTestPolicy, whose "weights" are FakeWeights: a step folds the batch's token ids, in order, into them. So
 // two runs end with the same weights only if they saw the same batches, and a learner that was not restored shows.
-// Other names are NotFound; every loss is taken. The likeliest token at each place follows from the weights and from
-// what stands before it, has probability 1/2, the next one, whose id is one more, 1/4, and so on.
+// kOtherTestPolicy stays as it is; other names are NotFound; every loss is taken. The likeliest token at each place
+// follows from the weights and from what stands before it, has probability 1/2, the next one, whose id is one more,
+// 1/4, and so on.
 class FakeModels : public Models {
  public:
   FakeModels(const RunConfig& config, Coordinator* coordinator, FakeWeights weights);
@@ -55,7 +56,8 @@ class FakeModels : public Models {
  private:
   class Handle;
   FakeWeights weights_;
-  std::unique_ptr<Handle> handle_;
+  const FakeWeights other_weights_ = {.hash = 7};
+  std::unique_ptr<Handle> handle_, other_handle_;
 };
 
 // Judges completion `index` of the lease's group; what it fills in first is right or wrong by the group's seed.

@@ -9,19 +9,15 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "common/files.h"
 #include "common/sha256.h"
 #include "common/status_macros.h"
-#include "common/utf8.h"
 
 namespace grpo {
 namespace {
 
 using nlohmann::ordered_json;
-
-std::string Identity(absl::string_view prompt, absl::string_view completion) {
-  return Sha256Hex(absl::StrCat(prompt.size(), ":", prompt, completion));
-}
 
 // The text of a line, which holds valid UTF-8 only where Select or Open has seen to it.
 std::string Line(const ordered_json& value) {
@@ -32,6 +28,7 @@ ordered_json ToJson(const GroupTraces& group) {
   return {{"group_index", group.group_index},
           {"num_tokens", group.num_tokens},
           {"rejected", group.rejected},
+          {"problem", group.problem},
           {"traces", group.traces}};
 }
 
@@ -43,8 +40,10 @@ std::optional<GroupTraces> FromJson(const ordered_json& line) {
     group.group_index = line.at("group_index").get<int64_t>();
     group.num_tokens = line.at("num_tokens").get<int64_t>();
     group.rejected = line.at("rejected").get<std::map<std::string, int64_t>>();
+    group.problem = line.value("problem", ordered_json());
     for (const ordered_json& trace : line.at("traces")) {
-      if (!trace.at("problem").is_string() || !trace.at("completion").is_string()) return std::nullopt;
+      if (!trace.at("problem").is_string() || !trace.value("completion", ordered_json("")).is_string())
+        return std::nullopt;
       group.traces.push_back(trace);
     }
   } catch (const ordered_json::exception&) {
@@ -53,79 +52,10 @@ std::optional<GroupTraces> FromJson(const ordered_json& line) {
   return group;
 }
 
-double RuleValue(const v1::Score& score, const std::string& name) {
-  const v1::RuleScore* rule = FindRule(score, name);
-  return rule == nullptr ? 0 : rule->value();
-}
-
 }  // namespace
 
-double TraceSelector::SolveRate(const ScoredGroup& group) const {
-  int64_t num_scored = 0, num_right = 0;
-  for (const v1::ScoredCompletion& scored : group.completions) {
-    if (scored.score().excluded()) continue;
-    ++num_scored;
-    num_right += RuleValue(scored.score(), options_.accuracy_rule) >= 1;
-  }
-  return num_scored == 0 ? 0 : static_cast<double>(num_right) / static_cast<double>(num_scored);
-}
-
-std::string TraceSelector::RejectionReason(const v1::Prompt& prompt, const v1::ScoredCompletion& scored,
-                                           size_t num_kept) const {
-  const v1::Score& score = scored.score();
-  const std::string& text = scored.completion().text();
-  if (score.excluded()) return "unscored";
-  const v1::FinishReason finish = scored.completion().finish_reason();
-  if (finish != v1::FINISH_REASON_STOP && finish != v1::FINISH_REASON_STOP_STRING) return "unfinished";
-  if (RuleValue(score, options_.accuracy_rule) < 1) return "wrong";
-  if (!options_.format_rule.empty() && RuleValue(score, options_.format_rule) < 1) return "malformed";
-  if (!IsUtf8(text)) return "not_utf8";
-  if (seen_.count(Identity(prompt.text(), text)) > 0) return "duplicate";
-  if (options_.max_traces_per_problem > 0 && static_cast<int64_t>(num_kept) >= options_.max_traces_per_problem)
-    return "over_cap";
-  return "";
-}
-
-GroupTraces TraceSelector::Select(const ScoredGroup& group) {
-  const v1::Lease& lease = group.lease;
-  const v1::Prompt& prompt = lease.prompt();
-  GroupTraces result;
-  result.group_index = lease.key().group_index();
-  const double solve_rate = SolveRate(group);
-  for (const v1::ScoredCompletion& scored : group.completions) {
-    const v1::Completion& completion = scored.completion();
-    result.num_tokens += completion.ids_size();
-    const std::string reason = RejectionReason(prompt, scored, result.traces.size());
-    if (!reason.empty()) {
-      ++result.rejected[reason];
-      continue;
-    }
-    ordered_json rewards = ordered_json::object();
-    for (const v1::RuleScore& rule : scored.score().rules()) rewards[rule.name()] = rule.value();
-    result.traces.push_back({{"id", absl::StrCat(prompt.id(), "#", result.group_index, ".", completion.index())},
-                             {"problem", prompt.text()},
-                             {"answer", prompt.answer()},
-                             {"completion", completion.text()},
-                             {"policy", lease.policy().policy_id()},
-                             {"policy_number", lease.policy().number()},
-                             {"stage", lease.key().stage()},
-                             {"group_index", result.group_index},
-                             {"sample_index", completion.index()},
-                             {"seed", std::to_string(lease.seed())},
-                             {"num_tokens", CompletionLength(completion)},
-                             {"solve_rate", solve_rate},
-                             {"reward", scored.score().value()},
-                             {"rewards", std::move(rewards)}});
-    seen_.insert(Identity(prompt.text(), completion.text()));
-  }
-  return result;
-}
-
-void TraceSelector::Remember(const GroupTraces& group) {
-  for (const ordered_json& trace : group.traces) {
-    seen_.insert(Identity(trace.at("problem").get_ref<const std::string&>(),
-                          trace.at("completion").get_ref<const std::string&>()));
-  }
+std::string ProblemsFile(const std::string& traces_path) {
+  return absl::StrCat(absl::StripSuffix(traces_path, ".jsonl"), ".problems.jsonl");
 }
 
 absl::StatusOr<std::unique_ptr<TraceLog>> TraceLog::Open(const std::string& path, const ordered_json& origin,
@@ -170,7 +100,7 @@ absl::Status TraceLog::Append(const GroupTraces& group) {
   return absl::OkStatus();
 }
 
-absl::Status TraceLog::ForEach(absl::FunctionRef<absl::Status(const ordered_json& trace)> take) const {
+absl::Status TraceLog::ForEachGroup(absl::FunctionRef<absl::Status(const GroupTraces& group)> take) const {
   std::ifstream file(path_, std::ios::binary);
   std::string line;
   std::getline(file, line);  // the origin
@@ -181,17 +111,36 @@ absl::Status TraceLog::ForEach(absl::FunctionRef<absl::Status(const ordered_json
       return absl::DataLossError(absl::StrCat(path_, " line ", i + 2,
                                               " cannot be read back: remove the file, then "
                                               "`grpoctl run --resume` samples it again"));
-    for (const ordered_json& trace : group->traces) RETURN_IF_ERROR(take(trace));
+    RETURN_IF_ERROR(take(*group));
   }
   return absl::OkStatus();
 }
 
+absl::Status TraceLog::ForEach(absl::FunctionRef<absl::Status(const ordered_json& trace)> take) const {
+  return ForEachGroup([&](const GroupTraces& group) {
+    for (const ordered_json& trace : group.traces) RETURN_IF_ERROR(take(trace));
+    return absl::OkStatus();
+  });
+}
+
 absl::StatusOr<std::string> TraceLog::Export(const std::string& path) const {
+  return WriteLines(path, [&](const LineSink& write) { return ForEach(write); });
+}
+
+absl::StatusOr<std::string> TraceLog::ExportProblems(const std::string& path) const {
+  return WriteLines(path, [&](const LineSink& write) {
+    return ForEachGroup(
+        [&](const GroupTraces& group) { return group.problem.is_null() ? absl::OkStatus() : write(group.problem); });
+  });
+}
+
+absl::StatusOr<std::string> TraceLog::WriteLines(const std::string& path,
+                                                 absl::FunctionRef<absl::Status(const LineSink& write)> lines) {
   const std::string temporary = path + ".tmp";
   ASSIGN_OR_RETURN(SyncedFileWriter writer, SyncedFileWriter::Create(temporary));
   Sha256 hash;
-  RETURN_IF_ERROR(ForEach([&](const ordered_json& trace) {
-    const std::string text = Line(trace);
+  RETURN_IF_ERROR(lines([&](const ordered_json& line) {
+    const std::string text = Line(line);
     hash.Update(text);
     return writer.Append(text);
   }));

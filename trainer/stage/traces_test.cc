@@ -8,120 +8,23 @@
 #include "common/sha256.h"
 #include "common/status_testing.h"
 #include "gmock/gmock.h"
+#include "trainer/stage/traces_testing.h"
 
 namespace grpo {
 namespace {
 
 using nlohmann::ordered_json;
-using ::testing::ElementsAre;
-using ::testing::Pair;
 
-// As a synthesize stage has them by default.
-const TraceSelector::Options kStageDefaults = {.accuracy_rule = "math_answer", .format_rule = "format_tags"};
-
-// Right and well-formed.
-v1::ScoredCompletion Sample(int index, const std::string& text) {
-  v1::ScoredCompletion scored;
-  v1::Completion& completion = *scored.mutable_completion();
-  completion.set_index(index);
-  completion.set_text(text);
-  completion.add_ids(5);
-  completion.add_ids(1);
-  completion.set_finish_reason(v1::FINISH_REASON_STOP);
-  scored.mutable_score()->set_outcome(v1::OUTCOME_SCORED);
-  scored.mutable_score()->set_value(1.1);
-  for (const char* name : {"math_answer", "format_tags"}) {
-    v1::RuleScore& rule = *scored.mutable_score()->add_rules();
-    rule.set_name(name);
-    rule.set_value(1);
-  }
-  return scored;
-}
-
-ScoredGroup Group(int64_t index, const std::string& prompt, const std::vector<v1::ScoredCompletion>& completions) {
-  ScoredGroup group;
-  group.lease.mutable_key()->set_stage("write");
-  group.lease.mutable_key()->set_group_index(index);
-  group.lease.mutable_policy()->set_policy_id("teacher");
-  group.lease.mutable_policy()->set_number(120);
-  group.lease.set_seed(~uint64_t{0});
-  group.lease.mutable_prompt()->set_id("train/7");
-  group.lease.mutable_prompt()->set_text(prompt);
-  group.lease.mutable_prompt()->set_answer("12");
-  group.completions = completions;
-  return group;
-}
-
-std::vector<std::string> Completions(const GroupTraces& group) {
-  std::vector<std::string> texts;
-  for (const ordered_json& trace : group.traces) texts.push_back(trace.at("completion"));
-  return texts;
-}
-
-TEST(TraceSelectorTest, KeepsWhatTheRewardAcceptsAndSaysWhyNotTheRest) {
-  std::vector<v1::ScoredCompletion> samples;
-  for (int i = 0; i < 8; ++i) samples.push_back(Sample(i, "text " + std::to_string(i)));
-  samples[1].mutable_score()->set_excluded(true);
-  samples[2].mutable_completion()->set_finish_reason(v1::FINISH_REASON_LENGTH);
-  samples[3].mutable_score()->mutable_rules(0)->set_value(0);
-  samples[4].mutable_score()->mutable_rules(1)->set_value(0.5);
-  samples[5].mutable_completion()->set_text("\xff");
-  samples[6].mutable_completion()->set_text("text 0");
-  samples[7].mutable_completion()->set_finish_reason(v1::FINISH_REASON_STOP_STRING);
-  const GroupTraces group = TraceSelector(kStageDefaults).Select(Group(3, "Q", samples));
-  EXPECT_THAT(Completions(group), ElementsAre("text 0", "text 7"));
-  EXPECT_THAT(group.rejected, ElementsAre(Pair("duplicate", 1), Pair("malformed", 1), Pair("not_utf8", 1),
-                                          Pair("unfinished", 1), Pair("unscored", 1), Pair("wrong", 1)));
-  EXPECT_EQ(group.num_tokens, 16);
-}
-
-// Right in any form counts, our own failure does not.
-TEST(TraceSelectorTest, EveryTraceSaysHowOftenItsProblemWasSolved) {
-  std::vector<v1::ScoredCompletion> samples;
-  for (int i = 0; i < 5; ++i) samples.push_back(Sample(i, "text " + std::to_string(i)));
-  samples[1].mutable_score()->mutable_rules(0)->set_value(0);
-  samples[2].mutable_score()->mutable_rules(1)->set_value(0);
-  samples[3].mutable_score()->set_excluded(true);
-  const GroupTraces group = TraceSelector(kStageDefaults).Select(Group(0, "Q", samples));
-  ASSERT_EQ(group.traces.size(), 2u);
-  for (const ordered_json& trace : group.traces) EXPECT_EQ(trace.at("solve_rate"), 0.75);
-}
-
-TEST(TraceSelectorTest, AnyFormWillDoWithoutAFormatRule) {
-  v1::ScoredCompletion sample = Sample(0, "12");
-  sample.mutable_score()->mutable_rules(1)->set_value(0);
-  TraceSelector::Options options = kStageDefaults;
-  EXPECT_TRUE(TraceSelector(options).Select(Group(0, "Q", {sample})).traces.empty());
-  options.format_rule = "";
-  EXPECT_EQ(TraceSelector(options).Select(Group(0, "Q", {sample})).traces.size(), 1);
-}
-
-TEST(TraceSelectorTest, CapsEachProblemAndForgetsNoDuplicateAcrossProblems) {
-  TraceSelector::Options options = kStageDefaults;
-  options.max_traces_per_problem = 2;
-  TraceSelector selector(options);
-  const GroupTraces first = selector.Select(Group(0, "Q", {Sample(0, "a"), Sample(1, "b"), Sample(2, "c")}));
-  EXPECT_THAT(Completions(first), ElementsAre("a", "b"));
-  EXPECT_THAT(first.rejected, ElementsAre(Pair("over_cap", 1)));
-  // The same problem once more in the data, and another with the same answer.
-  EXPECT_THAT(selector.Select(Group(1, "Q", {Sample(0, "a")})).rejected, ElementsAre(Pair("duplicate", 1)));
-  EXPECT_THAT(Completions(selector.Select(Group(2, "R", {Sample(0, "a")}))), ElementsAre("a"));
-  // Prompt and completion are told apart.
-  EXPECT_THAT(Completions(selector.Select(Group(3, "", {Sample(0, "Qa")}))), ElementsAre("Qa"));
-}
-
-TEST(TraceSelectorTest, SaysWhereATraceComesFrom) {
-  const ordered_json trace = TraceSelector(kStageDefaults).Select(Group(3, "Q", {Sample(2, "a")})).traces.at(0);
-  EXPECT_EQ(trace, ordered_json::parse(R"({"id":"train/7#3.2","problem":"Q","answer":"12","completion":"a",
-      "policy":"teacher","policy_number":120,"stage":"write","group_index":3,"sample_index":2,
-      "seed":"18446744073709551615","num_tokens":1,"solve_rate":1.0,"reward":1.1,"rewards":{"math_answer":1.0,"format_tags":1.0}})"));
+TEST(ProblemsFileTest, StandsBesideTheTraces) {
+  EXPECT_EQ(ProblemsFile("traces/x.jsonl"), "traces/x.problems.jsonl");
+  EXPECT_EQ(ProblemsFile("out.d/x"), "out.d/x.problems.jsonl");
 }
 
 class TraceLogTest : public ::testing::Test {
  protected:
   // Opens the log; what is replayed goes into a new selector.
   std::unique_ptr<TraceLog> Open() {
-    selector_ = std::make_unique<TraceSelector>(kStageDefaults);
+    selector_ = std::make_unique<TraceSelector>(StageDefaults());
     replayed_.clear();
     return *TraceLog::Open(path_, origin_, [this](const GroupTraces& group) {
       selector_->Remember(group);
@@ -202,6 +105,41 @@ TEST_F(TraceLogTest, TracesAreHandedOverInTheOrderOfTheExport) {
   EXPECT_EQ(text, Exported(*log));
   EXPECT_STATUS(log->ForEach([](const ordered_json&) { return absl::AbortedError("stop"); }),
                 absl::StatusCode::kAborted, "stop");
+}
+
+TEST_F(TraceLogTest, WhatWasMeasuredOfEachProblemIsWrittenToo) {
+  const auto log = Open();
+  Write(*log, 3);
+  GroupTraces quarantined;
+  quarantined.group_index = 3;
+  ASSERT_OK(log->Append(quarantined));
+  const std::string path = folder_ + "/problems.jsonl";
+  ASSERT_OK_AND_ASSIGN(const std::string sha256, log->ExportProblems(path));
+  ASSERT_OK_AND_ASSIGN(const std::string content, ReadFile(path));
+  EXPECT_EQ(Sha256Hex(content), sha256);
+  const std::vector<std::string> lines = absl::StrSplit(content, '\n', absl::SkipEmpty());
+  ASSERT_EQ(lines.size(), 3u);
+  const ordered_json problem = ordered_json::parse(lines[1]);
+  EXPECT_EQ(problem.at("group_index"), 1);
+  EXPECT_EQ(problem.at("problem"), "Q0");
+  EXPECT_EQ(problem.at("solve_rate"), 1.0);
+  EXPECT_EQ(problem.at("num_kept"), 1) << "the other is a duplicate";
+}
+
+// Problems that were rewritten have no completion.
+TEST_F(TraceLogTest, TracesWithoutACompletionAreReadBack) {
+  TraceSelector::Options options = StageDefaults();
+  options.rewrites = true;
+  std::string exported;
+  {
+    const auto log = Open();
+    ASSERT_OK(log->Append(TraceSelector(options).Select(Group(0, "Q", {Sample(0, "How many?")}))));
+    exported = Exported(*log);
+  }
+  const auto log = Open();
+  EXPECT_EQ(log->num_groups(), 1);
+  EXPECT_EQ(Exported(*log), exported);
+  EXPECT_EQ(ordered_json::parse(exported).at("problem"), "How many?");
 }
 
 TEST_F(TraceLogTest, AFolderThatIsNotThereIsAnError) {
