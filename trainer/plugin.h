@@ -13,6 +13,8 @@ struct Reference {
   std::string section;    // "policies", "data", "rewards" or "artifacts"
   std::string value;      // the name; an empty one refers to nothing
   bool required = false;  // whether an empty one is an error
+  // Of a policy: whether one that is only an address will do (policies.<name>.endpoint), since only its text is read.
+  bool takes_endpoint = false;
 };
 
 // A rule that a profile must have: {"accuracy_rule", profile "gsm8k", rule "math_answer"}.

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <iterator>
+#include <optional>
 #include <set>
 #include <utility>
 
@@ -14,6 +16,7 @@
 #include "configs/load.h"
 #include "data/sources.h"
 #include "reward/profile.h"
+#include "trainer/endpoint_check.h"
 #include "trainer/stage/stage.h"
 
 namespace grpo {
@@ -83,6 +86,7 @@ class Checker {
     CheckStageNames();
     for (const Reference& reference : references_) CheckReference(reference);
     for (const RuleReference& reference : rules_) CheckRule(reference);
+    CheckTopKOutputs();
     CheckArtifactReaders();
     for (const auto& [key, path] : files_) {
       std::error_code error;
@@ -125,6 +129,8 @@ class Checker {
       const std::string key = absl::StrCat("policies.", name);
       policy.path = Absolute(policy.path);
       Resolve(key + ".random_init.tokenizer", &policy.random_init.tokenizer);
+      Resolve(key + ".endpoint.ca_file", &policy.endpoint.ca_file);
+      policy.endpoint.api_key_file = Absolute(policy.endpoint.api_key_file);
       if (!policy.path.empty()) {
         for (const char* part : {"config.json", "tokenizer.json"})
           files_.emplace_back(key + ".path", policy.path + "/" + part);
@@ -179,10 +185,10 @@ class Checker {
   // Each has a place of its own, where nothing else of the run is written.
   void CheckArtifacts() {
     static const auto* const taken =
-        new std::set<std::string>{"checkpoints",   "completions.sqlite", "config.yaml", "data.json",
-                                  "endpoint.json", "endpoints",          "lock",        "logs",
-                                  "metrics.jsonl", "quarantine.jsonl",   "report.md",   "report.html",
-                                  "run_id",        "summary.json",       "synthesis"};
+        new std::set<std::string>{"answers",     "checkpoints",   "completions.sqlite", "config.yaml",
+                                  "data.json",   "endpoint.json", "endpoints",          "lock",
+                                  "logs",        "metrics.jsonl", "quarantine.jsonl",   "report.md",
+                                  "report.html", "run_id",        "summary.json",       "synthesis"};
     // With a slash behind, so that a/ holds a/b/ and not ab/.
     std::map<std::string, std::string> places;
     for (const auto& [name, artifact] : config_.artifacts) {
@@ -237,7 +243,7 @@ class Checker {
     configured->stage = *std::move(stage);
     for (const Reference& reference : configured->stage->references()) {
       if (reference.required || !reference.value.empty())
-        Refer(absl::StrCat(key, ".", reference.key), reference.value, reference.section);
+        Refer(absl::StrCat(key, ".", reference.key), reference.value, reference.section, reference.takes_endpoint);
     }
     for (RuleReference reference : configured->stage->rules()) {
       reference.key = absl::StrCat(key, ".", reference.key);
@@ -246,8 +252,9 @@ class Checker {
     for (const auto& [name, message] : configured->stage->Conflicts()) Add(absl::StrCat(key, ".", name), message);
   }
 
-  void Refer(const std::string& key, const std::string& value, const std::string& section) {
-    references_.push_back({.key = key, .section = section, .value = value});
+  void Refer(const std::string& key, const std::string& value, const std::string& section,
+             bool takes_endpoint = false) {
+    references_.push_back({.key = key, .section = section, .value = value, .takes_endpoint = takes_endpoint});
   }
 
   // The names that there are in a section that can be referred to.
@@ -259,9 +266,22 @@ class Checker {
 
   void CheckReference(const Reference& reference) {
     const std::vector<std::string> known = NamesIn(reference.section);
-    if (std::count(known.begin(), known.end(), reference.value) > 0) return;
+    if (std::count(known.begin(), known.end(), reference.value) > 0) {
+      const bool is_endpoint = reference.section == "policies" && IsEndpoint(config_, reference.value);
+      if (is_endpoint && !reference.takes_endpoint) Add(reference.key, NeedsWeights(reference.value));
+      return;
+    }
     Add(reference.key, absl::StrCat("there is no ", reference.section, ".", reference.value, "; ",
                                     SuggestName(reference.value, known)));
+  }
+
+  // What is stored of a policy's probabilities it must have.
+  void CheckTopKOutputs() {
+    for (size_t i = 0; i < config_.stages.size(); ++i) {
+      const std::optional<TopKOutput> output = config_.stages[i].stage->top_k_output();
+      if (output.has_value() && output->k > 0 && IsEndpoint(config_, output->policy))
+        Add(absl::StrCat("stages.", i, ".", output->key), NeedsWeights(output->policy));
+    }
   }
 
   void CheckStageNames() {
@@ -289,10 +309,15 @@ class Checker {
     const std::string key = absl::StrCat("policies.", name);
     const PolicyOptions::RandomInit& random = policy.random_init;
     const bool is_random = random.hidden_size > 0 || !random.tokenizer.empty();
-    if ((policy.initialize_from.empty() ? 0 : 1) + (policy.path.empty() ? 0 : 1) + (is_random ? 1 : 0) != 1) {
-      Add(key, "needs exactly one of initialize_from, path and random_init");
+    for (const Conflict& conflict : EndpointConflicts(name, policy.endpoint))
+      Add(absl::StrCat(key, ".endpoint.", conflict.key), conflict.message);
+    const bool origins[] = {!policy.initialize_from.empty(), !policy.path.empty(), is_random, policy.endpoint.given()};
+    if (std::count(std::begin(origins), std::end(origins), true) != 1) {
+      Add(key, "needs exactly one of initialize_from, path, random_init and endpoint");
       return;
     }
+    if (policy.endpoint.given() && !IsFileName(name))
+      Add(key, "names files; use up to 64 letters, digits, _, - and ., beginning with a letter or digit");
     if (is_random) CheckRandomInit(key + ".random_init", random);
     if (policy.initialize_from.empty()) return;
     Refer(key + ".initialize_from", policy.initialize_from, "policies");

@@ -91,19 +91,6 @@ class Client {
   std::vector<void*> idle_ ABSL_GUARDED_BY(mutex_);
 };
 
-// "https://api.example.com/v1/chat": scheme, host and the rest. InvalidArgument, without the URL itself, for another
-// scheme, no host, a user or a password inside (they would stand in configurations and logs), blanks or controls.
-struct Url {
-  bool tls = false;
-  // Without brackets and port.
-  std::string host = {};
-  // Empty when the URL names none.
-  std::string port = {};
-};
-absl::StatusOr<Url> ParseUrl(absl::string_view url);
-// localhost, 127.x.x.x, ::1: what does not leave this machine.
-bool IsLoopback(absl::string_view host);
-
 }  // namespace grpo::http
 
 #endif  // GRPO_COMMON_HTTP_CLIENT_H_

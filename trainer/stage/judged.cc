@@ -7,7 +7,7 @@
 namespace grpo {
 
 std::vector<Reference> JudgedSampling::References() const {
-  return {{.key = "policy", .section = "policies", .value = policy, .required = true},
+  return {{.key = "policy", .section = "policies", .value = policy, .required = true, .takes_endpoint = true},
           {.key = "data", .section = "data", .value = data, .required = true},
           {.key = "rewards", .section = "rewards", .value = rewards, .required = true}};
 }
