@@ -41,6 +41,8 @@ struct ScoredGroup {
   // From the first decode step to the last, and from sending the group to the reward server to its last score, retries
   // included, as the worker measured them.
   double generate_seconds = 0, score_seconds = 0;
+  // Of an endpoint's group: what its answers cost.
+  v1::EndpointUsage usage;
 };
 
 // A group that killed its worker twice, the second time alone: it is not produced, the run goes on without it.

@@ -17,6 +17,7 @@
 #include "common/sha256.h"
 #include "common/status_macros.h"
 #include "common/utf8.h"
+#include "coordinator/endpoint_usage.h"
 #include "nlohmann/json.hpp"
 
 namespace grpo {
@@ -97,13 +98,6 @@ absl::Status ReadAt(int file, const std::string& path, int64_t offset, std::stri
 }
 
 }  // namespace
-
-void AddUsage(const v1::EndpointUsage& more, v1::EndpointUsage* sum) {
-  sum->set_num_requests(sum->num_requests() + more.num_requests());
-  sum->set_input_tokens(sum->input_tokens() + more.input_tokens());
-  sum->set_output_tokens(sum->output_tokens() + more.output_tokens());
-  sum->set_usd(sum->usd() + more.usd());
-}
 
 std::string AnswerKey(const EndpointOptions& endpoint, absl::string_view prompt, const v1::SamplingParams& sampling,
                       uint64_t seed) {

@@ -72,9 +72,6 @@ class AnswerLog {
   v1::EndpointUsage spent_ ABSL_GUARDED_BY(mutex_);
 };
 
-// Adds every count.
-void AddUsage(const v1::EndpointUsage& more, v1::EndpointUsage* sum);
-
 }  // namespace grpo
 
 #endif  // GRPO_ROLLOUT_ENDPOINT_ANSWER_LOG_H_

@@ -11,6 +11,7 @@
 #include "common/sha256.h"
 #include "common/status_macros.h"
 #include "common/utf8.h"
+#include "coordinator/endpoint_usage.h"
 #include "nlohmann/json.hpp"
 
 namespace grpo {
