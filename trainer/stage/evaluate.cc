@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/log.h"
 #include "common/status_macros.h"
+#include "coordinator/endpoint_usage.h"
 #include "trainer/records/metrics.h"
 #include "trainer/stage/context.h"
 #include "trainer/stage/evaluation.h"
@@ -64,7 +65,7 @@ class Evaluation {
       for (const ScoredGroup& group : groups) Count(group);
       first += count;
       context_.records.completions.Append(context_.name, first, groups);
-      context_.board.UpdateStage([&](v1::StageStatus& stage) { stage.set_step(first); });
+      ShowStep(first);
     }
     return Finish();
   }
@@ -80,6 +81,15 @@ class Evaluation {
     return Publish(context_, *run_.policy);
   }
 
+  void ShowStep(int64_t step) {
+    std::map<std::string, double> spent;
+    AddUsageMetrics(usage_, &spent);
+    context_.board.UpdateStage([&](v1::StageStatus& stage) {
+      stage.set_step(step);
+      for (const auto& [name, value] : spent) (*stage.mutable_metrics())[name] = value;
+    });
+  }
+
   bool IsGreedy(int64_t group_index) const { return group_index >= num_sampled_; }
 
   v1::Lease GroupLease(int64_t i) const {
@@ -87,6 +97,7 @@ class Evaluation {
     GroupTemplate group{.stage = context_.name,
                         .kind = v1::LEASE_KIND_EVALUATE,
                         .policy = run_.policy->ref(),
+                        .endpoint = !run_.policy->endpoint_model().empty(),
                         .reward = run_.reward,
                         .sampling = ToProto(options_.sampling, greedy ? 1 : options_.samples_per_problem)};
     if (greedy) group.sampling.set_temperature(0);
@@ -97,6 +108,7 @@ class Evaluation {
     const bool greedy = IsGreedy(group.lease.key().group_index());
     ProblemSamples problem;
     ++num_collected_;
+    AddUsage(group.usage, &usage_);
     for (const v1::ScoredCompletion& scored : group.completions) {
       num_tokens_ += scored.completion().ids_size();
       ++num_samples_;
@@ -126,7 +138,9 @@ class Evaluation {
     metrics.merge(sums_.Metrics());
     metrics[metric::kNumProblems] = static_cast<double>(problems_.size());
     metrics[metric::kSamplesPerProblem] = static_cast<double>(options_.samples_per_problem);
-    metrics[metric::kNumParameters] = static_cast<double>(run_.policy->config().NumParameters());
+    AddUsageMetrics(usage_, &metrics);
+    if (run_.policy->endpoint_model().empty())
+      metrics[metric::kNumParameters] = static_cast<double>(run_.policy->config().NumParameters());
     const double seconds = absl::ToDoubleSeconds(context_.clock.Now() - start_time_);
     // What samples them may know no tokens.
     if (seconds > 0 && num_tokens_ > 0) metrics[metric::kTokensPerSecond] = num_tokens_ / seconds;
@@ -176,6 +190,8 @@ class Evaluation {
   // Greedy samples that count.
   int64_t num_greedy_ = 0, greedy_solved_ = 0;
   double num_tokens_ = 0;
+  // Of all groups, where an endpoint answered them.
+  v1::EndpointUsage usage_;
 };
 
 class EvaluateStage : public Stage {

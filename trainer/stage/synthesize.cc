@@ -11,6 +11,7 @@
 #include "common/files.h"
 #include "common/log.h"
 #include "common/status_macros.h"
+#include "coordinator/endpoint_usage.h"
 #include "trainer/records/metrics.h"
 #include "trainer/stage/context.h"
 #include "trainer/stage/group_feed.h"
@@ -92,9 +93,11 @@ class Synthesis {
   absl::Status Prepare() {
     ASSIGN_OR_RETURN(run_, PrepareJudged(context_, options_.judged));
     num_groups_ = run_.num_problems;
+    selector_.SetModel(run_.policy->endpoint_model());
     group_ = {.stage = context_.name,
               .kind = v1::LEASE_KIND_SYNTHESIZE,
               .policy = run_.policy->ref(),
+              .endpoint = !run_.policy->endpoint_model().empty(),
               .reward = run_.reward,
               .sampling = ToProto(options_.judged.sampling, options_.judged.samples_per_problem)};
     RETURN_IF_ERROR(OpenLog());
@@ -148,14 +151,21 @@ class Synthesis {
     const int64_t kept = static_cast<int64_t>(group.traces.size());
     num_traces_ += kept;
     num_unsolved_ += kept == 0;
+    AddUsage(group.usage, &usage_);
     for (const auto& [reason, number] : group.rejected) rejected_[reason] += number;
-    for (const nlohmann::ordered_json& trace : group.traces) lengths_.push_back(trace.value("num_tokens", int64_t{0}));
+    for (const nlohmann::ordered_json& trace : group.traces) {
+      // An endpoint's traces have none.
+      if (trace.contains("num_tokens")) lengths_.push_back(trace.value("num_tokens", int64_t{0}));
+    }
   }
 
   void ShowStep() {
+    std::map<std::string, double> spent;
+    AddUsageMetrics(usage_, &spent);
     context_.board.UpdateStage([&](v1::StageStatus& stage) {
       stage.set_step(log_->num_groups());
       (*stage.mutable_metrics())[metric::kNumTraces] = static_cast<double>(num_traces_);
+      for (const auto& [name, value] : spent) (*stage.mutable_metrics())[name] = value;
     });
   }
 
@@ -170,10 +180,11 @@ class Synthesis {
     metrics[metric::kNumSamples] = static_cast<double>(num_traces_) + num_rejected;
     metrics[metric::kNumTraces] = static_cast<double>(num_traces_);
     metrics[metric::kNumProblemsWithoutTrace] = static_cast<double>(num_unsolved_);
+    AddUsageMetrics(usage_, &metrics);
     if (!lengths_.empty()) {
       std::sort(lengths_.begin(), lengths_.end());
       for (const int64_t length : lengths_) length_sum += static_cast<double>(length);
-      metrics[metric::kTracesMeanLength] = length_sum / static_cast<double>(num_traces_);
+      metrics[metric::kTracesMeanLength] = length_sum / static_cast<double>(lengths_.size());
       metrics[metric::kTracesMedianLength] = static_cast<double>(lengths_[lengths_.size() / 2]);
       metrics[metric::kTracesMaxLength] = static_cast<double>(lengths_.back());
     }
@@ -258,8 +269,10 @@ class Synthesis {
   // Sampled since this process started.
   int64_t num_tokens_here_ = 0;
   std::map<std::string, int64_t> rejected_;
-  // Of the kept traces.
+  // Of the kept traces whose tokens are known.
   std::vector<int64_t> lengths_;
+  // Of all groups, where an endpoint answered them.
+  v1::EndpointUsage usage_;
 };
 
 class SynthesizeStage : public Stage {

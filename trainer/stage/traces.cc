@@ -29,10 +29,17 @@ std::string Line(const ordered_json& value) {
 }
 
 ordered_json ToJson(const GroupTraces& group) {
-  return {{"group_index", group.group_index},
-          {"num_tokens", group.num_tokens},
-          {"rejected", group.rejected},
-          {"traces", group.traces}};
+  ordered_json line = {{"group_index", group.group_index},
+                       {"num_tokens", group.num_tokens},
+                       {"rejected", group.rejected},
+                       {"traces", group.traces}};
+  if (const v1::EndpointUsage& usage = group.usage; usage.num_requests() > 0) {
+    line["endpoint"] = {{"num_answers", usage.num_requests()},
+                        {"input_tokens", usage.input_tokens()},
+                        {"output_tokens", usage.output_tokens()},
+                        {"usd", usage.usd()}};
+  }
+  return line;
 }
 
 // nullopt for a line that was not written whole, or not by us.
@@ -43,6 +50,12 @@ std::optional<GroupTraces> FromJson(const ordered_json& line) {
     group.group_index = line.at("group_index").get<int64_t>();
     group.num_tokens = line.at("num_tokens").get<int64_t>();
     group.rejected = line.at("rejected").get<std::map<std::string, int64_t>>();
+    if (const auto usage = line.find("endpoint"); usage != line.end()) {
+      group.usage.set_num_requests(usage->at("num_answers").get<int64_t>());
+      group.usage.set_input_tokens(usage->at("input_tokens").get<int64_t>());
+      group.usage.set_output_tokens(usage->at("output_tokens").get<int64_t>());
+      group.usage.set_usd(usage->at("usd").get<double>());
+    }
     for (const ordered_json& trace : line.at("traces")) {
       if (!trace.at("problem").is_string() || !trace.at("completion").is_string()) return std::nullopt;
       group.traces.push_back(trace);
@@ -81,6 +94,7 @@ GroupTraces TraceSelector::Select(const ScoredGroup& group) {
   const v1::Prompt& prompt = lease.prompt();
   GroupTraces result;
   result.group_index = lease.key().group_index();
+  result.usage = group.usage;
   for (const v1::ScoredCompletion& scored : group.completions) {
     const v1::Completion& completion = scored.completion();
     result.num_tokens += completion.ids_size();
@@ -91,19 +105,21 @@ GroupTraces TraceSelector::Select(const ScoredGroup& group) {
     }
     ordered_json rewards = ordered_json::object();
     for (const v1::RuleScore& rule : scored.score().rules()) rewards[rule.name()] = rule.value();
-    result.traces.push_back({{"id", absl::StrCat(prompt.id(), "#", result.group_index, ".", completion.index())},
-                             {"problem", prompt.text()},
-                             {"answer", prompt.answer()},
-                             {"completion", completion.text()},
-                             {"policy", lease.policy().policy_id()},
-                             {"policy_number", lease.policy().number()},
-                             {"stage", lease.key().stage()},
-                             {"group_index", result.group_index},
-                             {"sample_index", completion.index()},
-                             {"seed", std::to_string(lease.seed())},
-                             {"num_tokens", CompletionLength(completion)},
-                             {"reward", scored.score().value()},
-                             {"rewards", std::move(rewards)}});
+    ordered_json trace = {{"id", absl::StrCat(prompt.id(), "#", result.group_index, ".", completion.index())},
+                          {"problem", prompt.text()},
+                          {"answer", prompt.answer()},
+                          {"completion", completion.text()},
+                          {"policy", lease.policy().policy_id()}};
+    if (!model_.empty()) trace["model"] = model_;
+    trace["policy_number"] = lease.policy().number();
+    trace["stage"] = lease.key().stage();
+    trace["group_index"] = result.group_index;
+    trace["sample_index"] = completion.index();
+    trace["seed"] = std::to_string(lease.seed());
+    if (!lease.endpoint()) trace["num_tokens"] = CompletionLength(completion);
+    trace["reward"] = scored.score().value();
+    trace["rewards"] = std::move(rewards);
+    result.traces.push_back(std::move(trace));
     seen_.insert(Identity(prompt.text(), completion.text()));
   }
   return result;

@@ -25,9 +25,9 @@ namespace grpo {
 struct GroupTraces {
   // From 0, in the order of the data.
   int64_t group_index = 0;
-  // One object each: id, problem (the prompt as it was read), answer, completion, and where it comes from: policy,
-  // policy_number, stage, group_index, sample_index, seed (of the group), num_tokens (end-of-sequence not counted),
-  // reward, rewards (each rule's value).
+  // One object each: id, problem (the prompt as it was read), answer, completion, and where it comes from: policy, model
+  // (of a policy that is only an address: what answered), policy_number, stage, group_index, sample_index, seed (of the
+  // group), num_tokens (end-of-sequence not counted; absent where nobody knows), reward, rewards (each rule's value).
   std::vector<nlohmann::ordered_json> traces;
   // Reason -> number:
   //   unscored    our own failure (a deadline, a rule's error), or excluded by the profile
@@ -40,6 +40,8 @@ struct GroupTraces {
   std::map<std::string, int64_t> rejected;
   // Tokens that were sampled, kept or not.
   int64_t num_tokens = 0;
+  // What an endpoint's answers to the group cost.
+  v1::EndpointUsage usage = {};
 };
 
 // Remembers what it has seen. One thread.
@@ -53,6 +55,8 @@ class TraceSelector {
     int64_t max_traces_per_problem = 0;
   };
   explicit TraceSelector(Options options) : options_(std::move(options)) {}
+  // What answers for a policy that is only an address; empty, as before the call: the policy has weights.
+  void SetModel(std::string model) { model_ = std::move(model); }
 
   // What is kept of a group, in the order of its completions, and why the others are not. Groups come in order: a
   // duplicate is one of an earlier completion.
@@ -65,6 +69,7 @@ class TraceSelector {
   std::string RejectionReason(const v1::Prompt& prompt, const v1::ScoredCompletion& scored, size_t num_kept) const;
 
   const Options options_;
+  std::string model_;
   // Hashes of prompt and completion.
   std::set<std::string> seen_;
 };

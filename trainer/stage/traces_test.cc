@@ -104,6 +104,20 @@ TEST(TraceSelectorTest, SaysWhereATraceComesFrom) {
       "seed":"18446744073709551615","num_tokens":1,"reward":1.1,"rewards":{"math_answer":1.0,"format_tags":1.0}})"));
 }
 
+TEST(TraceSelectorTest, AnEndpointsTraceNamesItsModelAndNoTokens) {
+  ScoredGroup group = Group(3, "Q", {Sample(0, "a")});
+  group.lease.set_endpoint(true);
+  group.completions[0].mutable_completion()->clear_ids();
+  group.usage.set_output_tokens(7);
+  TraceSelector selector(kStageDefaults);
+  selector.SetModel("teacher-2026");
+  const GroupTraces selected = selector.Select(group);
+  EXPECT_EQ(selected.traces.at(0).at("model"), "teacher-2026");
+  EXPECT_FALSE(selected.traces.at(0).contains("num_tokens"));
+  EXPECT_EQ(selected.usage.output_tokens(), 7);
+  EXPECT_EQ(selected.num_tokens, 0);
+}
+
 class TraceLogTest : public ::testing::Test {
  protected:
   // Opens the log; what is replayed goes into a new selector.
