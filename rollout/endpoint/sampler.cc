@@ -210,7 +210,7 @@ void EndpointSampler::Try(Task task) {
   AddUsage(usage, &task.group->usage);
   switch (verdict.kind) {
     case Verdict::Kind::kAnswer:
-      TakeAnswer(std::move(task), std::move(verdict.answer), usage);
+      TakeAnswer(task, std::move(verdict.answer));
       break;
     case Verdict::Kind::kRetry:
     case Verdict::Kind::kBlocked:
@@ -238,8 +238,8 @@ Verdict EndpointSampler::Attempt(const Task& task) {
     headers.emplace_back("Authorization", absl::StrCat("Bearer ", key));
   }
   // A server that heeds it answers a repeated request from what it has, and bills it once.
-  headers.emplace_back("Idempotency-Key",
-                       Sha256Hex(absl::StrCat(task.group->key, "/", task.first, "/", task.count)).substr(0, 32));
+  const std::string name = absl::StrCat(task.group->key, "/", task.first, "/", task.count, "/", task.num_bad_answers);
+  headers.emplace_back("Idempotency-Key", Sha256Hex(name).substr(0, 32));
   const std::string body =
       RequestBody(endpoint, request.prompt, request.sampling, task.count, SampleSeed(request.seed, task.first));
   return Judge(endpoint, request.prompt, key, client_.Post(RequestUrl(endpoint), headers, body));
@@ -269,11 +269,12 @@ v1::EndpointUsage EndpointSampler::Log(const Task& task, const Verdict& verdict)
   return logged.usage;
 }
 
-void EndpointSampler::TakeAnswer(Task task, Answer answer, const v1::EndpointUsage& usage) {
+void EndpointSampler::TakeAnswer(const Task& task, Answer answer) {
   blocked_.clear();
   const auto num_answered =
       static_cast<int32_t>(std::min<size_t>(answer.choices.size(), std::numeric_limits<int32_t>::max()));
-  if (num_answered < task.count || task.split) max_choices_ = std::min(max_choices_, num_answered);
+  if (task.split) max_choices_ = 1;
+  if (num_answered < task.count) max_choices_ = std::min(max_choices_, num_answered);
   Group& group = *task.group;
   if (group.over) return;
   for (int32_t i = 0; i < std::min(num_answered, task.count); ++i) {
@@ -287,6 +288,7 @@ void EndpointSampler::TakeAnswer(Task task, Answer answer, const v1::EndpointUsa
 
 void EndpointSampler::TryAgain(Task task, const Verdict& verdict) {
   ++task.failures;
+  task.num_bad_answers += verdict.status != 0;
   const absl::Duration now = options_.clock.Now();
   const double uniform = static_cast<double>(random_()) * 0x1.0p-32;
   absl::Duration delay = options_.retry.Delay(task.failures, verdict.retry_after, uniform);

@@ -94,6 +94,9 @@ class EndpointSampler final : public GroupSampler {
     int32_t first = 0, count = 0;
     // In a row.
     int64_t failures = 0;
+    // Of them, those that the server did answer: another attempt is another request, and not to be answered from what
+    // the server remembers. One that broke is the same one.
+    int64_t num_bad_answers = 0;
     // Not begun before.
     absl::Duration not_before = -absl::InfiniteDuration();
     // Made of one for several completions that was refused: when this goes well, the server knows no more than one.
@@ -114,7 +117,7 @@ class EndpointSampler final : public GroupSampler {
   // Writes the answer down. What it cost.
   v1::EndpointUsage Log(const Task& task, const Verdict& verdict);
 
-  void TakeAnswer(Task task, Answer answer, const v1::EndpointUsage& usage) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void TakeAnswer(const Task& task, Answer answer) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void TryAgain(Task task, const Verdict& verdict) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Refuse(const Task& task, const Verdict& verdict) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Puts requests for all that is missing of the group in line.
