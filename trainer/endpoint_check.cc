@@ -28,11 +28,6 @@ std::vector<Conflict> BudgetConflicts(const EndpointOptions& endpoint) {
 
 }  // namespace
 
-bool IsEndpoint(const RunConfig& config, const std::string& policy) {
-  const auto found = config.policies.find(policy);
-  return found != config.policies.end() && found->second.endpoint.given();
-}
-
 std::vector<Conflict> EndpointConflicts(const std::string& name, const EndpointOptions& endpoint) {
   if (!endpoint.given()) {
     if (endpoint.model.empty() && endpoint.api_key_file.empty()) return {};

@@ -1,4 +1,4 @@
-// What a policy that is only an address must be, and where it may stand. Links no torch.
+// What a policy that is only an address must be, and what is said where it may not stand. Links no torch.
 #ifndef GRPO_TRAINER_ENDPOINT_CHECK_H_
 #define GRPO_TRAINER_ENDPOINT_CHECK_H_
 
@@ -7,12 +7,8 @@
 
 #include "model/endpoint_options.h"
 #include "trainer/plugin.h"
-#include "trainer/run_config.h"
 
 namespace grpo {
-
-// Whether policies.<policy> is there and only an address.
-bool IsEndpoint(const RunConfig& config, const std::string& policy);
 
 // What is wrong about the keys of policies.<name>.endpoint; none for one that is not given and has no keys. Reads the
 // key's file (common/http/secret_file.h) and says nothing of its content.

@@ -9,7 +9,6 @@
 #include "absl/strings/str_format.h"
 #include "common/status_macros.h"
 #include "trainer/algorithm/algorithm.h"
-#include "trainer/endpoint_check.h"
 
 namespace grpo {
 namespace {

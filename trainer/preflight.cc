@@ -12,7 +12,6 @@
 #include "data/sources.h"
 #include "model/tokenizer/prompt.h"
 #include "trainer/algorithm/algorithm.h"
-#include "trainer/endpoint_check.h"
 #include "trainer/stage/context.h"
 #include "trainer/stage/step_source.h"
 
