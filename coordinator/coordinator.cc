@@ -1,6 +1,7 @@
 #include "coordinator/coordinator.h"
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -86,7 +87,13 @@ LeaseTable& Coordinator::Leases() const {
 
 absl::Status Coordinator::Offer(const std::vector<v1::Lease>& groups) {
   // Before anybody works for it, not when the first result comes.
-  for (const v1::Lease& group : groups) RETURN_IF_ERROR(RequirementsOf(group.kind()).status());
+  for (const v1::Lease& group : groups) {
+    ASSIGN_OR_RETURN(const Requirements required, RequirementsOf(group.kind()));
+    if (!group.endpoint() || !required.ids) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat("policy ", group.policy().policy_id(), " is only an address, and groups of kind ",
+                     v1::LeaseKind_Name(group.kind()), " need token ids: sample a policy that has weights"));
+  }
   absl::MutexLock lock(&mutex_);
   return Leases().Offer(groups);
 }
@@ -150,6 +157,12 @@ bool Coordinator::IsSamplable(const v1::Lease& group) const {
   return kept != weights_.end() && std::any_of(kept->second.begin(), kept->second.end(), [&](const auto& version) {
            return staleness_.MayHold(version.first, group.policy().number());
          });
+}
+
+bool Coordinator::MayAsk(const std::string& policy_id, const std::string& worker_id) const {
+  const auto holder = endpoint_holders_.find(policy_id);
+  return holder == endpoint_holders_.end() || holder->second == worker_id ||
+         !workers_.IsLive(holder->second, clock_.Now());
 }
 
 std::string Coordinator::DigestOf(const v1::PolicyRef& policy) const {
@@ -233,18 +246,23 @@ absl::StatusOr<v1::RegisterResponse> Coordinator::Register(const v1::RegisterReq
 }
 
 absl::StatusOr<v1::LeaseGroupsResponse> Coordinator::LeaseGroups(const v1::LeaseGroupsRequest& request) {
-  if (request.max_groups() < 1) {
+  if (request.max_groups() < 1 && request.max_endpoint_groups() < 1) {
     return absl::InvalidArgumentError(absl::StrCat("max_groups is ", request.max_groups(), ", ask for at least 1"));
   }
   const absl::Duration max_wait =
       std::clamp(absl::Milliseconds(request.wait_ms()), absl::ZeroDuration(), kMaxLeaseWait);
+  const std::string& worker_id = request.worker_id();
   absl::MutexLock lock(&mutex_);
   LeaseTable& leases = Leases();
-  RETURN_IF_ERROR(workers_.Touch(request.worker_id(), clock_.Now()));
-  const auto samplable = [&](const v1::Lease& group)
-                             ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return IsSamplable(group); };
+  RETURN_IF_ERROR(workers_.Touch(worker_id, clock_.Now()));
+  const auto with_weights = [&](const v1::Lease& group) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return request.max_groups() > 0 && !group.endpoint() && IsSamplable(group);
+  };
+  const auto by_endpoint = [&](const v1::Lease& group) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return request.max_endpoint_groups() > 0 && group.endpoint() && MayAsk(group.policy().policy_id(), worker_id);
+  };
   const auto has_work = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    return ended_ || (leasing_ && leases.CanTake(request.worker_id(), samplable));
+    return ended_ || (leasing_ && (leases.CanTake(worker_id, with_weights) || leases.CanTake(worker_id, by_endpoint)));
   };
   // Nothing signals that a lease ran out, so the wait ends when the next one does. An empty answer before max_wait is
   // allowed: the worker asks again.
@@ -256,12 +274,16 @@ absl::StatusOr<v1::LeaseGroupsResponse> Coordinator::LeaseGroups(const v1::Lease
   }
   // It may have been replaced or called from elsewhere while it waited.
   const absl::Duration now = clock_.Now();
-  RETURN_IF_ERROR(workers_.Touch(request.worker_id(), now));
+  RETURN_IF_ERROR(workers_.Touch(worker_id, now));
   if (!leasing_) return response;
-  for (v1::Lease& lease :
-       Leases().Take(request.worker_id(), request.max_groups(), request.max_completions(), now, samplable)) {
-    response.mutable_leases()->Add(std::move(lease));
+  constexpr int64_t kAnyNumber = std::numeric_limits<int64_t>::max();
+  std::vector<v1::Lease> taken = Leases().Take(worker_id, request.max_endpoint_groups(), kAnyNumber, now, by_endpoint);
+  for (const v1::Lease& lease : taken) endpoint_holders_[lease.policy().policy_id()] = worker_id;
+  // One of the two at a time: a message has room for what one Take takes.
+  if (taken.empty()) {
+    taken = Leases().Take(worker_id, request.max_groups(), request.max_completions(), now, with_weights);
   }
+  for (v1::Lease& lease : taken) response.mutable_leases()->Add(std::move(lease));
   return response;
 }
 
@@ -304,6 +326,7 @@ absl::StatusOr<v1::SubmitCompletionResponse> Coordinator::Submit(const v1::Submi
   group.completions = std::move(completions);
   group.generate_seconds = header.generate_seconds();
   group.score_seconds = header.score_seconds();
+  group.usage = header.usage();
   int64_t num_bytes = 0;
   for (const v1::ScoredCompletion& scored : group.completions)
     num_bytes += static_cast<int64_t>(scored.SpaceUsedLong());

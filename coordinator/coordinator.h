@@ -58,11 +58,12 @@ class Coordinator {
 
   // --- The trainer's side ---
 
-  // Makes groups available: each is leased while weights that it may hold are published. Of each lease kind, stage,
-  // group_index, seed, policy, sampling, prompt and reward are read; the key's attempt and epoch and the ttl are set
-  // here. AlreadyExists for a group that was offered before, ResourceExhausted beyond coordinator.max_buffered_groups,
-  // InvalidArgument for a kind that submission.h does not know. InvalidArgument also for a negative index or a group of
-  // no completions. All groups or none.
+  // Makes groups available: each is leased while weights that it may hold are published, and a group of an endpoint
+  // policy at once. Of each lease kind, stage, group_index, seed, policy, endpoint, sampling, prompt and reward are
+  // read; the key's attempt and epoch and the ttl are set here. AlreadyExists for a group that was offered before,
+  // ResourceExhausted beyond coordinator.max_buffered_groups, InvalidArgument for a kind that submission.h does not
+  // know, and for a group of an endpoint policy that needs token ids. InvalidArgument also for a negative index or a
+  // group of no completions. All groups or none.
   absl::Status Offer(const std::vector<v1::Lease>& groups);
 
   // The group was quarantined in an earlier start of this run: once offered it counts as done and is never leased. Call
@@ -127,7 +128,7 @@ class Coordinator {
   // no weight channel is known to both; WorkerTable::Register's errors.
   absl::StatusOr<v1::RegisterResponse> Register(const v1::RegisterRequest& request);
   // Waits for work, for wait_ms or kMaxLeaseWait at most; an empty answer means ask again. run_ended after End().
-  // InvalidArgument for max_groups below 1, NotFound for a worker that must register again.
+  // InvalidArgument when no group is asked for, NotFound for a worker that must register again.
   absl::StatusOr<v1::LeaseGroupsResponse> LeaseGroups(const v1::LeaseGroupsRequest& request);
   // Takes a whole group, or its error. A repeated submission is answered DUPLICATE and changes nothing. NotFound for an
   // unknown worker, FailedPrecondition for a lease that is another's or of an older attempt or epoch, CheckSubmission's
@@ -158,6 +159,8 @@ class Coordinator {
   LeaseTable& Leases() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Whether weights that the group may hold are published.
   bool IsSamplable(const v1::Lease& group) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Whether this worker may be given groups of an endpoint policy: one at a time is, until it is lost or has left.
+  bool MayAsk(const std::string& policy_id, const std::string& worker_id) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // The digest of a version that was published at any time; empty when it never was.
   std::string DigestOf(const v1::PolicyRef& policy) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // LeaseTable::Find for this submission, with the refused and duplicate counted. NotFound for an unknown worker, which
@@ -185,6 +188,8 @@ class Coordinator {
   // policy_id -> number -> digest, of every version ever published: a group is checked against the version of its
   // lease.
   std::map<std::string, std::map<int64_t, std::string>> digests_ ABSL_GUARDED_BY(mutex_);
+  // policy_id -> id of the worker that was given groups of it last; of endpoint policies.
+  std::map<std::string, std::string> endpoint_holders_ ABSL_GUARDED_BY(mutex_);
   int64_t num_refused_total_ ABSL_GUARDED_BY(mutex_) = 0;
   int64_t num_duplicate_total_ ABSL_GUARDED_BY(mutex_) = 0;
 };

@@ -44,6 +44,91 @@ TEST_F(CoordinatorWorkersTest, RegisterRefusesWhatDoesNotFitAndNamesBothValues) 
   EXPECT_EQ(response.heartbeat_interval_ms(), 2000);
 }
 
+class CoordinatorEndpointsTest : public CoordinatorFixture {
+ protected:
+  // Groups first .. first+count-1 of a policy without weights.
+  static std::vector<v1::Lease> Groups(int64_t first, int64_t count, const std::string& policy = "teacher") {
+    std::vector<v1::Lease> groups = TestGroups("st", first, count);
+    for (v1::Lease& group : groups) {
+      group.set_kind(v1::LEASE_KIND_SYNTHESIZE);
+      group.set_endpoint(true);
+      group.mutable_policy()->set_policy_id(policy);
+      group.mutable_policy()->set_number(0);
+    }
+    return groups;
+  }
+
+  std::vector<int64_t> TakeEndpoint(const std::string& worker_id, int32_t max_endpoint_groups, int32_t max_groups = 0) {
+    v1::LeaseGroupsRequest request;
+    request.set_worker_id(worker_id);
+    request.set_max_groups(max_groups);
+    request.set_max_completions(1000 * max_groups);
+    request.set_max_endpoint_groups(max_endpoint_groups);
+    const auto response = coordinator_.LeaseGroups(request);
+    EXPECT_OK(response);
+    return response.ok() ? IndicesOf({response->leases().begin(), response->leases().end()}) : std::vector<int64_t>();
+  }
+};
+
+TEST_F(CoordinatorEndpointsTest, TheirGroupsNeedNoWeightsAndTakeNoSlots) {
+  ASSERT_OK(coordinator_.Offer(Groups(0, 3)));
+  ASSERT_OK(coordinator_.Offer(TestGroups("rl", 0, 2)));
+  const std::string worker = Join("rollout-0");
+  EXPECT_THAT(IndicesOf(Take(worker, /*max_groups=*/1)), ::testing::ElementsAre(0))
+      << "one of rl: it has room for no other";
+  EXPECT_THAT(TakeEndpoint(worker, 2), ::testing::ElementsAre(0, 1));
+  EXPECT_THAT(TakeEndpoint(worker, 2, /*max_groups=*/1), ::testing::ElementsAre(2));
+  EXPECT_THAT(TakeEndpoint(worker, 2, /*max_groups=*/1), ::testing::ElementsAre(1)) << "the other one of rl";
+  v1::LeaseGroupsRequest nothing;
+  nothing.set_worker_id(worker);
+  EXPECT_STATUS(coordinator_.LeaseGroups(nothing), absl::StatusCode::kInvalidArgument, "max_groups is 0");
+}
+
+TEST_F(CoordinatorEndpointsTest, OneWorkerAtATimeIsGivenThoseOfAPolicyUntilItIsLostOrLeaves) {
+  ASSERT_OK(coordinator_.Offer(Groups(0, 4)));
+  ASSERT_OK(coordinator_.Offer(Groups(4, 1, "other")));
+  const std::string first = Join("rollout-0"), second = Join("rollout-1");
+  EXPECT_THAT(TakeEndpoint(first, 1), ::testing::ElementsAre(0));
+  EXPECT_THAT(TakeEndpoint(second, 9), ::testing::ElementsAre(4)) << "another policy's";
+  EXPECT_THAT(TakeEndpoint(first, 1), ::testing::ElementsAre(1));
+  clock_.Advance(absl::Seconds(5));  // more than two intervals
+  EXPECT_THAT(TakeEndpoint(second, 1), ::testing::ElementsAre(2));
+  EXPECT_THAT(TakeEndpoint(first, 1), ::testing::IsEmpty()) << "it came back too late";
+  v1::HeartbeatRequest leaving;
+  leaving.set_worker_id(second);
+  leaving.set_leaving(true);
+  ASSERT_OK(coordinator_.Heartbeat(leaving));
+  EXPECT_THAT(TakeEndpoint(first, 9), ::testing::ElementsAre(2, 3, 4));
+}
+
+TEST_F(CoordinatorEndpointsTest, ATrainingGroupIsRefusedByName) {
+  std::vector<v1::Lease> groups = Groups(0, 1);
+  groups[0].set_kind(v1::LEASE_KIND_TRAIN);
+  EXPECT_STATUS(coordinator_.Offer(groups), absl::StatusCode::kInvalidArgument, "policy teacher is only an address");
+}
+
+TEST_F(CoordinatorEndpointsTest, WhatAGroupCostIsCollectedWithIt) {
+  ASSERT_OK(coordinator_.Offer(Groups(0, 1)));
+  const std::string worker = Join("rollout-0");
+  ASSERT_THAT(TakeEndpoint(worker, 1), ::testing::ElementsAre(0));
+  v1::Lease lease = Groups(0, 1)[0];
+  lease.mutable_key()->set_attempt(1);
+  lease.mutable_key()->set_epoch(3);
+  v1::SubmitHeader header = TestHeader(lease, worker);
+  header.clear_policy_digest();
+  header.clear_prompt_ids();
+  header.mutable_usage()->set_output_tokens(17);
+  std::vector<v1::ScoredCompletion> completions = TestCompletions(lease);
+  for (v1::ScoredCompletion& scored : completions) {
+    scored.mutable_completion()->clear_ids();
+    scored.mutable_completion()->clear_sample_logprob();
+    scored.mutable_completion()->clear_spans();
+  }
+  ASSERT_OK(coordinator_.Submit(header, completions));
+  ASSERT_OK_AND_ASSIGN(const std::vector<ScoredGroup> groups, coordinator_.Collect("st", 0, 1, absl::ZeroDuration()));
+  EXPECT_EQ(groups.at(0).usage.output_tokens(), 17);
+}
+
 TEST_F(CoordinatorWorkersTest, TheWorkerIsToldWhichWeightChannelToUse) {
   Coordinator coordinator(CoordinatorOptions{},
                           {.run_id = "run-a", .config_sha256 = "abc", .epoch = 3, .weight_channels = {"shm", "grpc"}},

@@ -41,6 +41,8 @@ struct ScoredGroup {
   // From the first decode step to the last, and from sending the group to the reward server to its last score, retries
   // included, as the worker measured them.
   double generate_seconds = 0, score_seconds = 0;
+  // Of an endpoint's group: what its answers cost.
+  v1::EndpointUsage usage;
 };
 
 // Tokens that were sampled for it, end-of-sequence tokens included; completions without ids count nothing.

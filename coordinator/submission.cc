@@ -95,9 +95,26 @@ absl::Status CheckSpans(const v1::Completion& completion, const v1::PolicyRef& p
   return absl::OkStatus();
 }
 
+// An endpoint has text to give and nothing else: whatever stands beside it was made up.
+absl::Status CheckNothingInvented(const v1::Completion& completion) {
+  if (completion.ids_size() + completion.sample_logprob_size() + completion.spans_size() == 0) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("of an endpoint carries ", completion.ids_size(), " ids, ",
+                                                 completion.sample_logprob_size(), " log-probabilities and ",
+                                                 completion.spans_size(), " spans, it must be text alone"));
+}
+
+absl::Status CheckUsage(const v1::EndpointUsage& usage) {
+  const bool counts = usage.num_requests() >= 0 && usage.input_tokens() >= 0 && usage.output_tokens() >= 0;
+  if (counts && std::isfinite(usage.usd()) && usage.usd() >= 0) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("what the group cost is ", usage.num_requests(), " requests, ",
+                                                 usage.input_tokens(), " and ", usage.output_tokens(), " tokens, ",
+                                                 usage.usd(), " USD, none may be negative"));
+}
+
 absl::Status CheckCompletion(const v1::Lease& lease, const Requirements& required, const StalenessPolicy& staleness,
                              const v1::SubmitHeader& header, const v1::ScoredCompletion& scored) {
   const v1::Completion& completion = scored.completion();
+  if (lease.endpoint()) RETURN_IF_ERROR(CheckNothingInvented(completion));
   if (required.ids || completion.ids_size() > 0) RETURN_IF_ERROR(CheckIds(lease, header, completion));
   if (required.sample_logprob || completion.sample_logprob_size() > 0) {
     RETURN_IF_ERROR(CheckLogprobs(required, completion));
@@ -150,6 +167,7 @@ absl::Status CheckSubmission(const v1::Lease& lease, const std::string& publishe
           absl::StrCat("a duration is ", seconds, " s, it must be finite and not negative"));
     }
   }
+  RETURN_IF_ERROR(CheckUsage(header.usage()));
   std::vector<bool> seen(static_cast<size_t>(group_size));
   for (const v1::ScoredCompletion& scored : completions) {
     const int32_t index = scored.completion().index();

@@ -39,7 +39,8 @@ absl::StatusOr<Requirements> RequirementsOf(v1::LeaseKind kind);
 //   1 to max_new_tokens ids, beside prompt ids;
 //   for each id one log-probability, finite and at most 0 (up to rounding);
 //   spans of versions that the group may hold, which cover all ids;
-//   a finish reason, and a finite score that has an outcome.
+//   a finish reason, and a finite score that has an outcome;
+//   of an endpoint's group: neither ids, nor log-probabilities, nor spans.
 absl::Status CheckSubmission(const v1::Lease& lease, const std::string& published_digest,
                              const v1::SubmitHeader& header, const std::vector<v1::ScoredCompletion>& completions,
                              const StalenessPolicy& staleness = {});

@@ -168,6 +168,32 @@ TEST(SubmissionTest, OnlyTheLossNeedsTheFullDistribution) {
   }
 }
 
+TEST(SubmissionTest, AnEndpointsCompletionsAreTextAloneAndSayWhatTheyCost) {
+  Submission submission;
+  submission.lease.set_kind(v1::LEASE_KIND_SYNTHESIZE);
+  submission.lease.set_endpoint(true);
+  submission.header.clear_policy_digest();
+  submission.header.clear_prompt_ids();
+  submission.header.mutable_usage()->set_usd(0.5);
+  const auto check = [&] { return CheckSubmission(submission.lease, "", submission.header, submission.completions); };
+  for (v1::ScoredCompletion& scored : submission.completions) {
+    v1::Completion text;
+    text.set_index(scored.completion().index());
+    text.set_text(scored.completion().text());
+    text.set_finish_reason(v1::FINISH_REASON_CONTENT_FILTER);
+    *scored.mutable_completion() = text;
+  }
+  EXPECT_OK(check());
+  submission.header.mutable_usage()->set_usd(std::numeric_limits<double>::quiet_NaN());
+  EXPECT_STATUS(check(), absl::StatusCode::kInvalidArgument, "what the group cost");
+  submission.header.mutable_usage()->set_usd(0);
+  submission.header.mutable_usage()->set_output_tokens(-1);
+  EXPECT_STATUS(check(), absl::StatusCode::kInvalidArgument, "what the group cost");
+  submission.header.clear_usage();
+  submission.completions[1].mutable_completion()->add_sample_logprob(-1);
+  EXPECT_STATUS(check(), absl::StatusCode::kInvalidArgument, "completion 1: of an endpoint carries 0 ids, 1 log-prob");
+}
+
 TEST(SubmissionTest, RefusesKindsThatItDoesNotKnow) {
   for (const int kind : {0, 4}) {
     Submission submission;

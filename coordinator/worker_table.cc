@@ -70,6 +70,7 @@ absl::Status WorkerTable::Heartbeat(const v1::HeartbeatRequest& request, absl::D
   worker.holds_policy = request.has_held_policy();
   worker.held_policy = request.held_policy();
   worker.blocked_reason = request.blocked_reason();
+  worker.blocks_run = request.blocks_run();
   worker.blocked_since = now - absl::Milliseconds(std::max<int64_t>(request.blocked_for_ms(), 0));
   worker.num_tokens_generated = request.num_tokens_generated();
   return absl::OkStatus();
@@ -87,12 +88,26 @@ bool WorkerTable::IsDeadWorking(const std::string& worker_id, absl::Duration now
   return worker != workers_.end() && IsLost(worker->second, now) && worker->second.blocked_reason.empty();
 }
 
+bool WorkerTable::IsLive(const std::string& worker_id, absl::Duration now) const {
+  const auto worker = workers_.find(worker_id);
+  return worker != workers_.end() && !IsLost(worker->second, now);
+}
+
 std::string WorkerTable::NameOf(const std::string& worker_id) const {
   const auto worker = workers_.find(worker_id);
   return worker == workers_.end() ? "" : worker->second.name;
 }
 
+std::string WorkerTable::BlockedText(const Worker& worker, absl::Duration now) {
+  return absl::StrCat(worker.name, " is blocked for ", WholeSeconds(now - worker.blocked_since), ": ",
+                      worker.blocked_reason);
+}
+
 std::string WorkerTable::BlockedReason(absl::Duration tolerance, absl::Duration now) const {
+  for (const auto& [id, worker] : workers_) {
+    const bool blocks_run = worker.blocks_run && !worker.blocked_reason.empty() && !IsLost(worker, now);
+    if (blocks_run && now - worker.blocked_since >= tolerance) return BlockedText(worker, now);
+  }
   const Worker* longest = nullptr;
   const Worker* last_heard = nullptr;
   // Since when nobody makes progress: the moment at which the last one stopped.
@@ -116,8 +131,7 @@ std::string WorkerTable::BlockedReason(absl::Duration tolerance, absl::Duration 
     return absl::StrCat("every rollout worker is lost; ", last_heard->name, " was heard of last, ",
                         WholeSeconds(now - last_heard->last_seen), " ago: start one, or read its log");
   }
-  return absl::StrCat(longest->name, " is blocked for ", WholeSeconds(now - longest->blocked_since), ": ",
-                      longest->blocked_reason);
+  return BlockedText(*longest, now);
 }
 
 std::vector<v1::WorkerStatus> WorkerTable::Statuses(absl::Duration now) const {

@@ -51,6 +51,9 @@ class WorkerTable {
   // False for an id that is unknown.
   bool IsDeadWorking(const std::string& worker_id, absl::Duration now) const;
 
+  // Whether the id is known and was heard of within two heartbeat intervals.
+  bool IsLive(const std::string& worker_id, absl::Duration now) const;
+
   // The slot's name; empty when the id is unknown.
   std::string NameOf(const std::string& worker_id) const;
 
@@ -77,10 +80,14 @@ class WorkerTable {
     std::string blocked_reason;
     // On the clock of `now`, from how long the worker says it has been.
     absl::Duration blocked_since;
+    // It blocks the run, whatever the others do.
+    bool blocks_run = false;
     // Since the worker's start, as it last said.
     int64_t num_tokens_generated = 0;
   };
 
+  // "rollout-0 is blocked for 5s: ...".
+  static std::string BlockedText(const Worker& worker, absl::Duration now);
   bool IsLost(const Worker& worker, absl::Duration now) const { return now - worker.last_seen > lost_after_; }
 
   const int64_t epoch_;

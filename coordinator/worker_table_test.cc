@@ -209,6 +209,32 @@ TEST_F(WorkerTableTest, OneWorkerThatGoesOnIsNoReasonToWait) {
   EXPECT_EQ(BlockedReason(), "rollout-0 is blocked for 3s: reward server unreachable") << "the longest of them";
 }
 
+TEST_F(WorkerTableTest, WhatBlocksTheRunIsSaidThoughOthersGoOn) {
+  const std::string holder = Join("rollout-0");
+  const std::string working = Join("rollout-1");
+  now_ += absl::Seconds(3);
+  v1::HeartbeatRequest request;
+  request.set_worker_id(holder);
+  request.set_blocked_reason("the budget is spent");
+  request.set_blocked_for_ms(2000);
+  request.set_blocks_run(true);
+  ASSERT_OK(table_.Heartbeat(request, now_));
+  Beat(working);
+  EXPECT_EQ(BlockedReason(absl::Seconds(3)), "");
+  EXPECT_EQ(BlockedReason(absl::Seconds(2)), "rollout-0 is blocked for 2s: the budget is spent");
+  EXPECT_FALSE(table_.IsDeadWorking(holder, now_ + 2 * kLostAfter)) << "its groups are not to blame";
+  now_ += 2 * kLostAfter;
+  Beat(working);
+  EXPECT_EQ(BlockedReason(), "") << "it is lost";
+}
+
+TEST_F(WorkerTableTest, AWorkerIsLiveUntilNothingWasHeardOfItForTwoIntervals) {
+  const std::string id = Join("rollout-0");
+  EXPECT_TRUE(table_.IsLive(id, now_ + kLostAfter));
+  EXPECT_FALSE(table_.IsLive(id, now_ + kLostAfter + absl::Seconds(1)));
+  EXPECT_FALSE(table_.IsLive("rollout-9.1@3", now_));
+}
+
 // Nobody makes progress since the last one stopped, however long the first has waited.
 TEST_F(WorkerTableTest, TheToleranceCountsFromTheLastThatStopped) {
   const std::string first = Join("rollout-0");

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "configs/visit.h"
+#include "model/endpoint_options.h"
 
 namespace grpo {
 
@@ -13,9 +14,9 @@ namespace grpo {
 // head less often.
 inline constexpr int64_t kDefaultHeadChunkBytes = int64_t{64} << 20;
 
-// `policies.<name>`: where a policy's weights come from. Exactly one of initialize_from, path and random_init. The
-// keys' ranges are checked on loading; what they must have in common by RandomInitConfig, MakePolicy and the run's
-// checks.
+// `policies.<name>`: where a policy's weights come from, or where it answers. Exactly one of initialize_from, path,
+// random_init and endpoint. The keys' ranges are checked on loading; what they must have in common by RandomInitConfig,
+// MakePolicy and the run's checks.
 struct PolicyOptions {
   // Given when hidden_size is not 0. The embedding and the output head are tied, q, k and v have biases.
   struct RandomInit {
@@ -45,6 +46,7 @@ struct PolicyOptions {
   std::string initialize_from;
   std::string path;
   RandomInit random_init;
+  EndpointOptions endpoint;
   std::string compute_dtype = "float32", head_dtype = "float32";
 
   template <class V>
@@ -54,6 +56,8 @@ struct PolicyOptions {
     v("path", path,
       {.help = "A Hugging Face folder (config.json, tokenizer.json, *.safetensors), relative to this file."});
     v("random_init", random_init, {.help = "A fresh Qwen2-style decoder with random weights."});
+    v("endpoint", endpoint,
+      {.help = "A policy that is only an address, for synthesize and evaluate stages (docs/api_teacher.md)."});
     v("compute_dtype", compute_dtype,
       {.help =
            "Of the layers' products, in trainer and workers alike; weights, their gradients and sums stay float32, and "

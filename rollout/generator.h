@@ -1,6 +1,6 @@
-// What samples behind a rollout worker: our Engine, or a client of another server. One .cc in generators/ and one line
-// in generators.inc each (generator_plugin.h says how); tests/contract/generators_test.cc holds all of them to what
-// stands here.
+// What samples with weights behind a rollout worker: our Engine, or a client of another server that holds them. One .cc
+// in generators/ and one line in generators.inc each (generator_plugin.h says how); tests/contract/generators_test.cc
+// holds all of them to what stands here and in group_sampler.h.
 //
 //   worker --Add(prompt)--> Generator --Step: whole groups--> worker
 //              Cancel ------^    ^------ SwapWeights, between steps
@@ -17,21 +17,11 @@
 #include "common/clock.h"
 #include "configs/visit.h"
 #include "proto/types.pb.h"
+#include "rollout/group_sampler.h"
 #include "rollout/held_policy.h"
 #include "rollout/options.h"
 
 namespace grpo {
-
-// One group to sample.
-struct GroupRequest {
-  // The caller's own; of groups that are under way each has another.
-  int64_t id = 0;
-  // UTF-8. The generator tokenizes it, with the policy's own tokenizer where it has ids.
-  std::string prompt;
-  // Lease.seed: completion i draws from SampleSeed(seed, i).
-  uint64_t seed = 0;
-  v1::SamplingParams sampling;
-};
 
 // What completions carry beside index, text and finish reason. Which of it a lease needs is said in
 // coordinator/submission.h.
@@ -46,50 +36,14 @@ struct Carries {
   bool digest = false;
 };
 
-// A whole group. Which of its fields are filled follows from the generator's Carries.
-struct SampledGroup {
-  int64_t id = 0;
-  // [P]. Empty without Carries.ids.
-  std::vector<uint32_t> prompt_ids;
-  // WeightsManifest.digest of the weights that were held when the last token was sampled.
-  std::string policy_digest;
-  // [G], completion i at position i. The text is that of the ids without the token that ended it.
-  std::vector<v1::Completion> completions;
-  // From the first work on its prompt to its last token.
-  double generate_seconds = 0;
-};
-
-// Used by one thread, the worker's; what it starts beside is its own business. What a group gets depends on prompt,
-// seed, sampling parameters, weights and number of slots: neither on its neighbours nor on the order of Add
-// (docs/design.md law 5).
-class Generator {
+// Samples with a policy's weights. What a group gets depends on prompt, seed, sampling parameters, weights and number of
+// slots: neither on its neighbours nor on the order of Add (docs/design.md law 5).
+class Generator : public GroupSampler {
  public:
-  virtual ~Generator() = default;
-
-  // Takes the group; the first to come is the first to be worked on. InvalidArgument, with what to do, for a group that
-  // can never be sampled: an empty prompt, one that cannot be tokenized, prompt plus max_new_tokens beyond the context,
-  // sampling parameters that make no sense. Then nothing has changed.
-  virtual absl::Status Add(GroupRequest request) = 0;
-
-  // Forgets the group, wherever it is; Step never returns it. An id that is not under way is ignored.
-  virtual void Cancel(int64_t id) = 0;
-
   // Samples with these weights from the next step on. Groups under way go on with them, and their spans record where
   // the version changed. FailedPrecondition, and nothing has changed, for another architecture while groups are under
   // way. After any other error: use a new generator.
   virtual absl::Status SwapWeights(const HeldPolicy& policy) = 0;
-
-  // Does a bounded piece of work, such as one token of each running completion, and returns the groups that are whole
-  // now. InvalidArgument when the weights are at fault, so that any worker would see the same. After any error the
-  // groups are lost: use a new generator.
-  virtual absl::StatusOr<std::vector<SampledGroup>> Step() = 0;
-
-  // No group is under way: Step would do nothing.
-  virtual bool idle() const = 0;
-  // Completions under way that are not finished.
-  virtual int64_t num_unfinished() const = 0;
-  // Tokens sampled since it was made; only grows.
-  virtual int64_t num_tokens_generated() const = 0;
 };
 
 // What a generator is made for. What it refers to must outlive the call, and the clock the generator. `rollout` is

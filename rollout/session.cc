@@ -120,12 +120,13 @@ std::vector<int64_t> Session::TakeLost() {
   return std::exchange(lost_, {});
 }
 
-void Session::SetBlocked(int64_t id, const std::string& reason) {
+void Session::SetBlocked(int64_t id, const std::string& reason, bool blocks_run) {
   absl::MutexLock lock(&mutex_);
   if (!active_.contains(id)) return;
   if (blocked_.empty()) wake_ = true;
   const auto [blocked, added] = blocked_.try_emplace(id);
   blocked->second.reason = reason;
+  blocked->second.blocks_run = blocks_run;
   if (added) blocked->second.since = Clock::Real().Now();
 }
 
@@ -226,10 +227,13 @@ v1::HeartbeatRequest Session::MakeHeartbeat() const {
   if (!held_digest_.empty()) *request.mutable_held_policy() = held_policy_;
   request.set_held_digest(held_digest_);
   request.set_num_tokens_generated(num_tokens_);
-  const auto oldest = std::min_element(blocked_.begin(), blocked_.end(),
-                                       [](const auto& a, const auto& b) { return a.second.since < b.second.since; });
+  const auto oldest = std::min_element(blocked_.begin(), blocked_.end(), [](const auto& a, const auto& b) {
+    if (a.second.blocks_run != b.second.blocks_run) return a.second.blocks_run;
+    return a.second.since < b.second.since;
+  });
   if (oldest != blocked_.end()) {
     request.set_blocked_reason(oldest->second.reason);
+    request.set_blocks_run(oldest->second.blocks_run);
     request.set_blocked_for_ms(absl::ToInt64Milliseconds(Clock::Real().Now() - oldest->second.since));
   }
   return request;

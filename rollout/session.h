@@ -80,8 +80,9 @@ class Session {
   std::vector<int64_t> TakeLost();
 
   // Why lease `id` cannot go on; heartbeats report the oldest of these, from the first SetBlocked on. Untrack clears
-  // it too. Nothing happens for a lease that is not active.
-  void SetBlocked(int64_t id, const std::string& reason);
+  // it too. Nothing happens for a lease that is not active. One that blocks the run, whatever other workers do, goes
+  // before those that do not.
+  void SetBlocked(int64_t id, const std::string& reason, bool blocks_run = false);
   // The lease goes on.
   void ClearBlocked(int64_t id);
 
@@ -102,6 +103,7 @@ class Session {
     std::string reason;
     // When the lease was first blocked; a new reason does not change it.
     absl::Duration since;
+    bool blocks_run = false;
   };
 
   // The thread: registers, then heartbeats until the end. A refusal of the registration ends the session; any other

@@ -27,6 +27,7 @@ v1::SubmitHeader MakeHeader(const FinishedGroup& group, double score_seconds) {
   header.set_generate_seconds(group.generate_seconds);
   header.set_score_seconds(score_seconds);
   header.set_error(group.error);
+  if (group.usage.num_requests() > 0) *header.mutable_usage() = group.usage;
   return header;
 }
 

@@ -33,6 +33,8 @@ struct FinishedGroup {
   // Empty when `error` is set: the group can never be produced.
   std::vector<v1::Completion> completions;
   std::string error;
+  // Of an endpoint's group.
+  v1::EndpointUsage usage = {};
 };
 
 // Thread-safe. Owns threads that each carry one group at a time: score until a reward server has answered for all of

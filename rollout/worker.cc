@@ -38,6 +38,7 @@ absl::StatusOr<std::unique_ptr<Worker>> Worker::Create(const WorkerOptions& opti
   auto scorer = std::make_unique<ScoreClient>(options.client, absl::Seconds(options.rollout.score_deadline_s),
                                               &worker->session_.calls());
   worker->submitter_ = std::make_unique<Submitter>(&worker->session_, std::move(client), std::move(scorer));
+  worker->endpoints_ = std::make_unique<EndpointLane>(options.endpoints, &worker->session_, worker->submitter_.get());
   return worker;
 }
 
@@ -62,7 +63,10 @@ absl::Status Worker::Loop() {
     DropLost();
     AskForLeases();
     RETURN_IF_ERROR(AdmitPending());
-    if (generator_ != nullptr && !generator_->idle()) RETURN_IF_ERROR(GenerateStep());
+    const bool sampling = Sampling();
+    if (sampling) RETURN_IF_ERROR(GenerateStep());
+    // Endpoints answer by themselves; nothing is gained by looking all the time.
+    if (!endpoints_->Step() && !endpoints_->idle() && !sampling) session_.WaitForEnd(kBusyPause);
   }
   return absl::OkStatus();
 }
@@ -70,18 +74,27 @@ absl::Status Worker::Loop() {
 void Worker::DropLost() {
   for (const int64_t id : session_.TakeLost()) {
     if (running_.erase(id) > 0) generator_->Cancel(id);
+    endpoints_->Cancel(id);
     std::erase_if(pending_, [id](const Job& job) { return job.id == id; });
   }
 }
 
-void Worker::AskForLeases() {
+int64_t Worker::Room() const {
+  // Pending leases are there only while they wait for other weights.
+  if (!pending_.empty()) return 0;
   const int64_t slots = options_.rollout.slots;
   const int64_t unfinished = generator_ == nullptr ? 0 : generator_->num_unfinished();
-  const int64_t room = slots + static_cast<int64_t>(kAheadFrac * slots) - unfinished;
-  // Pending leases are there only while they wait for other weights.
-  if (room <= 0 || !pending_.empty()) return;
+  return std::max<int64_t>(0, slots + static_cast<int64_t>(kAheadFrac * slots) - unfinished);
+}
+
+void Worker::AskForLeases() {
+  const int64_t room = Room(), endpoint_room = endpoints_->room();
+  // While the generator is full, endpoints that have nothing under way wait for its next free slot: what is leased now
+  // is most likely for weights.
+  if (room == 0 && (endpoint_room == 0 || endpoints_->idle())) return;
   const bool idle = Idle();
-  if (!submitter_->WaitBelow(kMaxUnscoredPerSlot * slots, idle ? kBusyPause : absl::ZeroDuration())) return;
+  if (!submitter_->WaitBelow(kMaxUnscoredPerSlot * options_.rollout.slots, idle ? kBusyPause : absl::ZeroDuration()))
+    return;
   if (const absl::Duration pause = next_lease_ - clock_.Now(); pause > absl::ZeroDuration()) {
     if (idle) session_.WaitForEnd(pause);
     return;
@@ -92,6 +105,7 @@ void Worker::AskForLeases() {
   if (session_.ended()) return;
   request.set_max_groups(static_cast<int32_t>(room));
   request.set_max_completions(static_cast<int32_t>(room));
+  request.set_max_endpoint_groups(static_cast<int32_t>(endpoint_room));
   const absl::Duration wait = idle ? kLongPoll : absl::ZeroDuration();
   request.set_wait_ms(absl::ToInt64Milliseconds(wait));
   grpc::ClientContext context;
@@ -117,7 +131,11 @@ void Worker::TakeLeases(v1::LeaseGroupsResponse response) {
   for (v1::Lease& lease : *response.mutable_leases()) {
     Job job = {.id = next_id_++, .lease = std::move(lease)};
     session_.Track(job.id, job.lease.key());
-    pending_.push_back(std::move(job));
+    if (job.lease.endpoint()) {
+      endpoints_->Add(std::move(job));
+    } else {
+      pending_.push_back(std::move(job));
+    }
   }
 }
 

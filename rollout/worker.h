@@ -2,16 +2,19 @@
 // them in.
 //
 //   coordinator --Lease--> pending_ --prompt--> Generator --whole group--> Submitter --score--> reward server
-//        ^                                          ^                        |
-//        |                                          +-- WeightChannel,       |
-//        |                                              when the lease names |
-//        |                                              another version      |
+//        ^    |                                     ^                      ^ |
+//        |    |                                     +-- WeightChannel,     | |
+//        |    |                                         when the lease     | |
+//        |    |                                         names another      | |
+//        |    |                                         version            | |
+//        |    +--of an endpoint policy--> EndpointLane --whole group-------+ |
 //        +-------------------- SubmitCompletion -----------------------------+     Session: heartbeats, lost leases,
 //                                                                                  the end of the run
 //
 //   thread               does                         waits for
 //   Run's caller         lease, fetch, load, step     leases (long poll); the generator to run dry before new weights
 //   Submitter's threads  score, submit                finished groups, the servers' answers
+//   EndpointSampler's    ask endpoints                requests, the servers' answers
 //   Session's thread     register, heartbeats         the heartbeat interval, or something to tell
 //
 // Stateless: whatever it loses is leased again elsewhere, and comes out the same (docs/design.md law 5).
@@ -33,8 +36,10 @@
 #include "common/clock.h"
 #include "common/rpc/client.h"
 #include "proto/coordinator.grpc.pb.h"
+#include "rollout/endpoint_lane.h"
 #include "rollout/generator.h"
 #include "rollout/held_policy.h"
+#include "rollout/job.h"
 #include "rollout/options.h"
 #include "rollout/session.h"
 #include "rollout/submitter.h"
@@ -52,6 +57,8 @@ struct WorkerOptions {
   rpc::ClientOptions client;
   // What samples; must be given. Called again after a generator has failed.
   std::function<absl::StatusOr<std::unique_ptr<Generator>>(const GeneratorContext&)> make_generator;
+  // What answers for policies that are only addresses; without any, no group of such a policy is asked for.
+  EndpointLane::Options endpoints = {};
 };
 
 // One thread but for Stop.
@@ -70,13 +77,6 @@ class Worker {
   void Stop();
 
  private:
-  // A lease on its way through the generator.
-  struct Job {
-    // The session's id of the lease, and the generator's of the group.
-    int64_t id = 0;
-    v1::Lease lease;
-  };
-
   Worker(const WorkerOptions& options, std::shared_ptr<rpc::Client> client,
          std::shared_ptr<rpc::Client> heartbeat_client);
 
@@ -86,7 +86,9 @@ class Worker {
   void DropLost();
   // Asks for groups when there is room; waits for them only while there is nothing else to do.
   void AskForLeases();
-  // Tracks the leases and puts them into pending_.
+  // How many completions generator_ can take now; none while a pending lease waits for other weights.
+  int64_t Room() const;
+  // Tracks the leases and puts them into pending_, or into endpoints_.
   void TakeLeases(v1::LeaseGroupsResponse response);
   // Puts pending leases into the generator, in order; one that names other weights waits until it has run dry. Internal
   // ends the worker; a group whose policy cannot be run is handed in as failed, one whose version is gone is dropped.
@@ -109,8 +111,10 @@ class Worker {
 
   // Whether held_ is this version.
   bool Holds(const v1::PolicyRef& policy) const;
-  // No lease waits, and no group is in the generator.
-  bool Idle() const { return pending_.empty() && (generator_ == nullptr || generator_->idle()); }
+  // A group is in the generator.
+  bool Sampling() const { return generator_ != nullptr && !generator_->idle(); }
+  // No lease waits, and no group is under way.
+  bool Idle() const { return pending_.empty() && !Sampling() && endpoints_->idle(); }
 
   const WorkerOptions options_;
   const Clock& clock_ = Clock::Real();
@@ -119,6 +123,8 @@ class Worker {
   Session session_;
   // Null until Create has made it; before session_ in destruction.
   std::unique_ptr<Submitter> submitter_;
+  // The same; it hands over to submitter_.
+  std::unique_ptr<EndpointLane> endpoints_;
 
   // The one that was agreed on last; null before the first policy.
   std::unique_ptr<WeightChannel> weights_;

@@ -1,5 +1,8 @@
 #include "rollout/worker_config.h"
 
+#include <filesystem>
+#include <map>
+
 #include "common/files.h"
 #include "common/sha256.h"
 #include "common/status_macros.h"
@@ -9,15 +12,28 @@
 namespace grpo {
 namespace {
 
+struct WorkerPolicy {
+  EndpointOptions endpoint;
+  Section others;
+
+  template <class V>
+  void Visit(V& v) {
+    v("endpoint", endpoint, {.help = "A policy that is only an address."});
+    v.Rest(others);
+  }
+};
+
 struct WorkerConfig {
   RolloutOptions rollout_worker;
   NetworkOptions network;
+  std::map<std::string, WorkerPolicy> policies;
   Section others;
 
   template <class V>
   void Visit(V& v) {
     v("rollout_worker", rollout_worker, {.help = "The processes that sample."});
     v("network", network, {.help = "Addresses, tokens, TLS."});
+    v("policies", policies, {.help = "Named weights and addresses."});
     v.Rest(others);
   }
 };
@@ -32,6 +48,10 @@ absl::Status LoadWorkerConfig(const std::string& path, WorkerOptions& options) {
   options.identity.config_sha256 = Sha256Hex(content);
   options.rollout = config.rollout_worker;
   options.client = config.network.ClientOptions();
+  for (const auto& [name, policy] : config.policies) {
+    if (policy.endpoint.given()) options.endpoints.endpoints[name] = policy.endpoint;
+  }
+  options.endpoints.answers_folder = (std::filesystem::path(path).parent_path() / "answers").string();
   return absl::OkStatus();
 }
 

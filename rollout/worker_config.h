@@ -9,9 +9,10 @@
 
 namespace grpo {
 
-// Reads the resolved configuration at `path`: its hash, `rollout_worker` and `network`; the trainer has checked the
-// rest. Errors of ParseConfigText and LoadOptions (configs/load.h), and of a file that cannot be read. Nothing of
-// `options` but config_sha256, rollout and client changes, and nothing after an error.
+// Reads the resolved configuration at `path`: its hash, `rollout_worker`, `network` and the endpoints of `policies`;
+// the trainer has checked the rest. What endpoints answer is kept in the folder `answers` beside it, which is the run's.
+// Errors of ParseConfigText and LoadOptions (configs/load.h), and of a file that cannot be read. Nothing of `options`
+// but config_sha256, rollout, client and endpoints changes, and nothing after an error.
 absl::Status LoadWorkerConfig(const std::string& path, WorkerOptions& options);
 
 }  // namespace grpo

@@ -26,6 +26,19 @@ TEST(LoadWorkerConfig, TakesItsPartAndTheHashOfTheWhole) {
   EXPECT_EQ(options.rollout.ContextTokens(/*max_positions=*/64), 64);
 }
 
+TEST(LoadWorkerConfig, TakesTheEndpointsAmongThePoliciesAndKeepsAnswersBesideTheFile) {
+  ASSERT_OK(WriteFileSynced(Path(),
+                            "policies:\n"
+                            "  base: {path: /models/base, endpoint: {url: \"\", concurrency: 8}}\n"
+                            "  teacher: {endpoint: {url: https://host/v1, model: m, concurrency: 3}}\n"));
+  WorkerOptions options;
+  ASSERT_OK(LoadWorkerConfig(Path(), options));
+  ASSERT_EQ(options.endpoints.endpoints.size(), 1u);
+  EXPECT_EQ(options.endpoints.endpoints.at("teacher").model, "m");
+  EXPECT_EQ(options.endpoints.endpoints.at("teacher").concurrency, 3);
+  EXPECT_EQ(options.endpoints.answers_folder + "/", ::testing::TempDir() + "answers/");
+}
+
 TEST(LoadWorkerConfig, NamesTheKeyThatIsWrongAndTheFileThatIsMissing) {
   ASSERT_OK(WriteFileSynced(Path(), "rollout_worker: {slot: 5}\n"));
   WorkerOptions options;

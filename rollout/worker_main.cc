@@ -25,7 +25,7 @@ struct Flags {
 
 void Declare(CLI::App& app, Flags& flags) {
   app.add_option("--config", flags.config,
-                 "Resolved configuration of the run; the worker reads `rollout_worker` and `network`");
+                 "Resolved configuration of the run; the worker reads `rollout_worker`, `network` and `policies`");
   app.add_option("--coordinator", flags.worker.coordinator, "HOST:PORT of the trainer, which names the reward servers")
       ->required();
   app.add_option("--run-id", flags.worker.identity.run_id, "Run to join; empty joins the one that is served");

@@ -38,8 +38,9 @@ double RoundedHeadBytes(const ModelConfig& model, const PolicyOptions& policy) {
   return IsRounded(policy.head_dtype) ? kBfloat16Bytes * numbers : 0;
 }
 
-// Adds the policy and, since none is made without the one that it is initialised from, those.
+// Adds the policy and, since none is made without the one that it is initialised from, those. An address takes nothing.
 void AddMade(const RunConfig& config, const std::string& policy, Names* made) {
+  if (IsEndpoint(config, policy)) return;
   for (std::string name = policy; !name.empty() && made->insert(name).second;) {
     const auto found = config.policies.find(name);
     name = found == config.policies.end() ? "" : found->second.initialize_from;

@@ -14,6 +14,8 @@ struct Reference {
   std::string value;      // the name; an empty one refers to nothing
   bool required = false;  // whether an empty one is an error
   bool teaches = false;   // whether it is a policy from which another learns
+  // Of a policy: whether one that is only an address will do (policies.<name>.endpoint), since only its text is read.
+  bool takes_endpoint = false;
 };
 
 // A rule that a profile must have: {"accuracy_rule", profile "gsm8k", rule "math_answer"}.

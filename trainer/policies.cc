@@ -64,10 +64,17 @@ absl::Duration Policy::BeginUpdate(absl::Duration patience) {
   return waited;
 }
 
+const EndpointOptions* PolicyStore::Endpoint(const std::string& id) const {
+  const auto options = options_.find(id);
+  return options != options_.end() && options->second.endpoint.given() ? &options->second.endpoint : nullptr;
+}
+
 absl::StatusOr<Policy*> PolicyStore::Get(const std::string& id) {
   if (const auto policy = made_.find(id); policy != made_.end()) return policy->second.get();
   const auto options = options_.find(id);
   if (options == options_.end()) return absl::NotFoundError(absl::StrCat("there is no policy named ", id));
+  if (options->second.endpoint.given())
+    return absl::FailedPreconditionError(absl::StrCat("policies.", id, " is only an address and has no weights"));
   absl::StatusOr<std::unique_ptr<Policy>> policy = Make(id, options->second);
   if (!policy.ok()) return Annotate(policy.status(), absl::StrCat("policies.", id));
   return made_.emplace(id, *std::move(policy)).first->second.get();

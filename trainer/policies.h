@@ -66,7 +66,11 @@ class PolicyStore {
   PolicyStore(std::map<std::string, PolicyOptions> options, uint64_t run_seed)
       : options_(std::move(options)), run_seed_(run_seed) {}
 
-  // NotFound for a name that is not configured; errors of loading or initialising. Made at the first call, with what it
+  // The options of a policy that is only an address; null for every other name.
+  const EndpointOptions* Endpoint(const std::string& id) const;
+
+  // NotFound for a name that is not configured; FailedPrecondition for one that is only an address, which has no
+  // weights; errors of loading or initialising. Made at the first call, with what it
   // is initialised from; MakePolicy's errors, with the key. A policy that is initialised from another has that one's
   // weights as they are at that moment.
   absl::StatusOr<Policy*> Get(const std::string& id);

@@ -40,6 +40,18 @@ TEST(PolicyStoreTest, APolicyStartsFromAnotherAsThatIsWhenFirstUsed) {
   EXPECT_NE(Digest(*tuned), Digest(*base)) << "the weights are a copy";
 }
 
+TEST(PolicyStoreTest, AnAddressIsFoundAndHasNoWeights) {
+  PolicyOptions far;
+  far.endpoint.url = "https://host/v1";
+  far.endpoint.model = "m";
+  PolicyStore store({{"base", Random(8)}, {"far", far}}, 1);
+  EXPECT_EQ(store.Endpoint("base"), nullptr);
+  EXPECT_EQ(store.Endpoint("none"), nullptr);
+  ASSERT_NE(store.Endpoint("far"), nullptr);
+  EXPECT_EQ(store.Endpoint("far")->model, "m");
+  EXPECT_STATUS(store.Get("far"), absl::StatusCode::kFailedPrecondition, "policies.far is only an address");
+}
+
 TEST(PolicyStoreTest, TheSeedAndTheNameFixRandomWeights) {
   const auto digest = [](uint64_t seed, const std::string& name) {
     PolicyStore store({{name, Random(8)}}, seed);

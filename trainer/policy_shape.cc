@@ -58,6 +58,8 @@ absl::StatusOr<std::string> PolicyOrigin(const RunConfig& config, const std::str
 absl::StatusOr<PolicyShape> ReadPolicyShape(const RunConfig& config, const std::string& policy) {
   ASSIGN_OR_RETURN(const std::string origin, PolicyOrigin(config, policy));
   const PolicyOptions& options = config.policies.at(origin);
+  if (options.endpoint.given())
+    return absl::InvalidArgumentError(absl::StrCat("policies.", origin, " is only an address and has no shape"));
   absl::StatusOr<PolicyShape> shape =
       options.path.empty() ? ShapeOfRandomInit(options.random_init) : ShapeOfFolder(options.path);
   if (!shape.ok()) return Annotate(shape.status(), absl::StrCat("policies.", origin));

@@ -7,6 +7,7 @@
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
+#include "common/utf8.h"
 #include "configs/load.h"
 #include "data/sources.h"
 #include "model/tokenizer/prompt.h"
@@ -35,6 +36,23 @@ absl::StatusOr<int64_t> CountOf(const DataUse& use, const DataSource& source) {
 
 std::string HoldsInstead(const DataUse& use, absl::string_view holds, absl::string_view reads) {
   return absl::StrCat("data.", use.data, " holds ", holds, ", and ", use.reader, " reads ", reads);
+}
+
+// How many items a policy reads of which nobody here knows how it counts tokens: that they are problems, with a text
+// each, is all that can be checked.
+absl::StatusOr<int64_t> CountTexts(const DataUse& use, const DataSource& source, int64_t count) {
+  const int64_t num_items = NumChecked(source, count);
+  if (num_items == 0) return absl::InvalidArgumentError(absl::StrCat("data.", use.data, " holds nothing"));
+  for (int64_t i = 0; i < num_items; ++i) {
+    const DataItem item = ItemAt(source, count, i);
+    if (!item.document.empty()) return absl::InvalidArgumentError(HoldsInstead(use, "documents", "problems"));
+    const std::string& text = item.prompt.text();
+    if (!text.empty() && IsUtf8(text)) continue;
+    return absl::InvalidArgumentError(absl::StrCat("problem ", item.prompt.id(), " of data.", use.data,
+                                                   text.empty() ? " has no text" : " is not UTF-8", ", and policy ",
+                                                   use.policy, " is sent its text: mend it"));
+  }
+  return num_items;
 }
 
 absl::StatusOr<int64_t> NumPromptTokens(const DataUse& use, const Tokenizer& tokenizer, const DataItem& item) {
@@ -233,6 +251,8 @@ absl::Status Preflight::CheckPolicies(const ConfiguredStage& stage, const std::s
   std::vector<absl::Status> errors;
   for (const Reference& reference : stage.stage->references()) {
     if (reference.section != "policies" || reference.value.empty()) continue;
+    // What is only an address has neither files nor a shape.
+    if (IsEndpoint(config_, reference.value)) continue;
     const absl::StatusOr<const PolicyShape*> shape = Shape(reference.value);
     errors.push_back(shape.status());
     if (shape.ok()) errors.push_back(CheckPolicyWeights(config_, reference.value, (*shape)->config, made));
@@ -268,15 +288,19 @@ absl::StatusOr<const DataSource*> Preflight::Open(const RunFiles& files, const s
 }
 
 absl::StatusOr<CheckedData> Preflight::CheckUse(const RunFiles& files, const std::string& stage, const DataUse& use) {
-  ASSIGN_OR_RETURN(const PolicyShape* const shape, Shape(use.policy));
   ASSIGN_OR_RETURN(const DataSource* const source, Open(files, use.data));
   ASSIGN_OR_RETURN(const int64_t count, CountOf(use, *source));
-  ASSIGN_OR_RETURN(const TokenLengths* const lengths, Measure(use, *source, count));
-  const int64_t max_positions = shape->config.max_positions;
-  RETURN_IF_ERROR(CheckFits(use, *lengths, max_positions, config_.rollout_worker.ContextTokens(max_positions)));
   CheckedData checked{.stage = stage, .use = use};
-  checked.num_items = lengths->num_items;
-  checked.longest_tokens = lengths->longest;
+  if (IsEndpoint(config_, use.policy)) {
+    ASSIGN_OR_RETURN(checked.num_items, CountTexts(use, *source, count));
+  } else {
+    ASSIGN_OR_RETURN(const PolicyShape* const shape, Shape(use.policy));
+    ASSIGN_OR_RETURN(const TokenLengths* const lengths, Measure(use, *source, count));
+    const int64_t max_positions = shape->config.max_positions;
+    RETURN_IF_ERROR(CheckFits(use, *lengths, max_positions, config_.rollout_worker.ContextTokens(max_positions)));
+    checked.num_items = lengths->num_items;
+    checked.longest_tokens = lengths->longest;
+  }
   if (use.kind == DataUse::Kind::kProblems) RETURN_IF_ERROR(CheckReferences(*source, count, &checked));
   return checked;
 }

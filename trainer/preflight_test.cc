@@ -10,6 +10,7 @@
 #include "data/sources.h"
 #include "gmock/gmock.h"
 #include "trainer/disk_need.h"
+#include "trainer/memory_need.h"
 #include "trainer/stage/testing.h"
 
 namespace grpo {
@@ -52,6 +53,20 @@ class PreflightTest : public ::testing::Test {
   LoadedConfig loaded_;
   std::unique_ptr<Preflight> preflight_;
 };
+
+TEST_F(PreflightTest, APolicyThatIsOnlyAnAddressReadsTextsOfAnyLengthAndTakesNoMemory) {
+  const std::vector<std::string> far = {"policies.far.endpoint.url=http://127.0.0.1:1/v1",
+                                        "policies.far.endpoint.model=m", "stages.ev.policy=far"};
+  ASSERT_OK_AND_ASSIGN(
+      const std::vector<CheckedData> checked,
+      Check(kEvaluate, Line(std::string(5000, 'H'), "1") + Line("what the tokenizer lacks", "2"), far));
+  ASSERT_EQ(checked.size(), 1u);
+  EXPECT_EQ(checked[0].num_items, 2);
+  EXPECT_EQ(checked[0].num_answers, 2);
+  ASSERT_OK_AND_ASSIGN(const StageMemory need, MemoryNeed(loaded_.config, *preflight_, /*num_ranks=*/1));
+  EXPECT_EQ(need.AtLeast(1), 0);
+  EXPECT_STATUS(Check(kEvaluate, Line("", "1"), far), absl::StatusCode::kInvalidArgument, "has no text");
+}
 
 TEST_F(PreflightTest, SaysWhatEachStageReads) {
   ASSERT_OK_AND_ASSIGN(const std::vector<CheckedData> checked,

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <iterator>
 #include <limits>
+#include <optional>
 #include <set>
 #include <utility>
 
@@ -15,6 +17,8 @@
 #include "configs/load.h"
 #include "data/sources.h"
 #include "reward/profile.h"
+#include "trainer/artifact_places.h"
+#include "trainer/endpoint_check.h"
 #include "trainer/rounds.h"
 #include "trainer/stage/stage.h"
 #include "trainer/unroll.h"
@@ -76,7 +80,7 @@ class Checker {
           "names the run's folder; use up to 64 letters, digits, _, - and ., beginning with a letter or digit");
     }
     for (const auto& [name, policy] : config_.policies) CheckPolicy(name, policy);
-    CheckArtifacts();
+    for (const Conflict& conflict : ArtifactConflicts(config_.artifacts)) Add(conflict.key, conflict.message);
     const CoordinatorOptions& coordinator = config_.coordinator;
     if (coordinator.lease_ttl_s <= 2 * coordinator.heartbeat_interval_s) {
       Add("coordinator.lease_ttl_s",
@@ -87,6 +91,7 @@ class Checker {
     for (const Conflict& conflict : RoundConflicts(config_)) Add(conflict.key, conflict.message);
     for (const Reference& reference : references_) CheckReference(reference);
     for (const RuleReference& reference : rules_) CheckRule(reference);
+    CheckTopKOutputs();
     CheckArtifactReaders();
     for (const auto& [key, path] : files_) {
       std::error_code error;
@@ -129,6 +134,8 @@ class Checker {
       const std::string key = absl::StrCat("policies.", name);
       policy.path = Absolute(policy.path);
       Resolve(key + ".random_init.tokenizer", &policy.random_init.tokenizer);
+      Resolve(key + ".endpoint.ca_file", &policy.endpoint.ca_file);
+      policy.endpoint.api_key_file = Absolute(policy.endpoint.api_key_file);
       if (!policy.path.empty()) {
         for (const char* part : {"config.json", "tokenizer.json"})
           files_.emplace_back(key + ".path", policy.path + "/" + part);
@@ -188,32 +195,6 @@ class Checker {
     }
   }
 
-  // Each has a place of its own, where nothing else of the run is written.
-  void CheckArtifacts() {
-    static const auto* const taken =
-        new std::set<std::string>{"checkpoints",   "completions.sqlite", "config.yaml",  "data.json",
-                                  "endpoint.json", "endpoints",          "lock",         "logs",
-                                  "metrics.jsonl", "quarantine.jsonl",   "report.md",    "report.html",
-                                  "run_id",        "spending.json",      "summary.json", "synthesis"};
-    // With a slash behind, so that a/ holds a/b/ and not ab/.
-    std::map<std::string, std::string> places;
-    for (const auto& [name, artifact] : config_.artifacts) {
-      const std::string key = absl::StrCat("artifacts.", name, ".path");
-      const fs::path path = (fs::path(artifact.path) / "").lexically_normal();
-      if (artifact.path.empty() || path.is_absolute() || *path.begin() == ".." || path == "./" || path == ".") {
-        Add(key, "must be a folder inside the run folder, such as models/" + name);
-      } else if (taken->count(path.begin()->string()) > 0) {
-        Add(key, absl::StrCat("is where the run itself writes ", path.begin()->string(), "; take models/", name));
-      }
-      const std::string place = path.string();
-      for (const auto& [other, other_place] : places) {
-        if (absl::StartsWith(place, other_place) || absl::StartsWith(other_place, place))
-          Add(key, absl::StrCat("lies in the same place as artifacts.", other, ", and one would replace the other"));
-      }
-      places.emplace(name, place);
-    }
-  }
-
   // Artifacts that are data are written before they are read.
   void CheckArtifactReaders() {
     std::set<std::string> written;
@@ -249,7 +230,7 @@ class Checker {
     configured->stage = *std::move(stage);
     for (const Reference& reference : configured->stage->references()) {
       if (reference.required || !reference.value.empty())
-        Refer(absl::StrCat(key, ".", reference.key), reference.value, reference.section);
+        Refer(absl::StrCat(key, ".", reference.key), reference.value, reference.section, reference.takes_endpoint);
     }
     for (RuleReference reference : configured->stage->rules()) {
       reference.key = absl::StrCat(key, ".", reference.key);
@@ -258,8 +239,9 @@ class Checker {
     for (const auto& [name, message] : configured->stage->Conflicts()) Add(absl::StrCat(key, ".", name), message);
   }
 
-  void Refer(const std::string& key, const std::string& value, const std::string& section) {
-    references_.push_back({.key = key, .section = section, .value = value});
+  void Refer(const std::string& key, const std::string& value, const std::string& section,
+             bool takes_endpoint = false) {
+    references_.push_back({.key = key, .section = section, .value = value, .takes_endpoint = takes_endpoint});
   }
 
   // The names that there are in a section that can be referred to.
@@ -271,9 +253,22 @@ class Checker {
 
   void CheckReference(const Reference& reference) {
     const std::vector<std::string> known = NamesIn(reference.section);
-    if (std::count(known.begin(), known.end(), reference.value) > 0) return;
+    if (std::count(known.begin(), known.end(), reference.value) > 0) {
+      const bool is_endpoint = reference.section == "policies" && IsEndpoint(config_, reference.value);
+      if (is_endpoint && !reference.takes_endpoint) Add(reference.key, NeedsWeights(reference.value));
+      return;
+    }
     Add(reference.key, absl::StrCat("there is no ", reference.section, ".", reference.value, "; ",
                                     SuggestName(reference.value, known)));
+  }
+
+  // What is stored of a policy's probabilities it must have.
+  void CheckTopKOutputs() {
+    for (size_t i = 0; i < config_.stages.size(); ++i) {
+      const std::optional<TopKOutput> output = config_.stages[i].stage->top_k_output();
+      if (output.has_value() && output->k > 0 && IsEndpoint(config_, output->policy))
+        Add(absl::StrCat("stages.", i, ".", output->key), NeedsWeights(output->policy));
+    }
   }
 
   void CheckStageNames() {
@@ -301,10 +296,15 @@ class Checker {
     const std::string key = absl::StrCat("policies.", name);
     const PolicyOptions::RandomInit& random = policy.random_init;
     const bool is_random = random.hidden_size > 0 || !random.tokenizer.empty();
-    if ((policy.initialize_from.empty() ? 0 : 1) + (policy.path.empty() ? 0 : 1) + (is_random ? 1 : 0) != 1) {
-      Add(key, "needs exactly one of initialize_from, path and random_init");
+    for (const Conflict& conflict : EndpointConflicts(name, policy.endpoint))
+      Add(absl::StrCat(key, ".endpoint.", conflict.key), conflict.message);
+    const bool origins[] = {!policy.initialize_from.empty(), !policy.path.empty(), is_random, policy.endpoint.given()};
+    if (std::count(std::begin(origins), std::end(origins), true) != 1) {
+      Add(key, "needs exactly one of initialize_from, path, random_init and endpoint");
       return;
     }
+    if (policy.endpoint.given() && !IsFileName(name))
+      Add(key, "names files; use up to 64 letters, digits, _, - and ., beginning with a letter or digit");
     if (is_random) CheckRandomInit(key + ".random_init", random);
     if (policy.initialize_from.empty()) return;
     Refer(key + ".initialize_from", policy.initialize_from, "policies");

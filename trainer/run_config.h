@@ -143,6 +143,12 @@ struct RunConfig {
   }
 };
 
+// Whether policies.<policy> is there and only an address. Pure.
+inline bool IsEndpoint(const RunConfig& config, const std::string& policy) {
+  const auto found = config.policies.find(policy);
+  return found != config.policies.end() && found->second.endpoint.given();
+}
+
 // A configuration that was read and checked.
 struct LoadedConfig {
   RunConfig config;

@@ -1,5 +1,6 @@
 #include "trainer/run_config.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -174,6 +175,34 @@ TEST_F(RunConfigTest, ReferencesMustExist) {
   expect("group_size: 4", "sampling: {stop: [x]}", "stages.0.sampling.stop: names stop strings");
   expect("group_size: 4", "kl_coefficient: 0.1, reference_policy: tuned",
          "stages.0.reference_policy: is the policy that is trained");
+}
+
+TEST_F(RunConfigTest, APolicyThatIsOnlyAnAddressStandsWhereTextIsEnoughAndNowhereElse) {
+  const std::string endpoint = "{endpoint: {url: https://api.example.com/v1, model: m, api_key_file: parts/key}}";
+  ASSERT_OK(WriteFileSynced(folder_ + "/parts/key", "sk-secret\n"));
+  ASSERT_EQ(::chmod((folder_ + "/parts/key").c_str(), 0600), 0);
+  const std::string with_teacher =
+      absl::StrReplaceAll(kYaml, {{"data:\n", absl::StrCat("  teacher: ", endpoint, "\ndata:\n")},
+                                  {"evaluate, policy: tuned", "evaluate, policy: teacher"}});
+  ASSERT_OK_AND_ASSIGN(const LoadedConfig loaded, Load(with_teacher));
+  EXPECT_EQ(loaded.config.policies.at("teacher").endpoint.api_key_file, folder_ + "/parts/key");
+  EXPECT_THAT(loaded.resolved_yaml, ::testing::Not(HasSubstr("sk-secret")));
+  // Trained, initialised from, held on to, and its probabilities stored.
+  const auto invalid = absl::StatusCode::kInvalidArgument;
+  const std::string only_address = "names policies.tuned, which is only an address";
+  EXPECT_STATUS(ErrorOf("{initialize_from: base}", endpoint), invalid, "stages.0.policy: " + only_address);
+  const auto change = [&](const std::string& from, const std::string& to) {
+    return Load(absl::StrReplaceAll(with_teacher, {{from, to}})).status();
+  };
+  EXPECT_STATUS(change("initialize_from: base", "initialize_from: teacher"), invalid,
+                "policies.tuned.initialize_from: names");
+  EXPECT_STATUS(change("group_size: 4", "kl_coefficient: 0.1, reference_policy: teacher"), invalid,
+                "stages.0.reference_policy: names policies.teacher");
+  EXPECT_STATUS(change("type: evaluate, policy: teacher",
+                       "type: synthesize, export_to: traces, teacher_top_k: 4, policy: teacher"),
+                invalid, "stages.1.teacher_top_k: names policies.teacher");
+  EXPECT_STATUS(change("model: m, ", ""), invalid, "policies.teacher.endpoint.model: is missing");
+  EXPECT_STATUS(change("{endpoint:", "{path: parts, endpoint:"), invalid, "exactly one of");
 }
 
 TEST_F(RunConfigTest, PoliciesHaveExactlyOneOriginAndNoCircle) {

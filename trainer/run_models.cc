@@ -7,6 +7,7 @@
 #include "trainer/loss/loss.h"
 #include "trainer/optim/adamw.h"
 #include "trainer/ranks.h"
+#include "trainer/stage/endpoint_policy.h"
 #include "trainer/top_logprobs.h"
 
 namespace grpo {
@@ -87,8 +88,12 @@ RunModels::RunModels(const TrainerOptions& options, PolicyStore* policies, Coord
 RunModels::~RunModels() = default;
 
 absl::StatusOr<StagePolicy*> RunModels::Get(const std::string& policy) {
+  std::unique_ptr<StagePolicy>& handle = handles_[policy];
+  if (const EndpointOptions* const endpoint = policies_.Endpoint(policy); endpoint != nullptr) {
+    if (handle == nullptr) handle = MakeEndpointPolicy(policy, *endpoint);
+    return handle.get();
+  }
   ASSIGN_OR_RETURN(Policy* const made, policies_.Get(policy));
-  std::unique_ptr<Handle>& handle = handles_[policy];
   if (handle == nullptr) handle = std::make_unique<Handle>(made, &coordinator_, options_);
   return handle.get();
 }

@@ -55,7 +55,7 @@ class RunModels : public Models {
   Coordinator& coordinator_;
   Collectives& collectives_;
   // Of the policies that were asked for, by name.
-  std::map<std::string, std::unique_ptr<Handle>> handles_;
+  std::map<std::string, std::unique_ptr<StagePolicy>> handles_;
 };
 
 }  // namespace grpo

@@ -90,6 +90,8 @@ absl::StatusOr<std::string> EstimateText(const RunConfig& config, Preflight& pre
   Rows memory = {{"policy", "parameters", "trainer", "weights", "gradients", "AdamW", "activations", "for workers here",
                   "each worker", "weights", "packed", "KV cache"}};
   for (const auto& [name, policy] : config.policies) {
+    // One that is only an address takes no memory here.
+    if (policy.endpoint.given()) continue;
     ASSIGN_OR_RETURN(const PolicyShape* const shape, preflight.Shape(name));
     const ModelConfig& model = shape->config;
     const TrainerMemory trainer = EstimateTrainer(model, policy, config.trainer);

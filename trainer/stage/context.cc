@@ -29,6 +29,7 @@ v1::Lease MakeLease(const GroupTemplate& group, uint64_t run_seed, int64_t group
   lease.set_kind(group.kind);
   lease.set_seed(GroupSeed(run_seed, group.stage, group_index));
   *lease.mutable_policy() = group.policy;
+  lease.set_endpoint(group.endpoint);
   *lease.mutable_sampling() = group.sampling;
   *lease.mutable_prompt() = std::move(prompt);
   *lease.mutable_reward() = group.reward;

@@ -70,6 +70,8 @@ struct GroupTemplate {
   // TRAIN, EVALUATE or SYNTHESIZE: it says what completions must carry (coordinator/submission.h).
   v1::LeaseKind kind;
   v1::PolicyRef policy;
+  // The policy is only an address (StagePolicy::endpoint_model).
+  bool endpoint = false;
   // Name and hash of the profile, as CheckProblems returned it.
   v1::RewardProfileRef reward;
   // ToProto's.

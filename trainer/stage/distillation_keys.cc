@@ -33,7 +33,9 @@ std::vector<Reference> DistillationKeys::References(const JudgedSampling& judged
     references.push_back({.key = absl::StrCat("teachers.", i, ".policy"),
                           .section = "policies",
                           .value = teachers[i].policy,
-                          .required = true});
+                          .required = true,
+                          .teaches = true,
+                          .takes_endpoint = true});
   }
   for (size_t i = 0; i < decontaminate.data.size(); ++i) {
     references.push_back({.key = absl::StrCat("decontaminate.data.", i),

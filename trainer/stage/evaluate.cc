@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/log.h"
 #include "common/status_macros.h"
+#include "coordinator/endpoint_usage.h"
 #include "trainer/records/metrics.h"
 #include "trainer/stage/context.h"
 #include "trainer/stage/evaluation.h"
@@ -69,7 +70,7 @@ class Evaluation {
       if (first == 0) ForgetWorkerPeaks(context_.groups.coordinator);
       first += count;
       context_.records.completions.Append(context_.name, first, groups);
-      context_.board.UpdateStage([&](v1::StageStatus& stage) { stage.set_step(first); });
+      ShowStep(first);
     }
     return Finish();
   }
@@ -85,6 +86,15 @@ class Evaluation {
     return Publish(context_, *run_.policy);
   }
 
+  void ShowStep(int64_t step) {
+    std::map<std::string, double> spent;
+    AddUsageMetrics(usage_, &spent);
+    context_.board.UpdateStage([&](v1::StageStatus& stage) {
+      stage.set_step(step);
+      for (const auto& [name, value] : spent) (*stage.mutable_metrics())[name] = value;
+    });
+  }
+
   bool IsGreedy(int64_t group_index) const { return group_index >= num_sampled_; }
 
   v1::Lease GroupLease(int64_t i) const {
@@ -92,6 +102,7 @@ class Evaluation {
     GroupTemplate group{.stage = context_.name,
                         .kind = v1::LEASE_KIND_EVALUATE,
                         .policy = run_.policy->ref(),
+                        .endpoint = !run_.policy->endpoint_model().empty(),
                         .reward = run_.reward,
                         .sampling = ToProto(options_.sampling, greedy ? 1 : options_.samples_per_problem)};
     if (greedy) group.sampling.set_temperature(0);
@@ -103,12 +114,17 @@ class Evaluation {
     for (const ScoredGroup& group : groups) num_tokens += NumSampledTokens(group);
     num_tokens_ += static_cast<double>(num_tokens);
     context_.spending.AddTokens(num_tokens);
+    for (const ScoredGroup& group : groups) {
+      context_.spending.AddTokens(group.usage.output_tokens());
+      context_.spending.AddUsd(group.usage.usd());
+    }
   }
 
   void Count(const ScoredGroup& group) {
     const bool greedy = IsGreedy(group.lease.key().group_index());
     ProblemSamples problem;
     ++num_collected_;
+    AddUsage(group.usage, &usage_);
     for (const v1::ScoredCompletion& scored : group.completions) {
       ++num_samples_;
       // A sample that our own failure excluded is no wrong answer (docs/design.md law 1).
@@ -137,7 +153,9 @@ class Evaluation {
     metrics.merge(sums_.Metrics());
     metrics[metric::kNumProblems] = static_cast<double>(problems_.size());
     metrics[metric::kSamplesPerProblem] = static_cast<double>(options_.samples_per_problem);
-    metrics[metric::kNumParameters] = static_cast<double>(run_.policy->config().NumParameters());
+    AddUsageMetrics(usage_, &metrics);
+    if (run_.policy->endpoint_model().empty())
+      metrics[metric::kNumParameters] = static_cast<double>(run_.policy->config().NumParameters());
     AddCosts(&metrics);
     const double seconds = absl::ToDoubleSeconds(context_.clock.Now() - start_time_);
     // What samples them may know no tokens.
@@ -214,6 +232,8 @@ class Evaluation {
   // Greedy samples that count.
   int64_t num_greedy_ = 0, greedy_solved_ = 0;
   double num_tokens_ = 0;
+  // Of all groups, where an endpoint answered them.
+  v1::EndpointUsage usage_;
 };
 
 class EvaluateStage : public Stage {

@@ -73,6 +73,21 @@ TEST_F(EvaluateStageTest, SaysUnderWhichConditionsItMeasuredAndWhatThatTook) {
   EXPECT_EQ(report.metrics.count("weight_bytes"), 0u);
 }
 
+TEST_F(EvaluateStageTest, MeasuresAnEndpointByItsTextAndSaysWhatThatCost) {
+  ASSERT_OK_AND_ASSIGN(const LoadedConfig loaded,
+                       Load(", greedy: false", {"policies.far.endpoint.url=http://127.0.0.1:1/v1",
+                                                "policies.far.endpoint.model=m", "stages.s.policy=far"}));
+  ASSERT_OK_AND_ASSIGN(const StageReport report, Run(loaded, [](const v1::Lease&, v1::ScoredCompletion* sample) {
+                         Solve(sample, sample->completion().index() == 0);
+                       }));
+  EXPECT_EQ(report.metrics.at("pass_at_1"), 0.25);
+  EXPECT_EQ(report.metrics.at("endpoint/output_tokens"), 10 * 20);
+  EXPECT_EQ(report.metrics.at("endpoint/usd"), 2.5);
+  // What nobody knows is no number.
+  for (const char* unknown : {"num_parameters", "mean_completion_tokens", "tokens_per_second"})
+    EXPECT_EQ(report.metrics.count(unknown), 0u) << unknown;
+}
+
 // docs/design.md law 1: what we failed to score is no wrong answer.
 TEST_F(EvaluateStageTest, ExcludedSamplesLeaveEveryMeanAndAreCounted) {
   ASSERT_OK_AND_ASSIGN(const LoadedConfig loaded, Load());

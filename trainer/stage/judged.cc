@@ -3,11 +3,12 @@
 #include "absl/strings/str_cat.h"
 #include "common/count_text.h"
 #include "common/status_macros.h"
+#include "trainer/records/metrics.h"
 
 namespace grpo {
 
 std::vector<Reference> JudgedSampling::References() const {
-  return {{.key = "policy", .section = "policies", .value = policy, .required = true},
+  return {{.key = "policy", .section = "policies", .value = policy, .required = true, .takes_endpoint = true},
           {.key = "data", .section = "data", .value = data, .required = true},
           {.key = "rewards", .section = "rewards", .value = rewards, .required = true}};
 }
@@ -28,6 +29,14 @@ StageCost JudgedSampling::Cost(const std::string& also) const {
   return {.batch = absl::StrCat(FormatCount(problems), " problems x ", FormatCount(samples_per_problem), also),
           .completions = completions,
           .tokens = completions * sampling.max_new_tokens};
+}
+
+void AddUsageMetrics(const v1::EndpointUsage& usage, std::map<std::string, double>* metrics) {
+  if (usage.num_requests() == 0) return;
+  (*metrics)[metric::kEndpointAnswers] = static_cast<double>(usage.num_requests());
+  (*metrics)[metric::kEndpointInputTokens] = static_cast<double>(usage.input_tokens());
+  (*metrics)[metric::kEndpointOutputTokens] = static_cast<double>(usage.output_tokens());
+  (*metrics)[metric::kEndpointUsd] = usage.usd();
 }
 
 absl::StatusOr<JudgedRun> PrepareJudged(const StageContext& context, const JudgedSampling& keys) {

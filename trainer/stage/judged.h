@@ -4,6 +4,7 @@
 #define GRPO_TRAINER_STAGE_JUDGED_H_
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -68,6 +69,9 @@ struct JudgedRun {
   // CheckProblems's.
   v1::RewardProfileRef reward;
 };
+
+// Adds to a stage's metrics what an endpoint's answers cost; nothing when there were none.
+void AddUsageMetrics(const v1::EndpointUsage& usage, std::map<std::string, double>* metrics);
 
 // Publishes nothing yet. Makes the policy. Errors of Models::Get, RunFiles::OpenData and CountProblems.
 absl::StatusOr<JudgedRun> PrepareJudged(const StageContext& context, const JudgedSampling& keys);

@@ -29,6 +29,9 @@ class StagePolicy {
   virtual ~StagePolicy() = default;
   // As it is now: the number grows while it learns. Two handles of one policy say the same.
   virtual v1::PolicyRef ref() const = 0;
+  // What a policy that is only an address answers as; empty for one that has weights. One without weights has neither
+  // config nor tokenizer, so whoever takes such policies asks this first.
+  virtual std::string endpoint_model() const { return ""; }
   // Both live as long as the handle.
   virtual const ModelConfig& config() const = 0;
   virtual const Tokenizer& tokenizer() const = 0;

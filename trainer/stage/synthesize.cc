@@ -13,6 +13,7 @@
 #include "common/log.h"
 #include "common/seeds.h"
 #include "common/status_macros.h"
+#include "coordinator/endpoint_usage.h"
 #include "trainer/records/metrics.h"
 #include "trainer/stage/context.h"
 #include "trainer/stage/distillation_keys.h"
@@ -126,6 +127,8 @@ class Synthesis {
   absl::Status SampleUpTo(int64_t end, const std::string& name) {
     ASSIGN_OR_RETURN(StagePolicy* const policy, context_.models.Get(name));
     group_.policy = policy->ref();
+    group_.endpoint = !policy->endpoint_model().empty();
+    selector_->SetModel(policy->endpoint_model());
     RETURN_IF_ERROR(Publish(context_, *policy));
     GroupFeed feed(context_.groups, context_.name, log_->num_groups(), end, [this](int64_t i) {
       v1::Prompt prompt = ProblemOf(i);
@@ -185,7 +188,8 @@ class Synthesis {
       RETURN_IF_ERROR(Annotate(log_->Append(traces), "the traces cannot be kept"));
       Count(traces);
       num_tokens_here_ += traces.num_tokens;
-      context_.spending.AddTokens(traces.num_tokens);
+      context_.spending.AddTokens(traces.num_tokens + traces.usage.output_tokens());
+      context_.spending.AddUsd(traces.usage.usd());
     }
     return absl::OkStatus();
   }
@@ -195,14 +199,21 @@ class Synthesis {
     num_traces_ += kept;
     num_unsolved_ += kept == 0;
     problem_sums_.Count(group.problem);
+    AddUsage(group.usage, &usage_);
     for (const auto& [reason, number] : group.rejected) rejected_[reason] += number;
-    for (const nlohmann::ordered_json& trace : group.traces) lengths_.push_back(trace.value("num_tokens", int64_t{0}));
+    for (const nlohmann::ordered_json& trace : group.traces) {
+      // An endpoint's traces have none.
+      if (trace.contains("num_tokens")) lengths_.push_back(trace.value("num_tokens", int64_t{0}));
+    }
   }
 
   void ShowStep() {
+    std::map<std::string, double> spent;
+    AddUsageMetrics(usage_, &spent);
     context_.board.UpdateStage([&](v1::StageStatus& stage) {
       stage.set_step(log_->num_groups());
       (*stage.mutable_metrics())[metric::kNumTraces] = static_cast<double>(num_traces_);
+      for (const auto& [name, value] : spent) (*stage.mutable_metrics())[name] = value;
     });
   }
 
@@ -219,10 +230,11 @@ class Synthesis {
     metrics[metric::kNumProblemsWithoutTrace] = static_cast<double>(num_unsolved_);
     if (contaminated_ != nullptr) metrics[metric::kNumProblemsContaminated] = static_cast<double>(num_contaminated_);
     problem_sums_.AddMetrics(&metrics);
+    AddUsageMetrics(usage_, &metrics);
     if (!lengths_.empty()) {
       std::sort(lengths_.begin(), lengths_.end());
       for (const int64_t length : lengths_) length_sum += static_cast<double>(length);
-      metrics[metric::kTracesMeanLength] = length_sum / static_cast<double>(num_traces_);
+      metrics[metric::kTracesMeanLength] = length_sum / static_cast<double>(lengths_.size());
       metrics[metric::kTracesMedianLength] = static_cast<double>(lengths_[lengths_.size() / 2]);
       metrics[metric::kTracesMaxLength] = static_cast<double>(lengths_.back());
     }
@@ -314,8 +326,10 @@ class Synthesis {
   // Sampled since this process started.
   int64_t num_tokens_here_ = 0;
   std::map<std::string, int64_t> rejected_;
-  // Of the kept traces.
+  // Of the kept traces whose tokens are known.
   std::vector<int64_t> lengths_;
+  // Of all groups, where an endpoint answered them.
+  v1::EndpointUsage usage_;
 };
 
 class SynthesizeStage : public Stage {

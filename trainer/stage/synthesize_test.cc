@@ -57,6 +57,31 @@ class SynthesizeStageTest : public ::testing::Test {
   LoadedConfig loaded_;
 };
 
+TEST_F(SynthesizeStageTest, OfAnEndpointItKeepsTextsWithTheirModelAndAddsUpWhatTheyCostOverAKill) {
+  Load({"policies.far.endpoint.url=http://127.0.0.1:1/v1", "policies.far.endpoint.model=teacher-9",
+        "stages.s.policy=far"});
+  const auto judge = [](const v1::Lease&, v1::ScoredCompletion* sample) {
+    Judge(sample, sample->completion().index() == 0);
+  };
+  StageRun run(loaded_, folder_ + "/run");
+  run.SetJudge(judge);
+  EXPECT_STATUS(run.Start(/*kill_at_poll=*/1), absl::StatusCode::kAborted, "killed");
+  ASSERT_OK_AND_ASSIGN(const StageReport report, run.Start());
+  EXPECT_EQ(report.policy, "far");
+  EXPECT_EQ(report.metrics.at("endpoint/num_answers"), 40 * 2);
+  EXPECT_EQ(report.metrics.at("endpoint/input_tokens"), 40 * 10);
+  EXPECT_EQ(report.metrics.at("endpoint/output_tokens"), 40 * 20);
+  EXPECT_DOUBLE_EQ(report.metrics.at("endpoint/usd"), 40 * 0.25);
+  EXPECT_EQ(report.metrics.count("traces/mean_length"), 0u);
+  EXPECT_EQ(run.status().metrics().at("endpoint/usd"), 40 * 0.25);
+  ASSERT_OK_AND_ASSIGN(const std::string written, ReadFile(report.exported_to));
+  const std::vector<std::string> lines = absl::StrSplit(written, '\n', absl::SkipEmpty());
+  EXPECT_EQ(lines.size(), 40u);
+  const nlohmann::json trace = nlohmann::json::parse(lines[0]);
+  EXPECT_EQ(trace.at("policy"), "far");
+  EXPECT_EQ(trace.at("model"), "teacher-9");
+}
+
 TEST_F(SynthesizeStageTest, WritesWhatTheRulesAcceptAndCountsWhyTheRestIsNot) {
   StageRun run(loaded_, folder_ + "/run");
   run.SetJudge([](const v1::Lease& lease, v1::ScoredCompletion* sample) {

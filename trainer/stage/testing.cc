@@ -13,6 +13,7 @@
 #include "common/status_macros.h"
 #include "coordinator/testing.h"
 #include "trainer/preflight.h"
+#include "trainer/stage/endpoint_policy.h"
 
 namespace grpo {
 namespace {
@@ -205,11 +206,15 @@ FakeModels::FakeModels(const RunConfig& config, Coordinator* coordinator, FakeWe
   handle_ = std::make_unique<Handle>(kTestPolicy, &weights_, coordinator, Tokenizer::FromJson(tokenizer).value());
   other_handle_ =
       std::make_unique<Handle>(kOtherTestPolicy, &other_weights_, coordinator, Tokenizer::FromJson(tokenizer).value());
+  for (const auto& [name, policy] : config.policies) {
+    if (policy.endpoint.given()) endpoints_[name] = MakeEndpointPolicy(name, policy.endpoint);
+  }
 }
 
 FakeModels::~FakeModels() = default;
 
 absl::StatusOr<StagePolicy*> FakeModels::Get(const std::string& policy) {
+  if (const auto endpoint = endpoints_.find(policy); endpoint != endpoints_.end()) return endpoint->second.get();
   if (policy != kTestPolicy && policy != kOtherTestPolicy) return absl::NotFoundError(policy);
   return policy == kTestPolicy ? handle_.get() : other_handle_.get();
 }
@@ -228,6 +233,21 @@ FakeWorker::~FakeWorker() {
   thread_.join();
 }
 
+void FakeWorker::LeaveTextAlone(v1::SubmitHeader* header, std::vector<v1::ScoredCompletion>* completions) {
+  header->clear_policy_digest();
+  header->clear_prompt_ids();
+  header->mutable_usage()->set_num_requests(2);
+  header->mutable_usage()->set_input_tokens(10);
+  header->mutable_usage()->set_output_tokens(20);
+  header->mutable_usage()->set_usd(0.25);
+  for (v1::ScoredCompletion& scored : *completions) {
+    scored.mutable_completion()->clear_ids();
+    scored.mutable_completion()->clear_sample_logprob();
+    scored.mutable_completion()->clear_logprob_kind();
+    scored.mutable_completion()->clear_spans();
+  }
+}
+
 void FakeWorker::Work() {
   const auto registered = coordinator_.Register(TestWorker("rollout-0"));
   ASSERT_OK(registered);
@@ -236,6 +256,7 @@ void FakeWorker::Work() {
     request.set_worker_id(registered->worker_id());
     request.set_max_groups(3);
     request.set_max_completions(1000);
+    request.set_max_endpoint_groups(3);
     request.set_wait_ms(100);
     const auto response = coordinator_.LeaseGroups(request);
     ASSERT_OK(response);
@@ -249,6 +270,7 @@ void FakeWorker::Work() {
       v1::SubmitHeader header = TestHeader(lease, registered->worker_id());
       if (const auto weights = coordinator_.Weights(lease.policy()); weights.ok())
         header.set_policy_digest((*weights)->manifest().digest());
+      if (lease.endpoint()) LeaveTextAlone(&header, &completions);
       const auto submitted = coordinator_.Submit(header, std::move(completions));
       if (!submitted.ok() && !absl::IsFailedPrecondition(submitted.status())) ADD_FAILURE() << submitted.status();
     }

@@ -39,9 +39,9 @@ struct FakeWeights {
 
 // A policy, kTestPolicy, whose "weights" are FakeWeights: a step folds the batch's token ids, in order, into them. So
 // two runs end with the same weights only if they saw the same batches, and a learner that was not restored shows.
-// kOtherTestPolicy stays as it is; other names are NotFound; every loss is taken. The likeliest token at each place
-// follows from the weights and from what stands before it, has probability 1/2, the next one, whose id is one more,
-// 1/4, and so on.
+// kOtherTestPolicy stays as it is; policies that are only addresses are there too; other names are NotFound; every
+// loss is taken. The likeliest token at each place follows from the weights and from what stands before it, has
+// probability 1/2, the next one, whose id is one more, 1/4, and so on.
 class FakeModels : public Models {
  public:
   FakeModels(const RunConfig& config, Coordinator* coordinator, FakeWeights weights);
@@ -58,13 +58,15 @@ class FakeModels : public Models {
   FakeWeights weights_;
   const FakeWeights other_weights_ = {.hash = 7};
   std::unique_ptr<Handle> handle_, other_handle_;
+  std::map<std::string, std::unique_ptr<StagePolicy>> endpoints_;
 };
 
 // Judges completion `index` of the lease's group; what it fills in first is right or wrong by the group's seed.
 using FakeJudge = std::function<void(const v1::Lease& lease, v1::ScoredCompletion* completion)>;
 
 // Takes groups and hands them in until the run ends, in a thread of its own. Its samples depend on the group's seed
-// alone; what it samples is scored by the rules math_answer and format_tags.
+// alone; what it samples is scored by the rules math_answer and format_tags. A group of an endpoint policy is text, and
+// cost 2 answers, 10 input and 20 output tokens, and 0.25 USD.
 class FakeWorker {
  public:
   FakeWorker(Coordinator* coordinator, FakeJudge judge);
@@ -73,6 +75,8 @@ class FakeWorker {
 
  private:
   void Work();
+  // What an endpoint would have handed in.
+  static void LeaveTextAlone(v1::SubmitHeader* header, std::vector<v1::ScoredCompletion>* completions);
 
   Coordinator& coordinator_;
   const FakeJudge judge_;

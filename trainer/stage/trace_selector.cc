@@ -137,6 +137,7 @@ std::string TraceSelector::IdentityOf(const v1::Prompt& problem, const std::stri
 GroupTraces TraceSelector::Select(const ScoredGroup& group, const v1::Prompt& problem) {
   GroupTraces result;
   result.group_index = group.lease.key().group_index();
+  result.usage = group.usage;
   const Judgement judgement = Judge(group, problem);
   std::vector<size_t> places;
   std::vector<TraceCandidate> candidates;
@@ -185,12 +186,13 @@ ordered_json TraceSelector::TraceOf(const ScoredGroup& group, const v1::Prompt& 
   }
   if (!options_.data.empty()) trace["data"] = options_.data;
   trace["policy"] = lease.policy().policy_id();
+  if (!model_.empty()) trace["model"] = model_;
   trace["policy_number"] = lease.policy().number();
   trace["stage"] = lease.key().stage();
   trace["group_index"] = lease.key().group_index();
   trace["sample_index"] = completion.index();
   trace["seed"] = std::to_string(lease.seed());
-  trace["num_tokens"] = CompletionLength(completion);
+  if (!lease.endpoint()) trace["num_tokens"] = CompletionLength(completion);
   AddMeasured(judgement, &trace);
   trace["reward"] = scored.score().value();
   ordered_json rewards = ordered_json::object();

@@ -25,11 +25,17 @@ std::string Line(const ordered_json& value) {
 }
 
 ordered_json ToJson(const GroupTraces& group) {
-  return {{"group_index", group.group_index},
-          {"num_tokens", group.num_tokens},
-          {"rejected", group.rejected},
-          {"problem", group.problem},
-          {"traces", group.traces}};
+  ordered_json line = {{"group_index", group.group_index},
+                       {"num_tokens", group.num_tokens},
+                       {"rejected", group.rejected},
+                       {"traces", group.traces}};
+  if (const v1::EndpointUsage& usage = group.usage; usage.num_requests() > 0) {
+    line["endpoint"] = {{"num_answers", usage.num_requests()},
+                        {"input_tokens", usage.input_tokens()},
+                        {"output_tokens", usage.output_tokens()},
+                        {"usd", usage.usd()}};
+  }
+  return line;
 }
 
 // nullopt for a line that was not written whole, or not by us.
@@ -41,6 +47,12 @@ std::optional<GroupTraces> FromJson(const ordered_json& line) {
     group.num_tokens = line.at("num_tokens").get<int64_t>();
     group.rejected = line.at("rejected").get<std::map<std::string, int64_t>>();
     group.problem = line.value("problem", ordered_json());
+    if (const auto usage = line.find("endpoint"); usage != line.end()) {
+      group.usage.set_num_requests(usage->at("num_answers").get<int64_t>());
+      group.usage.set_input_tokens(usage->at("input_tokens").get<int64_t>());
+      group.usage.set_output_tokens(usage->at("output_tokens").get<int64_t>());
+      group.usage.set_usd(usage->at("usd").get<double>());
+    }
     for (const ordered_json& trace : line.at("traces")) {
       if (!trace.at("problem").is_string() || !trace.value("completion", ordered_json("")).is_string())
         return std::nullopt;

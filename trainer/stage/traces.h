@@ -30,11 +30,12 @@ struct GroupTraces {
   // From 0, in the order of the data.
   int64_t group_index = 0;
   // One object each: id, problem (the prompt as it was read), answer, completion, and where it comes from: data (the
-  // entry), policy, policy_number, stage, group_index, sample_index, seed (of the group), num_tokens (end-of-sequence
-  // not counted), of the problem solve_rate (of the samples that count those that are right, whatever their form) or
-  // majority_share and majority_margin, reward, rewards (each rule's value), and reason (why it is kept: "right" by
-  // accuracy_rule, "majority" of a pseudo-label, "rewritten"). rewritten_from is the id of the problem that this one
-  // was made of, where there is one; a new problem has neither answer nor completion but the `original`.
+  // entry), policy, model (of a policy that is only an address: what answered), policy_number, stage, group_index,
+  // sample_index, seed (of the group), num_tokens (end-of-sequence not counted; absent where nobody knows), of the
+  // problem solve_rate (of the samples that count those that are right, whatever their form) or majority_share and
+  // majority_margin, reward, rewards (each rule's value), and reason (why it is kept: "right" by accuracy_rule,
+  // "majority" of a pseudo-label, "rewritten"). rewritten_from is the id of the problem that this one was made of,
+  // where there is one; a new problem has neither answer nor completion but the `original`.
   std::vector<nlohmann::ordered_json> traces;
   // What was measured of the problem: id, problem, answer (the pseudo-label where there is one), data, policy,
   // policy_number, stage, group_index, num_samples (that count), num_kept, and num_solved and solve_rate, or
@@ -57,6 +58,8 @@ struct GroupTraces {
   std::map<std::string, int64_t> rejected;
   // Tokens that were sampled, kept or not.
   int64_t num_tokens = 0;
+  // What an endpoint's answers to the group cost.
+  v1::EndpointUsage usage = {};
 };
 
 // What was measured of the problems of a file of traces: "traces/x.jsonl" -> "traces/x.problems.jsonl".
@@ -84,6 +87,8 @@ class TraceSelector {
   // `contaminated`, if not null, outlives this.
   explicit TraceSelector(Options options, const Decontamination* contaminated = nullptr)
       : options_(std::move(options)), filter_(options_.select), contaminated_(contaminated) {}
+  // What answers for a policy that is only an address; empty, as before the call: the policy has weights.
+  void SetModel(std::string model) { model_ = std::move(model); }
 
   // What is kept of a group, in the order of its completions, and why the others are not. Groups come in order: a
   // duplicate is one of an earlier completion. `problem` is the data's; the lease's prompt is another where problems
@@ -120,6 +125,7 @@ class TraceSelector {
   const Options options_;
   const TextFilter filter_;
   const Decontamination* const contaminated_;
+  std::string model_;
   // Hashes of prompt and completion.
   std::set<std::string> seen_;
 };

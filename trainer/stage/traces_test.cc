@@ -20,6 +20,20 @@ TEST(ProblemsFileTest, StandsBesideTheTraces) {
   EXPECT_EQ(ProblemsFile("out.d/x"), "out.d/x.problems.jsonl");
 }
 
+TEST(TraceSelectorTest, AnEndpointsTraceNamesItsModelAndNoTokens) {
+  ScoredGroup group = Group(3, "Q", {Sample(0, "a")});
+  group.lease.set_endpoint(true);
+  group.completions[0].mutable_completion()->clear_ids();
+  group.usage.set_output_tokens(7);
+  TraceSelector selector(kStageDefaults);
+  selector.SetModel("teacher-2026");
+  const GroupTraces selected = selector.Select(group);
+  EXPECT_EQ(selected.traces.at(0).at("model"), "teacher-2026");
+  EXPECT_FALSE(selected.traces.at(0).contains("num_tokens"));
+  EXPECT_EQ(selected.usage.output_tokens(), 7);
+  EXPECT_EQ(selected.num_tokens, 0);
+}
+
 class TraceLogTest : public ::testing::Test {
  protected:
   // Opens the log; what is replayed goes into a new selector.
