@@ -21,7 +21,7 @@
 #include "model/transformer.h"
 #include "model/weights/live_weights.h"
 #include "model/weights/weight_set.h"
-#include "trainer/checkpoint/state.h"
+#include "trainer/checkpoint/progress.h"
 
 namespace grpo {
 

@@ -10,24 +10,11 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "nlohmann/json.hpp"
+#include "trainer/checkpoint/progress.h"
 
 namespace grpo {
 
 inline constexpr char kStateFile[] = "state.json";
-
-// How far a stage has come.
-struct StageProgress {
-  // Steps done.
-  int64_t step = 0;
-  // Items read from the stage's data.
-  int64_t data_position = 0;
-  // Seconds already spent in the stage.
-  double seconds = 0;
-  // Updates that the optimizer took over the stage.
-  int64_t optimizer_steps = 0;
-  // Metrics whose largest value over the stage is in its report, so far.
-  std::map<std::string, double> largest = {};
-};
 
 // What results depend on in their last bits, beside configuration and data. Empty or 0: the checkpoint does not say.
 struct Environment {
@@ -44,15 +31,6 @@ struct Environment {
 // "threads 2, now 1; ..." for whatever both say differently; empty when a resumed run is bitwise the same. What the
 // checkpoint does not say counts as the same.
 std::string Differences(const Environment& saved, const Environment& now);
-
-// A policy whose weights follow from the configuration and from what that names: made anew, it must have this digest.
-struct UntrainedPolicy {
-  std::string id;
-  // WeightsManifest.digest.
-  std::string digest;
-  // Where its weights come from, for people: "path /models/base".
-  std::string source;
-};
 
 // What state.json holds. Plain data.
 struct CheckpointState {

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <memory>
 
-#include "trainer/checkpoint/state.h"
+#include "trainer/checkpoint/progress.h"
 
 namespace grpo {
 
