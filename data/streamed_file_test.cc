@@ -12,6 +12,7 @@
 #include "data/line_index.h"
 #include "data/shuffled_reader.h"
 #include "data/sources.h"
+#include "gmock/gmock.h"
 
 namespace grpo {
 namespace {

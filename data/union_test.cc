@@ -9,6 +9,7 @@
 #include "configs/load.h"
 #include "data/shuffled_reader.h"
 #include "data/sources.h"
+#include "gmock/gmock.h"
 
 namespace grpo {
 namespace {

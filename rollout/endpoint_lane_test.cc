@@ -11,6 +11,7 @@
 #include "common/http/testing.h"
 #include "common/rpc/server.h"
 #include "common/status_testing.h"
+#include "gmock/gmock.h"
 #include "nlohmann/json.hpp"
 #include "rollout/scripted_generator.h"
 #include "rollout/testing.h"

@@ -3,6 +3,7 @@
 #include <filesystem>
 
 #include "common/status_testing.h"
+#include "gmock/gmock.h"
 #include "trainer/stage/testing.h"
 
 namespace grpo {

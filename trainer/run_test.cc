@@ -9,6 +9,7 @@
 #include "absl/strings/str_split.h"
 #include "common/files.h"
 #include "common/status_testing.h"
+#include "gmock/gmock.h"
 #include "nlohmann/json.hpp"
 #include "trainer/stage/testing.h"
 

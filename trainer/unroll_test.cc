@@ -8,6 +8,7 @@
 #include "common/files.h"
 #include "common/status_testing.h"
 #include "configs/load.h"
+#include "gmock/gmock.h"
 #include "trainer/preflight.h"
 #include "trainer/stage/testing.h"
 

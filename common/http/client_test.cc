@@ -5,6 +5,7 @@
 #include "common/files.h"
 #include "common/http/testing.h"
 #include "common/status_testing.h"
+#include "gmock/gmock.h"
 
 namespace grpo::http {
 namespace {

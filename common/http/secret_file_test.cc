@@ -4,6 +4,7 @@
 
 #include "common/files.h"
 #include "common/status_testing.h"
+#include "gmock/gmock.h"
 
 namespace grpo::http {
 namespace {

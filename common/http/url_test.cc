@@ -1,6 +1,7 @@
 #include "common/http/url.h"
 
 #include "common/status_testing.h"
+#include "gmock/gmock.h"
 
 namespace grpo::http {
 namespace {

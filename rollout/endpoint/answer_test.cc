@@ -2,6 +2,7 @@
 
 #include "common/status_testing.h"
 #include "common/utf8.h"
+#include "gmock/gmock.h"
 #include "nlohmann/json.hpp"
 
 namespace grpo {

@@ -12,6 +12,7 @@
 #include "common/files.h"
 #include "common/http/testing.h"
 #include "common/status_testing.h"
+#include "gmock/gmock.h"
 #include "nlohmann/json.hpp"
 
 namespace grpo {

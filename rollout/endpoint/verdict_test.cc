@@ -1,6 +1,7 @@
 #include "rollout/endpoint/verdict.h"
 
 #include "common/status_testing.h"
+#include "gmock/gmock.h"
 
 namespace grpo {
 namespace {

@@ -38,7 +38,7 @@ void SpendingLog::Read() {
       problem = error.what();
     }
   } else {
-    problem = content.status().message();
+    problem = std::string(content.status().message());
   }
   if (problem.empty()) return;
   spent_.clear();

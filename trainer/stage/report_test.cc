@@ -4,6 +4,7 @@
 
 #include "common/status_testing.h"
 #include "gmock/gmock.h"
+#include "nlohmann/json.hpp"
 
 namespace grpo {
 namespace {

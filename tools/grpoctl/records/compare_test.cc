@@ -1,6 +1,7 @@
 #include "tools/grpoctl/records/compare.h"
 
 #include "common/status_testing.h"
+#include "gmock/gmock.h"
 #include "nlohmann/json.hpp"
 
 namespace grpo {
@@ -9,7 +10,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-RunSummary Run(double pass_at_1, double seconds) {
+RunSummary RunOf(double pass_at_1, double seconds) {
   RunSummary run;
   StageReport learn{.name = "learn", .type = "train", .seconds = seconds, .tokens = 1000, .policy = "model"};
   learn.metrics = {{"loss", 0.5}};
@@ -23,7 +24,7 @@ RunSummary Run(double pass_at_1, double seconds) {
 }
 
 TEST(CompareRunsTest, SetsStagesOfTheSameNameAndPolicySideBySide) {
-  RunSummary a = Run(0.5, 10), b = Run(0.6, 12.5);
+  RunSummary a = RunOf(0.5, 10), b = RunOf(0.6, 12.5);
   a.stages.push_back({.name = "extra", .type = "train", .policy = "model"});
   b.stages.push_back({.name = "extra", .type = "train", .policy = "other"});
   const RunComparison comparison = CompareRuns(a, b);
@@ -50,7 +51,7 @@ TEST(CompareRunsTest, SetsStagesOfTheSameNameAndPolicySideBySide) {
 }
 
 TEST(CompareRunsTest, WhatOneRunLacksHasNoDifference) {
-  RunSummary a = Run(0.5, 10), b = Run(0.5, 10);
+  RunSummary a = RunOf(0.5, 10), b = RunOf(0.5, 10);
   b.stages[1].metrics.erase("weight_bytes");
   const RunComparison comparison = CompareRuns(a, b);
   int num_lacking = 0;
@@ -60,7 +61,7 @@ TEST(CompareRunsTest, WhatOneRunLacksHasNoDifference) {
 }
 
 TEST(CompareRunsTest, ProgramsGetNumbers) {
-  const nlohmann::json read = nlohmann::json::parse(ComparisonJson(CompareRuns(Run(0.5, 10), Run(0.6, 12.5))));
+  const nlohmann::json read = nlohmann::json::parse(ComparisonJson(CompareRuns(RunOf(0.5, 10), RunOf(0.6, 12.5))));
   const nlohmann::json& figure = read.at("figures").at(2);
   EXPECT_EQ(figure.at("stage"), "measure");
   EXPECT_EQ(figure.at("policy"), "model");

@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "common/status_testing.h"
+#include "gmock/gmock.h"
 
 namespace grpo {
 namespace {
