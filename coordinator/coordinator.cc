@@ -65,18 +65,6 @@ void Coordinator::AddWeightChannel(std::string channel) {
   weight_channels_.insert(weight_channels_.begin(), std::move(channel));
 }
 
-void Coordinator::NoteLocalWorker(const ProcessId& process) {
-  absl::MutexLock lock(&mutex_);
-  if (std::find(local_workers_.begin(), local_workers_.end(), process) != local_workers_.end()) return;
-  if (local_workers_.size() == kMaxLocalWorkers) local_workers_.erase(local_workers_.begin());
-  local_workers_.push_back(process);
-}
-
-std::vector<ProcessId> Coordinator::LocalWorkers() const {
-  absl::MutexLock lock(&mutex_);
-  return local_workers_;
-}
-
 LeaseTable& Coordinator::Leases() const {
   const absl::Duration now = clock_.Now();
   const auto is_dead = [&](const std::string& worker_id)
@@ -163,6 +151,12 @@ bool Coordinator::MayAsk(const std::string& policy_id, const std::string& worker
   const auto holder = endpoint_holders_.find(policy_id);
   return holder == endpoint_holders_.end() || holder->second == worker_id ||
          !workers_.IsLive(holder->second, clock_.Now());
+}
+
+bool Coordinator::MayBeGiven(const v1::Lease& group, const v1::LeaseGroupsRequest& request) const {
+  if (group.endpoint())
+    return request.max_endpoint_groups() > 0 && MayAsk(group.policy().policy_id(), request.worker_id());
+  return request.max_groups() > 0 && IsSamplable(group);
 }
 
 std::string Coordinator::DigestOf(const v1::PolicyRef& policy) const {
@@ -255,14 +249,10 @@ absl::StatusOr<v1::LeaseGroupsResponse> Coordinator::LeaseGroups(const v1::Lease
   absl::MutexLock lock(&mutex_);
   LeaseTable& leases = Leases();
   RETURN_IF_ERROR(workers_.Touch(worker_id, clock_.Now()));
-  const auto with_weights = [&](const v1::Lease& group) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    return request.max_groups() > 0 && !group.endpoint() && IsSamplable(group);
-  };
-  const auto by_endpoint = [&](const v1::Lease& group) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    return request.max_endpoint_groups() > 0 && group.endpoint() && MayAsk(group.policy().policy_id(), worker_id);
-  };
+  const auto may_be_given = [&](const v1::Lease& group)
+                                ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return MayBeGiven(group, request); };
   const auto has_work = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    return ended_ || (leasing_ && (leases.CanTake(worker_id, with_weights) || leases.CanTake(worker_id, by_endpoint)));
+    return ended_ || (leasing_ && leases.CanTake(worker_id, may_be_given));
   };
   // Nothing signals that a lease ran out, so the wait ends when the next one does. An empty answer before max_wait is
   // allowed: the worker asks again.
@@ -276,15 +266,23 @@ absl::StatusOr<v1::LeaseGroupsResponse> Coordinator::LeaseGroups(const v1::Lease
   const absl::Duration now = clock_.Now();
   RETURN_IF_ERROR(workers_.Touch(worker_id, now));
   if (!leasing_) return response;
+  for (v1::Lease& lease : TakeFor(request, now)) response.mutable_leases()->Add(std::move(lease));
+  return response;
+}
+
+std::vector<v1::Lease> Coordinator::TakeFor(const v1::LeaseGroupsRequest& request, absl::Duration now) {
+  const auto by_endpoint = [&](const v1::Lease& group) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return group.endpoint() && MayBeGiven(group, request);
+  };
+  const auto with_weights = [&](const v1::Lease& group) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return !group.endpoint() && MayBeGiven(group, request);
+  };
+  const std::string& worker_id = request.worker_id();
   constexpr int64_t kAnyNumber = std::numeric_limits<int64_t>::max();
   std::vector<v1::Lease> taken = Leases().Take(worker_id, request.max_endpoint_groups(), kAnyNumber, now, by_endpoint);
   for (const v1::Lease& lease : taken) endpoint_holders_[lease.policy().policy_id()] = worker_id;
-  // One of the two at a time: a message has room for what one Take takes.
-  if (taken.empty()) {
-    taken = Leases().Take(worker_id, request.max_groups(), request.max_completions(), now, with_weights);
-  }
-  for (v1::Lease& lease : taken) response.mutable_leases()->Add(std::move(lease));
-  return response;
+  if (!taken.empty()) return taken;
+  return Leases().Take(worker_id, request.max_groups(), request.max_completions(), now, with_weights);
 }
 
 absl::StatusOr<const v1::Lease*> Coordinator::FindForSubmit(const v1::SubmitHeader& header) {

@@ -25,8 +25,8 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "common/clock.h"
-#include "common/process_memory.h"
 #include "coordinator/lease_table.h"
+#include "coordinator/local_workers.h"
 #include "coordinator/options.h"
 #include "coordinator/reward_table.h"
 #include "coordinator/scored_group.h"
@@ -80,11 +80,9 @@ class Coordinator {
   void SetWeightBufferBytes(int64_t num_bytes) { weight_buffer_bytes_.store(num_bytes); }
   int64_t weight_buffer_bytes() const { return weight_buffer_bytes_.load(); }
 
-  // A worker on this machine, whose memory can be seen. Known from now on, also when it has ended; of more than
-  // kMaxLocalWorkers the newest.
-  void NoteLocalWorker(const ProcessId& process);
-  std::vector<ProcessId> LocalWorkers() const;
-  static constexpr size_t kMaxLocalWorkers = 1024;
+  // Those of the workers that run on this machine.
+  LocalWorkers& local_workers() { return local_workers_; }
+  const LocalWorkers& local_workers() const { return local_workers_; }
 
   // While `leasing` is false nothing is leased; what is leased stays with its worker. True after construction.
   void SetLeasing(bool leasing);
@@ -161,6 +159,12 @@ class Coordinator {
   bool IsSamplable(const v1::Lease& group) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Whether this worker may be given groups of an endpoint policy: one at a time is, until it is lost or has left.
   bool MayAsk(const std::string& policy_id, const std::string& worker_id) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Whether the group is one of those that were asked for, and can be sampled now.
+  bool MayBeGiven(const v1::Lease& group, const v1::LeaseGroupsRequest& request) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // LeaseTable::Take, with what one answer has room for: endpoints' groups, or else those of policies with weights.
+  std::vector<v1::Lease> TakeFor(const v1::LeaseGroupsRequest& request, absl::Duration now)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // The digest of a version that was published at any time; empty when it never was.
   std::string DigestOf(const v1::PolicyRef& policy) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // LeaseTable::Find for this submission, with the refused and duplicate counted. NotFound for an unknown worker, which
@@ -182,7 +186,7 @@ class Coordinator {
   // The best first.
   std::vector<std::string> weight_channels_ ABSL_GUARDED_BY(mutex_);
   std::atomic<int64_t> weight_buffer_bytes_ = 0;
-  std::vector<ProcessId> local_workers_ ABSL_GUARDED_BY(mutex_);
+  LocalWorkers local_workers_;
   // policy_id -> number -> the versions that are kept.
   std::map<std::string, std::map<int64_t, std::shared_ptr<const WeightSource>>> weights_ ABSL_GUARDED_BY(mutex_);
   // policy_id -> number -> digest, of every version ever published: a group is checked against the version of its

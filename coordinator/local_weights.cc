@@ -215,7 +215,7 @@ void LocalWeights::Serve(int socket) {
 absl::StatusOr<WeightBuffers::Loan> LocalWeights::LendTo(int socket, v1::WeightsManifest& manifest) {
   RETURN_IF_ERROR(CheckSameUser(socket));
   if (const std::optional<ProcessId> worker = IdentifyProcess(PeerProcess(socket)); worker.has_value())
-    coordinator_.NoteLocalWorker(*worker);
+    coordinator_.local_workers().Note(*worker);
   ASSIGN_OR_RETURN(const UnixMessage message, ReceiveUnix(socket, kMaxRequestBytes));
   v1::PullWeightsRequest request;
   if (!request.ParseFromString(message.bytes)) return absl::InvalidArgumentError("the request is none");

@@ -191,11 +191,11 @@ TEST_F(LocalWeightsTest, LendsAVersionWithItsManifest) {
 
 // So that its memory can be measured.
 TEST_F(LocalWeightsTest, WhoReadsIsKnownByItsProcess) {
-  EXPECT_TRUE(coordinator_.LocalWorkers().empty());
+  EXPECT_TRUE(coordinator_.local_workers().All().empty());
   Descriptor first, second;
   ASSERT_OK(Ask(1, first));
   ASSERT_OK(Ask(1, second));
-  EXPECT_EQ(coordinator_.LocalWorkers(), std::vector<ProcessId>{IdentifyProcess(::getpid()).value()});
+  EXPECT_EQ(coordinator_.local_workers().All(), std::vector<ProcessId>{IdentifyProcess(::getpid()).value()});
 }
 
 TEST_F(LocalWeightsTest, WorkersThatRegisterAreToldOfIt) {

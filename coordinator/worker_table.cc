@@ -103,11 +103,16 @@ std::string WorkerTable::BlockedText(const Worker& worker, absl::Duration now) {
                       worker.blocked_reason);
 }
 
-std::string WorkerTable::BlockedReason(absl::Duration tolerance, absl::Duration now) const {
+std::string WorkerTable::ReasonOfOne(absl::Duration tolerance, absl::Duration now) const {
   for (const auto& [id, worker] : workers_) {
     const bool blocks_run = worker.blocks_run && !worker.blocked_reason.empty() && !IsLost(worker, now);
     if (blocks_run && now - worker.blocked_since >= tolerance) return BlockedText(worker, now);
   }
+  return "";
+}
+
+std::string WorkerTable::BlockedReason(absl::Duration tolerance, absl::Duration now) const {
+  if (std::string of_one = ReasonOfOne(tolerance, now); !of_one.empty()) return of_one;
   const Worker* longest = nullptr;
   const Worker* last_heard = nullptr;
   // Since when nobody makes progress: the moment at which the last one stopped.

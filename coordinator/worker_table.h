@@ -88,6 +88,8 @@ class WorkerTable {
 
   // "rollout-0 is blocked for 5s: ...".
   static std::string BlockedText(const Worker& worker, absl::Duration now);
+  // BlockedText of one that blocks the run by itself; empty when none does.
+  std::string ReasonOfOne(absl::Duration tolerance, absl::Duration now) const;
   bool IsLost(const Worker& worker, absl::Duration now) const { return now - worker.last_seen > lost_after_; }
 
   const int64_t epoch_;

@@ -14,14 +14,11 @@
 #include "absl/strings/str_cat.h"
 #include "common/seeds.h"
 #include "common/status_testing.h"
-#include "gmock/gmock.h"
 
 namespace grpo {
 namespace {
 
-using ::testing::ElementsAre;
-using ::testing::IsEmpty;
-
+constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
 constexpr int64_t kVocab = 40, kEos = 1, kMaxTokens = 64;
 // Of log-probabilities down to -8, whose last bit is 5e-7; a product of another shape may round a few of them otherwise.
 constexpr double kRounding = 1e-5;
@@ -270,7 +267,6 @@ TEST(Engine, RefusesStopStringsAndCutsThatMakeNoSense) {
     change(request);
     return engine.Add(request);
   };
-  constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
   EXPECT_STATUS(add([](auto& r) { r.sampling.set_top_k(-1); }), kInvalid, "top_k is -1");
   EXPECT_STATUS(add([](auto& r) { r.sampling.set_min_p(1.5); }), kInvalid, "min_p is 1.5");
   EXPECT_STATUS(add([](auto& r) { r.sampling.add_stop(""); }), kInvalid, "a stop string has 0 bytes");
@@ -373,16 +369,15 @@ TEST(Engine, CancelFreesSlotsAndLeavesTheOthersAsTheyAre) {
 
 TEST(Engine, RefusesWhatItCannotSample) {
   Engine engine(TinyModel(), 1, {.num_slots = 2, .max_tokens = 20});
-  const auto invalid = absl::StatusCode::kInvalidArgument;
-  EXPECT_STATUS(engine.Add(Request(0, {}, 1, 4)), invalid, "the prompt is empty");
-  EXPECT_STATUS(engine.Add(Request(0, {kVocab}, 1, 4)), invalid, "token 40");
-  EXPECT_STATUS(engine.Add(Request(0, std::vector<uint32_t>(17, 2), 1, 4)), invalid, "17 tokens and up to 4 new ones");
-  EXPECT_STATUS(engine.Add(Request(0, {2}, 0, 4)), invalid, "num_completions is 0");
-  EXPECT_STATUS(engine.Add(Request(0, {2}, 2'000'000'000, 4)), invalid, "num_completions is 2000000000");
-  EXPECT_STATUS(engine.Add(Request(0, {2}, 1, 0)), invalid, "max_new_tokens is 0");
-  EXPECT_STATUS(engine.Add(Request(0, {2}, 1, 4, -1)), invalid, "temperature is -1");
-  EXPECT_STATUS(engine.Add(Request(0, {2}, 1, 4, 1e-9)), invalid, "temperature is 1e-09");
-  EXPECT_STATUS(engine.Add(Request(0, {2}, 1, 4, std::nan(""))), invalid, "temperature is nan");
+  EXPECT_STATUS(engine.Add(Request(0, {}, 1, 4)), kInvalid, "the prompt is empty");
+  EXPECT_STATUS(engine.Add(Request(0, {kVocab}, 1, 4)), kInvalid, "token 40");
+  EXPECT_STATUS(engine.Add(Request(0, std::vector<uint32_t>(17, 2), 1, 4)), kInvalid, "17 tokens and up to 4 new ones");
+  EXPECT_STATUS(engine.Add(Request(0, {2}, 0, 4)), kInvalid, "num_completions is 0");
+  EXPECT_STATUS(engine.Add(Request(0, {2}, 2'000'000'000, 4)), kInvalid, "num_completions is 2000000000");
+  EXPECT_STATUS(engine.Add(Request(0, {2}, 1, 0)), kInvalid, "max_new_tokens is 0");
+  EXPECT_STATUS(engine.Add(Request(0, {2}, 1, 4, -1)), kInvalid, "temperature is -1");
+  EXPECT_STATUS(engine.Add(Request(0, {2}, 1, 4, 1e-9)), kInvalid, "temperature is 1e-09");
+  EXPECT_STATUS(engine.Add(Request(0, {2}, 1, 4, std::nan(""))), kInvalid, "temperature is nan");
   EXPECT_TRUE(engine.idle());
   EXPECT_OK(engine.Add(Request(0, std::vector<uint32_t>(16, 2), 1, 4)));
 }
@@ -394,8 +389,7 @@ TEST(Engine, NonFiniteLogitsAreAnErrorThatNamesThePolicyVersion) {
   }
   Engine engine(broken, /*number=*/31, {.num_slots = 2, .max_tokens = 20});
   ASSERT_OK(engine.Add(Request(0, {2, 3}, 2, 4)));
-  EXPECT_STATUS(engine.Step(), absl::StatusCode::kInvalidArgument,
-                "version 31 of the policy: row 0: the logit of token 0 is");
+  EXPECT_STATUS(engine.Step(), kInvalid, "version 31 of the policy: row 0: the logit of token 0 is");
 }
 
 }  // namespace

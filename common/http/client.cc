@@ -57,6 +57,22 @@ class HeaderList {
   curl_slist* list_ = nullptr;
 };
 
+absl::Status AddAll(const Headers& headers, HeaderList* list) {
+  // Without it, libcurl asks for leave to send a large body and waits for a second where a server does not know that.
+  list->Add("Expect:");
+  bool has_type = false;
+  for (const auto& [name, value] : headers) {
+    if (name.empty() || HasControls(name) || HasControls(value)) {
+      return absl::InvalidArgumentError(absl::StrCat("the header ", HasControls(name) ? "" : name,
+                                                     " holds a control character, such as a line break"));
+    }
+    has_type |= absl::EqualsIgnoreCase(name, "content-type");
+    list->Add(absl::StrCat(name, ": ", value));
+  }
+  if (!has_type) list->Add("Content-Type: application/json");
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 // What libcurl's callbacks write to while a call is under way.
@@ -154,19 +170,7 @@ void Client::Configure(void* handle, Call* call) const {
 absl::StatusOr<Response> Client::Post(const std::string& url, const Headers& headers, absl::string_view body) {
   ASSIGN_OR_RETURN(const Url parsed, ParseUrl(url));
   HeaderList list;
-  // Without it, libcurl asks for leave to send a large body and waits for a second where a server does not know that.
-  list.Add("Expect:");
-  bool has_type = false;
-  for (const auto& [name, value] : headers) {
-    if (name.empty() || HasControls(name) || HasControls(value)) {
-      return absl::InvalidArgumentError(absl::StrCat("the header ", HasControls(name) ? "" : name,
-                                                     " holds a control character, such as a line break"));
-    }
-    has_type |= absl::EqualsIgnoreCase(name, "content-type");
-    list.Add(absl::StrCat(name, ": ", value));
-  }
-  if (!has_type) list.Add("Content-Type: application/json");
-
+  RETURN_IF_ERROR(AddAll(headers, &list));
   void* const handle = Take();
   if (handle == nullptr) return absl::UnavailableError("libcurl cannot make a handle: memory is short");
   Call call{.options = options_, .cancelled = cancelled_};

@@ -14,13 +14,13 @@ namespace grpo {
 // Peaks count from now on. Call it once the workers have begun: a worker that takes over another policy holds both for
 // a moment, and that is no part of what the new one needs.
 inline void ForgetWorkerPeaks(const Coordinator& coordinator) {
-  for (const ProcessId& worker : coordinator.LocalWorkers()) ForgetPeakMemory(worker);
+  for (const ProcessId& worker : coordinator.local_workers().All()) ForgetPeakMemory(worker);
 }
 
 // The largest peak of a living worker on this machine, in bytes; nullopt where there is none.
 inline std::optional<int64_t> LargestWorkerPeak(const Coordinator& coordinator) {
   std::optional<int64_t> largest;
-  for (const ProcessId& worker : coordinator.LocalWorkers()) {
+  for (const ProcessId& worker : coordinator.local_workers().All()) {
     const std::optional<int64_t> peak = PeakMemoryOf(worker);
     if (peak.has_value()) largest = std::max(largest.value_or(0), *peak);
   }

@@ -13,9 +13,9 @@ TEST(WorkerMemoryTest, IsThatOfTheLargestWorkerThatLives) {
   const ProcessId self = IdentifyProcess(::getpid()).value();
   ProcessId dead = self;
   --dead.start_ticks;
-  coordinator.NoteLocalWorker(dead);
+  coordinator.local_workers().Note(dead);
   EXPECT_FALSE(LargestWorkerPeak(coordinator).has_value());
-  coordinator.NoteLocalWorker(self);
+  coordinator.local_workers().Note(self);
   EXPECT_GT(LargestWorkerPeak(coordinator).value_or(0), 0);
   ForgetWorkerPeaks(coordinator);
   EXPECT_GT(LargestWorkerPeak(coordinator).value_or(0), 0) << "what is resident now is the peak at least";

@@ -82,11 +82,11 @@ RunComparison CompareRuns(const RunSummary& a, const RunSummary& b) {
   return comparison;
 }
 
-std::string ComparisonText(const RunComparison& comparison, const std::string& name_a, const std::string& name_b) {
-  std::string text = absl::StrCat("A: ", Printable(name_a), "\nB: ", Printable(name_b), "\n\n");
+namespace {
+
+TableRows RowsOf(const RunComparison& comparison) {
   TableRows rows = {{"stage", "policy", "figure", "A", "B", "B - A"}};
   const ComparedFigure* before = nullptr;
-  bool intervals = false;
   for (const ComparedFigure& figure : comparison.figures) {
     // A stage is named once.
     const bool first = before == nullptr || before->stage != figure.stage || before->policy != figure.policy;
@@ -96,10 +96,20 @@ std::string ComparisonText(const RunComparison& comparison, const std::string& n
     rows.push_back({first ? Printable(figure.stage) : "", first ? Printable(figure.policy) : "",
                     FigureTitle(figure.metric), shown(figure.a), shown(figure.b),
                     figure.difference ? DifferenceText(figure.metric, *figure.difference) : ""});
-    intervals |= figure.difference && figure.difference->interval;
     before = &figure;
   }
-  absl::StrAppend(&text, comparison.figures.empty() ? "No stage is finished in both.\n" : FormatTable(rows));
+  return rows;
+}
+
+}  // namespace
+
+std::string ComparisonText(const RunComparison& comparison, const std::string& name_a, const std::string& name_b) {
+  std::string text = absl::StrCat("A: ", Printable(name_a), "\nB: ", Printable(name_b), "\n\n");
+  absl::StrAppend(&text,
+                  comparison.figures.empty() ? "No stage is finished in both.\n" : FormatTable(RowsOf(comparison)));
+  const bool intervals =
+      std::any_of(comparison.figures.begin(), comparison.figures.end(),
+                  [](const ComparedFigure& figure) { return figure.difference && figure.difference->interval; });
   if (intervals) {
     text +=
         "\nIn parentheses: 95 % confidence interval; that of a difference is too wide where both measured the same "

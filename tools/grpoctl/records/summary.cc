@@ -94,39 +94,49 @@ std::string NameInRound(const StageReport& stage) {
   return Printable(absl::StartsWith(stage.name, before) ? stage.name.substr(before.size()) : stage.name);
 }
 
-// One row a round, one column for each metric that a round's row has (StageTable::of_round); the seconds of a round are
-// those of all its stages, and the last column says why a round was left out.
-SummaryTable RoundsTable(const std::string& repeat, const std::vector<StageReport>& stages) {
+// What the stages of a repeat's rounds came to.
+struct Rounds {
+  // Of the columns, in the order in which they first come.
   std::vector<std::string> headings;
+  // By round: by heading, of all its stages, and why it was left out.
   std::map<int64_t, std::map<std::string, std::string>> cells;
   std::map<int64_t, double> seconds;
   std::map<int64_t, std::string> left_out;
   bool intervals = false;
+};
+
+void AddStage(const StageReport& stage, Rounds* rounds) {
+  rounds->seconds[stage.round] += stage.seconds;
+  if (!stage.left_out.empty()) rounds->left_out[stage.round] = Printable(stage.left_out);
+  for (const std::string& metric : StageViewOf(stage.type).table.of_round) {
+    const std::optional<Figure> figure = FigureOf(stage, metric);
+    if (!figure) continue;
+    const std::string heading = absl::StrCat(NameInRound(stage), ": ", FigureTitle(metric));
+    std::vector<std::string>& headings = rounds->headings;
+    if (std::count(headings.begin(), headings.end(), heading) == 0) headings.push_back(heading);
+    rounds->cells[stage.round][heading] = FigureText(metric, *figure);
+    rounds->intervals = rounds->intervals || HasInterval(stage);
+  }
+}
+
+// One row a round, one column for each metric that a round's row has (StageTable::of_round); the seconds of a round are
+// those of all its stages, and the last column says why a round was left out.
+SummaryTable RoundsTable(const std::string& repeat, const std::vector<StageReport>& stages) {
+  Rounds rounds;
   for (const StageReport& stage : stages) {
-    if (stage.repeat != repeat) continue;
-    seconds[stage.round] += stage.seconds;
-    if (!stage.left_out.empty()) left_out[stage.round] = Printable(stage.left_out);
-    const StageTable& table = StageViewOf(stage.type).table;
-    for (const std::string& metric : table.of_round) {
-      const std::string heading = absl::StrCat(NameInRound(stage), ": ", FigureTitle(metric));
-      const std::optional<Figure> figure = FigureOf(stage, metric);
-      if (!figure) continue;
-      if (std::count(headings.begin(), headings.end(), heading) == 0) headings.push_back(heading);
-      cells[stage.round][heading] = FigureText(metric, *figure);
-      intervals = intervals || HasInterval(stage);
-    }
+    if (stage.repeat == repeat) AddStage(stage, &rounds);
   }
   SummaryTable table{.type = "", .title = absl::StrCat("Rounds of ", Printable(repeat)), .rows = {{"round"}}};
-  table.intervals = intervals;
-  table.rows[0].insert(table.rows[0].end(), headings.begin(), headings.end());
+  table.intervals = rounds.intervals;
+  table.rows[0].insert(table.rows[0].end(), rounds.headings.begin(), rounds.headings.end());
   table.rows[0].push_back("seconds");
-  if (!left_out.empty()) table.rows[0].push_back("left out");
-  for (const auto& [round, of_round] : seconds) {
+  if (!rounds.left_out.empty()) table.rows[0].push_back("left out");
+  for (const auto& [round, seconds] : rounds.seconds) {
     std::vector<std::string>& row = table.rows.emplace_back();
     row.push_back(absl::StrCat(round));
-    for (const std::string& heading : headings) row.push_back(cells[round][heading]);
-    row.push_back(left_out.count(round) > 0 ? "" : absl::StrFormat("%.1f", of_round));
-    if (!left_out.empty()) row.push_back(left_out[round]);
+    for (const std::string& heading : rounds.headings) row.push_back(rounds.cells[round][heading]);
+    row.push_back(rounds.left_out.count(round) > 0 ? "" : absl::StrFormat("%.1f", seconds));
+    if (!rounds.left_out.empty()) row.push_back(rounds.left_out[round]);
   }
   return table;
 }
