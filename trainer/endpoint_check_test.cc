@@ -12,7 +12,6 @@ namespace {
 
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-using ::testing::Not;
 
 EndpointOptions Good() {
   EndpointOptions endpoint;
@@ -51,7 +50,7 @@ TEST(EndpointConflicts, AKeyIsReadableByItsOwnerAloneAndTravelsUnderTls) {
   EXPECT_THAT(Of(endpoint), ::testing::ElementsAre(HasSubstr("api_key_file: ")));
   ASSERT_OK(WriteFileSynced(endpoint.api_key_file, "sk-1"));
   ASSERT_EQ(::chmod(endpoint.api_key_file.c_str(), 0644), 0);
-  EXPECT_THAT(Of(endpoint), ::testing::ElementsAre(AllOf(HasSubstr("chmod 600"), Not(HasSubstr("sk-1")))));
+  EXPECT_THAT(Of(endpoint), ::testing::ElementsAre(AllOf(HasSubstr("chmod 600"), ::testing::Not(HasSubstr("sk-1")))));
   ASSERT_EQ(::chmod(endpoint.api_key_file.c_str(), 0600), 0);
   EXPECT_THAT(Of(endpoint), IsEmpty());
   endpoint.url = "http://api.example.com/v1";

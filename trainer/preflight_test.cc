@@ -65,7 +65,7 @@ TEST_F(PreflightTest, APolicyThatIsOnlyAnAddressReadsTextsOfAnyLengthAndTakesNoM
   EXPECT_EQ(checked[0].num_answers, 2);
   ASSERT_OK_AND_ASSIGN(const StageMemory need, MemoryNeed(loaded_.config, *preflight_, /*num_ranks=*/1));
   EXPECT_EQ(need.AtLeast(1), 0);
-  EXPECT_STATUS(Check(kEvaluate, Line("", "1"), far), absl::StatusCode::kInvalidArgument, "has no text");
+  EXPECT_STATUS(Check(kEvaluate, Line("", "1"), far), absl::StatusCode::kDataLoss, "there is no text");
 }
 
 TEST_F(PreflightTest, SaysWhatEachStageReads) {

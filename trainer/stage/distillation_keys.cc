@@ -25,9 +25,10 @@ std::vector<TeacherShare> DistillationKeys::Teachers(const JudgedSampling& judge
 }
 
 std::vector<Reference> DistillationKeys::References(const JudgedSampling& judged) const {
-  std::vector<Reference> references = judged.References();
-  for (Reference& reference : references) {
-    if (reference.key == "policy" && !teachers.empty()) reference.required = false;
+  std::vector<Reference> references;
+  // `policy` stands for one teacher; beside several it is a conflict.
+  for (Reference& reference : judged.References()) {
+    if (reference.key != "policy" || teachers.empty()) references.push_back(std::move(reference));
   }
   for (size_t i = 0; i < teachers.size(); ++i) {
     references.push_back({.key = absl::StrCat("teachers.", i, ".policy"),

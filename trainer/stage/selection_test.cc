@@ -9,23 +9,22 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
-using ::testing::SizeIs;
 
 TEST(NgramsTest, WordsAreTheSameWhateverStandsBetweenThem) {
   EXPECT_EQ(WordHashes("How many heads?"), WordHashes("how  MANY (heads)"));
   EXPECT_NE(WordHashes("a b"), WordHashes("b a"));
   EXPECT_THAT(WordHashes("?!"), IsEmpty());
   // A letter of two bytes belongs to its word.
-  EXPECT_THAT(WordHashes("f\u00fcr x"), SizeIs(2));
+  EXPECT_THAT(WordHashes("f\u00fcr x"), ::testing::SizeIs(2));
 }
 
 TEST(NgramsTest, EachNWordsInARowAreOne) {
   const std::vector<uint64_t> abcd = NgramHashes(WordHashes("a b c d"), 3);
-  EXPECT_THAT(abcd, SizeIs(2));
+  EXPECT_THAT(abcd, ::testing::SizeIs(2));
   EXPECT_EQ(abcd[1], NgramHashes(WordHashes("x b c d"), 3)[1]);
   EXPECT_NE(abcd[0], NgramHashes(WordHashes("b a c"), 3)[0]);
   // All that a short text has, told apart from the same words in a longer one.
-  EXPECT_THAT(NgramHashes(WordHashes("a b"), 3), SizeIs(1));
+  EXPECT_THAT(NgramHashes(WordHashes("a b"), 3), ::testing::SizeIs(1));
   EXPECT_THAT(NgramHashes({}, 3), IsEmpty());
 }
 
@@ -52,7 +51,7 @@ TEST(SelectionOptionsTest, BoundsThatLeaveNothingAreAConflict) {
   EXPECT_THAT(options.Conflicts(), IsEmpty());
   options.min_tokens = 9;
   options.max_tokens = 8;
-  EXPECT_THAT(options.Conflicts(), SizeIs(1));
+  EXPECT_THAT(options.Conflicts(), ::testing::SizeIs(1));
 }
 
 TEST(ChooseTracesTest, KeepsAllThatThereIsRoomFor) {

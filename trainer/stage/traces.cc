@@ -28,6 +28,7 @@ ordered_json ToJson(const GroupTraces& group) {
   ordered_json line = {{"group_index", group.group_index},
                        {"num_tokens", group.num_tokens},
                        {"rejected", group.rejected},
+                       {"problem", group.problem},
                        {"traces", group.traces}};
   if (const v1::EndpointUsage& usage = group.usage; usage.num_requests() > 0) {
     line["endpoint"] = {{"num_answers", usage.num_requests()},

@@ -25,7 +25,7 @@ TEST(TraceSelectorTest, AnEndpointsTraceNamesItsModelAndNoTokens) {
   group.lease.set_endpoint(true);
   group.completions[0].mutable_completion()->clear_ids();
   group.usage.set_output_tokens(7);
-  TraceSelector selector(kStageDefaults);
+  TraceSelector selector(StageDefaults());
   selector.SetModel("teacher-2026");
   const GroupTraces selected = selector.Select(group);
   EXPECT_EQ(selected.traces.at(0).at("model"), "teacher-2026");
