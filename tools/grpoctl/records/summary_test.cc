@@ -141,15 +141,6 @@ TEST(SummaryTablesTest, TheBillStandsBelowWhatThePoliciesCanDo) {
                                      "those of all of them, with what was done again."));
 }
 
-// What comes later has cost the earlier score nothing.
-TEST(SummaryTablesTest, TrainingSecondsEndWhereThePolicyWasMeasured) {
-  const StageReport train{.name = "t", .type = "train", .seconds = 10, .policy = "p"};
-  StageReport first{.name = "first", .type = "evaluate", .policy = "p", .metrics = {{"pass_at_1", 0.5}}};
-  StageReport second = first;
-  second.name = "second";
-  EXPECT_THAT(FormatTable(OnlyTable({train, first, train, second})), HasSubstr("training seconds    10.0    20.0"));
-}
-
 StageReport OfRound(int64_t round, const std::string& stage, const std::string& type,
                     std::map<std::string, double> metrics) {
   return {.name = "r." + std::to_string(round) + "." + stage,
