@@ -26,10 +26,10 @@ absl::Status StatusOf(const absl::StatusOr<T>& statusor) {
   lhs = std::move(statusor).value()
 
 // The status has this code and its message holds `text`.
-#define EXPECT_STATUS(expr, status_code, text)                                                               \
-  do {                                                                                                       \
-    const ::absl::Status grpo_got_ = ::grpo::StatusOf(expr);                                                 \
-    EXPECT_EQ(grpo_got_.code(), (status_code)) << grpo_got_;                                                 \
+#define EXPECT_STATUS(expr, status_code, text)                                                             \
+  do {                                                                                                     \
+    const ::absl::Status grpo_got_ = ::grpo::StatusOf(expr);                                               \
+    EXPECT_EQ(grpo_got_.code(), (status_code)) << grpo_got_;                                               \
     EXPECT_TRUE(::absl::StrContains(grpo_got_.message(), (text))) << grpo_got_ << "\n  lacks: " << (text); \
   } while (false)
 
