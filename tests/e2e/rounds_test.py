@@ -34,10 +34,11 @@ class RoundsTest(harness.AgainstUndisturbedRunTest):
 
     @staticmethod
     def table(run_dir, names=None):
-        """The entries of summary.json, of all stages or those of these names, without what the clock and the folder say."""
+        """The entries of summary.json, of all stages or those of these names, without what the clock and the folder say and what it took."""
         entries = json.loads((run_dir / "summary.json").read_text())["stages"]
         for entry in entries:
             entry.pop("seconds")
+            entry.pop("spent", None)
             entry.pop("exported_to", None)
             entry["metrics"] = {name: value for name, value in entry["metrics"].items() if name not in harness.TIMINGS}
         return [entry for entry in entries if names is None or entry["name"] in names]
