@@ -178,7 +178,7 @@ class ApiTeacherTest(harness.EndToEndTest):
         self.assertAlmostEqual(usd, write["endpoint/usd"])
         report = harness.grpoctl("report", self.run_dir)
         self.assertEqual(harness.EXIT_OK, report.returncode, report.stderr)
-        self.assertIn("endpoint/usd", (self.run_dir / "report.md").read_text())
+        self.assertIn("endpoint&#58; usd", (self.run_dir / "report.md").read_text())
         # The key stands in its file and nowhere else.
         for path in self.run_dir.rglob("*"):
             if path.is_file():

@@ -256,7 +256,7 @@ class EvaluateStage : public Stage {
         .leading = {metric::PassAt(1), metric::PassAt(8), metric::kGreedyAccuracy, metric::kFormatRate,
                     metric::RuleMean("language_consistency"), metric::kMeanCompletionTokens},
         .trailing = {metric::kNumParameters, metric::kWeightBytes, metric::kWorkerPeakMemoryBytes,
-                     metric::kTokensPerSecond},
+                     metric::kTokensPerSecond, metric::kEndpointUsd},
         .details = false,
         .of_round = {metric::PassAt(1), metric::kGreedyAccuracy},
         // As a share, where it is worth a row: excluded_samples_rate.

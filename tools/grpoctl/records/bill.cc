@@ -1,5 +1,6 @@
 #include "tools/grpoctl/records/bill.h"
 
+#include <algorithm>
 #include <map>
 #include <optional>
 #include <set>
@@ -61,23 +62,31 @@ bool Measures(const StageReport& stage) {
   return StageViewOf(stage.type).table.by_policy;
 }
 
-// Whether no later stage measured the policy.
-bool IsMeasuredLast(const StageReport& measurement, const std::vector<StageReport>& stages) {
-  const StageReport* last = nullptr;
+// Whether it is the first measurement of the policy as it was left at the end.
+bool MeasuresTheResult(const StageReport& measurement, const std::vector<StageReport>& stages) {
+  if (!Measures(measurement)) return false;
+  std::string final_weights;
   for (const StageReport& stage : stages) {
-    if (Measures(stage) && stage.policy == measurement.policy) last = &stage;
+    if (Measures(stage) && stage.policy == measurement.policy) final_weights = stage.weights_from;
   }
-  return last == &measurement;
+  for (const StageReport& stage : stages) {
+    if (Measures(stage) && stage.policy == measurement.policy && stage.weights_from == final_weights)
+      return &stage == &measurement;
+  }
+  return false;
 }
 
-// The measurement of the policy as `weights_from` left it; of another state of it where that was not measured; null
-// where it never was.
-const StageReport* Measured(const std::string& policy, const std::string& weights_from,
+// The measurement of the policy as `weights_from` left it, under these conditions where there is one; of another state
+// of it where that was not measured; null where it never was.
+const StageReport* Measured(const std::string& policy, const std::string& weights_from, const std::string& conditions,
                             const std::vector<StageReport>& stages) {
   const StageReport* found = nullptr;
+  int best = -1;
   for (const StageReport& stage : stages) {
     if (!Measures(stage) || stage.policy != policy) continue;
-    if (found == nullptr || found->weights_from != weights_from || stage.weights_from == weights_from) found = &stage;
+    const int fit = 2 * (stage.weights_from == weights_from) + (stage.conditions == conditions);
+    if (fit >= best) found = &stage;
+    best = std::max(best, fit);
   }
   return found;
 }
@@ -118,12 +127,12 @@ std::string Sentence(const StageReport& student, const StageReport& teacher) {
 }
 
 // The other policies that taught `maker` or wrote for it, as they were measured in the state in which they did.
-std::vector<const StageReport*> TeachersOf(const StageReport& maker, const Lineage& lineage,
-                                           const std::vector<StageReport>& stages) {
+std::vector<const StageReport*> TeachersOf(const StageReport& maker, const std::string& conditions,
+                                           const Lineage& lineage, const std::vector<StageReport>& stages) {
   std::vector<const StageReport*> teachers;
   for (const std::string& name : maker.learned_from) {
     if (const StageReport* const writer = lineage.Find(name); writer != nullptr)
-      teachers.push_back(Measured(writer->policy, writer->weights_from, stages));
+      teachers.push_back(Measured(writer->policy, writer->weights_from, conditions, stages));
   }
   for (const std::string& policy : maker.teachers) {
     std::string weights_from;
@@ -131,7 +140,7 @@ std::vector<const StageReport*> TeachersOf(const StageReport& maker, const Linea
       const StageReport* const trainer = lineage.Find(name);
       if (trainer != nullptr && trainer->policy == policy) weights_from = name;
     }
-    teachers.push_back(Measured(policy, weights_from, stages));
+    teachers.push_back(Measured(policy, weights_from, conditions, stages));
   }
   return teachers;
 }
@@ -155,10 +164,11 @@ std::vector<std::string> TeacherSentences(const std::vector<StageReport>& stages
   const Lineage lineage(stages);
   std::vector<std::string> sentences;
   for (const StageReport& student : stages) {
-    if (!IsMeasuredLast(student, stages)) continue;
+    if (!MeasuresTheResult(student, stages)) continue;
     std::set<const StageReport*> teachers;
     for (const StageReport* maker : lineage.MakersOf(student, /*with_teachers=*/false)) {
-      for (const StageReport* teacher : TeachersOf(*maker, lineage, stages)) teachers.insert(teacher);
+      for (const StageReport* teacher : TeachersOf(*maker, student.conditions, lineage, stages))
+        teachers.insert(teacher);
     }
     for (const StageReport& teacher : stages) {
       if (teachers.count(&teacher) == 0 || teacher.policy == student.policy) continue;
