@@ -116,8 +116,7 @@ class Indexer {
         return absl::OkStatus();
       }
       const int64_t end = num_lines * part / num_parts;
-      for (int64_t i = num_lines * (part - 1) / num_parts; i < end; ++i)
-        lines_[static_cast<size_t>(i)].keys = Keys(i);
+      for (int64_t i = num_lines * (part - 1) / num_parts; i < end; ++i) lines_[static_cast<size_t>(i)].keys = Keys(i);
       return absl::OkStatus();
     });
   }
