@@ -168,7 +168,9 @@ TEST(SummaryTablesTest, EachRoundHasItsRow) {
   EXPECT_EQ(rows.at(3), (std::vector<std::string>{"3", "", "", "", "no gain"}));
   // Nothing was measured there.
   for (const SummaryTable& table : SummaryTables(stages)) {
-    if (table.type == "evaluate") EXPECT_EQ(table.rows.at(0).size(), 3u);
+    if (table.type == "evaluate") {
+      EXPECT_EQ(table.rows.at(0).size(), 3u);
+    }
   }
   EXPECT_EQ(StageSecondsRows(stages).at(5), (std::vector<std::string>{"r.3.measure", "evaluate", "left out"}));
 }
