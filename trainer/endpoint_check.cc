@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/http/secret_file.h"
 #include "common/http/url.h"
+#include "common/rpc/credentials.h"
 #include "common/utf8.h"
 
 namespace grpo {
@@ -14,7 +15,7 @@ namespace {
 std::vector<Conflict> UrlConflicts(const EndpointOptions& endpoint) {
   const absl::StatusOr<http::Url> url = http::ParseUrl(endpoint.url);
   if (!url.ok()) return {{"url", std::string(url.status().message())}};
-  if (url->tls || http::IsLoopback(url->host) || endpoint.api_key_file.empty()) return {};
+  if (url->tls || rpc::IsLoopback(url->host) || endpoint.api_key_file.empty()) return {};
   return {{"url", "has no TLS, and the key of api_key_file would travel in the clear: take https"}};
 }
 
@@ -28,7 +29,7 @@ std::vector<Conflict> BudgetConflicts(const EndpointOptions& endpoint) {
 
 }  // namespace
 
-std::vector<Conflict> EndpointConflicts(const std::string& name, const EndpointOptions& endpoint) {
+std::vector<Conflict> EndpointConflicts(const EndpointOptions& endpoint) {
   if (!endpoint.given()) {
     if (endpoint.model.empty() && endpoint.api_key_file.empty()) return {};
     return {{"url", "is missing; say where the server's interface begins, such as https://api.example.com/v1"}};
@@ -36,8 +37,10 @@ std::vector<Conflict> EndpointConflicts(const std::string& name, const EndpointO
   std::vector<Conflict> conflicts = UrlConflicts(endpoint);
   if (endpoint.model.empty()) conflicts.push_back({"model", "is missing; name the model that the server is to use"});
   // Requests are JSON.
-  for (const std::string& text : {endpoint.model, endpoint.think_open, endpoint.think_close}) {
-    if (!IsUtf8(text)) conflicts.push_back({"model", "holds, or a think tag holds, bytes that are not UTF-8"});
+  for (const auto& [key, text] : {std::pair{"model", &endpoint.model},
+                                  {"think_open", &endpoint.think_open},
+                                  {"think_close", &endpoint.think_close}}) {
+    if (!IsUtf8(*text)) conflicts.push_back({key, "holds bytes that are not UTF-8"});
   }
   if (!endpoint.api_key_file.empty()) {
     const absl::StatusOr<std::string> key = http::ReadSecretFile(endpoint.api_key_file);

@@ -12,7 +12,7 @@ namespace grpo {
 
 // What is wrong about the keys of policies.<name>.endpoint; none for one that is not given and has no keys. Reads the
 // key's file (common/http/secret_file.h) and says nothing of its content.
-std::vector<Conflict> EndpointConflicts(const std::string& name, const EndpointOptions& endpoint);
+std::vector<Conflict> EndpointConflicts(const EndpointOptions& endpoint);
 
 // Of a key that names an endpoint policy where weights are needed: what it lacks, and what to do.
 std::string NeedsWeights(const std::string& policy);

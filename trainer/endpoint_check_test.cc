@@ -23,7 +23,7 @@ EndpointOptions Good() {
 // "KEY: MESSAGE" of each conflict.
 std::vector<std::string> Of(const EndpointOptions& endpoint) {
   std::vector<std::string> texts;
-  for (const Conflict& conflict : EndpointConflicts("t", endpoint))
+  for (const Conflict& conflict : EndpointConflicts(endpoint))
     texts.push_back(absl::StrCat(conflict.key, ": ", conflict.message));
   return texts;
 }
@@ -54,6 +54,9 @@ TEST(EndpointConflicts, AKeyIsReadableByItsOwnerAloneAndTravelsUnderTls) {
   ASSERT_EQ(::chmod(endpoint.api_key_file.c_str(), 0600), 0);
   EXPECT_THAT(Of(endpoint), IsEmpty());
   endpoint.url = "http://api.example.com/v1";
+  EXPECT_THAT(Of(endpoint), ::testing::ElementsAre(HasSubstr("url: has no TLS")));
+  // A name that begins as an address does, which anybody may register.
+  endpoint.url = "http://127.0.0.1.example.com/v1";
   EXPECT_THAT(Of(endpoint), ::testing::ElementsAre(HasSubstr("url: has no TLS")));
   endpoint.url = "http://127.0.0.1:8000/v1";
   EXPECT_THAT(Of(endpoint), IsEmpty());

@@ -295,7 +295,7 @@ class Checker {
     const std::string key = absl::StrCat("policies.", name);
     const PolicyOptions::RandomInit& random = policy.random_init;
     const bool is_random = random.hidden_size > 0 || !random.tokenizer.empty();
-    for (const Conflict& conflict : EndpointConflicts(name, policy.endpoint))
+    for (const Conflict& conflict : EndpointConflicts(policy.endpoint))
       Add(absl::StrCat(key, ".endpoint.", conflict.key), conflict.message);
     const bool origins[] = {!policy.initialize_from.empty(), !policy.path.empty(), is_random, policy.endpoint.given()};
     if (std::count(std::begin(origins), std::end(origins), true) != 1) {

@@ -39,8 +39,4 @@ absl::StatusOr<Url> ParseUrl(absl::string_view url) {
   return parsed;
 }
 
-bool IsLoopback(absl::string_view host) {
-  return host == "localhost" || host == "::1" || absl::StartsWith(host, "127.");
-}
-
 }  // namespace grpo::http

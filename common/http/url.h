@@ -20,9 +20,6 @@ struct Url {
 };
 absl::StatusOr<Url> ParseUrl(absl::string_view url);
 
-// localhost, 127.x.x.x, ::1: what does not leave this machine.
-bool IsLoopback(absl::string_view host);
-
 }  // namespace grpo::http
 
 #endif  // GRPO_COMMON_HTTP_URL_H_

@@ -1,5 +1,6 @@
 #include "common/http/url.h"
 
+#include "common/rpc/credentials.h"
 #include "common/status_testing.h"
 #include "gmock/gmock.h"
 
@@ -18,8 +19,8 @@ TEST(ParseUrl, TakesAnAddressApartAndRefusesWhatDoesNotBelongIntoOne) {
   EXPECT_FALSE(v6.tls);
   EXPECT_EQ(v6.host, "::1");
   EXPECT_EQ(v6.port, "8000");
-  EXPECT_TRUE(IsLoopback(v6.host));
-  EXPECT_FALSE(IsLoopback(plain.host));
+  EXPECT_TRUE(rpc::IsLoopback(v6.host));
+  EXPECT_FALSE(rpc::IsLoopback(plain.host));
   const auto invalid = absl::StatusCode::kInvalidArgument;
   EXPECT_STATUS(ParseUrl("api.example.com"), invalid, "https://");
   EXPECT_STATUS(ParseUrl("https://me:secret@host/"), invalid, "api_key_file");
