@@ -64,7 +64,7 @@ class Evaluation {
       const int64_t count = std::min(kCollectGroups, end - first);
       ASSIGN_OR_RETURN(const std::vector<ScoredGroup> groups,
                        feed.Next(count, [&] { return context_.saver.Poll([&] { return before_; }); }));
-      Spend(groups);
+      for (const ScoredGroup& group : groups) Spend(group, &context_.spending);
       RETURN_IF_ERROR(run_.data->Check());
       for (const ScoredGroup& group : groups) Count(group);
       if (first == 0) ForgetWorkerPeaks(context_.groups.coordinator);
@@ -87,11 +87,9 @@ class Evaluation {
   }
 
   void ShowStep(int64_t step) {
-    std::map<std::string, double> spent;
-    AddUsageMetrics(usage_, &spent);
     context_.board.UpdateStage([&](v1::StageStatus& stage) {
       stage.set_step(step);
-      for (const auto& [name, value] : spent) (*stage.mutable_metrics())[name] = value;
+      ShowUsage(usage_, &stage);
     });
   }
 
@@ -109,21 +107,11 @@ class Evaluation {
     return MakeLease(group, context_.config.run.seed, i, run_.data->At(greedy ? i - num_sampled_ : i).prompt);
   }
 
-  void Spend(const std::vector<ScoredGroup>& groups) {
-    int64_t num_tokens = 0;
-    for (const ScoredGroup& group : groups) num_tokens += NumSampledTokens(group);
-    num_tokens_ += static_cast<double>(num_tokens);
-    context_.spending.AddTokens(num_tokens);
-    for (const ScoredGroup& group : groups) {
-      context_.spending.AddTokens(group.usage.output_tokens());
-      context_.spending.AddUsd(group.usage.usd());
-    }
-  }
-
   void Count(const ScoredGroup& group) {
     const bool greedy = IsGreedy(group.lease.key().group_index());
     ProblemSamples problem;
     ++num_collected_;
+    num_tokens_ += static_cast<double>(NumSampledTokens(group));
     AddUsage(group.usage, &usage_);
     for (const v1::ScoredCompletion& scored : group.completions) {
       ++num_samples_;

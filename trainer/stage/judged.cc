@@ -39,6 +39,17 @@ void AddUsageMetrics(const v1::EndpointUsage& usage, std::map<std::string, doubl
   (*metrics)[metric::kEndpointUsd] = usage.usd();
 }
 
+void ShowUsage(const v1::EndpointUsage& usage, v1::StageStatus* status) {
+  std::map<std::string, double> spent;
+  AddUsageMetrics(usage, &spent);
+  for (const auto& [name, value] : spent) (*status->mutable_metrics())[name] = value;
+}
+
+void Spend(const ScoredGroup& group, SpendingLog* spending) {
+  spending->AddTokens(NumSampledTokens(group) + group.usage.output_tokens());
+  spending->AddUsd(group.usage.usd());
+}
+
 absl::StatusOr<JudgedRun> PrepareJudged(const StageContext& context, const JudgedSampling& keys) {
   JudgedRun run;
   ASSIGN_OR_RETURN(run.policy, context.models.Get(keys.policy));

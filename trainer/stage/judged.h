@@ -73,6 +73,11 @@ struct JudgedRun {
 // Adds to a stage's metrics what an endpoint's answers cost; nothing when there were none.
 void AddUsageMetrics(const v1::EndpointUsage& usage, std::map<std::string, double>* metrics);
 
+// The same in the stage's row of the status.
+void ShowUsage(const v1::EndpointUsage& usage, v1::StageStatus* status);
+// What the group took: tokens, and money where an endpoint asks for it.
+void Spend(const ScoredGroup& group, SpendingLog* spending);
+
 // Publishes nothing yet. Makes the policy. Errors of Models::Get, RunFiles::OpenData and CountProblems.
 absl::StatusOr<JudgedRun> PrepareJudged(const StageContext& context, const JudgedSampling& keys);
 

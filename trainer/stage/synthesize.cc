@@ -118,9 +118,17 @@ class Synthesis {
     return absl::OkStatus();
   }
 
-  // The data's, of the group.
-  v1::Prompt ProblemOf(int64_t group) const {
+  // The data's, of the group with this number.
+  v1::Prompt ReadProblem(int64_t group) const {
     return run_.data->At(groups_.problems[static_cast<size_t>(group)]).prompt;
+  }
+
+  // The data's, of a group that came back: the lease's prompt, or what that was made of where problems are rewritten.
+  absl::StatusOr<v1::Prompt> ProblemOf(const ScoredGroup& group) const {
+    if (!options_.keys.rewrite.enabled()) return group.lease.prompt();
+    v1::Prompt problem = ReadProblem(group.lease.key().group_index());
+    RETURN_IF_ERROR(run_.data->Check());
+    return problem;
   }
 
   // Samples the groups from where the log ends up to `end`, by this policy.
@@ -131,7 +139,7 @@ class Synthesis {
     selector_->SetModel(policy->endpoint_model());
     RETURN_IF_ERROR(Publish(context_, *policy));
     GroupFeed feed(context_.groups, context_.name, log_->num_groups(), end, [this](int64_t i) {
-      v1::Prompt prompt = ProblemOf(i);
+      v1::Prompt prompt = ReadProblem(i);
       const RewriteOptions& rewrite = options_.keys.rewrite;
       if (rewrite.enabled()) prompt.set_text(RewritePrompt(rewrite, prompt.text()));
       return MakeLease(group_, context_.config.run.seed, i, std::move(prompt));
@@ -178,9 +186,11 @@ class Synthesis {
       const bool there = next != groups.end() && next->lease.key().group_index() == i;
       GroupTraces traces;
       if (there) {
+        ASSIGN_OR_RETURN(const v1::Prompt problem, ProblemOf(*next));
+        Spend(*next, &context_.spending);
         // Before the log, which says what need not be sampled again.
         context_.records.completions.Append(context_.name, i + 1, {*next});
-        traces = selector_->Select(*next++, ProblemOf(i));
+        traces = selector_->Select(*next++, problem);
       } else {
         traces.group_index = i;
         traces.rejected["quarantined"] = options_.judged.samples_per_problem;
@@ -188,8 +198,6 @@ class Synthesis {
       RETURN_IF_ERROR(Annotate(log_->Append(traces), "the traces cannot be kept"));
       Count(traces);
       num_tokens_here_ += traces.num_tokens;
-      context_.spending.AddTokens(traces.num_tokens + traces.usage.output_tokens());
-      context_.spending.AddUsd(traces.usage.usd());
     }
     return absl::OkStatus();
   }
@@ -208,12 +216,10 @@ class Synthesis {
   }
 
   void ShowStep() {
-    std::map<std::string, double> spent;
-    AddUsageMetrics(usage_, &spent);
     context_.board.UpdateStage([&](v1::StageStatus& stage) {
       stage.set_step(log_->num_groups());
       (*stage.mutable_metrics())[metric::kNumTraces] = static_cast<double>(num_traces_);
-      for (const auto& [name, value] : spent) (*stage.mutable_metrics())[name] = value;
+      ShowUsage(usage_, &stage);
     });
   }
 

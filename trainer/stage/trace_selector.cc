@@ -121,13 +121,15 @@ std::string TraceSelector::RejectionReason(const ScoredGroup& group, const v1::P
 std::string TraceSelector::TextReason(const v1::Prompt& problem, const v1::Completion& completion) const {
   const std::string& text = completion.text();
   if (!IsUtf8(text)) return "not_utf8";
-  if (options_.rewrites) {
-    const std::string rewritten = RewrittenProblem(text);
-    if (rewritten.empty() || rewritten == problem.text()) return "no_problem";
-  }
+  const std::string rewritten = options_.rewrites ? RewrittenProblem(text) : "";
+  if (options_.rewrites && (rewritten.empty() || rewritten == problem.text())) return "no_problem";
   const std::string filtered = filter_.RejectionReason(text, LengthOf(completion));
   if (!filtered.empty()) return filtered;
-  return contaminated_ != nullptr && contaminated_->IsContaminated(text) ? "contaminated" : "";
+  if (contaminated_ == nullptr) return "";
+  // The new problem by itself, too: one that is shorter than an n-gram is found by all of its words.
+  const bool contaminated =
+      contaminated_->IsContaminated(text) || (options_.rewrites && contaminated_->IsContaminated(rewritten));
+  return contaminated ? "contaminated" : "";
 }
 
 std::string TraceSelector::IdentityOf(const v1::Prompt& problem, const std::string& text) const {
@@ -138,13 +140,13 @@ GroupTraces TraceSelector::Select(const ScoredGroup& group, const v1::Prompt& pr
   GroupTraces result;
   result.group_index = group.lease.key().group_index();
   result.usage = group.usage;
+  result.num_tokens = NumSampledTokens(group);
   const Judgement judgement = Judge(group, problem);
   std::vector<size_t> places;
   std::vector<TraceCandidate> candidates;
   std::set<std::string> here;
   for (size_t i = 0; i < group.completions.size(); ++i) {
     const v1::Completion& completion = group.completions[i].completion();
-    result.num_tokens += completion.ids_size();
     std::string reason = RejectionReason(group, problem, judgement, i);
     if (reason.empty()) {
       const std::string identity = IdentityOf(problem, completion.text());

@@ -224,6 +224,22 @@ TEST(TraceSelectorTest, ARewrittenProblemSaysWhatItWasMadeOf) {
                 ElementsAre(Pair("duplicate", 1)));
 }
 
+// A problem that is shorter than an n-gram is known by all of its words, whatever was thought before it.
+TEST(TraceSelectorTest, ARewrittenProblemOfAnEvaluationSetIsLeftOut) {
+  Decontamination evaluation(/*ngram=*/13, /*max_occurrences=*/10);
+  evaluation.Add("How much?");
+  TraceSelector::Options options = StageDefaults();
+  options.rewrites = true;
+  v1::Prompt problem;
+  problem.set_text("How many?");
+  const std::vector<v1::ScoredCompletion> samples = {Sample(0, "<think>so</think><answer>How much?</answer>"),
+                                                     Sample(1, "<think>so</think>How long?")};
+  const GroupTraces group = TraceSelector(options, &evaluation).Select(Group(0, "Change it", samples), problem);
+  EXPECT_THAT(group.rejected, ElementsAre(Pair("contaminated", 1)));
+  ASSERT_EQ(group.traces.size(), 1u);
+  EXPECT_EQ(group.traces[0].at("problem"), "How long?");
+}
+
 TEST(TraceSelectorTest, WhatSolvesARewrittenProblemNamesTheFirst) {
   ScoredGroup group = Group(0, "Q", {Sample(0, "a")});
   ASSERT_TRUE(google::protobuf::util::JsonStringToMessage(R"({"rewritten_from": "train/1"})",
