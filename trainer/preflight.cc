@@ -45,6 +45,7 @@ absl::StatusOr<int64_t> CountTexts(const DataUse& use, const DataSource& source,
   if (num_items == 0) return absl::InvalidArgumentError(absl::StrCat("data.", use.data, " holds nothing"));
   for (int64_t i = 0; i < num_items; ++i) {
     const DataItem item = ItemAt(source, count, i);
+    RETURN_IF_ERROR(source.Check());
     if (!item.document.empty()) return absl::InvalidArgumentError(HoldsInstead(use, "documents", "problems"));
     const std::string& text = item.prompt.text();
     if (!text.empty() && IsUtf8(text)) continue;
@@ -339,6 +340,7 @@ absl::Status Preflight::CheckReferences(const DataSource& source, int64_t count,
       const v1::Prompt prompt = ItemAt(source, count, i).prompt;
       if (!use.answers_may_lack || !prompt.answer().empty()) profile.audit->Add(prompt).IgnoreError();
     }
+    RETURN_IF_ERROR(source.Check());
   }
   checked->num_answers = profile.audit->num_answers();
   checked->num_unreadable = profile.audit->num_unreadable();

@@ -130,11 +130,12 @@ void WriteLine(const nlohmann::ordered_json& line) {
   std::cout << line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) << "\n";
 }
 
-// The number of answers that cannot be read, of one data source.
-int64_t AuditSource(const std::string& name, const DataSource& source, const RewardProfile& profile) {
+// The number of answers that cannot be read, of one data source. DataSource::Check's errors.
+absl::StatusOr<int64_t> AuditSource(const std::string& name, const DataSource& source, const RewardProfile& profile) {
   ReferenceAudit audit(profile);
   for (int64_t i = 0; i < source.num_checked(kEndlessSourceSample); ++i) {
     const DataItem item = source.CheckedAt(i, kEndlessSourceSample);
+    RETURN_IF_ERROR(source.Check());
     if (!item.document.empty()) continue;
     const absl::Status readable = audit.Add(item.prompt);
     if (readable.ok()) continue;
@@ -171,7 +172,9 @@ int Audit(const ScoreFlags& flags) {
     if (!MixedSources(options).empty()) continue;
     const absl::StatusOr<std::unique_ptr<DataSource>> source = MakeDataSource(options, FolderOf(flags.config));
     if (!source.ok()) return Fail(source.status());
-    num_unreadable += AuditSource(name, **source, **profile);
+    const absl::StatusOr<int64_t> unreadable = AuditSource(name, **source, **profile);
+    if (!unreadable.ok()) return Fail(unreadable.status());
+    num_unreadable += *unreadable;
   }
   return num_unreadable == 0 ? kExitOk : kExitData;
 }
