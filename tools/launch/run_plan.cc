@@ -55,6 +55,10 @@ absl::Status CheckHosts(const RunConfig& config, const std::vector<std::string>&
   return absl::InvalidArgumentError(absl::StrJoin(errors, "\n"));
 }
 
+void AddOnce(const std::string& path, std::vector<std::string>* paths) {
+  if (!path.empty() && std::find(paths->begin(), paths->end(), path) == paths->end()) paths->push_back(path);
+}
+
 class Planner {
  public:
   Planner(const RunConfig& config, const PlanRequest& request)
@@ -75,6 +79,11 @@ class Planner {
                     request_.programs.rollout_worker};
     for (const std::string& file : {network.token_file, network.tls_cert, network.tls_key, network.tls_ca}) {
       if (!file.empty()) plan_.shared.push_back(file);
+    }
+    // Ranks check what workers use.
+    for (const auto& [name, policy] : config_.policies) {
+      for (const std::string& file : {policy.endpoint.api_key_file, policy.endpoint.ca_file})
+        AddOnce(file, &plan_.shared);
     }
     return std::move(plan_);
   }
@@ -123,10 +132,7 @@ class Planner {
       Serve(process, config_.network.trainer_port);
       process.endpoint_path = RunEndpointPath(request_.run_dir);
       for (const auto& [name, policy] : config_.policies) {
-        for (const std::string& path : {policy.path, policy.random_init.tokenizer}) {
-          const bool known = std::find(process.reads.begin(), process.reads.end(), path) != process.reads.end();
-          if (!path.empty() && !known) process.reads.push_back(path);
-        }
+        for (const std::string& path : {policy.path, policy.random_init.tokenizer}) AddOnce(path, &process.reads);
       }
     }
     // Also with one rank: what this process was given by a launcher of its own is not meant for the trainer. A rank that
@@ -169,11 +175,6 @@ class Planner {
     PlannedProcess process =
         BeginMember(absl::StrCat("rollout-", index), Role::kRolloutWorker, index, request_.programs.rollout_worker);
     AddFlag(process, "--attempt", {"", Late::kAttempt});
-    for (const auto& [name, policy] : config_.policies) {
-      for (const std::string& path : {policy.endpoint.api_key_file, policy.endpoint.ca_file}) {
-        if (!path.empty()) process.reads.push_back(path);
-      }
-    }
     plan_.processes.push_back(std::move(process));
   }
 
