@@ -50,12 +50,7 @@ class EndpointLane {
   bool idle() const { return running_.empty(); }
 
  private:
-  struct Running {
-    Job job;
-    // As the session was told.
-    std::string blocked;
-  };
-  // Of one policy.
+  // Of one policy; never without its sampler.
   struct Endpoint {
     std::unique_ptr<EndpointSampler> sampler;
     // Tokens that the session was told of.
@@ -72,7 +67,7 @@ class EndpointLane {
   Submitter& submitter_;
   std::map<std::string, Endpoint> endpoints_;
   // By the session's id.
-  std::map<int64_t, Running> running_;
+  std::map<int64_t, Job> running_;
 };
 
 }  // namespace grpo

@@ -3,8 +3,12 @@
 #define GRPO_ROLLOUT_JOB_H_
 
 #include <cstdint>
+#include <string>
 
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
 #include "proto/types.pb.h"
+#include "rollout/group_sampler.h"
 
 namespace grpo {
 
@@ -13,6 +17,17 @@ struct Job {
   int64_t id = 0;
   v1::Lease lease;
 };
+
+// What a sampler is asked for. Pure.
+inline GroupRequest ToGroupRequest(const Job& job) {
+  return {
+      .id = job.id, .prompt = job.lease.prompt().text(), .seed = job.lease.seed(), .sampling = job.lease.sampling()};
+}
+
+// What the group is handed in as failed with, when a sampler does not take it. Pure.
+inline std::string PromptError(const Job& job, const absl::Status& refused) {
+  return absl::StrCat("prompt ", job.lease.prompt().id(), ": ", refused.message());
+}
 
 }  // namespace grpo
 

@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -16,6 +17,8 @@
 #include "absl/time/time.h"
 #include "common/rpc/client.h"
 #include "proto/coordinator.grpc.pb.h"
+#include "rollout/group_sampler.h"
+#include "rollout/job.h"
 #include "rollout/score_client.h"
 #include "rollout/session.h"
 
@@ -36,6 +39,18 @@ struct FinishedGroup {
   // Of an endpoint's group.
   v1::EndpointUsage usage = {};
 };
+
+// What became of the job's group. Pure.
+inline FinishedGroup ToFinishedGroup(Job job, SampledGroup group) {
+  return {.lease_id = job.id,
+          .lease = std::move(job.lease),
+          .policy_digest = std::move(group.policy_digest),
+          .prompt_ids = std::move(group.prompt_ids),
+          .generate_seconds = group.generate_seconds,
+          .completions = std::move(group.completions),
+          .error = std::move(group.error),
+          .usage = std::move(group.usage)};
+}
 
 // Thread-safe. Owns threads that each carry one group at a time: score until a reward server has answered for all of
 // it, then submit until the coordinator has taken or refused it. A server that is away holds the group, with its lease

@@ -212,13 +212,12 @@ absl::Status Worker::ResetGenerator() {
 
 void Worker::StartJob(Job job) {
   if (!session_.IsActive(job.id)) return;
-  const absl::Status added = generator_->Add(
-      {.id = job.id, .prompt = job.lease.prompt().text(), .seed = job.lease.seed(), .sampling = job.lease.sampling()});
+  const absl::Status added = generator_->Add(ToGroupRequest(job));
   if (added.ok()) {
     const int64_t id = job.id;
     running_.emplace(id, std::move(job));
   } else {
-    const std::string error = absl::StrCat("prompt ", job.lease.prompt().id(), ": ", added.message());
+    const std::string error = PromptError(job, added);
     Fail(std::move(job), error);
   }
 }
@@ -247,25 +246,13 @@ absl::Status Worker::GenerateStep() {
 
 void Worker::Finish(SampledGroup group) {
   Job job = std::move(running_.extract(group.id).mapped());
-  submitter_->Add({.lease_id = job.id,
-                   .lease = std::move(job.lease),
-                   .policy_digest = std::move(group.policy_digest),
-                   .prompt_ids = std::move(group.prompt_ids),
-                   .generate_seconds = group.generate_seconds,
-                   .completions = std::move(group.completions),
-                   .error = ""});
+  submitter_->Add(ToFinishedGroup(std::move(job), std::move(group)));
 }
 
 void Worker::Fail(Job job, const std::string& error) {
   // Without the digest when it was the weights themselves that could not be used.
   std::string digest = Holds(job.lease.policy()) ? held_->manifest.digest() : "";
-  submitter_->Add({.lease_id = job.id,
-                   .lease = std::move(job.lease),
-                   .policy_digest = std::move(digest),
-                   .prompt_ids = {},
-                   .generate_seconds = 0,
-                   .completions = {},
-                   .error = error});
+  submitter_->Add(ToFinishedGroup(std::move(job), {.policy_digest = std::move(digest), .error = error}));
 }
 
 }  // namespace grpo

@@ -8,25 +8,15 @@
 #include "common/status_macros.h"
 #include "configs/load.h"
 #include "configs/network_options.h"
+#include "model/options.h"
 
 namespace grpo {
 namespace {
 
-struct WorkerPolicy {
-  EndpointOptions endpoint;
-  Section others;
-
-  template <class V>
-  void Visit(V& v) {
-    v("endpoint", endpoint, {.help = "A policy that is only an address."});
-    v.Rest(others);
-  }
-};
-
 struct WorkerConfig {
   RolloutOptions rollout_worker;
   NetworkOptions network;
-  std::map<std::string, WorkerPolicy> policies;
+  std::map<std::string, PolicyOptions> policies;
   Section others;
 
   template <class V>

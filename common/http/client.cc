@@ -160,11 +160,6 @@ void Client::Configure(void* handle, Call* call) const {
   if (!options_.ca_file.empty()) curl_easy_setopt(handle, CURLOPT_CAINFO, options_.ca_file.c_str());
   curl_easy_setopt(handle, CURLOPT_CONNECTTIMEOUT_MS, Milliseconds(options_.connect_timeout));
   curl_easy_setopt(handle, CURLOPT_TIMEOUT_MS, Milliseconds(options_.timeout));
-  if (options_.low_speed_time > absl::ZeroDuration()) {
-    const int64_t seconds = std::max<int64_t>(1, absl::ToInt64Seconds(options_.low_speed_time));
-    curl_easy_setopt(handle, CURLOPT_LOW_SPEED_LIMIT, static_cast<long>(options_.low_speed_bytes_per_s));  // NOLINT
-    curl_easy_setopt(handle, CURLOPT_LOW_SPEED_TIME, static_cast<long>(seconds));                          // NOLINT
-  }
 }
 
 absl::StatusOr<Response> Client::Post(const std::string& url, const Headers& headers, absl::string_view body) {

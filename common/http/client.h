@@ -26,10 +26,6 @@ struct ClientOptions {
   absl::Duration connect_timeout = absl::Seconds(30);
   // Of a whole call. A server that thinks before it answers needs all of it in silence.
   absl::Duration timeout = absl::Minutes(10);
-  // A body that has begun and then comes slower than low_speed_bytes_per_s for low_speed_time is given up. Zero time:
-  // never. Silence before the first byte counts, so it is no shorter than the slowest answer takes to begin.
-  int64_t low_speed_bytes_per_s = 1;
-  absl::Duration low_speed_time = absl::ZeroDuration();
   // Of an answer's body, and of its headers together.
   int64_t max_body_bytes = int64_t{64} << 20, max_header_bytes = int64_t{256} << 10;
   // PEM file of the authorities that are believed; empty: the system's.
@@ -65,7 +61,7 @@ class Client {
   // Sends `body` to `url` (http or https), as application/json unless `headers` say otherwise, and waits for the whole
   // answer. Every answer is OK here, whatever its status; a redirect is an answer. One attempt. Errors:
   //   Unavailable           no connection, or it broke: also in the middle of the answer, which is then worth nothing
-  //   DeadlineExceeded      a timeout passed, or the answer came too slowly
+  //   DeadlineExceeded      a timeout passed
   //   FailedPrecondition    the server's certificate is not believed, or ca_file cannot be read
   //   ResourceExhausted     the answer is larger than max_body_bytes or max_header_bytes
   //   InvalidArgument       no URL, another scheme, or a header with a line break

@@ -139,6 +139,10 @@ absl::StatusOr<Answer> ParseAnswer(const EndpointOptions& endpoint, absl::string
   return answer;
 }
 
+std::optional<TokenCount> ParseUsage(const std::string& body) {
+  return UsageOf(At(Parsed(body), "usage"));
+}
+
 absl::Status CheckModel(const EndpointOptions& endpoint, const std::string& model) {
   if (model.empty() || model == endpoint.model) return absl::OkStatus();
   const std::vector<std::string>& others = endpoint.answers_as;

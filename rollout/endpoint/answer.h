@@ -45,6 +45,8 @@ std::string RequestBody(const EndpointOptions& endpoint, absl::string_view promp
 // UTF-8 and halves of surrogate pairs stay what they are: the text is then invalid UTF-8, which whoever keeps texts
 // counts and refuses. Unavailable, with what is wrong, for anything that is no answer: another attempt may be one.
 absl::StatusOr<Answer> ParseAnswer(const EndpointOptions& endpoint, absl::string_view prompt, const std::string& body);
+// What such an answer says that it cost, whatever is wrong with the rest of it; nullopt when it says nothing.
+std::optional<TokenCount> ParseUsage(const std::string& body);
 
 // FailedPrecondition, with both names, when the answer is of another model than asked for: neither `model` nor one of
 // answers_as. OK when the server does not say.

@@ -12,6 +12,7 @@
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "common/failpoint.h"
 #include "common/files.h"
 #include "common/log.h"
 #include "common/sha256.h"
@@ -112,7 +113,7 @@ absl::StatusOr<std::unique_ptr<AnswerLog>> AnswerLog::Open(const std::string& pa
   Descriptor file(::open(path.c_str(), O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0600));
   if (file.get() < 0) return ErrnoStatus(errno, "open", path);
   std::unique_ptr<AnswerLog> log(new AnswerLog(path, std::move(file)));
-  absl::MutexLock lock(&log->mutex_);
+  absl::MutexLock io(&log->io_mutex_);
   RETURN_IF_ERROR(log->ReadOn());
   return log;
 }
@@ -142,16 +143,20 @@ void AnswerLog::TakeLine(absl::string_view line, int64_t offset) {
     spdlog::warn("{}: the line at byte {} was not written whole and is passed over", path_, offset);
     return;
   }
+  absl::MutexLock lock(&mutex_);
   places_[read->key].push_back({.offset = offset, .size = static_cast<int64_t>(line.size())});
   AddUsage(read->answer.usage, &spent_);
 }
 
 absl::StatusOr<std::vector<LoggedAnswer>> AnswerLog::Find(const std::string& key) const {
-  absl::MutexLock lock(&mutex_);
+  std::vector<Place> places;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (const auto found = places_.find(key); found != places_.end()) places = found->second;
+  }
   std::vector<LoggedAnswer> answers;
-  const auto places = places_.find(key);
-  if (places == places_.end()) return answers;
-  for (const Place& place : places->second) {
+  // Lines never change.
+  for (const Place& place : places) {
     std::string text(static_cast<size_t>(place.size), '\0');
     RETURN_IF_ERROR(ReadAt(file_.get(), path_, place.offset, &text));
     std::optional<Line> line = FromLine(text);
@@ -163,11 +168,16 @@ absl::StatusOr<std::vector<LoggedAnswer>> AnswerLog::Find(const std::string& key
 }
 
 absl::Status AnswerLog::Append(const std::string& key, const LoggedAnswer& answer) {
-  absl::MutexLock lock(&mutex_);
-  absl::Status written = Write(ToLine(key, answer));
-  if (written.ok()) return ReadOn();
-  AddUsage(answer.usage, &spent_);
-  return written;
+  absl::MutexLock io(&io_mutex_);
+  if (absl::Status written = Write(ToLine(key, answer)); !written.ok()) {
+    absl::MutexLock lock(&mutex_);
+    AddUsage(answer.usage, &spent_);
+    return written;
+  }
+  absl::Status status = Sync();
+  // Durable or not, the line is in the file, and counts once it is read.
+  status.Update(ReadOn());
+  return status;
 }
 
 absl::Status AnswerLog::Write(const std::string& line) {
@@ -183,7 +193,13 @@ absl::Status AnswerLog::Write(const std::string& line) {
   } while (size < 0 && errno == EINTR);
   if (size < 0) return ErrnoStatus(errno, "write", path_);
   if (static_cast<size_t>(size) != text.size()) return ErrnoStatus(ENOSPC, "write", path_);
-  return ::fdatasync(file_.get()) == 0 ? absl::OkStatus() : ErrnoStatus(errno, "fdatasync", path_);
+  return absl::OkStatus();
+}
+
+absl::Status AnswerLog::Sync() {
+  int error_number = FailpointErrno("answers.fdatasync", path_);
+  if (error_number == 0 && ::fdatasync(file_.get()) != 0) error_number = errno;
+  return error_number == 0 ? absl::OkStatus() : ErrnoStatus(error_number, "fdatasync", path_);
 }
 
 v1::EndpointUsage AnswerLog::spent() const {

@@ -59,16 +59,20 @@ class AnswerLog {
 
   AnswerLog(std::string path, Descriptor file) : path_(std::move(path)), file_(std::move(file)) {}
   // Takes the lines behind read_bytes_ that have their end.
-  absl::Status ReadOn() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void TakeLine(absl::string_view line, int64_t offset) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::Status Write(const std::string& line) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status ReadOn() ABSL_EXCLUSIVE_LOCKS_REQUIRED(io_mutex_) ABSL_LOCKS_EXCLUDED(mutex_);
+  void TakeLine(absl::string_view line, int64_t offset) ABSL_LOCKS_EXCLUDED(mutex_);
+  // Nothing whole is in the file after an error.
+  absl::Status Write(const std::string& line) ABSL_EXCLUSIVE_LOCKS_REQUIRED(io_mutex_);
+  absl::Status Sync() ABSL_EXCLUSIVE_LOCKS_REQUIRED(io_mutex_);
 
   const std::string path_;
   const Descriptor file_;
-  // Also over reading and writing: lines come one after the other.
+  // Over writing and reading on: lines come one after the other.
+  absl::Mutex io_mutex_ ABSL_ACQUIRED_BEFORE(mutex_);
+  int64_t read_bytes_ ABSL_GUARDED_BY(io_mutex_) = 0;
+  // Never held while the disk is waited for.
   mutable absl::Mutex mutex_;
   std::map<std::string, std::vector<Place>> places_ ABSL_GUARDED_BY(mutex_);  // by key
-  int64_t read_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   v1::EndpointUsage spent_ ABSL_GUARDED_BY(mutex_);
 };
 

@@ -2,6 +2,7 @@
 
 #include <filesystem>
 
+#include "common/failpoint_on.h"
 #include "common/files.h"
 #include "common/status_testing.h"
 #include "gmock/gmock.h"
@@ -98,6 +99,21 @@ TEST_F(AnswerLogTest, AnAnswerOfNoUseIsPaidForAllTheSame) {
   ASSERT_OK(log->Append("a", Of(0, {}, 0.25)));
   EXPECT_THAT(Texts(*log, "a"), IsEmpty());
   EXPECT_DOUBLE_EQ(log->spent().usd(), 0.25);
+}
+
+TEST_F(AnswerLogTest, AnAnswerThatIsWrittenButNotSyncedIsAnErrorAndCountsOnce) {
+  const std::string marks = std::filesystem::path(path_).parent_path().string() + "/marks";
+  std::filesystem::remove_all(marks);
+  ASSERT_OK(MakeFolders(marks));
+  ASSERT_OK_AND_ASSIGN(const auto log, AnswerLog::Open(path_));
+  ArmFailpoints("answers.fdatasync=error:EIO@1", marks);
+  EXPECT_STATUS(log->Append("a", Of(0, {"one"})), absl::StatusCode::kInternal, "fdatasync");
+  ArmFailpoints("", "");
+  EXPECT_EQ(log->spent().num_requests(), 1);
+  EXPECT_THAT(Texts(*log, "a"), ElementsAre("0:one"));
+  ASSERT_OK(log->Append("a", Of(1, {"two"})));
+  EXPECT_EQ(log->spent().num_requests(), 2);
+  EXPECT_DOUBLE_EQ(log->spent().usd(), 1.0);
 }
 
 TEST_F(AnswerLogTest, LinesLongerThanAReadAreWhole) {

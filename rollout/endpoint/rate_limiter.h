@@ -18,15 +18,15 @@ class RateLimiter {
       : interval_(requests_per_minute > 0 ? absl::Minutes(1) / requests_per_minute : absl::ZeroDuration()) {}
 
   // When the next request may begin, at the earliest; not after `now` when it may at once.
-  absl::Duration NextStart() const { return std::max(next_, held_until_); }
-  // A request begins.
+  absl::Duration NextStart() const { return next_; }
+  // A request begins, not before NextStart.
   void Start(absl::Duration now) { next_ = std::max(next_, now) + interval_; }
   // Nothing begins before: the server asked for it.
-  void HoldUntil(absl::Duration until) { held_until_ = std::max(held_until_, until); }
+  void HoldUntil(absl::Duration until) { next_ = std::max(next_, until); }
 
  private:
   const absl::Duration interval_;
-  absl::Duration next_ = -absl::InfiniteDuration(), held_until_ = -absl::InfiniteDuration();
+  absl::Duration next_ = -absl::InfiniteDuration();
 };
 
 }  // namespace grpo

@@ -81,7 +81,7 @@ absl::Status EndpointSampler::Add(GroupRequest request) {
   group->key = AnswerKey(options_.endpoint, request.prompt, request.sampling, request.seed);
   group->choices.resize(static_cast<size_t>(request.sampling.num_completions()));
   group->request = std::move(request);
-  group->started = options_.clock.Now();
+  group->started = clock_.Now();
   absl::StatusOr<std::vector<LoggedAnswer>> known = log_->Find(group->key);
   if (!known.ok()) spdlog::error("{}; its group is asked for again", std::string(known.status().message()));
 
@@ -149,9 +149,9 @@ std::optional<EndpointSampler::Task> EndpointSampler::Take() {
       absl::MutexLock lock(&mutex_);
       if (closed_) return std::nullopt;
       absl::Duration wait = kLook;
-      if (std::optional<Task> task = TakeDue(options_.clock.Now(), &wait)) return task;
+      if (std::optional<Task> task = TakeDue(clock_.Now(), &wait)) return task;
       changed_.WaitWithTimeout(&mutex_, std::min(wait, kLook));
-      spent = !blocked_.empty();
+      spent = budget_spent_;
     }
     // Somebody may have raised it.
     if (spent) ReadBudget();
@@ -198,7 +198,8 @@ std::optional<EndpointSampler::Task> EndpointSampler::TakeDue(absl::Duration now
 
 void EndpointSampler::Try(Task task) {
   Verdict verdict = Attempt(task);
-  const bool paid = verdict.kind == Verdict::Kind::kAnswer || verdict.kind == Verdict::Kind::kOtherModel;
+  const bool paid = verdict.kind == Verdict::Kind::kAnswer || verdict.kind == Verdict::Kind::kOtherModel ||
+                    verdict.answer.usage.has_value();
   v1::EndpointUsage usage;
   if (paid) usage = Log(task, verdict);
 
@@ -271,13 +272,12 @@ v1::EndpointUsage EndpointSampler::Log(const Task& task, const Verdict& verdict)
 
 void EndpointSampler::TakeAnswer(const Task& task, Answer answer) {
   blocked_.clear();
-  const auto num_answered =
-      static_cast<int32_t>(std::min<size_t>(answer.choices.size(), std::numeric_limits<int32_t>::max()));
+  const auto num_answered = static_cast<int32_t>(std::min(answer.choices.size(), static_cast<size_t>(task.count)));
   if (task.split) max_choices_ = 1;
   if (num_answered < task.count) max_choices_ = std::min(max_choices_, num_answered);
   Group& group = *task.group;
   if (group.over) return;
-  for (int32_t i = 0; i < std::min(num_answered, task.count); ++i) {
+  for (int32_t i = 0; i < num_answered; ++i) {
     group.choices[static_cast<size_t>(task.first + i)] = std::move(answer.choices[static_cast<size_t>(i)]);
   }
   if (num_answered < task.count) {
@@ -289,7 +289,7 @@ void EndpointSampler::TakeAnswer(const Task& task, Answer answer) {
 void EndpointSampler::TryAgain(Task task, const Verdict& verdict) {
   ++task.failures;
   task.num_bad_answers += verdict.status != 0;
-  const absl::Duration now = options_.clock.Now();
+  const absl::Duration now = clock_.Now();
   const double uniform = static_cast<double>(random_()) * 0x1.0p-32;
   absl::Duration delay = options_.retry.Delay(task.failures, verdict.retry_after, uniform);
   if (verdict.kind == Verdict::Kind::kBlocked) delay = std::max(delay, options_.retry.longest);
@@ -344,7 +344,7 @@ void EndpointSampler::Finish(Group* group, std::string error) {
   SampledGroup& sampled = whole_.emplace_back();
   sampled.id = group->request.id;
   sampled.usage = group->usage;
-  sampled.generate_seconds = absl::ToDoubleSeconds(options_.clock.Now() - group->started);
+  sampled.generate_seconds = absl::ToDoubleSeconds(clock_.Now() - group->started);
   if (error.empty()) {
     for (size_t i = 0; i < group->choices.size(); ++i) {
       v1::Completion& completion = sampled.completions.emplace_back();

@@ -53,7 +53,6 @@ class EndpointSampler final : public GroupSampler {
     // spent: {"budget_tokens": N, "budget_usd": X} stands in place of what the configuration says.
     std::string folder;
     RetryPolicy retry = {};
-    const Clock& clock = Clock::Real();
   };
 
   // Starts the threads. Errors of AnswerLog::Open. No connection is made before the first group.
@@ -132,6 +131,7 @@ class EndpointSampler final : public GroupSampler {
   static TokenCount MostOf(const Task& task);
 
   const Options options_;
+  const Clock& clock_ = Clock::Real();
   const std::unique_ptr<AnswerLog> log_;
   http::Client client_;
 

@@ -5,6 +5,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/synchronization/notification.h"
 #include "common/files.h"
@@ -33,6 +34,32 @@ TEST_F(EndpointSamplerTest, AnAnswerOfAnotherModelIsRefusedByNameAndPaidFor) {
   EXPECT_THAT(group.completions, IsEmpty());
   EXPECT_EQ(group.usage.output_tokens(), 20);
   EXPECT_EQ(teacher.requests().size(), 1u);
+}
+
+TEST_F(EndpointSamplerTest, AnAnswerThatCannotBeReadIsPaidForWhenItSaysWhatItCost) {
+  const std::string usage = R"("usage": {"prompt_tokens": 7, "completion_tokens": 3})";
+  const std::vector<std::string> bad = {R"({"choices": [], )" + usage + "}",
+                                        R"({"choices": [{"finish_reason": "stop"}], )" + usage + "}",
+                                        R"({"choices": []})", "<html>"};
+  Teacher teacher([&](int64_t number, const json&) -> std::optional<TestAnswer> {
+    if (number >= static_cast<int64_t>(bad.size())) return std::nullopt;
+    return TestAnswer{.body = bad[static_cast<size_t>(number)]};
+  });
+  {
+    const auto sampler = Make(teacher.url());
+    ASSERT_OK(sampler->Add(Group(0)));
+    const SampledGroup group = RunDry(*sampler).at(0);
+    ExpectGood(group, 4);
+    EXPECT_EQ(group.usage.num_requests(), 3) << "two that say what they cost, and the good one";
+    EXPECT_EQ(group.usage.input_tokens(), 7 + 7 + 10);
+    EXPECT_EQ(group.usage.output_tokens(), 3 + 3 + 20);
+    EXPECT_EQ(sampler->num_tokens_generated(), 26);
+  }
+  EXPECT_EQ(teacher.requests().size(), 5u);
+  const auto sampler = Make(teacher.url(), [](EndpointOptions& endpoint) { endpoint.budget_tokens = 60; });
+  ASSERT_OK(sampler->Add(Group(1)));
+  ASSERT_TRUE(Wait([&] { return !sampler->blocked_reason().empty(); }));
+  EXPECT_THAT(sampler->blocked_reason(), HasSubstr("50 of 60 tokens in 3 answers"));
 }
 
 TEST_F(EndpointSamplerTest, ARequestThatIsRefusedForGoodFailsItsGroupAlone) {

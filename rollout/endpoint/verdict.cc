@@ -56,7 +56,11 @@ std::string WhatToDo(const EndpointOptions& endpoint, const Verdict& verdict) {
 
 Verdict JudgeAnswer(const EndpointOptions& endpoint, absl::string_view prompt, const std::string& body) {
   absl::StatusOr<Answer> answer = ParseAnswer(endpoint, prompt, body);
-  if (!answer.ok()) return {.kind = Verdict::Kind::kRetry, .message = std::string(answer.status().message())};
+  if (!answer.ok()) {
+    return {.kind = Verdict::Kind::kRetry,
+            .message = std::string(answer.status().message()),
+            .answer = {.usage = ParseUsage(body)}};
+  }
   const absl::Status model = CheckModel(endpoint, answer->model);
   return {.kind = model.ok() ? Verdict::Kind::kAnswer : Verdict::Kind::kOtherModel,
           .message = std::string(model.message()),

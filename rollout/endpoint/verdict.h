@@ -33,7 +33,7 @@ struct Verdict {
   Kind kind = Kind::kRetry;
   // For people, of all but kAnswer and kCancelled; without the key.
   std::string message = {};
-  // Of kAnswer and kOtherModel.
+  // Of kAnswer and kOtherModel. Of kRetry its usage alone, where the server says what its useless answer cost.
   Answer answer = {};
   // What Retry-After asked for.
   std::optional<absl::Duration> retry_after = {};

@@ -27,6 +27,20 @@ TEST(Verdict, AnAnswerIsOneAndAnotherModelsIsNot) {
   EXPECT_EQ(Of(200, "<html>").kind, Kind::kRetry);
 }
 
+TEST(Verdict, AnAnswerThatIsNoneIsTriedAgainWithWhatItCost) {
+  for (const std::string choices : {"[]", "null", R"([{"text": "x"}])", R"([{"message": {"content": 4}}])"}) {
+    const Verdict verdict =
+        Of(200, R"({"usage": {"prompt_tokens": 5, "completion_tokens": 9}, "choices": )" + choices + "}");
+    EXPECT_EQ(verdict.kind, Kind::kRetry) << choices;
+    ASSERT_TRUE(verdict.answer.usage.has_value()) << choices;
+    EXPECT_EQ(verdict.answer.usage->input, 5);
+    EXPECT_EQ(verdict.answer.usage->output, 9);
+  }
+  for (const char* body : {"", "<html>", "[1]", R"({"choices": []})", R"({"choices": [], "usage": {}})"}) {
+    EXPECT_FALSE(Of(200, body).answer.usage.has_value()) << body;
+  }
+}
+
 TEST(Verdict, StatusesSayWhatFollows) {
   for (const int status : {408, 409, 425, 429, 500, 502, 503, 504, 529}) EXPECT_EQ(Of(status).kind, Kind::kRetry);
   for (const int status : {401, 402, 403, 407}) EXPECT_EQ(Of(status).kind, Kind::kBlocked);

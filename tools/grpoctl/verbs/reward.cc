@@ -153,6 +153,19 @@ absl::StatusOr<int64_t> AuditSource(const std::string& name, const DataSource& s
   return audit.num_unreadable();
 }
 
+// The number of answers that cannot be read, of the source of that name.
+absl::StatusOr<int64_t> AuditNamed(const std::string& name, const DataOptions& options, const ScoreFlags& flags,
+                                   const RewardProfile& profile) {
+  if (!options.artifact.empty()) {
+    std::cerr << "grpoctl: " << name << " is what a stage of the run writes: nothing to audit yet\n";
+    return 0;
+  }
+  // Its sources are audited as what they are.
+  if (!MixedSources(options).empty()) return 0;
+  ASSIGN_OR_RETURN(const std::unique_ptr<DataSource> source, MakeDataSource(options, FolderOf(flags.config)));
+  return AuditSource(name, *source, profile);
+}
+
 int Audit(const ScoreFlags& flags) {
   const absl::StatusOr<RewardsConfig> config = LoadRewards(flags.config);
   if (!config.ok()) return Fail(config.status());
@@ -164,15 +177,7 @@ int Audit(const ScoreFlags& flags) {
   int64_t num_unreadable = 0;
   for (const auto& [name, options] : config->data) {
     if (!flags.data.empty() && name != flags.data) continue;
-    if (!options.artifact.empty()) {
-      std::cerr << "grpoctl: " << name << " is what a stage of the run writes: nothing to audit yet\n";
-      continue;
-    }
-    // Its sources are audited as what they are.
-    if (!MixedSources(options).empty()) continue;
-    const absl::StatusOr<std::unique_ptr<DataSource>> source = MakeDataSource(options, FolderOf(flags.config));
-    if (!source.ok()) return Fail(source.status());
-    const absl::StatusOr<int64_t> unreadable = AuditSource(name, **source, **profile);
+    const absl::StatusOr<int64_t> unreadable = AuditNamed(name, options, flags, **profile);
     if (!unreadable.ok()) return Fail(unreadable.status());
     num_unreadable += *unreadable;
   }
