@@ -48,10 +48,19 @@ absl::Status ErrnoStatus(int error_number, absl::string_view what, absl::string_
       return absl::NotFoundError(message);
     case ENOSPC:
     case EDQUOT:
+    case EFBIG:
       return absl::ResourceExhaustedError(message);
     case EACCES:
     case EPERM:
+    case EROFS:
       return absl::PermissionDeniedError(message);
+    case EEXIST:
+    case ENOTDIR:
+    case ENOTEMPTY:
+    case EISDIR:
+    case ELOOP:
+    case ENAMETOOLONG:
+      return absl::AlreadyExistsError(message);
     default:
       return absl::InternalError(message);
   }
