@@ -114,15 +114,19 @@ void InstallStopSignal(const StopOptions& options) {
     [[maybe_unused]] const int made = ::pipe2(pipe, O_CLOEXEC | O_NONBLOCK);
   }
   InstallThreadStacks();
-  InstallSigbusHandler();
+  InstallFileSignals();
   // Those that stop end a wait that is under way: no SA_RESTART.
   for (const int signal_number : {SIGTERM, SIGINT}) Handle(signal_number, OnStop, 0);
   if (options.hang_up_stops && !IsIgnored(SIGHUP)) Handle(SIGHUP, OnStop, 0);
   Handle(SIGQUIT, OnQuit, SA_RESTART);
-  Handle(SIGXFSZ, OnFileTooLarge, SA_RESTART);
   ::signal(SIGPIPE, SIG_IGN);
   // Lives as long as the process.
   std::thread(Watch).detach();
+}
+
+void InstallFileSignals() {
+  InstallSigbusHandler();
+  Handle(SIGXFSZ, OnFileTooLarge, SA_RESTART);
 }
 
 void SetStopBound(absl::Duration bound) {

@@ -35,6 +35,9 @@ struct StopOptions {
 // InitLogging.
 void InstallStopSignal(const StopOptions& options = {});
 
+// The rows of SIGXFSZ and SIGBUS alone: for verbs that a signal is to end at once. InstallStopSignal does it, too.
+void InstallFileSignals();
+
 // Within which the process has to end once it was told to stop, whenever that was or will be. Above 0. Thread-safe.
 void SetStopBound(absl::Duration bound);
 

@@ -66,7 +66,7 @@ int main(int argc, char** argv) {
     return app.exit(error) == 0 ? grpo::kExitOk : grpo::kExitUsage;
   }
   grpo::InitLogging(flags.worker.identity.worker_name);
-  grpo::InstallStopSignal(flags.with_parent);
+  grpo::InstallStopSignal({.die_with_parent = flags.with_parent});
   const absl::Status status = grpo::Run(flags);
   if (absl::IsAborted(status)) {
     spdlog::info("{}", std::string(status.message()));

@@ -11,7 +11,7 @@
 namespace grpo {
 
 // `trainer`: the process that learns. `ranks` is read by whoever plans the processes (tools/launch/run_plan.h),
-// stall_after_s by rank 0's Watchdog, the rest by every rank.
+// stall_after_s by rank 0's Watchdog, stop_within_s also by `grpoctl run`, the rest by every rank.
 struct TrainerOptions {
   int64_t ranks = 1;
   int64_t threads = 1;
@@ -20,6 +20,7 @@ struct TrainerOptions {
   int64_t head_chunk_bytes = kDefaultHeadChunkBytes;
   double collective_timeout_s = 300;
   double stall_after_s = 120;
+  double stop_within_s = 300;
 
   template <class V>
   void Visit(V& v) {
@@ -53,6 +54,13 @@ struct TrainerOptions {
     v("stall_after_s", stall_after_s,
       {.help = "When nothing has moved for this long, and for ten times the median step, the status says STALLED, with "
                "what each rank is doing.",
+       .unit = "seconds",
+       .min = 1,
+       .max = 86400});
+    v("stop_within_s", stop_within_s,
+      {.help = "How long the step under way and its checkpoint may take after a signal to stop (SIGTERM, SIGINT, "
+               "SIGHUP). Beyond it the trainer logs what its threads wait for and ends with exit code 75; the "
+               "checkpoint before stands. A scheduler's grace time has to be longer to be of use.",
        .unit = "seconds",
        .min = 1,
        .max = 86400});
