@@ -25,7 +25,7 @@ std::atomic<bool> stop_requested{false};
 std::atomic<bool> stop_asked{false};
 std::atomic<int64_t> num_quits{0};
 std::atomic<int64_t> stop_bound_ms{absl::ToInt64Milliseconds(kDefaultStopBound)};
-constexpr unsigned kSecondsToSayWhy = 10;
+constexpr unsigned kSecondsToSayWhy = 4;
 // Written by handlers. The first is never read: once readable it stays so, and every waiter wakes. The second wakes the
 // thread below, for a quit or another bound.
 int stop_pipe[2] = {-1, -1}, watch_pipe[2] = {-1, -1};
@@ -70,7 +70,8 @@ void Handle(int signal_number, void (*handler)(int), int flags) {
 
 [[noreturn]] void EndByForce() {
   // The log itself may be what everything waits for.
-  Handle(SIGALRM, [](int) { ::_exit(kExitRetry); }, 0);
+  Handle(
+      SIGALRM, [](int) { ::_exit(kExitRetry); }, 0);
   ::alarm(kSecondsToSayWhy);
   spdlog::error("did not end within {} s of the stop, and ends now without what it was doing:\n{}",
                 absl::ToDoubleSeconds(absl::Milliseconds(stop_bound_ms.load())), ThreadStacks());

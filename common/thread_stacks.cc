@@ -26,7 +26,7 @@ namespace {
 constexpr int kAskSignal = SIGURG;
 constexpr int kMaxFrames = 48;
 constexpr absl::Duration kThreadPatience = absl::Milliseconds(200);
-constexpr absl::Duration kPatience = absl::Seconds(5);
+constexpr absl::Duration kPatience = absl::Seconds(3);
 constexpr absl::Duration kLook = absl::Milliseconds(1);
 
 // Whose stack is asked for; its negative while that thread writes it, 0 once it has or nobody is asked.

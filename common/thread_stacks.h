@@ -12,7 +12,7 @@ void InstallThreadStacks();
 
 // One paragraph for each thread but the caller: "thread 77 (grpc_global_tim), S in futex_wait_queue" (state and place
 // in the kernel, as /proc has them), then its calls, innermost first, one a line. A thread that does not answer within
-// 0.2 s has no calls; after 5 s the rest have none. One call at a time; REQUIRES InstallThreadStacks.
+// 0.2 s has no calls; after 3 s the rest have none. One call at a time; REQUIRES InstallThreadStacks.
 std::string ThreadStacks();
 
 }  // namespace grpo

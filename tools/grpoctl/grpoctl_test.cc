@@ -175,8 +175,8 @@ TEST(GrpoctlTest, OutputThatCannotBeWrittenIsAnError) {
 // As on a disk that runs full in the middle.
 TEST(GrpoctlTest, OutputThatEndsInTheMiddleIsAnErrorAndNamesTheReason) {
   const std::string path = ::testing::TempDir() + "/cut.jsonl";
-  const Result result = Shell(
-      R"(ulimit -f 16; yes '{"gold":"1","pred":"1"}' | head -n 4000 | tools/grpoctl reward equal 2>&1 >)" + path);
+  const Result result =
+      Shell(R"(ulimit -f 16; yes '{"gold":"1","pred":"1"}' | head -n 4000 | tools/grpoctl reward equal 2>&1 >)" + path);
   EXPECT_EQ(result.exit_code, kExitIo);
   EXPECT_THAT(result.output, HasSubstr("stdout could not take all of the output: File too large"));
   EXPECT_GT(std::filesystem::file_size(path), 0u);

@@ -24,15 +24,16 @@ rpc::ClientOptions Merge(const rpc::ClientOptions& flags, rpc::ClientOptions opt
 // What is known of a trainer that does not answer, and what to do.
 std::string AboutTheSilent(const std::string& run_dir, int64_t pid) {
   if (run_dir.empty()) {
-    return "it may be stopped (SIGSTOP), out of reach, or have ended: see `grpoctl logs` on its machine; a run that has "
+    return "it may be stopped (SIGSTOP), out of reach, or have ended: see `grpoctl logs` on its machine; a run that "
+           "has "
            "ended goes on with `grpoctl run --resume --run-dir DIR`";
   }
   // Where another grpoctl or machine serves the run, its process is none of this machine's trainers.
   const std::optional<std::string> state = DescribeProcess(pid, "trainer");
   if (state.has_value()) return absl::StrCat("its process ", pid, " is on this machine and ", *state);
   return absl::StrCat("its process ", pid, " is not on this machine: see `grpoctl logs --run-dir ", run_dir,
-                      "`; once its grpoctl has ended, too, the run goes on with `grpoctl run --resume --run-dir ", run_dir,
-                      "`");
+                      "`; once its grpoctl has ended, too, the run goes on with `grpoctl run --resume --run-dir ",
+                      run_dir, "`");
 }
 
 }  // namespace
@@ -84,8 +85,8 @@ absl::Status TrainerConnection::Explain(const grpc::Status& status) const {
   switch (error.code()) {
     case absl::StatusCode::kUnavailable:
     case absl::StatusCode::kDeadlineExceeded:
-      return absl::UnavailableError(
-          absl::StrCat("no trainer answers at ", client->address(), " (", message, "): ", AboutTheSilent(run_dir, pid)));
+      return absl::UnavailableError(absl::StrCat("no trainer answers at ", client->address(), " (", message,
+                                                 "): ", AboutTheSilent(run_dir, pid)));
     case absl::StatusCode::kUnauthenticated:
     case absl::StatusCode::kPermissionDenied:
       return absl::Status(error.code(), absl::StrCat("the trainer at ", client->address(), " refused this caller (",

@@ -127,9 +127,10 @@ TEST_F(ConnectionTest, ATrainerThatIsGoneMayBeResumedOnceItsSupervisorIs) {
   const absl::Status gone = Ask(In(run_dir_)).status();
   EXPECT_STATUS(gone, absl::StatusCode::kUnavailable, "no trainer answers at " + address + " (");
   // Its pid is now this test's, which is no trainer.
-  EXPECT_THAT(std::string(gone.message()),
-              HasSubstr(absl::StrCat("its process ", ::getpid(), " is not on this machine: see `grpoctl logs --run-dir ",
-                                     run_dir_, "`; once its grpoctl has ended")));
+  EXPECT_THAT(
+      std::string(gone.message()),
+      HasSubstr(absl::StrCat("its process ", ::getpid(), " is not on this machine: see `grpoctl logs --run-dir ",
+                             run_dir_, "`; once its grpoctl has ended")));
   EXPECT_THAT(std::string(gone.message()), HasSubstr("`grpoctl run --resume --run-dir " + run_dir_ + "`"));
   EXPECT_THAT(std::string(Ask(At(address)).status().message()), HasSubstr("may be stopped (SIGSTOP), out of reach"));
 }

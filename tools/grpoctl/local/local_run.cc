@@ -28,7 +28,7 @@ constexpr absl::Duration kPollInterval = absl::Milliseconds(50);
 constexpr absl::Duration kStopGrace = absl::Seconds(5);
 // How long after its bound a trainer is killed that did not end by itself.
 // Together with kStopGrace less than LocalRun::kStopSlack.
-constexpr absl::Duration kOwnWord = absl::Seconds(15);
+constexpr absl::Duration kOwnWord = absl::Seconds(5);
 // Between two lines about a stop that takes long.
 constexpr absl::Duration kRemindEvery = absl::Seconds(10);
 
@@ -124,8 +124,8 @@ void LocalRun::WaitAndStop() {
   const std::optional<int> pid = supervisor_.TrainerPid(/*serving=*/false);
   if (now - reminded_at_ < kRemindEvery || !pid.has_value()) return;
   reminded_at_ = now;
-  printer_->Note(absl::StrFormat("still stopping: the trainer's process %d %s; %.0f s are left until it is killed", *pid,
-                                 DescribeProcess(*pid).value_or("has ended"),
+  printer_->Note(absl::StrFormat("still stopping: the trainer's process %d %s; %.0f s are left until it is killed",
+                                 *pid, DescribeProcess(*pid).value_or("has ended"),
                                  absl::ToDoubleSeconds(*stopped_at_ + options_.stop_within + kOwnWord - now)));
 }
 

@@ -318,7 +318,8 @@ TEST_F(SupervisorTest, StoppingAlwaysEnds) {
       {"saves", kForEver, false, never, kExitRetry, ""},
       {"fails_to_save", absl::StrCat("trap 'exit 1' TERM; ", kForEver), false, never, kExitRunFailed, ""},
       {"not_started", "", false, never, kExitRetry, "before the trainer was started"},
-      {"waits_for_restart", absl::StrCat("while [ ! -e ", die, " ]; do sleep 0.01; done; kill -9 $$"), true, never, kExitRetry, "waited to be started again"},
+      {"waits_for_restart", absl::StrCat("while [ ! -e ", die, " ]; do sleep 0.01; done; kill -9 $$"), true, never,
+       kExitRetry, "waited to be started again"},
       {"killed_while_saving", absl::StrCat("trap 'kill -9 $$' TERM; ", kForEver), false, never, kExitRetry,
        "signal 9 (Killed) instead of saving"},
       // A signal that comes before the handler is there.
