@@ -9,7 +9,6 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <string>
 #include <thread>
 
 #include "common/exit_codes.h"
@@ -52,7 +51,7 @@ absl::Duration Now() {
   return absl::FromChrono(std::chrono::steady_clock::now().time_since_epoch());
 }
 
-// In whole milliseconds, rounded up; -1, for ever, without a stop.
+// Of the bound; rounded up, and an hour at most, so that it fits.
 int MillisecondsLeft(absl::Duration stopped_at) {
   const absl::Duration left = stopped_at + absl::Milliseconds(stop_bound_ms.load()) - Now();
   if (left <= absl::ZeroDuration()) return 0;

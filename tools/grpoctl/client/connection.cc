@@ -25,8 +25,7 @@ rpc::ClientOptions Merge(const rpc::ClientOptions& flags, rpc::ClientOptions opt
 std::string AboutTheSilent(const std::string& run_dir, int64_t pid) {
   if (run_dir.empty()) {
     return "it may be stopped (SIGSTOP), out of reach, or have ended: see `grpoctl logs` on its machine; a run that "
-           "has "
-           "ended goes on with `grpoctl run --resume --run-dir DIR`";
+           "has ended goes on with `grpoctl run --resume --run-dir DIR`";
   }
   // Where another grpoctl or machine serves the run, its process is none of this machine's trainers.
   const std::optional<std::string> state = DescribeProcess(pid, "trainer");

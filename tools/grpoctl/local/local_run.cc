@@ -26,8 +26,8 @@ namespace fs = std::filesystem;
 constexpr absl::Duration kPollInterval = absl::Milliseconds(50);
 // How long the others get to end by themselves after the trainer has exited.
 constexpr absl::Duration kStopGrace = absl::Seconds(5);
-// How long after its bound a trainer is killed that did not end by itself.
-// Together with kStopGrace less than LocalRun::kStopSlack.
+// How long after its bound a trainer is killed that did not end by itself. Together with kStopGrace less than
+// LocalRun::kStopSlack.
 constexpr absl::Duration kOwnWord = absl::Seconds(5);
 // Between two lines about a stop that takes long.
 constexpr absl::Duration kRemindEvery = absl::Seconds(10);
