@@ -18,6 +18,23 @@
 namespace grpo {
 namespace {
 
+// All others are Internal.
+constexpr std::pair<int, absl::StatusCode> kCodes[] = {
+    {ENOENT, absl::StatusCode::kNotFound},
+    {ENOSPC, absl::StatusCode::kResourceExhausted},
+    {EDQUOT, absl::StatusCode::kResourceExhausted},
+    {EFBIG, absl::StatusCode::kResourceExhausted},
+    {EACCES, absl::StatusCode::kPermissionDenied},
+    {EPERM, absl::StatusCode::kPermissionDenied},
+    {EROFS, absl::StatusCode::kPermissionDenied},
+    {EEXIST, absl::StatusCode::kAlreadyExists},
+    {ENOTDIR, absl::StatusCode::kAlreadyExists},
+    {ENOTEMPTY, absl::StatusCode::kAlreadyExists},
+    {EISDIR, absl::StatusCode::kAlreadyExists},
+    {ELOOP, absl::StatusCode::kAlreadyExists},
+    {ENAMETOOLONG, absl::StatusCode::kAlreadyExists},
+};
+
 // Makes a system call that returns -1 and errno on failure, or what a test puts in its place.
 template <typename Call>
 auto Try(absl::string_view failpoint, const std::string& path, Call call) -> decltype(call()) {
@@ -42,28 +59,11 @@ absl::Status WriteAll(int fd, absl::string_view content, const std::string& path
 }  // namespace
 
 absl::Status ErrnoStatus(int error_number, absl::string_view what, absl::string_view path) {
-  const std::string message = absl::StrCat(what, " ", path, ": ", std::strerror(error_number));
-  switch (error_number) {
-    case ENOENT:
-      return absl::NotFoundError(message);
-    case ENOSPC:
-    case EDQUOT:
-    case EFBIG:
-      return absl::ResourceExhaustedError(message);
-    case EACCES:
-    case EPERM:
-    case EROFS:
-      return absl::PermissionDeniedError(message);
-    case EEXIST:
-    case ENOTDIR:
-    case ENOTEMPTY:
-    case EISDIR:
-    case ELOOP:
-    case ENAMETOOLONG:
-      return absl::AlreadyExistsError(message);
-    default:
-      return absl::InternalError(message);
+  absl::StatusCode code = absl::StatusCode::kInternal;
+  for (const auto& [number, its_code] : kCodes) {
+    if (number == error_number) code = its_code;
   }
+  return absl::Status(code, absl::StrCat(what, " ", path, ": ", std::strerror(error_number)));
 }
 
 absl::StatusOr<std::string> ReadFile(const std::string& path, int64_t max_bytes) {

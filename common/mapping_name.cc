@@ -3,43 +3,39 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 namespace grpo {
 namespace {
 
-// Reads "begin-end mode offset device inode   path", byte by byte: no library is safe in a handler.
-class MapsLine {
- public:
-  MapsLine(uintptr_t address, char* name, size_t size) : address_(address), name_(name), size_(size) {}
+// "begin-end mode offset device inode   path", as far as it fits. Read byte by byte: no library is safe in a handler.
+struct MapsLine {
+  char text[1024];
+  size_t length = 0;
+  size_t at = 0;
 
-  // True when the line has ended that holds the address.
-  bool Take(char byte) {
-    if (byte == '\n') {
-      if (begin_ <= address_ && address_ < end_) return true;
-      *this = MapsLine(address_, name_, size_);
-    } else if (num_fields_ == 0 && (byte == '-' || byte == ' ')) {
-      (byte == '-' ? begin_ : end_) = number_;
-      number_ = 0;
-      if (byte == ' ') ++num_fields_;
-    } else if (num_fields_ == 0) {
-      number_ = number_ * 16 + static_cast<uintptr_t>(byte <= '9' ? byte - '0' : byte - 'a' + 10);
-    } else if (num_fields_ < kFieldsBeforePath) {
-      if (byte == ' ') ++num_fields_;
-    } else if ((length_ > 0 || byte != ' ') && length_ < size_) {
-      name_[length_++] = byte;
-    }
-    return false;
+  uintptr_t TakeHex() {
+    uintptr_t number = 0;
+    for (; at < length && text[at] != '-' && text[at] != ' '; ++at)
+      number = number * 16 + static_cast<uintptr_t>(text[at] <= '9' ? text[at] - '0' : text[at] - 'a' + 10);
+    ++at;
+    return number;
   }
-  size_t length() const { return length_; }
-
- private:
-  static constexpr int kFieldsBeforePath = 5;
-
-  uintptr_t address_;
-  char* name_;
-  size_t size_;
-  uintptr_t begin_ = 0, end_ = 0, number_ = 0;
-  int num_fields_ = 0;
-  size_t length_ = 0;
+  void SkipBlanks() {
+    while (at < length && text[at] == ' ') ++at;
+  }
+  void SkipField() {
+    SkipBlanks();
+    while (at < length && text[at] != ' ') ++at;
+  }
+  // Leaves `at` at the path where the line is the address's.
+  bool Holds(uintptr_t address) {
+    const uintptr_t begin = TakeHex(), end = TakeHex();
+    constexpr int kFieldsBeforePath = 4;
+    for (int i = 0; i < kFieldsBeforePath; ++i) SkipField();
+    SkipBlanks();
+    return begin <= address && address < end;
+  }
 };
 
 }  // namespace
@@ -47,14 +43,24 @@ class MapsLine {
 size_t MappingName(uintptr_t address, char* name, size_t size) {
   const int fd = ::open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
   if (fd < 0) return 0;
-  MapsLine line(address, name, size);
-  bool found = false;
-  char bytes[1024];
-  for (ssize_t got; !found && (got = ::read(fd, bytes, sizeof(bytes))) > 0;) {
-    for (ssize_t i = 0; !found && i < got; ++i) found = line.Take(bytes[i]);
+  MapsLine line;
+  size_t name_length = 0;
+  char byte = 0;
+  // A system call for each byte, once in a process that is about to end.
+  while (::read(fd, &byte, 1) == 1) {
+    if (byte != '\n') {
+      if (line.length < sizeof(line.text)) line.text[line.length++] = byte;
+      continue;
+    }
+    if (line.Holds(address)) {
+      name_length = std::min(size, line.length - std::min(line.at, line.length));
+      std::copy_n(line.text + line.at, name_length, name);
+      break;
+    }
+    line.length = line.at = 0;
   }
   ::close(fd);
-  return found ? line.length() : 0;
+  return name_length;
 }
 
 }  // namespace grpo
