@@ -143,9 +143,7 @@ class StopTest(harness.EndToEndTest):
         with harness.Run(self.folder / "run", harness.TINY, ENDLESS) as run:
             run.wait_for_step("pretrain", EARLY)
             for child in ("reward-0", "rollout-0"):
-                log = run.run_dir / f"logs/{child}.log"
-                os.kill(harness.wait_until(lambda child=child: self.pid_of(run, child), "it is there"), signal.SIGQUIT)
-                harness.wait_until(lambda log=log: "SIGQUIT: what every thread" in log.read_text(), f"{child} tells")
+                harness.wait_until(lambda child=child: self.tells(run, child), f"{child} tells")
             os.kill(run.pid_of("reward-0"), signal.SIGHUP)
             log = run.run_dir / "logs/reward-0.log"
             harness.wait_until(lambda: "loaded the reward profiles" in log.read_text(), "the reward server has reloaded")
@@ -155,12 +153,12 @@ class StopTest(harness.EndToEndTest):
             self.assertEqual(harness.EXIT_RETRY, run.wait(), run.stderr)
         self.assertEqual("pretrain", self.newest_checkpoint(run.run_dir)[0])
 
-    def pid_of(self, run, child):
-        """None before it is there and says something."""
-        log = run.run_dir / f"logs/{child}.log"
-        with contextlib.suppress(StopIteration):
-            return run.pid_of(child) if log.exists() and log.stat().st_size > 0 else None
-        return None
+    def tells(self, run, child):
+        """Asks what its threads wait for; one that has just started ignores the question."""
+        with contextlib.suppress(StopIteration, FileNotFoundError):
+            os.kill(run.pid_of(child), signal.SIGQUIT)
+            return "SIGQUIT: what every thread" in (run.run_dir / f"logs/{child}.log").read_text()
+        return False
 
     def test_a_closed_terminal_stops_the_run_with_a_checkpoint(self):
         run_dir = self.folder / "run"
