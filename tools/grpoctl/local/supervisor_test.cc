@@ -313,7 +313,6 @@ constexpr char kForEver[] = "while :; do sleep 0.02; done";
 TEST_F(SupervisorTest, StoppingAlwaysEnds) {
   const absl::Duration never = absl::Hours(1000);
   const std::string die = dir_ + "/die";
-  ::unlink(die.c_str());
   const std::vector<StopCase> cases = {
       {"saves", kForEver, false, never, kExitRetry, ""},
       {"fails_to_save", absl::StrCat("trap 'exit 1' TERM; ", kForEver), false, never, kExitRunFailed, ""},
@@ -332,6 +331,7 @@ TEST_F(SupervisorTest, StoppingAlwaysEnds) {
   for (const StopCase& test_case : cases) {
     SCOPED_TRACE(test_case.name);
     notes_.clear();
+    ::unlink(die.c_str());
     Supervisor& supervisor = Make({});
     const std::string log_name = absl::StrCat("trainer-", test_case.name);
     if (!test_case.script.empty()) {
