@@ -11,6 +11,7 @@
 #include "common/rpc/server.h"
 #include "common/rpc/status.h"
 #include "common/status_testing.h"
+#include "common/wall_clock_testing.h"
 #include "gmock/gmock.h"
 #include "rollout/testing.h"
 
@@ -27,7 +28,7 @@ class ReluctantCoordinator : public FakeCoordinator {
   grpc::Status Register(grpc::ServerContext* context, const v1::RegisterRequest* request,
                         v1::RegisterResponse* response) override {
     {
-      absl::MutexLock lock(&mutex);
+      MutexLock lock(&mutex);
       if (!answers.empty()) {
         registrations.push_back(*request);
         const grpc::Status answer = answers.front();
@@ -81,14 +82,14 @@ class SessionTest : public ::testing::Test {
   void WaitForTwoHeartbeats() {
     for (int i = 0; i < 2; ++i) {
       {
-        absl::MutexLock lock(&coordinator_.mutex);
+        MutexLock lock(&coordinator_.mutex);
         coordinator_.heartbeat.Clear();
       }
       ASSERT_TRUE(WaitForHeartbeat([](const v1::HeartbeatRequest& request) { return !request.worker_id().empty(); }));
     }
   }
   size_t NumRegistrations() {
-    absl::MutexLock lock(&coordinator_.mutex);
+    MutexLock lock(&coordinator_.mutex);
     return coordinator_.registrations.size();
   }
 
@@ -107,7 +108,7 @@ TEST_F(SessionTest, RegistersAsWhatItIs) {
   Join();
   EXPECT_EQ(session_->WorkerId(), "worker-1");
   EXPECT_EQ(session_->WeightChannelName(), "grpc") << "what an answer that names none means";
-  absl::MutexLock lock(&coordinator_.mutex);
+  MutexLock lock(&coordinator_.mutex);
   ASSERT_EQ(coordinator_.registrations.size(), 1u);
   const v1::RegisterRequest& request = coordinator_.registrations[0];
   EXPECT_EQ(request.role(), "rollout_worker");
@@ -116,6 +117,16 @@ TEST_F(SessionTest, RegistersAsWhatItIs) {
   EXPECT_EQ(request.worker_name(), "rollout-0");
   EXPECT_EQ(request.worker_attempt(), 3);
   EXPECT_THAT(request.weight_channels(), ElementsAre("grpc"));
+}
+
+// Issue 18, attack 38: pauses that begin while the clock is ahead outlast its being set back.
+TEST_F(SessionTest, HeartbeatsGoOnWhenTheWallClockIsSetBack) {
+  Join();
+  {
+    const WallClockStep ahead(absl::Hours(1));
+    WaitForTwoHeartbeats();
+  }
+  WaitForTwoHeartbeats();
 }
 
 TEST_F(SessionTest, TakesTheWeightChannelThatTheCoordinatorPicks) {
@@ -137,7 +148,7 @@ TEST_F(SessionTest, ARefusalEndsTheSessionAndSaysWhoRefused) {
   for (const grpc::StatusCode code : {grpc::StatusCode::FAILED_PRECONDITION, grpc::StatusCode::INVALID_ARGUMENT,
                                       grpc::StatusCode::UNAUTHENTICATED, grpc::StatusCode::PERMISSION_DENIED}) {
     {
-      absl::MutexLock lock(&coordinator_.mutex);
+      MutexLock lock(&coordinator_.mutex);
       coordinator_.answers = {{code, "another run"}};
     }
     Join();
@@ -200,7 +211,7 @@ TEST_F(SessionTest, ALostLeaseIsToldOnceAndNoLongerRenewed) {
   session_->Track(11, Key(2));
   session_->SetBlocked(10, "reward server unreachable");
   {
-    absl::MutexLock lock(&coordinator_.mutex);
+    MutexLock lock(&coordinator_.mutex);
     coordinator_.lost = {Key(1), Key(99)};
   }
   EXPECT_TRUE(WaitForHeartbeat([](const auto& request) {
@@ -217,7 +228,7 @@ TEST_F(SessionTest, WhatIsLostIsThisAttemptOfThisEpochAlone) {
   Join();
   session_->Track(10, Key(1, "rl", 2, 3));
   {
-    absl::MutexLock lock(&coordinator_.mutex);
+    MutexLock lock(&coordinator_.mutex);
     coordinator_.lost = {Key(1, "rl", 1, 3), Key(1, "rl", 2, 2), Key(1, "eval", 2, 3), Key(0, "rl", 2, 3)};
   }
   WaitForTwoHeartbeats();
@@ -250,7 +261,7 @@ TEST_F(SessionTest, HeartbeatsSayWhatIsHeldAndSampled) {
   Join();
   WaitForTwoHeartbeats();
   {
-    absl::MutexLock lock(&coordinator_.mutex);
+    MutexLock lock(&coordinator_.mutex);
     EXPECT_FALSE(coordinator_.heartbeat.has_held_policy()) << "it holds none yet";
   }
   v1::PolicyRef policy;
@@ -271,14 +282,14 @@ TEST_F(SessionTest, RewardServersAreThoseThatTheCoordinatorKnewOfLast) {
   session_->WorkerId();
   EXPECT_THAT(session_->RewardServers(), ElementsAre("127.0.0.1:7001"));
   {
-    absl::MutexLock lock(&coordinator_.mutex);
+    MutexLock lock(&coordinator_.mutex);
     coordinator_.reward_servers = {"127.0.0.1:7002", "127.0.0.1:7003"};
   }
   WaitForTwoHeartbeats();
   EXPECT_THAT(session_->RewardServers(), ElementsAre("127.0.0.1:7002", "127.0.0.1:7003"));
   // A coordinator that was started a moment ago knows of none; the old ones are tried further.
   {
-    absl::MutexLock lock(&coordinator_.mutex);
+    MutexLock lock(&coordinator_.mutex);
     coordinator_.reward_servers = {};
   }
   WaitForTwoHeartbeats();
@@ -290,7 +301,7 @@ TEST_F(SessionTest, ACoordinatorThatForgotTheWorkerGetsItBackWithItsLeases) {
   EXPECT_EQ(session_->WorkerId(), "worker-1");
   session_->Track(10, Key(1));
   {
-    absl::MutexLock lock(&coordinator_.mutex);
+    MutexLock lock(&coordinator_.mutex);
     coordinator_.worker_id = "nobody";
   }
   EXPECT_TRUE(WaitForHeartbeat(
@@ -316,7 +327,7 @@ TEST_F(SessionTest, TheEndOfTheRunIsNoError) {
   Join();
   session_->WorkerId();
   {
-    absl::MutexLock lock(&coordinator_.mutex);
+    MutexLock lock(&coordinator_.mutex);
     coordinator_.run_ended = true;
   }
   EXPECT_TRUE(session_->WaitForEnd(absl::Seconds(20)));
@@ -348,7 +359,7 @@ TEST_F(SessionTest, AWorkerThatEndsOtherwiseDoesNotLeave) {
   session_->Track(10, Key(1));
   session_->End(absl::OkStatus());
   session_.reset();
-  absl::MutexLock lock(&coordinator_.mutex);
+  MutexLock lock(&coordinator_.mutex);
   EXPECT_FALSE(coordinator_.heartbeat.leaving());
 }
 
@@ -361,8 +372,7 @@ TEST_F(SessionTest, TheEndCancelsCallsThatAreUnderWay) {
     request.set_worker_id(worker_id);
     request.set_max_groups(1);
     request.set_wait_ms(60'000);
-    grpc::ClientContext context;
-    client_->Prepare(context, absl::Minutes(2));
+    rpc::CallContext context(*client_, absl::Minutes(2));
     const InFlightCalls::Scope scope(&session_->calls(), &context);
     v1::LeaseGroupsResponse response;
     status = rpc::FromGrpc(v1::Coordinator::NewStub(client_->channel())->LeaseGroups(&context, request, &response));
