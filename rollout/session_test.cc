@@ -119,16 +119,6 @@ TEST_F(SessionTest, RegistersAsWhatItIs) {
   EXPECT_THAT(request.weight_channels(), ElementsAre("grpc"));
 }
 
-// Issue 18, attack 38: pauses that begin while the clock is ahead outlast its being set back.
-TEST_F(SessionTest, HeartbeatsGoOnWhenTheWallClockIsSetBack) {
-  Join();
-  {
-    const WallClockStep ahead(absl::Hours(1));
-    WaitForTwoHeartbeats();
-  }
-  WaitForTwoHeartbeats();
-}
-
 TEST_F(SessionTest, TakesTheWeightChannelThatTheCoordinatorPicks) {
   coordinator_.weight_channel = "shm";
   Join({"shm", "grpc"});
@@ -381,6 +371,17 @@ TEST_F(SessionTest, TheEndCancelsCallsThatAreUnderWay) {
   session_->End(absl::OkStatus());
   caller.join();
   EXPECT_EQ(status.code(), absl::StatusCode::kCancelled);
+}
+
+// Issue 18, attack 38: pauses that begin while the clock is ahead outlast its being set back. The last test: gRPC's
+// own timers do.
+TEST_F(SessionTest, HeartbeatsGoOnWhenTheWallClockIsSetBack) {
+  Join();
+  {
+    const WallClockStep ahead(absl::Hours(1));
+    WaitForTwoHeartbeats();
+  }
+  WaitForTwoHeartbeats();
 }
 
 }  // namespace

@@ -216,6 +216,58 @@ TEST(ClientTest, EveryCallHasADeadline) {
   }
 }
 
+TEST(BackoffTest, DoublesWithinItsBoundsAndStartsAgain) {
+  Backoff backoff;
+  for (int round = 0; round < 2; ++round) {
+    absl::Duration full = absl::Milliseconds(100);
+    for (int i = 0; i < 100; ++i) {
+      const absl::Duration delay = backoff.Next();
+      EXPECT_GE(delay, full / 2);
+      EXPECT_LE(delay, full);
+      full = std::min(full * 2, absl::Seconds(5));
+    }
+    backoff.Reset();
+  }
+}
+
+TEST(TlsTest, WithAnAuthorityOnlyItsCertificatesMayCall) {
+  const Identity ours = MakeIdentity("ours"), other = MakeIdentity("other");
+  TestService service;
+  ASSERT_OK_AND_ASSIGN(const auto server,
+                       Server::Start({.tls_cert = ours.cert, .tls_key = ours.key, .tls_ca = ours.cert}, {&service}));
+  const auto call = [&](const ClientOptions& options) {
+    const std::shared_ptr<Client> client = *Client::Create(server->address(), options);
+    return Call(*client);
+  };
+  EXPECT_OK(call({.tls_ca = ours.cert, .tls_cert = ours.cert, .tls_key = ours.key}));
+  EXPECT_EQ(call({.tls_ca = ours.cert}).code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(call({.tls_ca = ours.cert, .tls_cert = other.cert, .tls_key = other.key}).code(),
+            absl::StatusCode::kUnavailable);
+  EXPECT_EQ(call({.tls_ca = other.cert, .tls_cert = ours.cert, .tls_key = ours.key}).code(),
+            absl::StatusCode::kUnavailable);
+  EXPECT_EQ(call({}).code(), absl::StatusCode::kUnavailable);
+}
+
+TEST(TlsTest, ACertificateAndAnotherOnesKeyAreRefused) {
+  const Identity ours = MakeIdentity("ours"), other = MakeIdentity("other");
+  TestService service;
+  EXPECT_STATUS(Server::Start({.tls_cert = ours.cert, .tls_key = other.key}, {&service}),
+                absl::StatusCode::kInvalidArgument, "private key that belongs to it");
+}
+
+TEST(TlsTest, ServesOffLoopbackWithClientCertificates) {
+  const Identity ours = MakeIdentity("ours");
+  TestService service;
+  ASSERT_OK_AND_ASSIGN(
+      const auto server,
+      Server::Start({.host = "0.0.0.0", .tls_cert = ours.cert, .tls_key = ours.key, .tls_ca = ours.cert}, {&service}));
+  const std::string port = server->address().substr(server->address().rfind(':'));
+  ASSERT_OK_AND_ASSIGN(
+      const auto client,
+      Client::Create("127.0.0.1" + port, {.tls_ca = ours.cert, .tls_cert = ours.cert, .tls_key = ours.key}));
+  EXPECT_OK(Call(*client));
+}
+
 // ListRules is answered when the call was cancelled or its time is over.
 class PatientService : public v1::RewardService::Service {
  public:
@@ -232,7 +284,8 @@ class PatientService : public v1::RewardService::Service {
   Notification called;
 };
 
-// gRPC's timers wait by the wall clock (issue 18, attack 38). In these tests it is ahead, and they last for an hour.
+// gRPC's timers wait by the wall clock (issue 18, attack 38). In these tests, the last here, it is ahead, and they last for
+// an hour.
 constexpr absl::Duration kStep = absl::Hours(1), kFarFromIt = absl::Minutes(1);
 
 TEST(WallClockTest, ACallEndsAtItsDeadlineWhateverItSays) {
@@ -286,58 +339,6 @@ TEST(WallClockTest, AServerThatIsBackIsFoundWhateverItSays) {
   ASSERT_OK_AND_ASSIGN(server, Server::Start({.port = port}, {&service}));
   while (!Call(*client).ok() && Clock::Real().Now() - begin < kFarFromIt) absl::SleepFor(absl::Milliseconds(10));
   EXPECT_LT(Clock::Real().Now() - begin, kFarFromIt);
-}
-
-TEST(BackoffTest, DoublesWithinItsBoundsAndStartsAgain) {
-  Backoff backoff;
-  for (int round = 0; round < 2; ++round) {
-    absl::Duration full = absl::Milliseconds(100);
-    for (int i = 0; i < 100; ++i) {
-      const absl::Duration delay = backoff.Next();
-      EXPECT_GE(delay, full / 2);
-      EXPECT_LE(delay, full);
-      full = std::min(full * 2, absl::Seconds(5));
-    }
-    backoff.Reset();
-  }
-}
-
-TEST(TlsTest, WithAnAuthorityOnlyItsCertificatesMayCall) {
-  const Identity ours = MakeIdentity("ours"), other = MakeIdentity("other");
-  TestService service;
-  ASSERT_OK_AND_ASSIGN(const auto server,
-                       Server::Start({.tls_cert = ours.cert, .tls_key = ours.key, .tls_ca = ours.cert}, {&service}));
-  const auto call = [&](const ClientOptions& options) {
-    const std::shared_ptr<Client> client = *Client::Create(server->address(), options);
-    return Call(*client);
-  };
-  EXPECT_OK(call({.tls_ca = ours.cert, .tls_cert = ours.cert, .tls_key = ours.key}));
-  EXPECT_EQ(call({.tls_ca = ours.cert}).code(), absl::StatusCode::kUnavailable);
-  EXPECT_EQ(call({.tls_ca = ours.cert, .tls_cert = other.cert, .tls_key = other.key}).code(),
-            absl::StatusCode::kUnavailable);
-  EXPECT_EQ(call({.tls_ca = other.cert, .tls_cert = ours.cert, .tls_key = ours.key}).code(),
-            absl::StatusCode::kUnavailable);
-  EXPECT_EQ(call({}).code(), absl::StatusCode::kUnavailable);
-}
-
-TEST(TlsTest, ACertificateAndAnotherOnesKeyAreRefused) {
-  const Identity ours = MakeIdentity("ours"), other = MakeIdentity("other");
-  TestService service;
-  EXPECT_STATUS(Server::Start({.tls_cert = ours.cert, .tls_key = other.key}, {&service}),
-                absl::StatusCode::kInvalidArgument, "private key that belongs to it");
-}
-
-TEST(TlsTest, ServesOffLoopbackWithClientCertificates) {
-  const Identity ours = MakeIdentity("ours");
-  TestService service;
-  ASSERT_OK_AND_ASSIGN(
-      const auto server,
-      Server::Start({.host = "0.0.0.0", .tls_cert = ours.cert, .tls_key = ours.key, .tls_ca = ours.cert}, {&service}));
-  const std::string port = server->address().substr(server->address().rfind(':'));
-  ASSERT_OK_AND_ASSIGN(
-      const auto client,
-      Client::Create("127.0.0.1" + port, {.tls_ca = ours.cert, .tls_cert = ours.cert, .tls_key = ours.key}));
-  EXPECT_OK(Call(*client));
 }
 
 }  // namespace
