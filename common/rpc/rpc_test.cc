@@ -284,8 +284,8 @@ class PatientService : public v1::RewardService::Service {
   Notification called;
 };
 
-// gRPC's timers wait by the wall clock (issue 18, attack 38). In these tests, the last here, it is ahead, and they last for
-// an hour.
+// The last tests here: the wall clock is ahead, and gRPC's timers, which wait by it (issue 18, attack 38), last for an
+// hour.
 constexpr absl::Duration kStep = absl::Hours(1), kFarFromIt = absl::Minutes(1);
 
 TEST(WallClockTest, ACallEndsAtItsDeadlineWhateverItSays) {
@@ -310,7 +310,7 @@ TEST(WallClockTest, AServerStopsAfterItsGraceWhateverItSays) {
   ASSERT_OK_AND_ASSIGN(const auto client, Client::Create(server->address()));
   const WallClockStep ahead(kStep);
   std::thread caller([&] {
-    CallContext context(*client, 2 * kStep);
+    CallContext context(*client, 2 * kFarFromIt);
     v1::ListRulesResponse response;
     const auto stub = v1::RewardService::NewStub(client->channel());
     EXPECT_FALSE(stub->ListRules(&context, v1::ListRulesRequest(), &response).ok());
