@@ -90,6 +90,7 @@ class ClockTest(harness.AgainstUndisturbedRunTest):
             FAKETIME_TIMESTAMP_FILE=str(self.clock),
             FAKETIME_NO_CACHE="1",
             FAKETIME_DONT_FAKE_MONOTONIC="1",
+            NO_FAKE_STAT="1",
         )
 
     def control(self, verb):
