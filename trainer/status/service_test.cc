@@ -33,8 +33,7 @@ class TrainerServiceTest : public ::testing::Test {
   template <typename Request, typename Response>
   absl::Status Call(grpc::Status (v1::TrainerService::Stub::*method)(grpc::ClientContext*, const Request&, Response*),
                     const Request& request, Response* response) {
-    grpc::ClientContext context;
-    client_->Prepare(context, absl::Seconds(20));
+    rpc::CallContext context(*client_, absl::Seconds(20));
     return rpc::FromGrpc((stub_.get()->*method)(&context, request, response));
   }
 
@@ -108,8 +107,7 @@ TEST_F(TrainerServiceTest, SaveIsAnsweredByTheTrainingThread) {
 }
 
 TEST_F(TrainerServiceTest, WatchersSeeGrowingSequencesAndTheEnd) {
-  grpc::ClientContext context;
-  client_->Prepare(context, absl::Seconds(20));
+  rpc::CallContext context(*client_, absl::Seconds(20));
   v1::WatchStatusRequest request;
   request.set_min_interval_ms(1);
   const auto stream = stub_->WatchStatus(&context, request);
