@@ -66,6 +66,11 @@ absl::Status MakeFolders(const std::string& path);
 // A file or a folder with all in it; OK when there is none. Not atomic.
 absl::Status RemoveAll(const std::string& path);
 
+// What `path` names now, for who has a file open that was there: the same file, nothing (it was deleted or moved away, or
+// a folder above it), or another one that was put in its place. kSame also where that cannot be told. Two system calls.
+enum class PlaceOfFile { kSame, kGone, kAnother };
+PlaceOfFile WhereIs(int fd, const std::string& path);
+
 // The status for errno after `what` failed on `path`: NotFound for ENOENT, ResourceExhausted for ENOSPC and EDQUOT,
 // PermissionDenied for EACCES and EPERM, Internal otherwise. The message is "what path: errno's text".
 absl::Status ErrnoStatus(int error_number, absl::string_view what, absl::string_view path);

@@ -28,6 +28,8 @@ class LocalRun {
     int max_restarts_per_role = 10;
     // How status is asked for.
     rpc::ClientOptions client = {};
+    // Supervisor::Options.
+    int lock_fd = -1;
   };
 
   // A plan for this machine: PlanRequest::hosts was empty. `printer` outlives it.

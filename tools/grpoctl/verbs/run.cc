@@ -139,7 +139,11 @@ absl::StatusOr<int> Execute(const Prepared& prepared, int max_restarts) {
   if (prepared.resume) RETURN_IF_ERROR(prepared.folder->Begin(prepared.config.resolved_yaml));
   ProgressPrinter printer(std::cerr, StyleFor(STDERR_FILENO), Clock::Real());
   printer.Note(absl::StrCat("run ", run_id, " in ", run_dir));
-  return LocalRun(plan, {.max_restarts_per_role = max_restarts, .client = config.network.ClientOptions()}, &printer)
+  return LocalRun(plan,
+                  {.max_restarts_per_role = max_restarts,
+                   .client = config.network.ClientOptions(),
+                   .lock_fd = prepared.folder->lock_fd()},
+                  &printer)
       .Run();
 }
 
