@@ -66,6 +66,15 @@ absl::Status ErrnoStatus(int error_number, absl::string_view what, absl::string_
   return absl::Status(code, absl::StrCat(what, " ", path, ": ", std::strerror(error_number)));
 }
 
+PlaceOfFile WhereIs(int fd, const std::string& path) {
+  struct stat opened, there;
+  if (::stat(path.c_str(), &there) != 0)
+    return errno == ENOENT || errno == ENOTDIR ? PlaceOfFile::kGone : PlaceOfFile::kSame;
+  if (::fstat(fd, &opened) != 0) return PlaceOfFile::kSame;
+  const bool same = opened.st_dev == there.st_dev && opened.st_ino == there.st_ino;
+  return same ? PlaceOfFile::kSame : PlaceOfFile::kAnother;
+}
+
 absl::StatusOr<std::string> ReadFile(const std::string& path, int64_t max_bytes) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) return ErrnoStatus(errno, "open", path);

@@ -66,6 +66,11 @@ absl::Status MakeFolders(const std::string& path);
 // A file or a folder with all in it; OK when there is none. Not atomic.
 absl::Status RemoveAll(const std::string& path);
 
+// What `path` names now, for who has a file open that was there: the same file, nothing (it was deleted or moved away, or
+// a folder above it), or another one that was put in its place. kSame also where that cannot be told. Two system calls.
+enum class PlaceOfFile { kSame, kGone, kAnother };
+PlaceOfFile WhereIs(int fd, const std::string& path);
+
 // The status for errno after `what` failed on `path`, so that what a user did has a code other than a bug's:
 //   NotFound           ENOENT
 //   ResourceExhausted  ENOSPC, EDQUOT, EFBIG (ulimit -f)

@@ -1,5 +1,6 @@
 #include "common/files.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -114,6 +115,24 @@ TEST_F(FilesTest, AReaderSeesTheOldContentOrTheNewNeverAPart) {
     EXPECT_TRUE(*read == old_content || *read == new_content) << read->size();
   }
   writer.join();
+}
+
+TEST_F(FilesTest, WhereIsTellsADeletedFileFromOneThatWasReplaced) {
+  const std::string path = folder_ + "/a/file";
+  ASSERT_OK(MakeFolders(folder_ + "/a"));
+  ASSERT_OK(WriteFileSynced(path, "1"));
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  ASSERT_GE(fd, 0);
+  EXPECT_EQ(WhereIs(fd, path), PlaceOfFile::kSame);
+  ASSERT_OK(WriteFileAtomically(path, "2"));
+  EXPECT_EQ(WhereIs(fd, path), PlaceOfFile::kAnother);
+  ASSERT_OK(RemoveAll(path));
+  EXPECT_EQ(WhereIs(fd, path), PlaceOfFile::kGone);
+  ASSERT_OK(RemoveAll(folder_ + "/a"));
+  EXPECT_EQ(WhereIs(fd, path), PlaceOfFile::kGone);
+  ASSERT_OK(WriteFileSynced(folder_ + "/a", "a file in the folder's place"));
+  EXPECT_EQ(WhereIs(fd, path), PlaceOfFile::kGone);
+  ::close(fd);
 }
 
 TEST_F(FilesTest, MakeFoldersMakesAllAndRefusesAFileInTheWay) {

@@ -166,6 +166,11 @@ absl::StatusOr<int64_t> SqliteDatabase::Format() const {
   return statement.Int(0);
 }
 
+bool SqliteDatabase::HasMoved() const {
+  int moved = 0;
+  return sqlite3_file_control(handle_, "main", SQLITE_FCNTL_HAS_MOVED, &moved) == SQLITE_OK && moved != 0;
+}
+
 void SqliteDatabase::AllowOnlyReading() {
   sqlite3_exec(handle_, "PRAGMA query_only=1", nullptr, nullptr, nullptr);
   sqlite3_set_authorizer(handle_, AllowReading, nullptr);

@@ -91,6 +91,9 @@ class SqliteDatabase {
   // which forbids pragmas.
   absl::StatusOr<int64_t> Format() const;
 
+  // Whether the file is no longer at its path: it was deleted, moved away or replaced. What is written then is lost.
+  bool HasMoved() const;
+
   // From now on a statement may only read: no writing, attaching, pragma, recursion (it need not end) or function that
   // loads code. For SQL that a user wrote. Cannot be undone.
   void AllowOnlyReading();

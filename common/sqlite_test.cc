@@ -248,6 +248,16 @@ TEST_F(SqliteTest, TheFormatIsWhatTheWriterStored) {
 }
 
 // What a user writes after --where must not change, leave or stop the program that reads.
+TEST_F(SqliteTest, SaysWhenItsFileWasDeletedOrReplaced) {
+  EXPECT_FALSE(database_->HasMoved());
+  ASSERT_OK(database_->Execute("INSERT INTO t VALUES(1, 'ab')"));
+  EXPECT_FALSE(database_->HasMoved());
+  ASSERT_OK(Rename(path_, path_ + ".aside"));
+  EXPECT_TRUE(database_->HasMoved());
+  ASSERT_OK(WriteFileSynced(path_, ""));
+  EXPECT_TRUE(database_->HasMoved());
+}
+
 TEST_F(SqliteTest, SqlOfAUserMayOnlyRead) {
   ASSERT_OK(database_->Execute("INSERT INTO t VALUES(1, 'ab'), (2, 'c'); CREATE INDEX i ON t(a)"));
   database_->AllowOnlyReading();

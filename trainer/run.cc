@@ -27,12 +27,13 @@
 #include "trainer/memory_need.h"
 #include "trainer/preflight.h"
 #include "trainer/ranks.h"
-#include "trainer/records/completions_format.h"
 #include "trainer/records/data_record.h"
+#include "trainer/records/run_records.h"
 #include "trainer/resume.h"
 #include "trainer/rounds.h"
 #include "trainer/run_models.h"
 #include "trainer/stage/context.h"
+#include "trainer/status/initial_status.h"
 #include "trainer/status/service.h"
 #include "trainer/status/watchdog.h"
 
@@ -40,23 +41,6 @@ namespace grpo {
 namespace {
 
 using nlohmann::json;
-
-v1::RunStatus InitialStatus(const RunArguments& arguments) {
-  v1::RunStatus status;
-  status.set_run_id(arguments.run_id);
-  status.set_run_name(arguments.config.config.run.name);
-  status.set_run_dir(arguments.run_dir);
-  status.set_state(v1::RUN_STATE_STARTING);
-  status.set_phase("start");
-  for (const ConfiguredStage& configured : arguments.config.config.stages) {
-    v1::StageStatus* stage = status.add_stages();
-    stage->set_name(configured.name);
-    stage->set_type(configured.type);
-    stage->set_state(v1::STAGE_STATE_PENDING);
-    stage->set_num_steps(configured.stage->cost().steps.value_or(0));
-  }
-  return status;
-}
 
 class Run {
  public:
@@ -67,7 +51,7 @@ class Run {
         surroundings_(surroundings),
         config_(arguments_.config.config),
         policies_(config_.policies, config_.run.seed),
-        checkpoints_(absl::StrCat(arguments_.run_dir, "/checkpoints"), config_.checkpoint.keep),
+        checkpoints_(absl::StrCat(arguments_.run_dir, "/checkpoints"), config_.checkpoint.keep, guard()),
         resumed_(std::move(resumed)),
         data_record_(std::move(data_record)),
         preflight_(config_),
@@ -75,7 +59,8 @@ class Run {
         coordinator_(config_.coordinator,
                      {.run_id = arguments_.run_id, .config_sha256 = arguments_.config.sha256, .epoch = epoch_},
                      surroundings.clock),
-        board_(InitialStatus(arguments_), &coordinator_, surroundings.clock),
+        board_(InitialStatus(arguments_.config.config, arguments_.run_id, arguments_.run_dir), &coordinator_,
+               surroundings.clock),
         control_(&board_),
         models_(config_.trainer, &policies_, &coordinator_, collectives_),
         saver_(&control_, config_.checkpoint.on_error, [this](const StageCursor& cursor) { return Save(cursor); }),
@@ -85,6 +70,7 @@ class Run {
   absl::Status Execute() {
     absl::Status status = Start();
     if (status.ok()) status = RunStages();
+    if (status.ok()) status = MayWrite(guard());
     const absl::Cleanup ended = [this] {
       if (surroundings_.on_ended) surroundings_.on_ended();
     };
@@ -102,8 +88,9 @@ class Run {
  private:
   absl::Status Start() {
     if (resumed_) RETURN_IF_ERROR(Restore());
+    if (guard() != nullptr) WatchFolder();
     RETURN_IF_ERROR(OpenRecords());
-    for (const auto& [stage, group_index] : quarantine_->entries()) coordinator_.Quarantine(stage, group_index);
+    for (const auto& [stage, group_index] : records_.quarantine->entries()) coordinator_.Quarantine(stage, group_index);
     ServeLocally();
     ASSIGN_OR_RETURN(server_, rpc::Server::Start(
                                   config_.network.ServerOptions(arguments_.port.value_or(config_.network.trainer_port)),
@@ -112,10 +99,21 @@ class Run {
         arguments_.advertise_host.empty() ? config_.network.advertise_host : arguments_.advertise_host;
     const std::string address = AdvertisedAddress(server_->address(), host);
     spdlog::info("run {} serves Coordinator and TrainerService at {}", arguments_.run_id, address);
-    RETURN_IF_ERROR(WriteEndpoint(RunEndpointPath(arguments_.run_dir),
-                                  {.address = address, .pid = ::getpid(), .client = config_.network.ClientOptions()}));
+    endpoint_ = {.address = address, .pid = ::getpid(), .client = config_.network.ClientOptions()};
+    RETURN_IF_ERROR(WriteEndpoint(RunEndpointPath(arguments_.run_dir), endpoint_));
     if (surroundings_.on_serving) surroundings_.on_serving(coordinator_, control_);
     return absl::OkStatus();
+  }
+
+  // What is said and done when somebody deletes what is in the run's folder.
+  void WatchFolder() {
+    guard()->OnAlarm([this](const std::string& alarms) {
+      board_.Update([&](v1::RunStatus& status) { status.set_state_reason(alarms); });
+    });
+    guard()->OnBegunAnew([this] {
+      return endpoint_.address.empty() ? absl::OkStatus()
+                                       : WriteEndpoint(RunEndpointPath(arguments_.run_dir), endpoint_);
+    });
   }
 
   // Lends weights to workers on this machine; where that cannot be, they pull them like all others.
@@ -149,20 +147,16 @@ class Run {
 
   // Without what the run is going to write again.
   absl::Status OpenRecords() {
-    std::vector<std::string> stages_done;
-    for (const StageReport& report : reports_) stages_done.push_back(report.name);
-    const std::string current = NameOf(cursor_.stage_index);
-    ASSIGN_OR_RETURN(metrics_, MetricsLog::Open(absl::StrCat(arguments_.run_dir, "/metrics.jsonl"), stages_done,
-                                                current, cursor_.progress.step));
-    std::vector<std::string> stages_begun = std::move(stages_done);
-    stages_begun.push_back(current);
-    ASSIGN_OR_RETURN(completions_,
-                     CompletionsLog::Open(absl::StrCat(arguments_.run_dir, "/", kCompletionsFile), stages_begun));
-    ASSIGN_OR_RETURN(quarantine_,
-                     QuarantineLog::Open(absl::StrCat(arguments_.run_dir, "/quarantine.jsonl"), arguments_.resume));
-    spending_ = std::make_unique<SpendingLog>(absl::StrCat(arguments_.run_dir, "/spending.json"), arguments_.resume,
-                                              surroundings_.clock);
-    saver_.OnPoll([this] { spending_->Tick(); });
+    RecordsPosition position = {.resume = arguments_.resume,
+                                .stages_done = {},
+                                .stage = NameOf(cursor_.stage_index),
+                                .step = cursor_.progress.step};
+    for (const StageReport& report : reports_) position.stages_done.push_back(report.name);
+    ASSIGN_OR_RETURN(records_, OpenRunRecords(arguments_.run_dir, position, guard(), surroundings_.clock));
+    saver_.OnPoll([this] {
+      records_.spending->Tick();
+      return MayWrite(guard());
+    });
     return absl::OkStatus();
   }
 
@@ -233,7 +227,8 @@ class Run {
       row.set_state(v1::STAGE_STATE_RUNNING);
       row.set_step(start.progress.step);
     });
-    spending_->Begin(stage.name, start.progress.seconds);
+    records_.spending->Begin(stage.name, start.progress.seconds);
+    RETURN_IF_ERROR(MayWrite(guard()));
     const RunFiles files = Files();
     ASSIGN_OR_RETURN(const std::vector<CheckedData> checked, preflight_.CheckBefore(files, stage_index));
     Say(checked);
@@ -244,16 +239,16 @@ class Run {
                          .models = models_,
                          .groups = {.options = config_.coordinator,
                                     .coordinator = coordinator_,
-                                    .quarantine = *quarantine_,
+                                    .quarantine = *records_.quarantine,
                                     .board = board_,
                                     .control = control_},
                          .board = board_,
-                         .records = {.metrics = *metrics_, .completions = *completions_},
+                         .records = {.metrics = *records_.metrics, .completions = *records_.completions},
                          .files = files,
                          .saver = saver_,
-                         .spending = *spending_};
+                         .spending = *records_.spending};
     ASSIGN_OR_RETURN(StageReport report, stage.stage->Run(context, std::move(start)));
-    FillSpent(spending_->End(), &report);
+    FillSpent(records_.spending->End(), &report);
     FillLineage(config_, stage, reports_, &report);
     sequence_ += 1 + report.saved_steps;
     Keep(stage, std::move(report));
@@ -275,6 +270,7 @@ class Run {
   }
 
   absl::Status WriteSummary() {
+    RETURN_IF_ERROR(MayWrite(guard()));
     const json summary = {{"run", {{"name", config_.run.name}, {"id", arguments_.run_id}, {"seed", config_.run.seed}}},
                           {"stages", ToJson(reports_)}};
     return WriteFileAtomically(absl::StrCat(arguments_.run_dir, "/summary.json"), summary.dump(2) + "\n");
@@ -283,7 +279,7 @@ class Run {
   absl::StatusOr<v1::CheckpointStatus> Save(const StageCursor& cursor) {
     const std::string phase = board_.Snapshot().phase();
     board_.SetPhase("save");
-    spending_->Save();
+    records_.spending->Save();
     absl::StatusOr<v1::CheckpointStatus> saved = SaveSnapshot(cursor);
     board_.SetPhase(phase);
     if (saved.ok()) {
@@ -340,6 +336,8 @@ class Run {
     server_->Shutdown();
   }
 
+  // Null where nobody else can be in the folder.
+  RunGuard* guard() const { return arguments_.guard.get(); }
   int64_t NumStages() const { return static_cast<int64_t>(config_.stages.size()); }
   // Empty behind the last stage.
   std::string NameOf(int64_t stage_index) const {
@@ -363,11 +361,10 @@ class Run {
   RunSaver saver_;
   CoordinatorService coordinator_service_;
   TrainerServiceImpl trainer_service_;
-  std::unique_ptr<MetricsLog> metrics_;
-  std::unique_ptr<CompletionsLog> completions_;
-  std::unique_ptr<QuarantineLog> quarantine_;
-  std::unique_ptr<SpendingLog> spending_;
+  RunRecords records_;
   std::unique_ptr<rpc::Server> server_;
+  // Where it serves; empty before.
+  Endpoint endpoint_;
   // Null where there is none.
   std::unique_ptr<LocalWeights> local_weights_;
   // Where the next stage begins, or goes on.
@@ -382,9 +379,13 @@ class Run {
 
 absl::Status ExecuteRun(RunArguments arguments, Collectives* collectives, const RunSurroundings& surroundings) {
   const std::string endpoint_path = RunEndpointPath(arguments.run_dir);
+  const std::shared_ptr<RunGuard> guard = arguments.guard;
   // Left by a trainer that was killed: nobody is to call a dead address until this one serves.
   RemoveEndpoint(endpoint_path);
-  const absl::Cleanup withdraw = [&] { RemoveEndpoint(endpoint_path); };
+  const absl::Cleanup withdraw = [&] {
+    // Of a folder that another has taken it is the other's.
+    if (guard == nullptr || guard->IsOurs()) RemoveEndpoint(endpoint_path);
+  };
   std::optional<Snapshot> resumed;
   if (arguments.resume) {
     ASSIGN_OR_RETURN(

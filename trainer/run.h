@@ -13,6 +13,7 @@
 #define GRPO_TRAINER_RUN_H_
 
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -21,6 +22,7 @@
 #include "common/clock.h"
 #include "coordinator/coordinator.h"
 #include "trainer/dist/collectives.h"
+#include "trainer/records/run_guard.h"
 #include "trainer/run_config.h"
 #include "trainer/status/control.h"
 
@@ -40,6 +42,8 @@ struct RunArguments {
   std::optional<int64_t> port;
   // Under which others reach the services, in place of network.advertise_host; empty: that one.
   std::string advertise_host;
+  // The right to write into run_dir; null where nobody else can be there, in tests.
+  std::shared_ptr<RunGuard> guard = nullptr;
 };
 
 // What a run has around it. Tests give it others. What it refers to outlives the run.
@@ -55,7 +59,8 @@ struct RunSurroundings {
 // While the services answer, run_dir holds endpoint.json (common/rpc/endpoint.h).
 //
 // OK when every stage ran or Stop was called; Aborted when a signal stopped it (state saved: exit 75); Unavailable when
-// another rank is gone (all have to start again with `resume`). Other errors end the run as FAILED. Their text, which
+// another rank is gone (all have to start again with `resume`); FailedPrecondition when another process has taken the
+// folder, into which nothing more is written then. Other errors end the run as FAILED. Their text, which
 // is logged, says what to do. Blocks; one call per process. LoadCheckpoint's errors come before anything is served.
 // Rank 0 only; the others are in FollowRankZero meanwhile.
 absl::Status ExecuteRun(RunArguments arguments, Collectives* collectives, const RunSurroundings& surroundings = {});

@@ -68,7 +68,8 @@ class RunFaultsTest : public ::testing::Test {
                        .run_id = "test",
                        .resume = resume,
                        .port = port,
-                       .advertise_host = ""},
+                       .advertise_host = "",
+                       .guard = guard_},
                       collectives == nullptr ? alone.get() : collectives, surroundings);
   }
 
@@ -103,6 +104,8 @@ class RunFaultsTest : public ::testing::Test {
   const std::string marks_ = folder_ + "/marks";
   LoadedConfig loaded_;
   std::atomic<RunControl*> control_ = nullptr;
+  // Null unless a test is about it.
+  std::shared_ptr<RunGuard> guard_;
 };
 
 // By default a save that fails costs a checkpoint and nothing else.
@@ -198,6 +201,45 @@ TEST_F(RunFaultsTest, APauseInTheMiddleOfAStepChangesNoResult) {
     if (lease.key().group_index() == 5) control_.load()->Resume();
   }));
   EXPECT_EQ(Hashes("run"), Hashes("undisturbed"));
+}
+
+// --- The run's folder ---
+
+TEST_F(RunFaultsTest, AFolderThatIsMovedAwayIsBegunAnewAndTheRunGoesOn) {
+  Load(kSampled);
+  ASSERT_OK_AND_ASSIGN(
+      guard_, RunGuard::Enter({.run_dir = Dir("run"), .run_id = "test", .resolved_yaml = loaded_.resolved_yaml}));
+  EXPECT_OK(ExecuteSampled("run", /*resume=*/false, [this](const v1::Lease& lease) {
+    std::error_code error;
+    if (lease.key().group_index() == 4) std::filesystem::rename(Dir("run"), Dir("aside"), error);
+  }));
+  const std::string metrics = ReadFile(Dir("run") + "/metrics.jsonl").value_or("");
+  EXPECT_THAT(metrics, HasSubstr("\"note\":\"the file was deleted or replaced while the run was going on"));
+  EXPECT_THAT(metrics, ::testing::Not(HasSubstr("\"step\":1,"))) << "what was moved away is elsewhere";
+  EXPECT_THAT(ReadFile(Dir("aside") + "/metrics.jsonl").value_or(""), HasSubstr("\"step\":1,"));
+  EXPECT_EQ(ReadFile(Dir("run") + "/config.yaml").value_or(""), loaded_.resolved_yaml);
+  EXPECT_TRUE(std::filesystem::exists(Dir("run") + "/summary.json"));
+  EXPECT_OK(ExecuteSampled("run", /*resume=*/true, nullptr)) << "from the checkpoints that were saved since";
+}
+
+TEST_F(RunFaultsTest, ARunWhoseFolderAnotherTakesEndsAndLeavesItAlone) {
+  Load(kSampled);
+  ASSERT_OK(ExecuteSampled("undisturbed", /*resume=*/false, nullptr));
+  ASSERT_OK_AND_ASSIGN(
+      guard_, RunGuard::Enter({.run_dir = Dir("run"), .run_id = "test", .resolved_yaml = loaded_.resolved_yaml}));
+  std::string metrics;
+  EXPECT_STATUS(ExecuteSampled("run", /*resume=*/false,
+                               [&](const v1::Lease& lease) {
+                                 if (lease.key().group_index() != 4) return;
+                                 EXPECT_OK(WriteEndpoint(RunEndpointPath(Dir("run")), {.address = "127.0.0.1:1"}));
+                                 metrics = ReadFile(Dir("run") + "/metrics.jsonl").value_or("");
+                                 EXPECT_OK(WriteFileAtomically(Dir("run") + "/lock", "{\"run_id\":\"other\"}\n"));
+                               }),
+                absl::StatusCode::kFailedPrecondition, "run other");
+  EXPECT_LT(metrics.size(), ReadFile(Dir("undisturbed") + "/metrics.jsonl")->size());
+  EXPECT_EQ(ReadFile(Dir("run") + "/metrics.jsonl").value_or(""), metrics);
+  EXPECT_FALSE(std::filesystem::exists(Dir("run") + "/summary.json"));
+  EXPECT_EQ(ReadEndpoint(RunEndpointPath(Dir("run")))->address, "127.0.0.1:1") << "the other's";
 }
 
 // --- Several ranks ---

@@ -14,11 +14,19 @@
 namespace grpo {
 namespace {
 
-// One of the trainer's ranks, from its start to its end.
-absl::Status RunRank(const RankEnvironment& environment, RunArguments arguments) {
+// One of the trainer's ranks, from its start to its end. `lock_fd`: RunGuard::Entry's.
+absl::Status RunRank(const RankEnvironment& environment, RunArguments arguments, int lock_fd) {
   const RunConfig& config = arguments.config.config;
   // torchrun starts all ranks again with the same command line.
   if (environment.restart_count > 0) arguments.resume = true;
+  // Before anything is touched or anybody waited for. The others write nothing.
+  if (environment.rank == 0) {
+    ASSIGN_OR_RETURN(arguments.guard, RunGuard::Enter({.run_dir = arguments.run_dir,
+                                                       .run_id = arguments.run_id,
+                                                       .resolved_yaml = arguments.config.resolved_yaml,
+                                                       .lock_fd = lock_fd,
+                                                       .resume = arguments.resume}));
+  }
   ASSIGN_OR_RETURN(const auto collectives,
                    Collectives::Connect(environment, {.timeout = absl::Seconds(config.trainer.collective_timeout_s),
                                                       .private_interface = config.network.private_interface}));
@@ -35,6 +43,7 @@ int Main(int argc, char** argv) {
       "rank; several find each other by RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT, as torchrun sets them.");
   std::string config_path;
   bool with_parent = false;
+  int lock_fd = -1;
   RunArguments arguments;
   app.add_option("--config", config_path, "Run configuration (YAML)")->required();
   app.add_option("--run-dir", arguments.run_dir, "Folder for checkpoints, metrics and results, and for endpoint.json")
@@ -43,7 +52,10 @@ int Main(int argc, char** argv) {
   app.add_option("--advertise-host", arguments.advertise_host,
                  "Host under which others reach this one, in place of network.advertise_host");
   app.add_option("--port", arguments.port, "Port to serve on in place of network.trainer_port");
-  app.add_flag("--resume", arguments.resume, "Go on from the newest checkpoint in --run-dir");
+  app.add_flag("--resume", arguments.resume,
+               "Go on from the newest checkpoint in --run-dir; without it a folder that holds a run is refused");
+  app.add_option("--lock-fd", lock_fd,
+                 "Descriptor of the lock of --run-dir, from a parent that holds it; -1: rank 0 takes the lock itself");
   app.add_flag("--with-parent", with_parent, "Die with the parent process");
   try {
     app.parse(argc, argv);
@@ -62,7 +74,7 @@ int Main(int argc, char** argv) {
   }
   arguments.config = *std::move(config);
   absl::Status status = UseThreads(arguments.config.config.trainer.threads);
-  if (status.ok()) status = RunRank(*environment, std::move(arguments));
+  if (status.ok()) status = RunRank(*environment, std::move(arguments), lock_fd);
   if (!status.ok()) spdlog::error("{}", std::string(status.message()));
   return ExitCodeFor(status);
 }

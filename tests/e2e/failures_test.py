@@ -101,6 +101,62 @@ class FailuresTest(harness.AgainstUndisturbedRunTest):
             self.assertEqual(harness.EXIT_OK, run.wait(), run.stderr)
         self.assert_undisturbed_results()
 
+    def assert_trainer_by_hand_is_refused(self, *arguments, says):
+        """In the folder of another run; it says all of this."""
+        trainer = self.start(harness.TRAINER, "--run-dir", self.run_dir, "--run-id", "other", *arguments)
+        self.assertEqual(harness.EXIT_CANNOT_CREATE, trainer.wait(60))
+        log = self.folder / "trainer.log"
+        for text in says:
+            self.assertIn(text, log.read_text())
+        log.unlink()
+
+    def test_a_trainer_started_by_hand_in_the_folder_of_a_run_is_refused_and_harms_nothing(self):
+        with harness.Run(self.run_dir, harness.TINY) as run:
+            run.wait_for_step("tune", EARLY)
+            run.client().Pause(trainer_pb2.PauseRequest(), timeout=5)
+            says = ["a run is going on", f"pid {run.pid} on host", f"run {run.status().run_id})", "--run-dir DIR"]
+            for arguments in ((), ("--resume",)):
+                self.assert_trainer_by_hand_is_refused(*arguments, says=says)
+            # Each rank 0 after a death, too, has what grpoctl holds.
+            os.kill(run.pid_of("trainer"), signal.SIGKILL)
+            self.assertEqual(harness.EXIT_OK, run.wait(), run.stderr)
+        self.assert_undisturbed_results()
+        self.assert_trainer_by_hand_is_refused(says=["holds a run already", "go on with it with --resume"])
+        self.assert_undisturbed_results()
+
+    def test_records_deleted_under_a_live_run_are_an_alarm_and_begun_anew(self):
+        metrics, completions = self.run_dir / "metrics.jsonl", self.run_dir / "completions.sqlite"
+
+        def wait_for_alarm(run, *texts):
+            harness.wait_until(lambda: all(text in run.stderr for text in texts), f"the terminal says {texts}")
+
+        with harness.Run(self.run_dir, harness.TINY, {"stages.tune.steps": 100_000}) as run:
+            run.wait_for_step("tune", EARLY)
+            metrics.unlink()
+            completions.unlink()
+            wait_for_alarm(run, f"{metrics} was deleted", f"{completions} was deleted", "begun anew")
+            self.assertIn(str(metrics), run.status().state_reason)
+            self.run_dir.rename(self.folder / "aside")
+            wait_for_alarm(run, f"{self.run_dir} or the lock in it was deleted or moved away")
+            # The trainer is found in the new folder, and the lock there is its own.
+            again = harness.grpoctl("run", harness.TINY, "--run-dir", self.run_dir)
+            self.assertEqual(harness.EXIT_CANNOT_CREATE, again.returncode, again.stderr)
+            self.assertIn("a run is going on", again.stderr)
+            step = next(stage.step for stage in run.status().stages if stage.name == "tune")
+            run.wait_for_step("tune", step + 2)
+            stopped = harness.grpoctl("stop", "--run-dir", self.run_dir)
+            self.assertEqual(harness.EXIT_OK, stopped.returncode, stopped.stderr)
+            self.assertEqual(harness.EXIT_OK, run.wait(), run.stderr)
+        first = harness.json_lines(metrics)[0]
+        self.assertGreater(int(first["step"]), EARLY)
+        self.assertIn("what came before this line is lost", first["note"])
+        self.assertTrue(harness.completions(self.run_dir))
+        metrics.unlink()
+        with harness.Run(self.run_dir, resume=True) as run:
+            wait_for_alarm(run, f"{metrics} was missing when the run went on")
+            run.client().Stop(trainer_pb2.StopRequest(), timeout=5)
+            self.assertEqual(harness.EXIT_OK, run.wait(), run.stderr)
+
     def test_processes_started_by_hand_wait_for_a_reward_server_that_comes_late(self):
         trainer = self.start(harness.TRAINER, "--run-dir", self.run_dir, "--run-id", "by-hand")
         coordinator = harness.address_in(self.run_dir / "endpoint.json")

@@ -22,6 +22,8 @@ absl::string_view Placeholder(Late late) {
       return "<trainer address>";
     case Late::kRendezvousPort:
       return "<rendezvous port>";
+    case Late::kLockFd:
+      return "<lock fd>";
   }
   return "";
 }

@@ -29,6 +29,8 @@ std::string Value(Late late, const LateValues& values) {
       return values.trainer_address;
     case Late::kRendezvousPort:
       return absl::StrCat(values.rendezvous_port);
+    case Late::kLockFd:
+      return absl::StrCat(values.lock_fd);
   }
   return "";
 }
@@ -128,6 +130,8 @@ class Planner {
                                    leads ? Role::kTrainer : Role::kTrainerRank, host, request_.programs.trainer);
     AddFlag(process, "--run-dir", {request_.run_dir});
     if (request_.resume) process.argv.push_back({"--resume"});
+    // Whoever executes the plan here holds the run folder; elsewhere rank 0 takes its lock itself.
+    if (leads && local_) AddFlag(process, "--lock-fd", {"", Late::kLockFd});
     if (leads) {
       Serve(process, config_.network.trainer_port);
       process.endpoint_path = RunEndpointPath(request_.run_dir);

@@ -35,6 +35,8 @@ enum class Late {
   kTrainerAddress,
   // A free port, the same for all ranks of one start.
   kRendezvousPort,
+  // Descriptor of the run folder's lock, which the process inherits.
+  kLockFd,
 };
 
 // `text`, and behind it what is known late.
@@ -50,6 +52,8 @@ struct LateValues {
   int64_t port = 0;
   std::string trainer_address;
   int rendezvous_port = 0;
+  // -1: the process takes the lock itself.
+  int lock_fd = -1;
 };
 // One text for each word: its `text`, and behind it the value.
 std::vector<std::string> Fill(const std::vector<Word>& words, const LateValues& values);

@@ -144,8 +144,10 @@ TEST(RunPlan, OnThisMachineAddressesAreFoundLate) {
   PlanRequest request = Request();
   request.resume = true;
   ASSERT_OK_AND_ASSIGN(const RunPlan plan, MakeRunPlan(config, request));
-  const LateValues late = {.attempt = 2, .port = 41, .trainer_address = "127.0.0.1:99", .rendezvous_port = 55};
-  EXPECT_THAT(Fill(Find(plan, "trainer").argv, late), AllOf(Contains("41"), Contains("--resume")));
+  const LateValues late = {
+      .attempt = 2, .port = 41, .trainer_address = "127.0.0.1:99", .rendezvous_port = 55, .lock_fd = 9};
+  EXPECT_THAT(Fill(Find(plan, "trainer").argv, late), AllOf(Contains("41"), Contains("--resume"), Contains("9")));
+  EXPECT_THAT(Fill(Find(plan, "trainer-1").argv, late), ::testing::Not(Contains("--lock-fd")));
   EXPECT_THAT(Fill(Find(plan, "trainer-1").environment, late),
               AllOf(Contains("MASTER_PORT=55"), Contains("TORCHELASTIC_RESTART_COUNT=1")));
   EXPECT_THAT(Fill(Find(plan, "rollout-0").argv, late), AllOf(Contains("127.0.0.1:99"), Contains("2")));

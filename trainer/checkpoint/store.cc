@@ -125,6 +125,7 @@ std::string CheckpointStore::Path(const std::string& name) const {
 }
 
 absl::StatusOr<std::string> CheckpointStore::Save(int64_t sequence, const CheckpointFiles& files) {
+  RETURN_IF_ERROR(MayWrite(guard_));
   RETURN_IF_ERROR(MakeFolders(folder_));
   const std::string name = absl::StrFormat("%s%012d", kPrefix, sequence);
   std::error_code error;
@@ -142,6 +143,8 @@ absl::StatusOr<std::string> CheckpointStore::Save(int64_t sequence, const Checkp
 absl::Status CheckpointStore::Commit(const std::string& name, const CheckpointFiles& files) const {
   const std::string temporary = Path(name) + kTemporarySuffix;
   absl::Status status = WriteFolder(temporary, files);
+  // That took its time: what is there now may be another run's.
+  RETURN_IF_ERROR(MayWrite(guard_));
   if (status.ok()) status = Rename(temporary, Path(name));
   if (!status.ok()) {
     RemoveAll(temporary).IgnoreError();

@@ -25,6 +25,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "common/mapped_file.h"
+#include "trainer/records/run_guard.h"
 
 namespace grpo {
 
@@ -72,13 +73,16 @@ class CheckpointStore {
     absl::Status Check() const;
   };
 
-  // Keeps the `keep` newest checkpoints. `keep` is at least 1. Touches no file.
-  CheckpointStore(std::string folder, int64_t keep) : folder_(std::move(folder)), keep_(keep) {}
+  // Keeps the `keep` newest checkpoints. `keep` is at least 1. Touches no file. `guard` outlives this; null: nobody else
+  // writes here.
+  CheckpointStore(std::string folder, int64_t keep, RunGuard* guard = nullptr)
+      : folder_(std::move(folder)), keep_(keep), guard_(guard) {}
 
   // Commits the files under `sequence`, which grows over a run. Returns the checkpoint's name. On an error (disk full,
   // fsync failed) the checkpoints of before are untouched and nothing half-written of this one is left; the next try
   // writes everything anew, because what a failed fsync was to keep may be gone though a second one succeeds. A
-  // checkpoint of that number that is in place and whole is left as it is. Blocks until all is on disk.
+  // checkpoint of that number that is in place and whole is left as it is. Blocks until all is on disk. RunGuard::Check's
+  // errors, asked before anything changes under a checkpoint's name.
   absl::StatusOr<std::string> Save(int64_t sequence, const CheckpointFiles& files);
 
   // The newest checkpoint whose manifest and hashes hold; one that does not is skipped with a loud line. nullopt when
@@ -112,6 +116,7 @@ class CheckpointStore {
 
   const std::string folder_;
   const int64_t keep_;
+  RunGuard* const guard_;
 };
 
 }  // namespace grpo

@@ -143,6 +143,20 @@ TEST_F(CheckpointStoreTest, ABrokenOneIsDeletedOnceTheRunHasGoneOnWithoutIt) {
   EXPECT_THAT(store_.List(), ElementsAre("step-000000000002", "step-000000000003"));
 }
 
+TEST_F(CheckpointStoreTest, WhoHasLostTheFolderSavesNothingAndDeletesNothing) {
+  const std::string run = folder_ + "/run", saves = run + "/checkpoints";
+  ASSERT_OK_AND_ASSIGN(const auto guard, RunGuard::Enter({.run_dir = run, .run_id = "a", .resolved_yaml = ""}));
+  CheckpointStore mine(saves, 1, guard.get());
+  ASSERT_OK(mine.Save(9, {{"x", "mine"}}));
+  fs::remove_all(run);
+  ASSERT_OK_AND_ASSIGN(const auto other, RunGuard::Enter({.run_dir = run, .run_id = "b", .resolved_yaml = ""}));
+  CheckpointStore theirs(saves, 1, other.get());
+  ASSERT_OK(theirs.Save(1, {{"x", "theirs"}}));
+  EXPECT_STATUS(mine.Save(10, {{"x", "mine"}}), absl::StatusCode::kFailedPrecondition, "run b");
+  EXPECT_THAT(theirs.List(), ElementsAre("step-000000000001"));
+  EXPECT_OK(theirs.Load("step-000000000001"));
+}
+
 TEST_F(CheckpointStoreTest, WhenNoneIsWholeItSaysSo) {
   ASSERT_OK_AND_ASSIGN(const std::string name, store_.Save(1, {{"x", "1"}}));
   fs::remove(Path(name + "/x"));

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "common/log.h"
+#include "common/sqlite.h"
 #include "common/status_macros.h"
 #include "common/utf8.h"
 #include "nlohmann/json.hpp"
@@ -60,59 +61,90 @@ absl::Status Prepare(SqliteDatabase& database, const std::string& path) {
       absl::StrCat("BEGIN;", kCreateCompletions, "PRAGMA user_version=", kCompletionsFormat, "; COMMIT"));
 }
 
-// Deletes the groups for which the condition holds, whose parameters `bind` fills.
+// Deletes the groups for which the condition holds, whose parameters `bind` fills; within a transaction.
 absl::Status DeleteWhere(SqliteDatabase& database, const std::string& condition,
                          const std::function<void(SqliteStatement&)>& bind) {
-  return database.Transaction([&] {
-    for (const std::string& sql :
-         {absl::StrCat("DELETE FROM samples WHERE group_id IN (SELECT id FROM groups WHERE ", condition, ")"),
-          absl::StrCat("DELETE FROM groups WHERE ", condition)}) {
-      ASSIGN_OR_RETURN(SqliteStatement statement, database.Prepare(sql));
-      bind(statement);
-      RETURN_IF_ERROR(statement.Run());
-    }
-    return absl::OkStatus();
-  });
+  for (const std::string& sql :
+       {absl::StrCat("DELETE FROM samples WHERE group_id IN (SELECT id FROM groups WHERE ", condition, ")"),
+        absl::StrCat("DELETE FROM groups WHERE ", condition)}) {
+    ASSIGN_OR_RETURN(SqliteStatement statement, database.Prepare(sql));
+    bind(statement);
+    RETURN_IF_ERROR(statement.Run());
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<CompletionsLog>> CompletionsLog::Open(const std::string& path,
-                                                                     const std::vector<std::string>& stages) {
+// The statements end before their database.
+struct CompletionsLog::File {
+  std::unique_ptr<SqliteDatabase> database;
+  SqliteStatement insert_group, insert_sample;
+};
+
+absl::StatusOr<std::unique_ptr<CompletionsLog::File>> CompletionsLog::OpenFile(const std::string& path) {
   ASSIGN_OR_RETURN(std::unique_ptr<SqliteDatabase> database,
                    SqliteDatabase::Open(path, SqliteDatabase::Mode::kReadWrite));
   RETURN_IF_ERROR(Prepare(*database, path));
-  const std::string kept = ordered_json(stages).dump();
-  RETURN_IF_ERROR(DeleteWhere(*database, "stage NOT IN (SELECT value FROM json_each(?1))",
-                              [&](SqliteStatement& statement) { statement.BindText(1, kept); }));
   ASSIGN_OR_RETURN(SqliteStatement insert_group,
                    database->Prepare("INSERT INTO groups (stage, step, group_index, kind, prompt_id, prompt, answer, "
                                      "policy, policy_number, temperature) VALUES (?,?,?,?,?,?,?,?,?,?)"));
   ASSIGN_OR_RETURN(SqliteStatement insert_sample,
                    database->Prepare("INSERT INTO samples (group_id, sample_index, completion, num_tokens, "
                                      "finish_reason, outcome, excluded, reward, rules) VALUES (?,?,?,?,?,?,?,?,?)"));
-  return std::unique_ptr<CompletionsLog>(
-      new CompletionsLog(std::move(database), std::move(insert_group), std::move(insert_sample)));
+  return std::unique_ptr<File>(new File{std::move(database), std::move(insert_group), std::move(insert_sample)});
 }
 
-CompletionsLog::CompletionsLog(std::unique_ptr<SqliteDatabase> database, SqliteStatement insert_group,
-                               SqliteStatement insert_sample)
-    : database_(std::move(database)),
-      insert_group_(std::move(insert_group)),
-      insert_sample_(std::move(insert_sample)) {}
+absl::StatusOr<std::unique_ptr<CompletionsLog>> CompletionsLog::Open(const std::string& path,
+                                                                     const std::vector<std::string>& stages,
+                                                                     RunGuard* guard) {
+  ASSIGN_OR_RETURN(std::unique_ptr<File> file, OpenFile(path));
+  const std::string kept = ordered_json(stages).dump();
+  RETURN_IF_ERROR(file->database->Transaction([&] {
+    return DeleteWhere(*file->database, "stage NOT IN (SELECT value FROM json_each(?1))",
+                       [&](SqliteStatement& statement) { statement.BindText(1, kept); });
+  }));
+  return std::unique_ptr<CompletionsLog>(new CompletionsLog(path, std::move(file), guard));
+}
+
+CompletionsLog::CompletionsLog(std::string path, std::unique_ptr<File> file, RunGuard* guard)
+    : path_(std::move(path)), file_(std::move(file)), guard_(guard) {}
+
+CompletionsLog::~CompletionsLog() = default;
+
+absl::Status CompletionsLog::BeginAnewIfGone() {
+  if (file_ != nullptr && !file_->database->HasMoved()) return absl::OkStatus();
+  // First, or it would take the new file's journal for its own.
+  file_.reset();
+  ASSIGN_OR_RETURN(file_, OpenFile(path_));
+  RaiseAlarm(guard_, absl::StrCat(path_,
+                                  " was deleted or replaced while the run was going on; it is begun anew, and the "
+                                  "completions before are lost"));
+  return absl::OkStatus();
+}
+
+void CompletionsLog::Write(const std::function<absl::Status()>& write) {
+  // The run hears of it with its next poll, and ends.
+  if (!MayWrite(guard_).ok()) return;
+  absl::Status status = BeginAnewIfGone();
+  if (status.ok()) status = file_->database->Transaction(write);
+  Note(status);
+}
 
 void CompletionsLog::Rewind(const std::string& stage, int64_t step) {
-  Note(DeleteWhere(*database_, "stage = ?1 AND step > ?2", [&](SqliteStatement& statement) {
-    statement.BindText(1, stage);
-    statement.Bind(2, step);
-  }));
+  Write([&] {
+    return DeleteWhere(*file_->database, "stage = ?1 AND step > ?2", [&](SqliteStatement& statement) {
+      statement.BindText(1, stage);
+      statement.Bind(2, step);
+    });
+  });
 }
 
 void CompletionsLog::Append(const std::string& stage, int64_t step, const std::vector<ScoredGroup>& groups) {
-  Note(database_->Transaction([&] {
+  Write([&] {
     for (const ScoredGroup& group : groups) RETURN_IF_ERROR(WriteGroup(stage, step, group));
     return absl::OkStatus();
-  }));
+  });
 }
 
 void CompletionsLog::Note(const absl::Status& written) {
@@ -123,36 +155,37 @@ void CompletionsLog::Note(const absl::Status& written) {
 }
 
 absl::Status CompletionsLog::WriteGroup(const std::string& stage, int64_t step, const ScoredGroup& group) {
+  SqliteStatement &insert_group = file_->insert_group, &insert_sample = file_->insert_sample;
   const v1::Lease& lease = group.lease;
   const std::string kind = ShortName(v1::LeaseKind_Name(lease.kind()), "LEASE_KIND_");
-  insert_group_.BindText(1, stage);
-  insert_group_.Bind(2, step);
-  insert_group_.Bind(3, lease.key().group_index());
-  insert_group_.BindText(4, kind);
-  BindBytes(insert_group_, 5, lease.prompt().id());
-  BindBytes(insert_group_, 6, lease.prompt().text());
-  BindBytes(insert_group_, 7, lease.prompt().answer());
-  insert_group_.BindText(8, lease.policy().policy_id());
-  insert_group_.Bind(9, lease.policy().number());
-  insert_group_.Bind(10, lease.sampling().temperature());
-  RETURN_IF_ERROR(insert_group_.Run());
-  const int64_t group_id = database_->last_insert_rowid();
+  insert_group.BindText(1, stage);
+  insert_group.Bind(2, step);
+  insert_group.Bind(3, lease.key().group_index());
+  insert_group.BindText(4, kind);
+  BindBytes(insert_group, 5, lease.prompt().id());
+  BindBytes(insert_group, 6, lease.prompt().text());
+  BindBytes(insert_group, 7, lease.prompt().answer());
+  insert_group.BindText(8, lease.policy().policy_id());
+  insert_group.Bind(9, lease.policy().number());
+  insert_group.Bind(10, lease.sampling().temperature());
+  RETURN_IF_ERROR(insert_group.Run());
+  const int64_t group_id = file_->database->last_insert_rowid();
   for (const v1::ScoredCompletion& scored : group.completions) {
     const v1::Completion& completion = scored.completion();
     const v1::Score& score = scored.score();
     const std::string finish_reason = ShortName(v1::FinishReason_Name(completion.finish_reason()), "FINISH_REASON_");
     const std::string outcome = OutcomeName(score.outcome());
     const std::string rules = RulesJson(score);
-    insert_sample_.Bind(1, group_id);
-    insert_sample_.Bind(2, int64_t{completion.index()});
-    BindBytes(insert_sample_, 3, completion.text());
-    insert_sample_.Bind(4, CompletionLength(completion));
-    insert_sample_.BindText(5, finish_reason);
-    insert_sample_.BindText(6, outcome);
-    insert_sample_.Bind(7, int64_t{score.excluded()});
-    insert_sample_.Bind(8, score.value());
-    insert_sample_.BindText(9, rules);
-    RETURN_IF_ERROR(insert_sample_.Run());
+    insert_sample.Bind(1, group_id);
+    insert_sample.Bind(2, int64_t{completion.index()});
+    BindBytes(insert_sample, 3, completion.text());
+    insert_sample.Bind(4, CompletionLength(completion));
+    insert_sample.BindText(5, finish_reason);
+    insert_sample.BindText(6, outcome);
+    insert_sample.Bind(7, int64_t{score.excluded()});
+    insert_sample.Bind(8, score.value());
+    insert_sample.BindText(9, rules);
+    RETURN_IF_ERROR(insert_sample.Run());
   }
   return absl::OkStatus();
 }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "common/files.h"
+#include "common/sqlite.h"
 #include "common/status_testing.h"
 #include "gmock/gmock.h"
 #include "trainer/records/completions_format.h"
@@ -133,6 +134,29 @@ TEST_F(CompletionsLogTest, ARewindThatFailsLeavesNoTransactionBehind) {
   ASSERT_OK(other->Execute("COMMIT"));
   log->Append("tune", 2, {Group(1, {"kept, too"})});
   EXPECT_THAT(Rows("SELECT step, completion FROM completions ORDER BY step"), ElementsAre("1|kept", "2|kept, too"));
+}
+
+TEST_F(CompletionsLogTest, AFileThatIsDeletedIsBegunAnewWithOrWithoutItsJournals) {
+  ASSERT_OK_AND_ASSIGN(auto log, CompletionsLog::Open(path_, {}));
+  log->Append("tune", 1, {Group(0, {"lost"})});
+  std::filesystem::remove(path_);
+  log->Append("tune", 2, {Group(1, {"first"})});
+  EXPECT_THAT(Rows("SELECT step, completion FROM completions"), ElementsAre("2|first"));
+  std::filesystem::remove_all(folder_);
+  ASSERT_OK(MakeFolders(folder_));
+  log->Rewind("tune", 1);
+  log->Append("tune", 3, {Group(2, {"second"})});
+  EXPECT_THAT(Rows("SELECT step, completion FROM completions"), ElementsAre("3|second"));
+  EXPECT_THAT(Rows("PRAGMA integrity_check"), ElementsAre("ok"));
+}
+
+TEST_F(CompletionsLogTest, AFileThatCannotBeBegunAnewIsTriedAgain) {
+  ASSERT_OK_AND_ASSIGN(auto log, CompletionsLog::Open(path_, {}));
+  std::filesystem::remove_all(folder_);
+  log->Append("tune", 1, {Group(0, {"lost"})});
+  ASSERT_OK(MakeFolders(folder_));
+  log->Append("tune", 2, {Group(1, {"kept"})});
+  EXPECT_THAT(Rows("SELECT step, completion FROM completions"), ElementsAre("2|kept"));
 }
 
 TEST_F(CompletionsLogTest, SaysWhatItCannotOpen) {

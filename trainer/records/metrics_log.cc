@@ -39,7 +39,7 @@ std::string KeptLines(const std::string& text, const std::vector<std::string>& s
 
 absl::StatusOr<std::unique_ptr<MetricsLog>> MetricsLog::Open(const std::string& path,
                                                              const std::vector<std::string>& stages_done,
-                                                             const std::string& stage, int64_t step) {
+                                                             const std::string& stage, int64_t step, RunGuard* guard) {
   const absl::StatusOr<std::string> before = ReadFile(path);
   if (before.ok()) {
     const std::string kept = KeptLines(*before, stages_done, stage, step);
@@ -49,15 +49,34 @@ absl::StatusOr<std::unique_ptr<MetricsLog>> MetricsLog::Open(const std::string& 
   }
   std::FILE* file = std::fopen(path.c_str(), "ae");
   if (file == nullptr) return ErrnoStatus(errno, "open", path);
-  return std::unique_ptr<MetricsLog>(new MetricsLog(file));
+  std::unique_ptr<MetricsLog> log(new MetricsLog(path, file, guard));
+  if (!before.ok() && (!stages_done.empty() || step > 0)) log->Lost("was missing when the run went on");
+  return log;
 }
 
 MetricsLog::~MetricsLog() {
   std::fclose(file_);
 }
 
+void MetricsLog::Lost(const std::string& how) {
+  note_ = absl::StrCat("the file ", how, ": what came before this line is lost");
+  RaiseAlarm(guard_, absl::StrCat(path_, " ", how, "; it is begun anew, and the steps before are lost"));
+}
+
+int MetricsLog::BeginAnewIfGone() {
+  if (WhereIs(::fileno(file_), path_) == PlaceOfFile::kSame) return 0;
+  std::FILE* const file = std::fopen(path_.c_str(), "ae");
+  if (file == nullptr) return errno;
+  std::fclose(std::exchange(file_, file));
+  Lost("was deleted or replaced while the run was going on");
+  return 0;
+}
+
 void MetricsLog::Append(const std::string& stage, int64_t step, const std::map<std::string, double>& metrics,
                         const std::map<std::string, std::string>& hashes) {
+  // The run hears of it with its next poll, and ends.
+  if (!MayWrite(guard_).ok()) return;
+  int error = BeginAnewIfGone();
   ordered_json record = {{"stage", stage}, {"step", step}};
   for (const auto& [name, value] : metrics) {
     if (FindMetric(name) != nullptr) {
@@ -67,12 +86,15 @@ void MetricsLog::Append(const std::string& stage, int64_t step, const std::map<s
     }
   }
   for (const auto& [name, hash] : hashes) record[name] = hash;
+  if (!note_.empty()) record["note"] = note_;
   const std::string line = record.dump() + "\n";
-  const bool written = std::fwrite(line.data(), 1, line.size(), file_) == line.size() && std::fflush(file_) == 0;
+  if (error == 0 && (std::fwrite(line.data(), 1, line.size(), file_) < line.size() || std::fflush(file_) != 0))
+    error = errno;
   // Metrics are not worth a run: a full disk is said once, and training goes on.
-  if (!written && !failed_)
-    spdlog::error("metrics.jsonl cannot be written ({}); the run goes on without it", std::strerror(errno));
-  failed_ = !written;
+  if (error != 0 && !failed_)
+    spdlog::error("metrics.jsonl cannot be written ({}); the run goes on without it", std::strerror(error));
+  failed_ = error != 0;
+  if (!failed_) note_.clear();
 }
 
 }  // namespace grpo

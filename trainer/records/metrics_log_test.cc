@@ -31,6 +31,35 @@ TEST(MetricsLogTest, AResumedRunDropsTheLinesThatItWritesAgain) {
             "\"b\",\"step\":2,\"kl\":1.0}\n");
 }
 
+TEST(MetricsLogTest, AFileThatIsDeletedOrReplacedIsBegunAnewWithANote) {
+  const std::string path = ::testing::TempDir() + "/metrics_deleted.jsonl";
+  std::filesystem::remove(path);
+  ASSERT_OK_AND_ASSIGN(auto log, MetricsLog::Open(path, {}, "a", 0));
+  log->Append("a", 1, {{"loss", 0.5}});
+  std::filesystem::remove(path);
+  log->Append("a", 2, {{"loss", 0.25}});
+  log->Append("a", 3, {{"loss", 0.125}});
+  const std::string note =
+      ",\"note\":\"the file was deleted or replaced while the run was going on: what came before this line is "
+      "lost\"}\n";
+  EXPECT_EQ(*ReadFile(path),
+            "{\"stage\":\"a\",\"step\":2,\"loss\":0.25" + note + "{\"stage\":\"a\",\"step\":3,\"loss\":0.125}\n");
+  // As an editor does.
+  ASSERT_OK(WriteFileAtomically(path, "{\"stage\":\"a\",\"step\":3}\n"));
+  log->Append("a", 4, {});
+  EXPECT_EQ(*ReadFile(path), "{\"stage\":\"a\",\"step\":3}\n{\"stage\":\"a\",\"step\":4" + note);
+}
+
+TEST(MetricsLogTest, AFileThatIsMissingThoughThereWereStepsIsBegunAnewWithANote) {
+  const std::string path = ::testing::TempDir() + "/metrics_missing.jsonl";
+  std::filesystem::remove(path);
+  ASSERT_OK_AND_ASSIGN(auto log, MetricsLog::Open(path, {}, "a", 54));
+  log->Append("a", 55, {{"loss", 0.5}});
+  EXPECT_EQ(*ReadFile(path),
+            "{\"stage\":\"a\",\"step\":55,\"loss\":0.5,\"note\":\"the file was missing when the run went on: what came "
+            "before this line is lost\"}\n");
+}
+
 TEST(MetricsLogTest, AMetricThatNobodyDeclaredIsLeftOut) {
   const std::string path = ::testing::TempDir() + "/metrics_undeclared.jsonl";
   std::filesystem::remove(path);

@@ -13,8 +13,9 @@ using nlohmann::ordered_json;
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<QuarantineLog>> QuarantineLog::Open(const std::string& path, bool resume) {
-  std::unique_ptr<QuarantineLog> log(new QuarantineLog(path));
+absl::StatusOr<std::unique_ptr<QuarantineLog>> QuarantineLog::Open(const std::string& path, bool resume,
+                                                                   RunGuard* guard) {
+  std::unique_ptr<QuarantineLog> log(new QuarantineLog(path, guard));
   if (!resume) return log;
   absl::StatusOr<std::string> before = ReadFile(path);
   if (absl::IsNotFound(before.status())) return log;
@@ -44,6 +45,7 @@ absl::Status QuarantineLog::Append(const std::vector<QuarantinedGroup>& groups) 
     absl::StrAppend(&lines_, entry.dump(-1, ' ', false, ordered_json::error_handler_t::replace), "\n");
     entries_.push_back({key.stage(), key.group_index()});
   }
+  RETURN_IF_ERROR(MayWrite(guard_));
   return WriteFileAtomically(path_, lines_);
 }
 

@@ -12,6 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "coordinator/scored_group.h"
+#include "trainer/records/run_guard.h"
 
 namespace grpo {
 
@@ -26,20 +27,22 @@ class QuarantineLog {
 
   // `resume`: goes on with what earlier starts of the run wrote; otherwise the first Append begins the file anew.
   // DataLoss with the line's number for a line that is no entry. Errors of ReadFile; a file that is not there is an
-  // empty one.
-  static absl::StatusOr<std::unique_ptr<QuarantineLog>> Open(const std::string& path, bool resume);
+  // empty one. `guard` outlives the log; null: nobody else is in the folder.
+  static absl::StatusOr<std::unique_ptr<QuarantineLog>> Open(const std::string& path, bool resume,
+                                                             RunGuard* guard = nullptr);
 
   // Adds the groups; they are durable when this returns OK. After an error they are written again with the next. Writes
-  // the whole file anew (WriteFileAtomically's errors).
+  // the whole file anew. WriteFileAtomically's errors, and RunGuard::Check's.
   absl::Status Append(const std::vector<QuarantinedGroup>& groups);
 
   // Those of earlier starts and of this one, also where the file could not be written.
   const std::vector<Entry>& entries() const { return entries_; }
 
  private:
-  explicit QuarantineLog(std::string path) : path_(std::move(path)) {}
+  QuarantineLog(std::string path, RunGuard* guard) : path_(std::move(path)), guard_(guard) {}
 
   const std::string path_;
+  RunGuard* const guard_;
   std::vector<Entry> entries_;
   // What the file holds, or should.
   std::string lines_;

@@ -28,7 +28,8 @@ absl::Status Replace(const std::string& path, const std::string& content) {
 
 }  // namespace
 
-SpendingLog::SpendingLog(std::string path, bool resume, const Clock& clock) : path_(std::move(path)), clock_(clock) {
+SpendingLog::SpendingLog(std::string path, bool resume, const Clock& clock, RunGuard* guard)
+    : path_(std::move(path)), clock_(clock), guard_(guard) {
   if (resume) Read();
 }
 
@@ -97,6 +98,8 @@ Spent SpendingLog::End() {
 
 void SpendingLog::Save() {
   written_ = clock_.Now();
+  // The run hears of it with its next poll, and ends.
+  if (!MayWrite(guard_).ok()) return;
   json stages = json::object();
   for (const auto& [stage, before] : spent_) {
     const Spent spent = stage == running_ ? Current() : before;

@@ -9,6 +9,7 @@
 
 #include "absl/time/time.h"
 #include "common/clock.h"
+#include "trainer/records/run_guard.h"
 
 namespace grpo {
 
@@ -28,8 +29,9 @@ struct Spent {
 // are not worth a run: a file that cannot be read or written is said once, and the run goes on. One thread.
 class SpendingLog {
  public:
-  // With `resume` what earlier starts have written counts on. `clock` outlives this.
-  SpendingLog(std::string path, bool resume, const Clock& clock = Clock::Real());
+  // With `resume` what earlier starts have written counts on. `clock` and `guard` outlive this; without a guard nobody
+  // else is in the folder. Nothing is written where it forbids that.
+  SpendingLog(std::string path, bool resume, const Clock& clock = Clock::Real(), RunGuard* guard = nullptr);
 
   // A stage begins or goes on. `seconds_before` is what its checkpoint says it had taken, for runs that have no such
   // file yet.
@@ -53,6 +55,7 @@ class SpendingLog {
 
   const std::string path_;
   const Clock& clock_;
+  RunGuard* const guard_;
   // By stage; of the one that runs, as it began.
   std::map<std::string, Spent> spent_;
   // Empty between stages.

@@ -7,12 +7,13 @@
 namespace grpo {
 
 absl::Status RunSaver::Poll(Cursor cursor) {
-  if (on_poll_) on_poll_();
+  if (on_poll_) RETURN_IF_ERROR(on_poll_());
   return control_.Poll([&] { return save_(cursor()); });
 }
 
 absl::Status RunSaver::Save(const std::string& when, Cursor cursor) {
   while (true) {
+    if (on_poll_) RETURN_IF_ERROR(on_poll_());
     const absl::Status status = save_(cursor()).status();
     if (status.ok()) return absl::OkStatus();
     const std::string what = absl::StrCat("no checkpoint ", when, ": ", status.message(), "; the one before stays");

@@ -40,8 +40,9 @@ class RunSaver : public Saver {
   RunSaver(RunControl* control, std::string on_error, SaveFunction save)
       : control_(*control), on_error_(std::move(on_error)), save_(std::move(save)) {}
 
-  // Called with every Poll, before it serves what was asked for.
-  void OnPoll(std::function<void()> on_poll) { on_poll_ = std::move(on_poll); }
+  // Called with every Poll, before it serves what was asked for, and before every save. Its error is returned, and
+  // nothing is saved.
+  void OnPoll(std::function<absl::Status()> on_poll) { on_poll_ = std::move(on_poll); }
 
   absl::Status Poll(Cursor cursor) override;
   absl::Status Save(const std::string& when, Cursor cursor) override;
@@ -51,7 +52,7 @@ class RunSaver : public Saver {
   // CheckpointOptions.on_error.
   const std::string on_error_;
   const SaveFunction save_;
-  std::function<void()> on_poll_;
+  std::function<absl::Status()> on_poll_;
 };
 
 }  // namespace grpo

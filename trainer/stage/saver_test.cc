@@ -68,6 +68,19 @@ TEST_F(RunSaverTest, AFailedSavePausesUntilOneSucceedsWhereThatIsConfigured) {
   EXPECT_EQ(board_.Snapshot().state(), v1::RUN_STATE_RUNNING);
 }
 
+TEST_F(RunSaverTest, WhatForbidsToWriteIsHeardBeforeAPollAndBeforeASave) {
+  RunSaver saver(&control_, "continue", [this](const StageCursor&) -> absl::StatusOr<v1::CheckpointStatus> {
+    ++num_saves_;
+    return v1::CheckpointStatus();
+  });
+  saver.OnPoll([] { return absl::FailedPreconditionError("another has the folder"); });
+  const auto cursor = [] { return StageCursor(); };
+  control_.Stop();
+  EXPECT_STATUS(saver.Poll(cursor), absl::StatusCode::kFailedPrecondition, "another has the folder");
+  EXPECT_STATUS(saver.Save("at step 7", cursor), absl::StatusCode::kFailedPrecondition, "another has the folder");
+  EXPECT_EQ(num_saves_, 0);
+}
+
 TEST_F(RunSaverTest, ARunThatPausesForASaveCanBeStoppedAndSaysThatNothingWasSaved) {
   std::thread training([&] {
     EXPECT_STATUS(SaveAsConfigured("pause"), absl::StatusCode::kResourceExhausted,

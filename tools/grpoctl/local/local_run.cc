@@ -59,7 +59,7 @@ LocalRun::LocalRun(const RunPlan& plan, const Options& options, ProgressPrinter*
     : plan_(plan),
       options_(options),
       printer_(printer),
-      supervisor_({.max_restarts_per_role = options.max_restarts_per_role}, Clock::Real(),
+      supervisor_({.max_restarts_per_role = options.max_restarts_per_role, .lock_fd = options.lock_fd}, Clock::Real(),
                   [printer](const std::string& message) { printer->Note(message); }),
       started_(plan.processes.size(), false) {}
 

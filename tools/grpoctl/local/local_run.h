@@ -37,6 +37,8 @@ class LocalRun {
     absl::Duration stop_within = absl::Minutes(5);
     // How status is asked for.
     rpc::ClientOptions client = {};
+    // Supervisor::Options.
+    int lock_fd = -1;
   };
 
   // For a trainer that sees its own bound passed, and for the other processes.

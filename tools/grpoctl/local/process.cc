@@ -18,7 +18,8 @@ namespace grpo {
 namespace {
 
 // Runs in the child between fork and exec: async-signal-safe calls only. Writes errno to error_fd when it cannot go on.
-[[noreturn]] void ExecChild(char* const* argv, char* const* environment, int log_fd, int error_fd, pid_t parent) {
+[[noreturn]] void ExecChild(char* const* argv, char* const* environment, int log_fd, int error_fd, int inherited_fd,
+                            pid_t parent) {
   ::setpgid(0, 0);
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   // The parent may have died before the line above.
@@ -29,6 +30,7 @@ namespace {
   ::signal(SIGPIPE, SIG_DFL);
   // Until it has a handler, which tells what its threads wait for, the question would end it.
   ::signal(SIGQUIT, SIG_IGN);
+  if (inherited_fd >= 0) ::fcntl(inherited_fd, F_SETFD, 0);
   const int null_fd = ::open("/dev/null", O_RDONLY);
   if (null_fd >= 0 && ::dup2(null_fd, 0) >= 0 && ::dup2(log_fd, 1) >= 0 && ::dup2(log_fd, 2) >= 0)
     ::execve(argv[0], argv, environment);
@@ -55,7 +57,7 @@ std::vector<std::string> WithOwnEnvironment(std::vector<std::string> additions) 
 
 absl::StatusOr<std::unique_ptr<Process>> Process::Start(const std::vector<std::string>& argv,
                                                         const std::string& log_path,
-                                                        const std::vector<std::string>& environment) {
+                                                        const std::vector<std::string>& environment, int inherited_fd) {
   const int log_fd = ::open(log_path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
   if (log_fd < 0) return ErrnoStatus(errno, "open", log_path);
   const absl::Cleanup close_log = [log_fd] { ::close(log_fd); };
@@ -67,7 +69,7 @@ absl::StatusOr<std::unique_ptr<Process>> Process::Start(const std::vector<std::s
   const std::vector<char*> arguments = Pointers(argv), variables = Pointers(whole_environment);
   const pid_t parent = ::getpid();
   const pid_t pid = ::fork();
-  if (pid == 0) ExecChild(arguments.data(), variables.data(), log_fd, error_pipe[1], parent);
+  if (pid == 0) ExecChild(arguments.data(), variables.data(), log_fd, error_pipe[1], inherited_fd, parent);
   const int fork_error = errno;
   ::close(error_pipe[1]);
   if (pid < 0) return ErrnoStatus(fork_error, "fork for", argv[0]);

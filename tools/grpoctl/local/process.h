@@ -20,10 +20,13 @@ class Process {
  public:
   // Runs argv[0] (a path) with stdin from /dev/null and stdout and stderr appended to log_path, in a process group of
   // its own, so that Ctrl-C at the terminal reaches only its parent. `environment` ("NAME=value") is added to this
-  // process's own. SIGQUIT is ignored until the child handles it. NotFound or PermissionDenied when argv[0] or the log cannot be used.
+  // process's own. The child inherits stdin, stdout and stderr, and `inherited_fd` under its own number unless that is
+  // -1. SIGQUIT is ignored until the child handles it. NotFound or PermissionDenied when argv[0] or the log cannot be
+  // used.
   static absl::StatusOr<std::unique_ptr<Process>> Start(const std::vector<std::string>& argv,
                                                         const std::string& log_path,
-                                                        const std::vector<std::string>& environment = {});
+                                                        const std::vector<std::string>& environment = {},
+                                                        int inherited_fd = -1);
 
   // Kills the process group and waits for the child. Blocks until it is gone; what had ended is only reaped.
   ~Process();

@@ -51,14 +51,17 @@ absl::Status Supervisor::StartAttempt(Child& child) {
   child.started_at = clock_.Now();
   // What an earlier process wrote would pass for this one's.
   if (!child.plan.endpoint_path.empty()) RemoveEndpoint(child.plan.endpoint_path);
-  LateValues late = {.attempt = child.attempt, .port = PortOf(child.address, child.plan.port)};
+  LateValues late;
+  late.attempt = child.attempt;
+  late.port = PortOf(child.address, child.plan.port);
+  if (child.plan.role == Role::kTrainer) late.lock_fd = options_.lock_fd;
   for (const std::unique_ptr<Child>& other : children_) {
     // Also of a trainer that is being restarted: it comes back there.
     if (other->plan.role == Role::kTrainer) late.trainer_address = other->address;
   }
   if (IsRank(child.plan)) late.rendezvous_port = RendezvousPort(child.attempt);
   ASSIGN_OR_RETURN(child.process, Process::Start(Fill(child.plan.argv, late), child.plan.log_path,
-                                                 Fill(child.plan.environment, late)));
+                                                 Fill(child.plan.environment, late), late.lock_fd));
   return absl::OkStatus();
 }
 

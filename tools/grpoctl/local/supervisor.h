@@ -37,6 +37,8 @@ class Supervisor {
     absl::Duration stable_after = absl::Minutes(1);
     // Of a RunEnd's message.
     int num_log_lines = 12;
+    // Of the run folder's lock, handed down to the trainer's rank 0; -1: none.
+    int lock_fd = -1;
   };
 
   // `note` receives a line for each death and restart. `clock` outlives it.

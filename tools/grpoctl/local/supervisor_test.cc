@@ -1,5 +1,6 @@
 #include "tools/grpoctl/local/supervisor.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -291,6 +292,24 @@ TEST_F(SupervisorTest, ARankThatIsLetGoIsNotStartedAgain) {
   ASSERT_TRUE(end.has_value());
   EXPECT_EQ(end->exit_code, 0);
   EXPECT_THAT(LastLines(dir_ + "/trainer-1.log", 9), ElementsAre("trainer-1 1"));
+}
+
+TEST_F(SupervisorTest, OnlyRankZeroInheritsTheLockAlsoWhenItIsStartedAgain) {
+  const int fd = ::open(dir_.c_str(), O_RDONLY | O_CLOEXEC);
+  ASSERT_GE(fd, 0);
+  Supervisor& supervisor = Make({.lock_fd = fd});
+  const std::string say = absl::StrCat("if [ -e /proc/$$/fd/", fd, " ]; then echo inherited; else echo none; fi; ");
+  const std::string log_0 = dir_ + "/trainer.log", log_1 = dir_ + "/trainer-1.log";
+  const auto ranks =
+      Ranks(Script(Role::kTrainer, "trainer", say + "exec sleep 1000"),
+            Script(Role::kTrainerRank, "trainer-1",
+                   absl::StrCat(say, "if [ $1 = 2 ]; then exec sleep 1000; fi; ", Await(log_0), "kill -9 $$")));
+  for (const PlannedProcess& rank : ranks) ASSERT_OK(supervisor.Start(rank));
+  const auto both = [&] { return LastLines(log_0, 9).size() == 2 && LastLines(log_1, 9).size() == 2; };
+  EXPECT_EQ(PollUntil(both), std::nullopt);
+  EXPECT_THAT(LastLines(log_0, 9), ElementsAre("inherited", "inherited"));
+  EXPECT_THAT(LastLines(log_1, 9), ElementsAre("none", "none"));
+  ::close(fd);
 }
 
 // --- The table of Supervisor::Stop: where the trainer is when a stop comes, and how the run ends ---

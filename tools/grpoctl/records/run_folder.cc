@@ -1,13 +1,8 @@
 #include "tools/grpoctl/records/run_folder.h"
 
-#include <fcntl.h>
-#include <sys/file.h>
-#include <unistd.h>
-
 #include <filesystem>
 #include <random>
 
-#include "absl/cleanup/cleanup.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -18,8 +13,6 @@ namespace grpo {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr char kLockName[] = "lock";
 
 bool Exists(const std::string& path) {
   std::error_code error;
@@ -43,7 +36,7 @@ absl::StatusOr<std::string> NewestRun(const std::string& runs_folder) {
   fs::file_time_type newest_time;
   for (fs::directory_iterator entry(runs_folder, error), end; !error && entry != end; entry.increment(error)) {
     std::error_code no_lock;
-    const fs::file_time_type started = fs::last_write_time(entry->path() / kLockName, no_lock);
+    const fs::file_time_type started = fs::last_write_time(RunLock::PathIn(entry->path().string()), no_lock);
     if (no_lock || (!newest.empty() && started <= newest_time)) continue;
     newest = entry->path().string();
     newest_time = started;
@@ -57,32 +50,12 @@ absl::StatusOr<std::string> NewestRun(const std::string& runs_folder) {
 absl::StatusOr<std::unique_ptr<RunFolder>> RunFolder::Lock(const std::string& path) {
   std::error_code error;
   const std::string folder = fs::absolute(path, error).lexically_normal().string();
-  const std::string lock_path = absl::StrCat(folder, "/", kLockName);
-  if (fs::exists(folder, error) && !fs::is_empty(folder, error) && !Exists(lock_path)) {
+  if (fs::exists(folder, error) && !fs::is_empty(folder, error) && !Exists(RunLock::PathIn(folder))) {
     return absl::AlreadyExistsError(
         absl::StrCat(path, " is not empty and holds no run: choose another folder with --run-dir DIR"));
   }
-  RETURN_IF_ERROR(MakeFolders(folder));
-  const int fd = ::open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-  if (fd < 0) return ErrnoStatus(errno, "open", lock_path);
-  if (::flock(fd, LOCK_EX | LOCK_NB) != 0) {
-    ::close(fd);
-    const std::string holder = ReadFile(lock_path, /*max_bytes=*/64).value_or("unknown");
-    return absl::AlreadyExistsError(absl::StrCat(
-        "a run is going on in ", path, " (grpoctl has pid ", absl::StripAsciiWhitespace(holder),
-        "): watch it with `grpoctl watch --run-dir ", path, "`, or choose another folder with --run-dir DIR"));
-  }
-  const std::string pid = absl::StrCat(::getpid(), "\n");
-  if (::ftruncate(fd, 0) != 0 || ::pwrite(fd, pid.data(), pid.size(), 0) < 0) {
-    const int write_error = errno;
-    ::close(fd);
-    return ErrnoStatus(write_error, "write", lock_path);
-  }
-  return std::unique_ptr<RunFolder>(new RunFolder(folder, fd));
-}
-
-RunFolder::~RunFolder() {
-  ::close(lock_fd_);
+  ASSIGN_OR_RETURN(std::unique_ptr<RunLock> lock, RunLock::Take(folder));
+  return std::unique_ptr<RunFolder>(new RunFolder(folder, std::move(lock)));
 }
 
 bool RunFolder::HasRun() const {
@@ -96,12 +69,17 @@ absl::Status RunFolder::Begin(const std::string& resolved_yaml) {
 
 absl::StatusOr<std::string> RunFolder::RunId(const std::string& run_name) {
   const std::string path = path_ + "/run_id";
-  const absl::StatusOr<std::string> known = ReadFile(path, /*max_bytes=*/1 << 12);
-  if (known.ok()) return std::string(absl::StripAsciiWhitespace(*known));
-  if (!absl::IsNotFound(known.status())) return known.status();
-  std::random_device random;
-  const std::string run_id = absl::StrFormat("%s-%08x", run_name, random());
-  RETURN_IF_ERROR(WriteFileAtomically(path, run_id + "\n"));
+  std::string run_id;
+  if (const absl::StatusOr<std::string> known = ReadFile(path, /*max_bytes=*/1 << 12); known.ok()) {
+    run_id = std::string(absl::StripAsciiWhitespace(*known));
+  } else if (absl::IsNotFound(known.status())) {
+    std::random_device random;
+    run_id = absl::StrFormat("%s-%08x", run_name, random());
+    RETURN_IF_ERROR(WriteFileAtomically(path, run_id + "\n"));
+  } else {
+    return known.status();
+  }
+  RETURN_IF_ERROR(lock_->SetRunId(run_id));
   return run_id;
 }
 

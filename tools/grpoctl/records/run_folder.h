@@ -1,7 +1,7 @@
 // The folder of one run: who may use it, what it holds, and where the run is served.
 //
 //   config.yaml              resolved configuration
-//   lock                     flock, the holder's pid
+//   lock                     who has the folder (common/run_lock.h)
 //   run_id                   names the run
 //   endpoint.json            where the trainer serves, while it does (common/rpc/endpoint.h)
 //   endpoints/<name>.json    where each reward server does
@@ -12,9 +12,11 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "absl/status/statusor.h"
 #include "common/rpc/endpoint.h"
+#include "common/run_lock.h"
 
 namespace grpo {
 
@@ -28,13 +30,9 @@ absl::StatusOr<std::string> NewestRun(const std::string& runs_folder);
 // The right to write into a run folder, held until destruction or death. One thread.
 class RunFolder {
  public:
-  // Creates the folder if need be. AlreadyExists when another process runs in it (named by pid), or when it holds files
-  // that no run wrote; then nothing is touched. ErrnoStatus's codes for the disk. The kernel gives the lock back when
-  // the process dies.
+  // Creates the folder if need be. AlreadyExists when another process runs in it (RunLock names it), or when it holds
+  // files that no run wrote; then nothing is touched. RunLock's errors for the disk.
   static absl::StatusOr<std::unique_ptr<RunFolder>> Lock(const std::string& path);
-  ~RunFolder();
-  RunFolder(const RunFolder&) = delete;
-  RunFolder& operator=(const RunFolder&) = delete;
 
   // Absolute.
   const std::string& path() const { return path_; }
@@ -45,14 +43,16 @@ class RunFolder {
   // Makes the subfolders and writes config.yaml, whose hash the run's processes compare. Replaces a config.yaml that is
   // there. ErrnoStatus's codes.
   absl::Status Begin(const std::string& resolved_yaml);
-  // The run's id: made at the first call, "<run_name>-<8 hex digits>", the same ever after. ErrnoStatus's codes.
+  // The run's id: made at the first call, "<run_name>-<8 hex digits>", the same ever after. The lock names it from then
+  // on. ErrnoStatus's codes.
   absl::StatusOr<std::string> RunId(const std::string& run_name);
+  // For the trainer to inherit.
+  int lock_fd() const { return lock_->fd(); }
 
  private:
-  RunFolder(std::string path, int lock_fd) : path_(std::move(path)), lock_fd_(lock_fd) {}
+  RunFolder(std::string path, std::unique_ptr<RunLock> lock) : path_(std::move(path)), lock_(std::move(lock)) {}
   const std::string path_;
-  // Holds the lock as long as it is open.
-  const int lock_fd_;
+  const std::unique_ptr<RunLock> lock_;
 };
 
 }  // namespace grpo
