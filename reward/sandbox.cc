@@ -234,15 +234,14 @@ std::string SandboxShortfall() {
   std::vector<std::string> lacking;
   if (parts.landlock == 0) lacking.push_back("no Landlock (Linux 5.13 or later, with lsm=landlock among others)");
   if (!parts.namespaces) {
-    lacking.push_back(
-        "no namespaces (forbidden by a container or by user.max_user_namespaces): programs see that other processes "
-        "exist");
+    lacking.push_back("no namespaces (a container or user.max_user_namespaces forbids them)");
   } else if (!parts.mounts) {
     lacking.push_back("no mount namespace (Linux 5.12 or later, and no container that forbids it)");
   }
   if (lacking.empty()) return "";
-  if (!parts.may_write()) lacking.push_back("so programs have no folder for temporary files");
-  return absl::StrJoin(lacking, "; ");
+  lacking.push_back("so programs have no folder for temporary files");
+  if (!parts.mounts && parts.landlock == 0) lacking.push_back("and can read this user's other processes");
+  return absl::StrJoin(lacking, ", ");
 }
 
 }  // namespace grpo

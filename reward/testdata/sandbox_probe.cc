@@ -145,7 +145,7 @@ const Deed kForbidden[] = {
        return Did(prlimit(Other(), RLIMIT_CPU, nullptr, &limit));
      }},
     {"set another's processors", SetsOthersProcessors},
-    {"set another's priority", [] { return Did(setpriority(PRIO_PROCESS, Other(), 0)); }},
+    {"set another's priority", [] { return Did(setpriority(PRIO_PROCESS, Other(), getpriority(PRIO_PROCESS, 0))); }},
     {"set another's scheduling",
      [] {
        const sched_param none = {};
@@ -165,10 +165,6 @@ const Deed kForbidden[] = {
        char parameters[256] = {};
        return Did(syscall(SYS_io_uring_setup, 1, parameters));
      }},
-    {"a user namespace", [] { return Did(unshare(CLONE_NEWUSER)); }},
-    {"a mount", [] { return Did(mount("tmpfs", At("sub").c_str(), "tmpfs", 0, nullptr)); }},
-    {"an unmount", [] { return Did(umount2("/dev", MNT_DETACH)); }},
-    {"another root", [] { return Did(chroot(At("sub").c_str())); }},
     {"its terminal", [] { return Opens("/dev/tty", O_RDWR); }},
     {"a device", [] { return Opens("/dev/zero", O_WRONLY); }},
     {"a setting", [] { return Opens("/proc/self/oom_score_adj", O_WRONLY); }},
@@ -206,6 +202,11 @@ const Deed kForbidden[] = {
     {"rename a folder", [] { return Did(rename(At("sub").c_str(), At("renamed").c_str())); }},
     {"unlink", [] { return Did(unlink(At("doomed").c_str())); }},
     {"remove a folder", [] { return Did(rmdir(At("empty").c_str())); }},
+    // Another view of files, so these come last.
+    {"a mount", [] { return Did(mount("tmpfs", folder.c_str(), "tmpfs", 0, nullptr)); }},
+    {"an unmount", [] { return Did(umount2(folder.c_str(), MNT_DETACH)); }},
+    {"another root", [] { return Did(chroot(folder.c_str())); }},
+    {"a user namespace", [] { return Did(unshare(CLONE_NEWUSER)); }},
 };
 
 bool RunsThread() {
@@ -251,11 +252,11 @@ const Deed kOwed[] = {
 
 void DoDeeds() {
   signal(SIGXFSZ, SIG_IGN);
-  for (const Deed& deed : kForbidden) {
-    if (deed.act()) printf("did: %s\n", deed.name);
-  }
   for (const Deed& deed : kOwed) {
     if (!deed.act()) printf("cannot: %s\n", deed.name);
+  }
+  for (const Deed& deed : kForbidden) {
+    if (deed.act()) printf("did: %s\n", deed.name);
   }
   if (getenv("TMPDIR") != nullptr) printf("has scratch\n");
 }
