@@ -313,11 +313,12 @@ TEST_F(SandboxTest, RefusesEverySystemCallThatReachesFurtherAndAllThatNobodyKnow
     const auto is_refused = [&](int number) { return errors[number] == EPERM || errors[number] == ENOSYS; };
     for (const absl::string_view call : absl::StrSplit(kNever, ' ')) {
       const int number = seccomp_syscall_resolve_name(std::string(call).c_str());
-      if (number >= 0) EXPECT_TRUE(is_refused(number)) << call << ": " << errors[number];
+      if (number < 0) continue;
+      EXPECT_TRUE(is_refused(number)) << call << ": " << errors[number];
     }
     for (const auto& [number, error] : errors) {
       char* name = seccomp_syscall_resolve_num_arch(SCMP_ARCH_NATIVE, number);
-      if (name == nullptr) EXPECT_TRUE(is_refused(number)) << number << ": " << error;
+      EXPECT_TRUE(name != nullptr || is_refused(number)) << number << ": " << error;
       std::free(name);
     }
     EXPECT_EQ(errors[SYS_read], EBADF);
