@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <string>
 #include <thread>
+#include <utility>
 
 #include "common/failpoint_on.h"
 #include "common/status_testing.h"
@@ -46,6 +47,21 @@ TEST_F(FilesTest, ReadFileNamesWhatIsWrong) {
   ASSERT_OK(WriteFileSynced(folder_ + "/five", "12345"));
   EXPECT_OK(ReadFile(folder_ + "/five", 5));
   EXPECT_STATUS(ReadFile(folder_ + "/five", 4), absl::StatusCode::kInvalidArgument, "longer than 4 bytes");
+}
+
+// One without a writer was waited for, one without an end read until memory was full.
+TEST_F(FilesTest, PipesAndDevicesAreNamedAndNotRead) {
+  const std::string pipe = folder_ + "/pipe";
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  for (const auto& [path, what] : {std::pair<std::string, std::string>{pipe, "a pipe"}, {"/dev/zero", "a device"}}) {
+    const std::string message = path + " is " + what + ", not a file";
+    EXPECT_STATUS(ReadFile(path), absl::StatusCode::kInvalidArgument, message);
+    EXPECT_STATUS(ExpectFile(path), absl::StatusCode::kInvalidArgument, message);
+  }
+  EXPECT_STATUS(ExpectFile(folder_), absl::StatusCode::kInvalidArgument, "is a folder");
+  EXPECT_STATUS(ExpectFile(folder_ + "/none"), absl::StatusCode::kNotFound, "none");
+  ASSERT_OK(WriteFileSynced(folder_ + "/file", "1"));
+  EXPECT_OK(ExpectFile(folder_ + "/file"));
 }
 
 TEST_F(FilesTest, AFailedWriteLeavesTheOldContentAndNoTemporaryFile) {

@@ -56,7 +56,8 @@ Coordinator::Coordinator(CoordinatorOptions options, Identity identity, const Cl
       leases_(identity_.epoch, {.ttl = absl::Seconds(options.lease_ttl_s),
                                 .max_groups = options.max_buffered_groups,
                                 .max_ready_bytes = options.max_buffered_bytes}),
-      workers_(identity_.epoch, absl::Seconds(options.heartbeat_interval_s), clock.Now()),
+      workers_(identity_.epoch, absl::Seconds(options.heartbeat_interval_s), clock.Now(),
+               absl::Seconds(options.hand_in_within_s)),
       reward_servers_(absl::Seconds(options.heartbeat_interval_s)),
       weight_channels_(identity_.weight_channels) {}
 
@@ -166,48 +167,9 @@ std::string Coordinator::DigestOf(const v1::PolicyRef& policy) const {
   return digest == digests->second.end() ? "" : digest->second;
 }
 
-int64_t Coordinator::NumReady(const std::string& stage, int64_t first, int64_t count) const {
-  absl::MutexLock lock(&mutex_);
-  int64_t num_ready = 0;
-  for (int64_t i = first; i < first + count; ++i) num_ready += leases_.IsReady(stage, i);
-  return num_ready;
-}
-
-std::string Coordinator::BlockedReason(absl::Duration tolerance) const {
-  absl::MutexLock lock(&mutex_);
-  return workers_.BlockedReason(tolerance, clock_.Now());
-}
-
 void Coordinator::End() {
   absl::MutexLock lock(&mutex_);
   ended_ = true;
-}
-
-std::vector<v1::WorkerStatus> Coordinator::Workers() const {
-  absl::MutexLock lock(&mutex_);
-  std::vector<v1::WorkerStatus> statuses = workers_.Statuses(clock_.Now());
-  for (v1::WorkerStatus& status : statuses) status.set_num_leases(Leases().NumLeasedTo(status.worker_id()));
-  return statuses;
-}
-
-std::vector<v1::RewardServerStatus> Coordinator::RewardServers() const {
-  absl::MutexLock lock(&mutex_);
-  return reward_servers_.Statuses(clock_.Now());
-}
-
-v1::LeaseCounters Coordinator::Counters() const {
-  absl::MutexLock lock(&mutex_);
-  const LeaseTable& leases = Leases();
-  v1::LeaseCounters counters;
-  counters.set_num_pending(leases.num_pending());
-  counters.set_num_leased(leases.num_leased());
-  counters.set_num_ready(leases.num_ready());
-  counters.set_num_expired_total(leases.num_expired_total());
-  counters.set_num_refused_total(num_refused_total_);
-  counters.set_num_duplicate_total(num_duplicate_total_);
-  counters.set_num_quarantined_total(leases.num_quarantined_total());
-  counters.set_ready_bytes(leases.ready_bytes());
-  return counters;
 }
 
 absl::Status Coordinator::CheckHandshake(const v1::RegisterRequest& request) const {
@@ -249,10 +211,11 @@ absl::StatusOr<v1::LeaseGroupsResponse> Coordinator::LeaseGroups(const v1::Lease
   absl::MutexLock lock(&mutex_);
   LeaseTable& leases = Leases();
   RETURN_IF_ERROR(workers_.Touch(worker_id, clock_.Now()));
+  const bool passed_over = IsPassedOver(worker_id, clock_.Now());
   const auto may_be_given = [&](const v1::Lease& group)
                                 ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return MayBeGiven(group, request); };
   const auto has_work = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    return ended_ || (leasing_ && leases.CanTake(worker_id, may_be_given));
+    return ended_ || (leasing_ && !passed_over && leases.CanTake(worker_id, may_be_given));
   };
   // Nothing signals that a lease ran out, so the wait ends when the next one does. An empty answer before max_wait is
   // allowed: the worker asks again.
@@ -265,9 +228,18 @@ absl::StatusOr<v1::LeaseGroupsResponse> Coordinator::LeaseGroups(const v1::Lease
   // It may have been replaced or called from elsewhere while it waited.
   const absl::Duration now = clock_.Now();
   RETURN_IF_ERROR(workers_.Touch(worker_id, now));
-  if (!leasing_) return response;
+  if (!leasing_ || passed_over) return response;
   for (v1::Lease& lease : TakeFor(request, now)) response.mutable_leases()->Add(std::move(lease));
+  if (response.leases_size() > 0) workers_.NoteTaken(worker_id, now);
   return response;
+}
+
+bool Coordinator::IsPassedOver(const std::string& worker_id, absl::Duration now) {
+  if (std::string notice = workers_.PassOverIfDue(worker_id, now); !notice.empty()) {
+    Leases().Release(worker_id, /*died=*/false);
+    notices_.push_back(std::move(notice));
+  }
+  return workers_.IsPassedOver(worker_id, now);
 }
 
 std::vector<v1::Lease> Coordinator::TakeFor(const v1::LeaseGroupsRequest& request, absl::Duration now) {
@@ -338,6 +310,7 @@ absl::StatusOr<v1::SubmitCompletionResponse> Coordinator::Submit(const v1::Submi
   } else {
     leases_.Fail(header.key(), absl::StrCat(header.error(), " (reported by ", group.worker_name, ")"));
   }
+  workers_.NoteHandedIn(header.worker_id(), leases_.NumLeasedTo(header.worker_id()) > 0, clock_.Now());
   v1::SubmitCompletionResponse accepted;
   accepted.set_result(v1::SUBMIT_RESULT_ACCEPTED);
   return accepted;
@@ -355,8 +328,9 @@ absl::StatusOr<v1::HeartbeatResponse> Coordinator::Heartbeat(const v1::Heartbeat
     workers_.Remove(request.worker_id());
     return response;
   }
+  const bool passed_over = IsPassedOver(request.worker_id(), now);
   for (const v1::LeaseKey& key : request.active()) {
-    if (!leases.Renew(request.worker_id(), key, now)) *response.add_lost() = key;
+    if (passed_over || !leases.Renew(request.worker_id(), key, now)) *response.add_lost() = key;
   }
   for (std::string& address : reward_servers_.Addresses(now)) response.add_reward_servers(std::move(address));
   return response;

@@ -104,6 +104,9 @@ class Coordinator {
   // How many of these groups are ready now. Those that are quarantined or collected do not count.
   int64_t NumReady(const std::string& stage, int64_t first, int64_t count) const;
 
+  // What is worth a line of the log, since the last call: which workers are passed over, and why.
+  std::vector<std::string> TakeNotices();
+
   // Empty while somebody can make progress. Otherwise why not, in words: no worker registered or every live worker is
   // blocked. "waiting for ..." causes shorter than `tolerance` are not reported.
   std::string BlockedReason(absl::Duration tolerance) const;
@@ -125,7 +128,8 @@ class Coordinator {
   // at once. FailedPrecondition, with both values, for another protocol version, run, role or configuration, and when
   // no weight channel is known to both; WorkerTable::Register's errors.
   absl::StatusOr<v1::RegisterResponse> Register(const v1::RegisterRequest& request);
-  // Waits for work, for wait_ms or kMaxLeaseWait at most; an empty answer means ask again. run_ended after End().
+  // Waits for work, for wait_ms or kMaxLeaseWait at most; an empty answer means ask again. run_ended after End(). Nothing
+  // comes to a worker that is passed over (worker_table.h), whose leases are others'.
   // InvalidArgument when no group is asked for, NotFound for a worker that must register again.
   absl::StatusOr<v1::LeaseGroupsResponse> LeaseGroups(const v1::LeaseGroupsRequest& request);
   // Takes a whole group, or its error. A repeated submission is answered DUPLICATE and changes nothing. NotFound for an
@@ -162,6 +166,8 @@ class Coordinator {
   // Whether the group is one of those that were asked for, and can be sampled now.
   bool MayBeGiven(const v1::Lease& group, const v1::LeaseGroupsRequest& request) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Whether the worker is passed over; where that begins, it loses what it holds.
+  bool IsPassedOver(const std::string& worker_id, absl::Duration now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // LeaseTable::Take, with what one answer has room for: endpoints' groups, or else those of policies with weights.
   std::vector<v1::Lease> TakeFor(const v1::LeaseGroupsRequest& request, absl::Duration now)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -194,6 +200,8 @@ class Coordinator {
   std::map<std::string, std::map<int64_t, std::string>> digests_ ABSL_GUARDED_BY(mutex_);
   // policy_id -> id of the worker that was given groups of it last; of endpoint policies.
   std::map<std::string, std::string> endpoint_holders_ ABSL_GUARDED_BY(mutex_);
+  // TakeNotices'.
+  std::vector<std::string> notices_ ABSL_GUARDED_BY(mutex_);
   int64_t num_refused_total_ ABSL_GUARDED_BY(mutex_) = 0;
   int64_t num_duplicate_total_ ABSL_GUARDED_BY(mutex_) = 0;
 };

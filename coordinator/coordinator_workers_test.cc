@@ -44,6 +44,32 @@ TEST_F(CoordinatorWorkersTest, RegisterRefusesWhatDoesNotFitAndNamesBothValues) 
   EXPECT_EQ(response.heartbeat_interval_ms(), 2000);
 }
 
+class CoordinatorHogTest : public CoordinatorFixture {
+ protected:
+  CoordinatorHogTest() : CoordinatorFixture({.hand_in_within_s = 10}) {}
+};
+
+TEST_F(CoordinatorHogTest, OneThatOnlyKeepsItsLeasesAliveLosesThemToTheOthersAndIsNamed) {
+  ASSERT_OK(coordinator_.Offer(TestGroups("rl", 0, 3)));
+  const std::string hog = Join("hog"), other = Join("other");
+  const std::vector<v1::Lease> held = Take(hog, 10);
+  ASSERT_EQ(held.size(), 3u);
+  for (int second = 1; second <= 10; ++second) {
+    clock_.Advance(absl::Seconds(1));
+    Beat(other, {});
+    EXPECT_TRUE(Beat(hog, held).empty());
+  }
+  EXPECT_TRUE(Take(other, 10).empty());
+  clock_.Advance(absl::Seconds(1));
+  EXPECT_EQ(Beat(hog, held).size(), 3u);
+  EXPECT_THAT(coordinator_.TakeNotices(), ::testing::ElementsAre(HasSubstr("hog held groups and handed none in")));
+  EXPECT_TRUE(Take(hog, 10).empty());
+  // Nobody else has them yet, so its work is not lost, and it is one of all again.
+  ExpectSubmit(held[0], hog, v1::SUBMIT_RESULT_ACCEPTED);
+  EXPECT_EQ(IndicesOf(Take(other, 1)), std::vector<int64_t>{1});
+  EXPECT_EQ(IndicesOf(Take(hog, 1)), std::vector<int64_t>{2});
+}
+
 class CoordinatorEndpointsTest : public CoordinatorFixture {
  protected:
   // Groups first .. first+count-1 of a policy without weights.

@@ -38,7 +38,12 @@ grpc::Status CoordinatorService::Register(grpc::ServerContext* context, const v1
 
 grpc::Status CoordinatorService::LeaseGroups(grpc::ServerContext* context, const v1::LeaseGroupsRequest* request,
                                              v1::LeaseGroupsResponse* response) {
-  return rpc::Handle(context, [&] { return Answer(coordinator_.LeaseGroups(*request), response); });
+  return rpc::Handle(context, [&]() -> absl::Status {
+    ASSIGN_OR_RETURN(const auto call, lease_calls_.Begin(context));
+    const absl::Status status = Answer(coordinator_.LeaseGroups(*request), response);
+    LogNotices();
+    return status;
+  });
 }
 
 grpc::Status CoordinatorService::SubmitCompletion(grpc::ServerContext* context,
@@ -53,12 +58,20 @@ grpc::Status CoordinatorService::SubmitCompletion(grpc::ServerContext* context,
 
 grpc::Status CoordinatorService::PullWeights(grpc::ServerContext* context, const v1::PullWeightsRequest* request,
                                              grpc::ServerWriter<v1::PullWeightsResponse>* writer) {
-  return rpc::Handle(context, [&] { return SendWeights(*request, *writer); });
+  return rpc::Handle(context, [&] { return SendWeights(*context, *request, *writer); });
 }
 
 grpc::Status CoordinatorService::Heartbeat(grpc::ServerContext* context, const v1::HeartbeatRequest* request,
                                            v1::HeartbeatResponse* response) {
-  return rpc::Handle(context, [&] { return Answer(coordinator_.Heartbeat(*request), response); });
+  return rpc::Handle(context, [&] {
+    const absl::Status status = Answer(coordinator_.Heartbeat(*request), response);
+    LogNotices();
+    return status;
+  });
+}
+
+void CoordinatorService::LogNotices() {
+  for (const std::string& notice : coordinator_.TakeNotices()) spdlog::error("{}", notice);
 }
 
 grpc::Status CoordinatorService::RegisterRewardServer(grpc::ServerContext* context,
@@ -77,17 +90,19 @@ grpc::Status CoordinatorService::RegisterRewardServer(grpc::ServerContext* conte
   });
 }
 
-absl::Status CoordinatorService::Submit(const grpc::ServerContext& context,
+absl::Status CoordinatorService::Submit(grpc::ServerContext& context,
                                         grpc::ServerReader<v1::SubmitCompletionRequest>& reader,
                                         v1::SubmitCompletionResponse* response) {
+  ASSIGN_OR_RETURN(const auto call, submissions_.Begin(&context));
   v1::SubmitCompletionRequest message;
-  if (!reader.Read(&message) || !message.has_header()) {
+  const auto read = [&] { return reader.Read(&message); };
+  if (!call->OnWire(read) || !message.has_header()) {
     return absl::InvalidArgumentError("the first message of a submission must be its header");
   }
   const v1::SubmitHeader header = std::move(*message.mutable_header());
   std::vector<v1::ScoredCompletion> completions;
   int64_t num_bytes = 0;
-  while (reader.Read(&message)) {
+  while (call->OnWire(read)) {
     if (!message.has_completion()) {
       return absl::InvalidArgumentError("a submission holds one header, then only completions");
     }
@@ -110,8 +125,9 @@ absl::Status CoordinatorService::Submit(const grpc::ServerContext& context,
   return Answer(coordinator_.Submit(header, std::move(completions)), response);
 }
 
-absl::Status CoordinatorService::SendWeights(const v1::PullWeightsRequest& request,
+absl::Status CoordinatorService::SendWeights(grpc::ServerContext& context, const v1::PullWeightsRequest& request,
                                              grpc::ServerWriter<v1::PullWeightsResponse>& writer) {
+  ASSIGN_OR_RETURN(const auto call, pulls_.Begin(&context));
   ASSIGN_OR_RETURN(const std::shared_ptr<const WeightSource> weights, coordinator_.Weights(request.policy()));
   const int64_t end = weights->manifest().payload_bytes();
   if (request.offset_bytes() < 0 || request.offset_bytes() > end) {
@@ -122,13 +138,14 @@ absl::Status CoordinatorService::SendWeights(const v1::PullWeightsRequest& reque
   const absl::Status gone = absl::CancelledError("the worker left during the transfer");
   v1::PullWeightsResponse message;
   *message.mutable_manifest() = weights->manifest();
-  if (!writer.Write(message)) return gone;
+  const auto write = [&] { return writer.Write(message); };
+  if (!call->OnWire(write)) return gone;
   for (int64_t offset = request.offset_bytes(); offset < end; offset += kChunkBytes) {
     message.mutable_chunk()->set_offset_bytes(offset);
     std::string& data = *message.mutable_chunk()->mutable_data();
     data.resize(static_cast<size_t>(std::min(kChunkBytes, end - offset)));
     RETURN_IF_ERROR(reader.Read(offset, absl::MakeSpan(data)));
-    if (!writer.Write(message)) return gone;
+    if (!call->OnWire(write)) return gone;
   }
   return absl::OkStatus();
 }

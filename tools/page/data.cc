@@ -45,6 +45,7 @@ bool IsCharted(const StageView& view, const std::string& metric) {
 // Of every stage that has any. Lines that are cut or broken are left out.
 Curves ReadCurves(const std::string& path, const StageTypeOf& types) {
   Curves curves;
+  if (!ExpectFile(path).ok()) return curves;
   std::ifstream file(path);
   for (std::string line; std::getline(file, line);) {
     const json record = json::parse(line, nullptr, /*allow_exceptions=*/false);

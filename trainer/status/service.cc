@@ -45,10 +45,12 @@ grpc::Status TrainerServiceImpl::GetStatus(grpc::ServerContext* context, const v
 grpc::Status TrainerServiceImpl::WatchStatus(grpc::ServerContext* context, const v1::WatchStatusRequest* request,
                                              grpc::ServerWriter<v1::RunStatus>* writer) {
   return rpc::Handle(context, [&]() -> absl::Status {
+    ASSIGN_OR_RETURN(const auto call, watchers_.Begin(context));
     const absl::Duration interval =
         absl::Milliseconds(request->min_interval_ms() > 0 ? request->min_interval_ms() : 100);
     v1::RunStatus status = board_->Snapshot();
-    while (!context->IsCancelled() && writer->Write(status) && !IsTerminal(status.state())) {
+    while (!context->IsCancelled() && call->OnWire([&] { return writer->Write(status); }) &&
+           !IsTerminal(status.state())) {
       absl::SleepFor(std::min(interval, kWatchHeartbeat));
       status = board_->WaitForChange(status.sequence(), kWatchHeartbeat);
     }
@@ -80,6 +82,7 @@ grpc::Status TrainerServiceImpl::SaveCheckpoint(grpc::ServerContext* context, co
                                                 v1::SaveCheckpointResponse* response) {
   return rpc::Handle(context, [&]() -> absl::Status {
     RETURN_IF_ERROR(CheckNotEnded());
+    ASSIGN_OR_RETURN(const auto call, saves_.Begin(context));
     ASSIGN_OR_RETURN(*response->mutable_checkpoint(),
                      control_->SaveCheckpoint(std::min(kSaveTimeout, TimeLeft(*context))));
     return absl::OkStatus();
