@@ -11,7 +11,7 @@
 namespace grpo {
 
 // `trainer`: the process that learns. `ranks` is read by whoever plans the processes (tools/launch/run_plan.h),
-// stall_after_s by rank 0's Watchdog, the rest by every rank.
+// stall_after_s by rank 0's Watchdog, max_skipped_steps by its train stages, the rest by every rank.
 struct TrainerOptions {
   int64_t ranks = 1;
   int64_t threads = 1;
@@ -20,6 +20,7 @@ struct TrainerOptions {
   int64_t head_chunk_bytes = kDefaultHeadChunkBytes;
   double collective_timeout_s = 300;
   double stall_after_s = 120;
+  int64_t max_skipped_steps = 5;
 
   template <class V>
   void Visit(V& v) {
@@ -56,6 +57,13 @@ struct TrainerOptions {
        .unit = "seconds",
        .min = 1,
        .max = 86400});
+    v("max_skipped_steps", max_skipped_steps,
+      {.help =
+           "After so many steps in a row of which every update was skipped, because loss or gradient was not finite, "
+           "the run pauses until `grpoctl resume`; a shorter train stage pauses when that is all it did. 0: never.",
+       .unit = "steps",
+       .min = 0,
+       .max = 1e9});
   }
 };
 
