@@ -9,11 +9,9 @@
 
 namespace grpo {
 
-// Lines read `2026-11-22 04:30:01.123 I role] message`. A message may hold what others named (a worker, a file, a
-// model's text), so it is made printable (common/printable.h) but for its line breaks, after each of which stands
-// "  | ": nobody can write a line that looks like one of these. Flushes on every line, so that a killed process leaves all it
+// Lines read `2026-11-22 04:30:01.123 I role] message`. Flushes on every line, so that a killed process leaves all it
 // said. `role` is who speaks, such as trainer. Replaces spdlog's default logger; call once, first in main. Logging
-// itself is thread-safe.
+// itself is thread-safe. What a message quotes of others is escaped (EscapedForLog of common/utf8.h).
 void InitLogging(const std::string& role);
 
 }  // namespace grpo

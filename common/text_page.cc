@@ -86,7 +86,8 @@ void TextPage::Serve() {
   while (true) {
     std::vector<pollfd> waiting = {{.fd = listener_, .events = POLLIN}, {.fd = stop_[0], .events = POLLIN}};
     for (const Connection& connection : open)
-      waiting.push_back({.fd = connection.fd, .events = connection.answer.empty() ? POLLIN : POLLOUT});
+      waiting.push_back(
+          {.fd = connection.fd, .events = static_cast<short>(connection.answer.empty() ? POLLIN : POLLOUT)});
     const int timeout_ms = open.empty() ? -1 : static_cast<int>(kPatience.count()) / 4;
     if (::poll(waiting.data(), waiting.size(), timeout_ms) < 0) {
       if (errno == EINTR) continue;

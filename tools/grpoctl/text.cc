@@ -10,11 +10,66 @@
 namespace grpo {
 namespace {
 
+struct Decoded {
+  uint32_t code_point = 0;
+  // Bytes of the sequence; 0 when it is not valid UTF-8.
+  size_t length = 0;
+};
+
+Decoded DecodeUtf8(absl::string_view text) {
+  const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
+  const unsigned char lead = byte(0);
+  if (lead < 0x80) return {lead, 1};
+  const size_t length = lead >= 0xf0 && lead < 0xf5   ? 4
+                        : lead >= 0xe0 && lead < 0xf0 ? 3
+                        : lead >= 0xc2 && lead < 0xe0 ? 2
+                                                      : 0;
+  if (length == 0 || text.size() < length) return {};
+  uint32_t code_point = lead & (0xff >> (length + 1));
+  for (size_t i = 1; i < length; ++i) {
+    if ((byte(i) & 0xc0) != 0x80) return {};
+    code_point = code_point << 6 | (byte(i) & 0x3f);
+  }
+  constexpr uint32_t kSmallest[] = {0, 0, 0x80, 0x800, 0x10000};
+  const bool surrogate = code_point >= 0xd800 && code_point < 0xe000;
+  if (code_point < kSmallest[length] || code_point > 0x10ffff || surrogate) return {};
+  return {code_point, length};
+}
+
+// Code points that move the cursor, hide or reorder text.
+bool IsShown(uint32_t code_point) {
+  if (code_point < 0x20 || (code_point >= 0x7f && code_point < 0xa0)) return false;
+  const bool hides = code_point == 0xad || code_point == 0x61c || code_point == 0xfeff ||
+                     (code_point >= 0x200b && code_point <= 0x200f) || (code_point >= 0x2028 && code_point <= 0x202e) ||
+                     (code_point >= 0x2060 && code_point <= 0x206f) || (code_point >= 0xe0000 && code_point <= 0xe0fff);
+  return !hides;
+}
+
 bool LooksNumeric(const std::string& cell) {
   return !cell.empty() && (absl::ascii_isdigit(cell[0]) || cell[0] == '-' || cell[0] == '+');
 }
 
 }  // namespace
+
+std::string Printable(absl::string_view text) {
+  std::string shown;
+  while (!text.empty()) {
+    const Decoded decoded = DecodeUtf8(text);
+    const size_t length = std::max<size_t>(decoded.length, 1);
+    const absl::string_view bytes = text.substr(0, length);
+    if (decoded.length > 0 && IsShown(decoded.code_point)) {
+      absl::StrAppend(&shown, bytes);
+    } else if (bytes == "\n") {
+      shown += "\\n";
+    } else if (bytes == "\t") {
+      shown += "\\t";
+    } else {
+      for (const char c : bytes) absl::StrAppendFormat(&shown, "\\x%02x", static_cast<unsigned char>(c));
+    }
+    text.remove_prefix(length);
+  }
+  return shown;
+}
 
 std::string FormatTable(const std::vector<std::vector<std::string>>& rows) {
   std::vector<size_t> widths;

@@ -1,5 +1,4 @@
-// Text for people: tables and numbers, and, by common/printable.h, whatever came from a model or the network made safe
-// to print. Pure; any thread.
+// Text for people: tables, numbers, and whatever came from a model or the network made safe to print. Pure; any thread.
 #ifndef GRPO_TOOLS_GRPOCTL_TEXT_H_
 #define GRPO_TOOLS_GRPOCTL_TEXT_H_
 
@@ -9,9 +8,13 @@
 
 #include "absl/strings/string_view.h"
 #include "common/count_text.h"
-#include "common/printable.h"
 
 namespace grpo {
+
+// One line that a terminal shows as it is: control characters, invalid UTF-8 and invisible formatting (bidirectional
+// overrides, zero widths) become \n, \t or \xNN. Completions are hostile text. A line break becomes \n too: the result
+// is one line.
+std::string Printable(absl::string_view text);
 
 // Columns as wide as their widest cell, two blanks apart; the first row is the heading. Cells of all rows but the first
 // are aligned right where they start with a digit or a sign, except in the first column. Rows may be short. Ends in a
