@@ -43,7 +43,7 @@ absl::Status CheckEntry(const SafetensorsEntry& entry, const at::Tensor& target)
   return absl::InvalidArgumentError(absl::StrCat(
       "tensor ", entry.name,
       " holds infinities or values that are no numbers (NaN): no update could be made, and what is sampled "
-      "means nothing; take weights of before training diverged"));
+      "means nothing; take weights from before training diverged"));
 }
 
 // Which tensor goes where; each of the model's has its one.
