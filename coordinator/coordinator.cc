@@ -62,7 +62,7 @@ Coordinator::Coordinator(CoordinatorOptions options, Identity identity, const Cl
       weight_channels_(identity_.weight_channels) {}
 
 void Coordinator::AddWeightChannel(std::string channel) {
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   weight_channels_.insert(weight_channels_.begin(), std::move(channel));
 }
 
@@ -83,28 +83,28 @@ absl::Status Coordinator::Offer(const std::vector<v1::Lease>& groups) {
         absl::StrCat("policy ", group.policy().policy_id(), " is only an address, and groups of kind ",
                      v1::LeaseKind_Name(group.kind()), " need token ids: sample a policy that has weights"));
   }
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   return Leases().Offer(groups);
 }
 
 void Coordinator::Quarantine(const std::string& stage, int64_t group_index) {
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   leases_.Quarantine(stage, group_index);
 }
 
 std::vector<QuarantinedGroup> Coordinator::TakeQuarantined() {
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   return Leases().TakeQuarantined();
 }
 
 void Coordinator::SetLeasing(bool leasing) {
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   leasing_ = leasing;
 }
 
 absl::StatusOr<std::vector<ScoredGroup>> Coordinator::Collect(const std::string& stage, int64_t first, int64_t count,
                                                               absl::Duration timeout) {
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   RETURN_IF_ERROR(leases_.CheckCollectable(stage, first, count));
   Leases().Want(stage, first, count);
   // A group that is done stays so: the search goes on where it stopped.
@@ -113,7 +113,7 @@ absl::StatusOr<std::vector<ScoredGroup>> Coordinator::Collect(const std::string&
     while (next < first + count && leases_.IsDone(stage, next)) ++next;
     return ended_ || next >= first + count || !leases_.FindError(stage, first, count).ok();
   };
-  const bool in_time = mutex_.AwaitWithTimeout(absl::Condition(&done), timeout);
+  const bool in_time = mutex_.AwaitFor(done, timeout);
   if (ended_) return absl::AbortedError("the run has ended, nothing more is collected");
   if (!in_time) {
     return absl::DeadlineExceededError(absl::StrCat("group ", next, " of stage \"", stage, "\" was not ready after ",
@@ -127,7 +127,7 @@ void Coordinator::Publish(std::shared_ptr<const WeightSource> weights) {
   const v1::PolicyRef policy = weights->manifest().policy();
   // Freed after the lock is released.
   std::vector<std::shared_ptr<const WeightSource>> forgotten;
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   digests_[policy.policy_id()][policy.number()] = weights->manifest().digest();
   auto& kept = weights_[policy.policy_id()];
   kept[policy.number()].swap(weights);
@@ -168,7 +168,7 @@ std::string Coordinator::DigestOf(const v1::PolicyRef& policy) const {
 }
 
 void Coordinator::End() {
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   ended_ = true;
 }
 
@@ -184,7 +184,7 @@ absl::Status Coordinator::CheckHandshake(const v1::RegisterRequest& request) con
 
 absl::StatusOr<v1::RegisterResponse> Coordinator::Register(const v1::RegisterRequest& request) {
   RETURN_IF_ERROR(CheckHandshake(request));
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   ASSIGN_OR_RETURN(const std::string weight_channel, PickWeightChannel(request, weight_channels_));
   LeaseTable& leases = Leases();
   const absl::Duration now = clock_.Now();
@@ -208,7 +208,7 @@ absl::StatusOr<v1::LeaseGroupsResponse> Coordinator::LeaseGroups(const v1::Lease
   const absl::Duration max_wait =
       std::clamp(absl::Milliseconds(request.wait_ms()), absl::ZeroDuration(), kMaxLeaseWait);
   const std::string& worker_id = request.worker_id();
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   LeaseTable& leases = Leases();
   RETURN_IF_ERROR(workers_.Touch(worker_id, clock_.Now()));
   const bool passed_over = IsPassedOver(worker_id, clock_.Now());
@@ -219,7 +219,7 @@ absl::StatusOr<v1::LeaseGroupsResponse> Coordinator::LeaseGroups(const v1::Lease
   };
   // Nothing signals that a lease ran out, so the wait ends when the next one does. An empty answer before max_wait is
   // allowed: the worker asks again.
-  mutex_.AwaitWithTimeout(absl::Condition(&has_work), std::min(max_wait, leases.NextExpiry() - clock_.Now()));
+  mutex_.AwaitFor(has_work, std::min(max_wait, leases.NextExpiry() - clock_.Now()));
   v1::LeaseGroupsResponse response;
   if (ended_) {
     response.set_run_ended(true);
@@ -276,7 +276,7 @@ absl::StatusOr<v1::SubmitCompletionResponse> Coordinator::Submit(const v1::Submi
   v1::Lease lease;
   std::string published_digest;
   {
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     ASSIGN_OR_RETURN(const v1::Lease* const found, FindForSubmit(header));
     if (found == nullptr) return duplicate;
     lease = *found;
@@ -285,7 +285,7 @@ absl::StatusOr<v1::SubmitCompletionResponse> Coordinator::Submit(const v1::Submi
   // Megabytes are checked outside the lock, so the lease is looked up again after.
   if (absl::Status malformed = CheckSubmission(lease, published_digest, header, completions, staleness_);
       !malformed.ok()) {
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     ++num_refused_total_;
     return malformed;
   }
@@ -301,7 +301,7 @@ absl::StatusOr<v1::SubmitCompletionResponse> Coordinator::Submit(const v1::Submi
   for (const v1::ScoredCompletion& scored : group.completions)
     num_bytes += static_cast<int64_t>(scored.SpaceUsedLong());
 
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   ASSIGN_OR_RETURN(const v1::Lease* const found, FindForSubmit(header));
   if (found == nullptr) return duplicate;
   group.worker_name = workers_.NameOf(header.worker_id());
@@ -317,7 +317,7 @@ absl::StatusOr<v1::SubmitCompletionResponse> Coordinator::Submit(const v1::Submi
 }
 
 absl::StatusOr<v1::HeartbeatResponse> Coordinator::Heartbeat(const v1::HeartbeatRequest& request) {
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   LeaseTable& leases = Leases();
   const absl::Duration now = clock_.Now();
   RETURN_IF_ERROR(workers_.Heartbeat(request, now));
@@ -344,7 +344,7 @@ absl::StatusOr<v1::RegisterRewardServerResponse> Coordinator::RegisterRewardServ
   response.set_epoch(identity_.epoch);
   const absl::Duration interval = std::min(absl::Seconds(options_.heartbeat_interval_s), kMaxRewardServerInterval);
   response.set_heartbeat_interval_ms(absl::ToInt64Milliseconds(interval));
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   response.set_run_ended(ended_);
   if (request.leaving()) {
     reward_servers_.Remove(request.name(), request.address());
@@ -356,7 +356,7 @@ absl::StatusOr<v1::RegisterRewardServerResponse> Coordinator::RegisterRewardServ
 }
 
 absl::StatusOr<std::shared_ptr<const WeightSource>> Coordinator::Weights(const v1::PolicyRef& policy) const {
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   const auto kept = weights_.find(policy.policy_id());
   if (kept == weights_.end()) {
     return absl::NotFoundError(

@@ -22,9 +22,9 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "common/clock.h"
+#include "common/mutex.h"
 #include "coordinator/lease_table.h"
 #include "coordinator/local_workers.h"
 #include "coordinator/options.h"
@@ -182,7 +182,7 @@ class Coordinator {
   const Clock& clock_;
   const StalenessPolicy staleness_ = {};
 
-  mutable absl::Mutex mutex_;
+  mutable Mutex mutex_;
   // Mutable because leases run out between calls, const ones included.
   mutable LeaseTable leases_ ABSL_GUARDED_BY(mutex_);
   WorkerTable workers_ ABSL_GUARDED_BY(mutex_);

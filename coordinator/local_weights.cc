@@ -43,7 +43,7 @@ struct WeightBuffers::Loan::Buffer {
 
 WeightBuffers::Loan::~Loan() {
   if (buffer_ == nullptr) return;
-  absl::MutexLock lock(&buffers_->mutex_);
+  MutexLock lock(&buffers_->mutex_);
   if (--buffer_->num_loans > 0 || buffer_->kept) return;
   // It was kept for this reader.
   buffers_->num_bytes_ -= static_cast<int64_t>(buffer_->memory->bytes().size());
@@ -55,13 +55,13 @@ const SharedMemory& WeightBuffers::Loan::memory() const {
 }
 
 void WeightBuffers::Loan::Abandon() {
-  absl::MutexLock lock(&buffers_->mutex_);
+  MutexLock lock(&buffers_->mutex_);
   buffer_->kept = false;
   std::erase(buffers_->kept_, buffer_);
 }
 
 std::shared_ptr<WeightBuffers::Buffer> WeightBuffers::Find(const std::string& digest) {
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   for (const std::shared_ptr<Buffer>& buffer : kept_) {
     if (buffer->digest.empty() || buffer->digest != digest) continue;
     ++buffer->num_loans;
@@ -71,14 +71,14 @@ std::shared_ptr<WeightBuffers::Buffer> WeightBuffers::Find(const std::string& di
 }
 
 absl::StatusOr<std::shared_ptr<WeightBuffers::Buffer>> WeightBuffers::TakeFree(int64_t num_bytes) {
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   if (kept_.size() == kKeptBuffers) {
     // The one that was filled before the other: its readers have had a whole version's time.
     std::shared_ptr<Buffer> oldest = kept_.front();
     kept_.erase(kept_.begin());
     oldest->digest.clear();
     const auto is_free = [&] { return oldest->num_loans == 0; };
-    if (!mutex_.AwaitWithTimeout(absl::Condition(&is_free), options_.patience)) {
+    if (!mutex_.AwaitFor(is_free, options_.patience)) {
       spdlog::warn("{} workers are slow to read weights: what they read is left to them, other memory is taken",
                    oldest->num_loans);
       oldest->kept = false;
@@ -103,7 +103,7 @@ absl::StatusOr<std::shared_ptr<WeightBuffers::Buffer>> WeightBuffers::TakeFree(i
 
 absl::StatusOr<WeightBuffers::Loan> WeightBuffers::Lend(const WeightSource& source) {
   const std::string& digest = source.manifest().digest();
-  absl::MutexLock fill(&fill_mutex_);
+  MutexLock fill(&fill_mutex_);
   if (std::shared_ptr<Buffer> filled = Find(digest); filled != nullptr) return Loan(this, std::move(filled));
   const int64_t num_bytes = source.manifest().payload_bytes();
   ASSIGN_OR_RETURN(const WeightSource::Reader reader, source.Open());
@@ -116,18 +116,18 @@ absl::StatusOr<WeightBuffers::Loan> WeightBuffers::Lend(const WeightSource& sour
                     const int64_t offset = i * kChunkBytes, size = std::min(kChunkBytes, num_bytes - offset);
                     return reader.Read(offset, bytes.subspan(static_cast<size_t>(offset), static_cast<size_t>(size)));
                   }));
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   buffer->digest = digest;
   return loan;
 }
 
 int64_t WeightBuffers::num_bytes() const {
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   return num_bytes_;
 }
 
 int64_t WeightBuffers::num_buffers() const {
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   return num_buffers_;
 }
 
@@ -153,7 +153,7 @@ LocalWeights::~LocalWeights() {
   thread_.join();
   std::list<Connection> left;
   {
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     for (const Connection& connection : connections_) ::shutdown(connection.socket.get(), SHUT_RDWR);
     left.splice(left.end(), connections_);
   }
@@ -165,7 +165,7 @@ void LocalWeights::Accept() {
     absl::StatusOr<Descriptor> connected = AcceptUnix(listening_.get());
     if (!connected.ok()) return;
     Reap();
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     if (connections_.size() >= kMaxConnections) continue;
     Connection& connection = connections_.emplace_back(*std::move(connected));
     try {
@@ -179,7 +179,7 @@ void LocalWeights::Accept() {
 void LocalWeights::Reap() {
   std::list<Connection> done;
   {
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     for (auto connection = connections_.begin(); connection != connections_.end();) {
       const auto next = std::next(connection);
       if (connection->done) done.splice(done.end(), connections_, connection);
@@ -193,7 +193,7 @@ void LocalWeights::Serve(Connection& connection) {
   Serve(connection.socket.get());
   // The worker sees the end now; the descriptor is closed when the thread is joined.
   ::shutdown(connection.socket.get(), SHUT_RDWR);
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   connection.done = true;
 }
 

@@ -25,8 +25,8 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "common/mutex.h"
 #include "common/shared_memory.h"
 #include "common/unix_socket.h"
 #include "coordinator/coordinator.h"
@@ -82,8 +82,8 @@ class WeightBuffers {
 
   const Options options_;
   // Held while a buffer is filled, by one after the other.
-  absl::Mutex fill_mutex_ ABSL_ACQUIRED_BEFORE(mutex_);
-  mutable absl::Mutex mutex_;
+  Mutex fill_mutex_ ABSL_ACQUIRED_BEFORE(mutex_);
+  mutable Mutex mutex_;
   // Two at most, the one that was filled last behind.
   std::vector<std::shared_ptr<Buffer>> kept_ ABSL_GUARDED_BY(mutex_);
   // Of kept_, and of those that are lent and kept no more.
@@ -130,7 +130,7 @@ class LocalWeights {
   const std::string path_;
   WeightBuffers buffers_;
   const Descriptor listening_;
-  absl::Mutex mutex_;
+  Mutex mutex_;
   std::list<Connection> connections_ ABSL_GUARDED_BY(mutex_);
   // The last member: it uses all others.
   std::thread thread_;

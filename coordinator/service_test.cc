@@ -28,8 +28,7 @@ class ServiceTest : public ::testing::Test {
   template <typename Request, typename Response>
   grpc::Status Call(grpc::Status (v1::Coordinator::Stub::*method)(grpc::ClientContext*, const Request&, Response*),
                     const Request& request, Response* response) {
-    grpc::ClientContext context;
-    client_->Prepare(context, absl::Seconds(30));
+    rpc::CallContext context(*client_, absl::Seconds(30));
     return (stub_.get()->*method)(&context, request, response);
   }
 
@@ -49,8 +48,7 @@ class ServiceTest : public ::testing::Test {
 
   // Sends these messages as one submission; a server that refuses early ends the stream under the writer.
   grpc::Status Send(const std::vector<v1::SubmitCompletionRequest>& messages, v1::SubmitCompletionResponse* response) {
-    grpc::ClientContext context;
-    client_->Prepare(context, absl::Seconds(30));
+    rpc::CallContext context(*client_, absl::Seconds(30));
     const auto writer = stub_->SubmitCompletion(&context, response);
     for (const v1::SubmitCompletionRequest& message : messages) {
       if (!writer->Write(message)) break;
@@ -78,8 +76,7 @@ class ServiceTest : public ::testing::Test {
     request.mutable_policy()->set_policy_id("model");
     request.mutable_policy()->set_number(number);
     request.set_offset_bytes(offset);
-    grpc::ClientContext context;
-    client_->Prepare(context, absl::Seconds(30));
+    rpc::CallContext context(*client_, absl::Seconds(30));
     const auto reader = stub_->PullWeights(&context, request);
     Pulled pulled;
     v1::PullWeightsResponse message;
@@ -151,8 +148,7 @@ TEST_F(ServiceTest, ATransferThatIsTooSlowIsCutOffWhenTheWeightsAreToChange) {
   v1::PullWeightsRequest request;
   request.mutable_policy()->set_policy_id("model");
   request.mutable_policy()->set_number(8);
-  grpc::ClientContext context;
-  client_->Prepare(context, absl::Seconds(60));
+  rpc::CallContext context(*client_, absl::Seconds(60));
   const auto reader = stub_->PullWeights(&context, request);
   v1::PullWeightsResponse message;
   ASSERT_TRUE(reader->Read(&message));

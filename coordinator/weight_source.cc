@@ -7,7 +7,7 @@ namespace grpo {
 
 WeightSource::Reader::~Reader() {
   if (source_ == nullptr) return;
-  absl::MutexLock lock(&source_->mutex_);
+  MutexLock lock(&source_->mutex_);
   --source_->num_readers_;
 }
 
@@ -18,12 +18,12 @@ absl::Status WeightSource::Reader::Read(int64_t offset, absl::Span<char> out) co
         absl::StrCat(wanted, " bytes at ", offset, " are not all within the payload of ", size, " bytes"));
   }
   {
-    absl::MutexLock lock(&source_->mutex_);
+    MutexLock lock(&source_->mutex_);
     if (source_->cut_off_) return source_->Gone();
     ++source_->num_copying_;
   }
   const absl::Status copied = source_->Copy(offset, out);
-  absl::MutexLock lock(&source_->mutex_);
+  MutexLock lock(&source_->mutex_);
   --source_->num_copying_;
   return copied;
 }
@@ -35,7 +35,7 @@ absl::Status WeightSource::Gone() const {
 }
 
 absl::StatusOr<WeightSource::Reader> WeightSource::Open() const {
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   if (closed_) return Gone();
   ++num_readers_;
   return Reader(this);
@@ -43,11 +43,11 @@ absl::StatusOr<WeightSource::Reader> WeightSource::Open() const {
 
 absl::Duration WeightSource::Retire(absl::Duration patience) {
   const absl::Duration started = Clock::Real().Now();
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   closed_ = true;
-  mutex_.AwaitWithTimeout(absl::Condition(this, &WeightSource::HasNoReader), patience);
+  mutex_.AwaitFor([this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return num_readers_ == 0; }, patience);
   cut_off_ = true;
-  mutex_.Await(absl::Condition(this, &WeightSource::IsNotRead));
+  mutex_.Await([this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return num_copying_ == 0; });
   return Clock::Real().Now() - started;
 }
 

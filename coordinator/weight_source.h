@@ -14,9 +14,9 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
+#include "common/mutex.h"
 #include "proto/types.pb.h"
 
 namespace grpo {
@@ -67,11 +67,9 @@ class WeightSource {
  private:
   // Unavailable, in words that name the version.
   absl::Status Gone() const;
-  bool HasNoReader() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return num_readers_ == 0; }
-  bool IsNotRead() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return num_copying_ == 0; }
 
   const v1::WeightsManifest manifest_;
-  mutable absl::Mutex mutex_;
+  mutable Mutex mutex_;
   // No new readers; no further reads.
   bool closed_ ABSL_GUARDED_BY(mutex_) = false, cut_off_ ABSL_GUARDED_BY(mutex_) = false;
   mutable int64_t num_readers_ ABSL_GUARDED_BY(mutex_) = 0;

@@ -34,7 +34,7 @@ Registration::Registration(std::shared_ptr<rpc::Client> coordinator, Announcemen
 
 Registration::~Registration() {
   {
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     leaving_ = true;
     if (context_ != nullptr) context_->TryCancel();
   }
@@ -45,17 +45,17 @@ Registration::~Registration() {
 }
 
 bool Registration::ended() const {
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   return ended_;
 }
 
 absl::Status Registration::status() const {
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   return status_;
 }
 
 void Registration::End(absl::Status why) {
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   ended_ = true;
   status_ = std::move(why);
 }
@@ -65,16 +65,15 @@ absl::StatusOr<v1::RegisterRewardServerResponse> Registration::Announce(absl::Du
   request.set_protocol_version(kProtocolVersion);
   request.set_build(kBuild);
   request.set_leaving(leaving);
-  grpc::ClientContext context;
-  coordinator_->Prepare(context, deadline);
+  rpc::CallContext context(*coordinator_, deadline);
   {
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     if (leaving_ && !leaving) return absl::CancelledError("this server is being stopped");
     context_ = &context;
   }
   v1::RegisterRewardServerResponse response;
-  const grpc::Status status = stub_->RegisterRewardServer(&context, request, &response);
-  absl::MutexLock lock(&mutex_);
+  const grpc::Status status = context.Ended(stub_->RegisterRewardServer(&context, request, &response));
+  MutexLock lock(&mutex_);
   context_ = nullptr;
   RETURN_IF_ERROR(rpc::FromGrpc(status));
   return response;
@@ -109,8 +108,8 @@ void Registration::Loop() {
       reported = true;
       pause = backoff.Next();
     }
-    absl::MutexLock lock(&mutex_);
-    if (mutex_.AwaitWithTimeout(absl::Condition(&leaving_), pause)) return;
+    MutexLock lock(&mutex_);
+    if (mutex_.AwaitFor([this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return leaving_; }, pause)) return;
   }
 }
 

@@ -8,7 +8,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
-#include "absl/synchronization/mutex.h"
+#include "common/mutex.h"
 #include "common/rpc/client.h"
 #include "proto/coordinator.grpc.pb.h"
 
@@ -46,7 +46,7 @@ class Registration {
   const std::unique_ptr<v1::Coordinator::Stub> stub_;
   const Announcement announcement_;
 
-  mutable absl::Mutex mutex_;
+  mutable Mutex mutex_;
   // Set by End; why stands in status_.
   bool ended_ ABSL_GUARDED_BY(mutex_) = false;
   absl::Status status_ ABSL_GUARDED_BY(mutex_);

@@ -5,6 +5,9 @@
 #include <string>
 #include <vector>
 
+#include "absl/time/clock.h"
+#include "common/clock.h"
+#include "common/mutex.h"
 #include "common/rpc/server.h"
 #include "common/status_testing.h"
 #include "common/version.h"
@@ -17,7 +20,7 @@ class FakeCoordinator : public v1::Coordinator::Service {
  public:
   grpc::Status RegisterRewardServer(grpc::ServerContext*, const v1::RegisterRewardServerRequest* request,
                                     v1::RegisterRewardServerResponse* response) override {
-    absl::MutexLock lock(&mutex);
+    MutexLock lock(&mutex);
     requests.push_back(*request);
     *response = answer;
     return status;
@@ -25,11 +28,11 @@ class FakeCoordinator : public v1::Coordinator::Service {
 
   // False when `condition` (called with the lock held) does not hold within 20 s.
   bool Wait(const std::function<bool()>& condition) {
-    absl::MutexLock lock(&mutex);
-    return mutex.AwaitWithTimeout(absl::Condition(&condition), absl::Seconds(20));
+    MutexLock lock(&mutex);
+    return mutex.AwaitFor(condition, absl::Seconds(20));
   }
 
-  absl::Mutex mutex;
+  Mutex mutex;
   v1::RegisterRewardServerResponse answer;
   grpc::Status status;
   std::vector<v1::RegisterRewardServerRequest> requests;
@@ -58,8 +61,8 @@ class RegistrationTest : public ::testing::Test {
   }
   // The registration's own thread ends itself; there is nothing to wait on but its word.
   bool WaitForEnd() {
-    for (const absl::Time deadline = absl::Now() + absl::Seconds(20); !registration_->ended();) {
-      if (absl::Now() > deadline) return false;
+    for (const absl::Duration deadline = Clock::Real().Now() + absl::Seconds(20); !registration_->ended();) {
+      if (Clock::Real().Now() > deadline) return false;
       absl::SleepFor(absl::Milliseconds(1));
     }
     return true;
@@ -75,7 +78,7 @@ TEST_F(RegistrationTest, SaysAgainAndAgainWhereItServesAndAtLastThatItLeaves) {
   ASSERT_TRUE(WaitForRequests(3));
   EXPECT_FALSE(registration_->ended());
   registration_.reset();
-  const absl::MutexLock lock(&coordinator_.mutex);
+  const MutexLock lock(&coordinator_.mutex);
   for (size_t i = 0; i < coordinator_.requests.size(); ++i) {
     const v1::RegisterRewardServerRequest& request = coordinator_.requests[i];
     EXPECT_EQ(request.protocol_version(), kProtocolVersion);
@@ -93,7 +96,7 @@ TEST_F(RegistrationTest, OutlivesACoordinatorThatIsStartedAnew) {
   server_->Shutdown();
   server_.reset();
   const size_t so_far = [&] {
-    const absl::MutexLock lock(&coordinator_.mutex);
+    const MutexLock lock(&coordinator_.mutex);
     return coordinator_.requests.size();
   }();
   Start(std::stoi(address.substr(address.rfind(':') + 1)));
@@ -107,7 +110,7 @@ TEST_F(RegistrationTest, EndsWithTheRunAndThenDoesNotLeave) {
   ASSERT_TRUE(WaitForEnd());
   EXPECT_OK(registration_->status());
   registration_.reset();
-  const absl::MutexLock lock(&coordinator_.mutex);
+  const MutexLock lock(&coordinator_.mutex);
   EXPECT_EQ(coordinator_.requests.size(), 1);
 }
 

@@ -34,10 +34,7 @@ constexpr int64_t kMaxGroup = 65536, kMaxGroupBytes = 256 << 20;
 
 // When scoring for a call must be over.
 steady_clock::time_point GiveUpAt(const grpc::CallbackServerContext& context) {
-  // gRPC tells deadlines by the system clock only; compared at once, so that a later step of that clock moves nothing.
-  const auto now = std::chrono::system_clock::now();
-  const auto deadline = std::min(context.deadline(), now + kLongestCall);
-  const auto left = std::chrono::duration_cast<steady_clock::duration>(deadline - now);
+  const auto left = std::min<steady_clock::duration>(absl::ToChronoNanoseconds(rpc::TimeLeft(context)), kLongestCall);
   return steady_clock::now() + left - std::min(left / kReserveShare, kMaxReserve);
 }
 

@@ -32,31 +32,30 @@ void ScoringPool::RestorePriority() {
 }
 
 ScoringPool::ScoringPool(int64_t threads) {
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   for (int64_t i = 0; i < threads; ++i) StartThread();
   watcher_ = std::thread([this] { Watch(); });
 }
 
 ScoringPool::~ScoringPool() {
   {
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     closing_ = true;
     has_work_.SignalAll();
     watch_.Signal();
-    const auto ended = [this]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return num_threads_ == 0; };
-    mutex_.Await(absl::Condition(&ended));
+    mutex_.Await([this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return num_threads_ == 0; });
   }
   watcher_.join();
 }
 
 void ScoringPool::Add(std::function<void()> work, Clock::duration limit, std::function<void()> on_late) {
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   waiting_.push_back({std::move(work), limit, std::move(on_late)});
   has_work_.Signal();
 }
 
 ScoringPool::Timer ScoringPool::CallAt(Time time, std::function<void()> call) {
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   const Timer timer = {time, num_timers_++};
   timers_.emplace(timer, std::move(call));
   if (timers_.begin()->first == timer) watch_.Signal();
@@ -66,7 +65,7 @@ ScoringPool::Timer ScoringPool::CallAt(Time time, std::function<void()> call) {
 void ScoringPool::Cancel(const Timer& timer) {
   // Its call may own what needs this pool when it goes.
   std::function<void()> cancelled;
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   const auto found = timers_.find(timer);
   if (found == timers_.end()) return;
   cancelled = std::move(found->second);
@@ -74,12 +73,12 @@ void ScoringPool::Cancel(const Timer& timer) {
 }
 
 int64_t ScoringPool::num_waiting() const {
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   return static_cast<int64_t>(waiting_.size());
 }
 
 int64_t ScoringPool::num_slow() const {
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   return num_slow_;
 }
 
@@ -93,7 +92,7 @@ void ScoringPool::Loop() {
   const int thread_id = gettid();
   clockid_t clock;
   pthread_getcpuclockid(pthread_self(), &clock);
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   while (true) {
     while (waiting_.empty() && !closing_) has_work_.Wait(&mutex_);
     if (waiting_.empty()) break;
@@ -129,7 +128,7 @@ void ScoringPool::Loop() {
 }
 
 void ScoringPool::Watch() {
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   while (!closing_ || num_threads_ > 0) {
     const Time now = Clock::now();
     std::vector<std::function<void()>> due = Due(now);
@@ -144,7 +143,7 @@ void ScoringPool::Watch() {
     Clock::duration sleep = std::chrono::seconds(1);
     if (!running_.empty() || closing_) sleep = kTick;
     if (!timers_.empty()) sleep = std::clamp(timers_.begin()->first.first - now, Clock::duration::zero(), sleep);
-    watch_.WaitWithTimeout(&mutex_, absl::FromChrono(sleep));
+    watch_.WaitFor(&mutex_, absl::FromChrono(sleep));
   }
 }
 

@@ -20,7 +20,7 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
-#include "absl/synchronization/mutex.h"
+#include "common/mutex.h"
 
 namespace grpo {
 
@@ -87,7 +87,7 @@ class ScoringPool {
   // Gives places of slow work away, and collects what is due.
   std::vector<std::function<void()>> Due(Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
-  mutable absl::Mutex mutex_;
+  mutable Mutex mutex_;
   bool closing_ ABSL_GUARDED_BY(mutex_) = false;
   std::deque<Work> waiting_ ABSL_GUARDED_BY(mutex_);
   // Of all threads, the slow ones included; a list, since each thread keeps the place of its own.
@@ -99,7 +99,7 @@ class ScoringPool {
   int64_t num_threads_ ABSL_GUARDED_BY(mutex_) = 0;
   int64_t num_slow_ ABSL_GUARDED_BY(mutex_) = 0;
   // Wakes one thread, and the watch.
-  absl::CondVar has_work_, watch_;
+  CondVar has_work_, watch_;
   std::thread watcher_;
 };
 

@@ -8,6 +8,8 @@
 #include <utility>
 #include <vector>
 
+#include "absl/time/time.h"
+#include "common/clock.h"
 #include "common/rpc/client.h"
 #include "common/rpc/server.h"
 #include "common/rpc/status.h"
@@ -48,8 +50,7 @@ class RewardServiceTest : public ::testing::Test {
   // Sends all requests, reads all answers; the scores by index.
   absl::StatusOr<std::map<int32_t, v1::Score>> Call(const std::vector<v1::ScoreRequest>& requests,
                                                     absl::Duration deadline = absl::Seconds(30)) {
-    grpc::ClientContext context;
-    client_->Prepare(context, deadline);
+    rpc::CallContext context(*client_, deadline);
     auto stream = stub_->Score(&context);
     for (const v1::ScoreRequest& request : requests) {
       if (!stream->Write(request)) break;
@@ -86,8 +87,7 @@ TEST_F(RewardServiceTest, ScoresAGroupByIndexWhateverItsRowsHold) {
 }
 
 TEST_F(RewardServiceTest, AnswersEachRowBeforeTheNextIsSent) {
-  grpc::ClientContext context;
-  client_->Prepare(context, absl::Seconds(30));
+  rpc::CallContext context(*client_, absl::Seconds(30));
   auto stream = stub_->Score(&context);
   ASSERT_TRUE(stream->Write(Header("1")));
   for (int32_t index = 0; index < 3; ++index) {
@@ -138,9 +138,8 @@ TEST_F(RewardServiceTest, RefusesAStreamOutOfOrder) {
 }
 
 TEST_F(RewardServiceTest, RowsThatComeTooLateAreDeadlineOutcomesAndExcluded) {
-  grpc::ClientContext context;
+  rpc::CallContext context(*client_, absl::Seconds(2));
   // Nine tenths of the time are for scoring.
-  client_->Prepare(context, absl::Seconds(2));
   auto stream = stub_->Score(&context);
   ASSERT_TRUE(stream->Write(Header("1")));
   // Rows go back and forth until one is refused: the call ends in time, and says so row by row.
@@ -159,8 +158,7 @@ TEST_F(RewardServiceTest, RowsThatComeTooLateAreDeadlineOutcomesAndExcluded) {
 }
 
 TEST_F(RewardServiceTest, ListsItsRulesAndProfiles) {
-  grpc::ClientContext context;
-  client_->Prepare(context, absl::Seconds(30));
+  rpc::CallContext context(*client_, absl::Seconds(30));
   v1::ListRulesResponse response;
   ASSERT_TRUE(stub_->ListRules(&context, {}, &response).ok());
   ASSERT_EQ(response.rules_size(), static_cast<int>(ListRules().size()));
@@ -220,13 +218,12 @@ TEST(RewardService, RefusesMoreGroupsWhileTooMuchWaits) {
   const auto stub = v1::RewardService::NewStub(client->channel());
   std::atomic<int> num_refused = 0, num_scored = 0;
   std::atomic<bool> wrong = false;
-  const auto deadline = absl::Now() + absl::Seconds(60);
+  const absl::Duration deadline = Clock::Real().Now() + absl::Seconds(60);
   std::vector<std::thread> callers;
   for (int t = 0; t < 4; ++t) {
     callers.emplace_back([&] {
-      while ((num_refused == 0 || num_scored == 0) && absl::Now() < deadline) {
-        grpc::ClientContext context;
-        client->Prepare(context, absl::Seconds(30));
+      while ((num_refused == 0 || num_scored == 0) && Clock::Real().Now() < deadline) {
+        rpc::CallContext context(*client, absl::Seconds(30));
         auto stream = stub->Score(&context);
         v1::ScoreRequest request;
         request.mutable_header()->mutable_profile()->set_name("main");

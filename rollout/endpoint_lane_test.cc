@@ -81,7 +81,7 @@ class EndpointLaneTest : public ::testing::Test {
 
   absl::Status EndRun() {
     {
-      absl::MutexLock lock(&coordinator_.mutex);
+      MutexLock lock(&coordinator_.mutex);
       coordinator_.run_ended = true;
     }
     thread_.join();
@@ -161,7 +161,7 @@ TEST_F(EndpointLaneTest, WhatBlocksAnEndpointBlocksTheRunUntilItIsGone) {
   coordinator_.Offer(EndpointLease(0));
   ASSERT_TRUE(coordinator_.Wait([&] { return coordinator_.heartbeat.blocks_run(); }));
   {
-    absl::MutexLock lock(&coordinator_.mutex);
+    MutexLock lock(&coordinator_.mutex);
     EXPECT_THAT(coordinator_.heartbeat.blocked_reason(), HasSubstr("status 401: who are you?"));
     EXPECT_EQ(coordinator_.heartbeat.active_size(), 1) << "its lease is kept alive";
   }
@@ -199,7 +199,7 @@ TEST_F(EndpointLaneTest, ALostLeaseIsForgotten) {
   coordinator_.Offer(EndpointLease(0, "lost"));
   ASSERT_TRUE(coordinator_.Wait([&] { return coordinator_.heartbeat.active_size() == 1; }));
   {
-    absl::MutexLock lock(&coordinator_.mutex);
+    MutexLock lock(&coordinator_.mutex);
     coordinator_.lost = {EndpointLease(0).key()};
   }
   ASSERT_TRUE(coordinator_.Wait([&] { return coordinator_.heartbeat.active_size() == 0; }));

@@ -80,15 +80,14 @@ absl::Status PolicyPuller::PullOnce(const v1::PolicyRef& policy) {
   v1::PullWeightsRequest request;
   *request.mutable_policy() = policy;
   request.set_offset_bytes(std::max<int64_t>(received_.size, 0));
-  grpc::ClientContext context;
-  client_->Prepare(context, kStreamDeadline);
+  rpc::CallContext context(*client_, kStreamDeadline);
   const InFlightCalls::Scope scope(&session_.calls(), &context);
   const auto stream = stub_->PullWeights(&context, request);
   v1::PullWeightsResponse response;
   absl::Status taken;
   while (taken.ok() && stream->Read(&response)) taken = Take(response, policy);
   if (!taken.ok()) context.TryCancel();
-  const absl::Status finished = rpc::FromGrpc(stream->Finish());
+  const absl::Status finished = rpc::FromGrpc(context.Ended(stream->Finish()));
   RETURN_IF_ERROR(taken);
   RETURN_IF_ERROR(finished);
   if (received_.size == received_.manifest.payload_bytes()) return absl::OkStatus();

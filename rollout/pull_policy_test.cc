@@ -54,7 +54,7 @@ class PullPolicyTest : public ::testing::Test {
     return puller_->Pull(policy, kLease, previous);
   }
   size_t num_pulls() {
-    absl::MutexLock lock(&coordinator_.mutex);
+    MutexLock lock(&coordinator_.mutex);
     return coordinator_.pulls.size();
   }
 
@@ -121,7 +121,7 @@ TEST_F(PullPolicyTest, AManifestThatLiesIsNotFollowed) {
   std::thread puller([&] { held = Pull(1); });
   EXPECT_TRUE(coordinator_.Wait([&] { return coordinator_.pulls.size() >= 2; })) << "it asked again";
   {
-    absl::MutexLock lock(&coordinator_.mutex);
+    MutexLock lock(&coordinator_.mutex);
     coordinator_.weights[1] = honest;
   }
   puller.join();

@@ -93,8 +93,7 @@ absl::StatusOr<std::vector<v1::Score>> ScoreClient::Score(const v1::RewardProfil
     return absl::FailedPreconditionError(
         "no reward server is registered yet: start one with --coordinator, or read its log");
   }
-  grpc::ClientContext context;
-  server->client->Prepare(context, deadline_);
+  rpc::CallContext context(*server->client, deadline_);
   const InFlightCalls::Scope scope(calls_, &context);
   const std::unique_ptr<ScoreStream> stream = server->stub->Score(&context);
 
@@ -110,7 +109,7 @@ absl::StatusOr<std::vector<v1::Score>> ScoreClient::Score(const v1::RewardProfil
     wrong.Update(TakeAnswer(answer, scores));
   }
   writer.join();
-  absl::Status status = rpc::FromGrpc(stream->Finish());
+  absl::Status status = rpc::FromGrpc(context.Ended(stream->Finish()));
   status.Update(wrong);
   if (status.ok() && num_answers != completions.size()) {
     status =

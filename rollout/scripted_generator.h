@@ -12,8 +12,8 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "common/mutex.h"
 #include "rollout/generator.h"
 #include "rollout/testing.h"
 
@@ -73,7 +73,7 @@ class ScriptedGenerator final : public Generator {
   }
 
   absl::StatusOr<std::vector<SampledGroup>> Step() override {
-    absl::MutexLock lock(&script_.mutex);
+    MutexLock lock(&script_.mutex);
     if (!script_.step_errors.empty()) {
       absl::Status error = std::move(script_.step_errors.front());
       script_.step_errors.pop_front();
@@ -81,7 +81,7 @@ class ScriptedGenerator final : public Generator {
     }
     // A step takes a while: whoever calls it again and again leaves the others room.
     const auto go_on = [this] { return !script_.hold; };
-    if (!script_.mutex.AwaitWithTimeout(absl::Condition(&go_on), absl::Milliseconds(1))) {
+    if (!script_.mutex.AwaitFor(go_on, absl::Milliseconds(1))) {
       return std::vector<SampledGroup>();
     }
     std::vector<SampledGroup> whole;
@@ -100,7 +100,7 @@ class ScriptedGenerator final : public Generator {
 
  private:
   void Record(const std::string& event) {
-    absl::MutexLock lock(&script_.mutex);
+    MutexLock lock(&script_.mutex);
     script_.events.push_back(event);
   }
 

@@ -49,18 +49,18 @@ Session::~Session() {
 }
 
 std::string Session::WorkerId() {
-  absl::MutexLock lock(&mutex_, absl::Condition(this, &Session::EndedOrRegistered));
+  MutexLock lock(&mutex_, [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return EndedOrRegistered(); });
   return ended_ ? "" : worker_id_;
 }
 
 std::string Session::WeightChannelName() {
-  absl::MutexLock lock(&mutex_, absl::Condition(this, &Session::EndedOrRegistered));
+  MutexLock lock(&mutex_, [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return EndedOrRegistered(); });
   return ended_ ? "" : weight_channel_;
 }
 
 bool Session::RegisterAgainIfUnknown(const absl::Status& answer, const std::string& worker_id) {
   if (!absl::IsNotFound(answer) && !absl::IsUnauthenticated(answer)) return false;
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   // Somebody else may have met the same answer before, and the thread may have registered since.
   if (worker_id_ == worker_id) {
     worker_id_.clear();
@@ -71,7 +71,7 @@ bool Session::RegisterAgainIfUnknown(const absl::Status& answer, const std::stri
 
 void Session::End(absl::Status why) {
   {
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     if (ended_) return;
     ended_ = true;
     status_ = std::move(why);
@@ -85,43 +85,43 @@ void Session::RunEnded() {
 }
 
 bool Session::ended() const {
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   return ended_;
 }
 
 bool Session::WaitForEnd(absl::Duration timeout) const {
-  absl::MutexLock lock(&mutex_);
-  return mutex_.AwaitWithTimeout(absl::Condition(&ended_), timeout);
+  MutexLock lock(&mutex_);
+  return mutex_.AwaitFor([this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return ended_; }, timeout);
 }
 
 absl::Status Session::status() const {
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   return status_;
 }
 
 void Session::Track(int64_t id, const v1::LeaseKey& key) {
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   active_[id] = key;
 }
 
 void Session::Untrack(int64_t id) {
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   active_.erase(id);
   if (blocked_.erase(id) > 0 && blocked_.empty()) wake_ = true;
 }
 
 bool Session::IsActive(int64_t id) const {
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   return active_.contains(id);
 }
 
 std::vector<int64_t> Session::TakeLost() {
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   return std::exchange(lost_, {});
 }
 
 void Session::SetBlocked(int64_t id, const std::string& reason, bool blocks_run) {
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   if (!active_.contains(id)) return;
   if (blocked_.empty()) wake_ = true;
   const auto [blocked, added] = blocked_.try_emplace(id);
@@ -131,12 +131,12 @@ void Session::SetBlocked(int64_t id, const std::string& reason, bool blocks_run)
 }
 
 void Session::ClearBlocked(int64_t id) {
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   if (blocked_.erase(id) > 0 && blocked_.empty()) wake_ = true;
 }
 
 std::vector<std::string> Session::RewardServers() const {
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   return reward_servers_;
 }
 
@@ -145,13 +145,13 @@ absl::Duration Session::Interval() const {
 }
 
 void Session::SetHeld(const v1::PolicyRef& policy, const std::string& digest) {
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   held_policy_ = policy;
   held_digest_ = digest;
 }
 
 void Session::AddTokens(int64_t count) {
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   num_tokens_ += count;
 }
 
@@ -161,7 +161,7 @@ void Session::Loop() {
   while (!ended()) {
     bool registered;
     {
-      absl::MutexLock lock(&mutex_);
+      MutexLock lock(&mutex_);
       registered = !worker_id_.empty();
       wake_ = false;
     }
@@ -170,8 +170,8 @@ void Session::Loop() {
       if (reported) spdlog::info("the coordinator at {} answers again", client_->address());
       reported = false;
       backoff.Reset();
-      absl::MutexLock lock(&mutex_);
-      mutex_.AwaitWithTimeout(absl::Condition(this, &Session::EndedOrWoken), Interval());
+      MutexLock lock(&mutex_);
+      mutex_.AwaitFor([this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return ended_ || wake_; }, Interval());
       continue;
     }
     if (!registered && IsRefusal(status)) {
@@ -197,11 +197,10 @@ absl::Status Session::Register() {
   request.set_worker_name(identity_.worker_name);
   request.set_worker_attempt(identity_.worker_attempt);
   for (const std::string& channel : identity_.weight_channels) request.add_weight_channels(channel);
-  grpc::ClientContext context;
-  client_->Prepare(context, kCallDeadline);
+  rpc::CallContext context(*client_, kCallDeadline);
   const InFlightCalls::Scope scope(&calls_, &context);
   v1::RegisterResponse response;
-  RETURN_IF_ERROR(rpc::FromGrpc(stub_->Register(&context, request, &response)));
+  RETURN_IF_ERROR(rpc::FromGrpc(context.Ended(stub_->Register(&context, request, &response))));
   if (response.worker_id().empty()) return absl::InternalError("the coordinator answered Register without a worker_id");
   const std::string channel = response.weight_channel().empty() ? "grpc" : response.weight_channel();
   if (absl::c_find(identity_.weight_channels, ChannelName(channel)) == identity_.weight_channels.end()) {
@@ -211,7 +210,7 @@ absl::Status Session::Register() {
   }
   spdlog::info("registered as {} in run {} (epoch {}), weights by {}", response.worker_id(), response.run_id(),
                response.epoch(), channel);
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   worker_id_ = response.worker_id();
   weight_channel_ = channel;
   interval_ = absl::Milliseconds(std::max<int64_t>(1, response.heartbeat_interval_ms()));
@@ -221,7 +220,7 @@ absl::Status Session::Register() {
 
 v1::HeartbeatRequest Session::MakeHeartbeat() const {
   v1::HeartbeatRequest request;
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   request.set_worker_id(worker_id_);
   for (const auto& [id, key] : active_) *request.add_active() = key;
   if (!held_digest_.empty()) *request.mutable_held_policy() = held_policy_;
@@ -244,27 +243,25 @@ void Session::Leave() {
   if (request.worker_id().empty()) return;
   request.set_leaving(true);
   // Not among calls_: those are cancelled.
-  grpc::ClientContext context;
-  client_->Prepare(context, kLeaveDeadline);
+  rpc::CallContext context(*client_, kLeaveDeadline);
   v1::HeartbeatResponse response;
-  const absl::Status left = rpc::FromGrpc(stub_->Heartbeat(&context, request, &response));
+  const absl::Status left = rpc::FromGrpc(context.Ended(stub_->Heartbeat(&context, request, &response)));
   if (!left.ok()) spdlog::warn("the coordinator was not told that this worker leaves: {}", left.ToString());
 }
 
 absl::Status Session::Heartbeat() {
   const v1::HeartbeatRequest request = MakeHeartbeat();
-  grpc::ClientContext context;
-  client_->Prepare(context, kCallDeadline);
+  rpc::CallContext context(*client_, kCallDeadline);
   const InFlightCalls::Scope scope(&calls_, &context);
   v1::HeartbeatResponse response;
-  const absl::Status status = rpc::FromGrpc(stub_->Heartbeat(&context, request, &response));
+  const absl::Status status = rpc::FromGrpc(context.Ended(stub_->Heartbeat(&context, request, &response)));
   if (RegisterAgainIfUnknown(status, request.worker_id())) return absl::OkStatus();  // the loop does at once
   RETURN_IF_ERROR(status);
   if (response.run_ended()) {
     RunEnded();
     return absl::OkStatus();
   }
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   TakeRewardServers(response);
   for (const v1::LeaseKey& key : response.lost()) {
     const auto lost =

@@ -16,9 +16,9 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
-#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "common/clock.h"
+#include "common/mutex.h"
 #include "common/rpc/client.h"
 #include "proto/coordinator.grpc.pb.h"
 #include "rollout/in_flight_calls.h"
@@ -124,16 +124,15 @@ class Session {
     reward_servers_.assign(response.reward_servers().begin(), response.reward_servers().end());
   }
   // Until the next call.
-  absl::Duration Interval() const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
-  bool EndedOrWoken() const ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return ended_ || wake_; }
-  bool EndedOrRegistered() const ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return ended_ || !worker_id_.empty(); }
+  absl::Duration Interval() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool EndedOrRegistered() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return ended_ || !worker_id_.empty(); }
 
   const std::shared_ptr<rpc::Client> client_;
   const std::unique_ptr<v1::Coordinator::Stub> stub_;
   const Identity identity_;
   InFlightCalls calls_;
 
-  mutable absl::Mutex mutex_;
+  mutable Mutex mutex_;
   bool ended_ ABSL_GUARDED_BY(mutex_) = false;
   absl::Status status_ ABSL_GUARDED_BY(mutex_);
   // Set to send a heartbeat (or to register) at once. Cleared at the beginning of each round.

@@ -11,6 +11,7 @@
 #include "common/rpc/server.h"
 #include "common/rpc/status.h"
 #include "common/status_testing.h"
+#include "common/wall_clock_testing.h"
 #include "gmock/gmock.h"
 #include "rollout/testing.h"
 
@@ -27,7 +28,7 @@ class ReluctantCoordinator : public FakeCoordinator {
   grpc::Status Register(grpc::ServerContext* context, const v1::RegisterRequest* request,
                         v1::RegisterResponse* response) override {
     {
-      absl::MutexLock lock(&mutex);
+      MutexLock lock(&mutex);
       if (!answers.empty()) {
         registrations.push_back(*request);
         const grpc::Status answer = answers.front();
@@ -81,14 +82,14 @@ class SessionTest : public ::testing::Test {
   void WaitForTwoHeartbeats() {
     for (int i = 0; i < 2; ++i) {
       {
-        absl::MutexLock lock(&coordinator_.mutex);
+        MutexLock lock(&coordinator_.mutex);
         coordinator_.heartbeat.Clear();
       }
       ASSERT_TRUE(WaitForHeartbeat([](const v1::HeartbeatRequest& request) { return !request.worker_id().empty(); }));
     }
   }
   size_t NumRegistrations() {
-    absl::MutexLock lock(&coordinator_.mutex);
+    MutexLock lock(&coordinator_.mutex);
     return coordinator_.registrations.size();
   }
 
@@ -107,7 +108,7 @@ TEST_F(SessionTest, RegistersAsWhatItIs) {
   Join();
   EXPECT_EQ(session_->WorkerId(), "worker-1");
   EXPECT_EQ(session_->WeightChannelName(), "grpc") << "what an answer that names none means";
-  absl::MutexLock lock(&coordinator_.mutex);
+  MutexLock lock(&coordinator_.mutex);
   ASSERT_EQ(coordinator_.registrations.size(), 1u);
   const v1::RegisterRequest& request = coordinator_.registrations[0];
   EXPECT_EQ(request.role(), "rollout_worker");
@@ -137,7 +138,7 @@ TEST_F(SessionTest, ARefusalEndsTheSessionAndSaysWhoRefused) {
   for (const grpc::StatusCode code : {grpc::StatusCode::FAILED_PRECONDITION, grpc::StatusCode::INVALID_ARGUMENT,
                                       grpc::StatusCode::UNAUTHENTICATED, grpc::StatusCode::PERMISSION_DENIED}) {
     {
-      absl::MutexLock lock(&coordinator_.mutex);
+      MutexLock lock(&coordinator_.mutex);
       coordinator_.answers = {{code, "another run"}};
     }
     Join();
@@ -200,7 +201,7 @@ TEST_F(SessionTest, ALostLeaseIsToldOnceAndNoLongerRenewed) {
   session_->Track(11, Key(2));
   session_->SetBlocked(10, "reward server unreachable");
   {
-    absl::MutexLock lock(&coordinator_.mutex);
+    MutexLock lock(&coordinator_.mutex);
     coordinator_.lost = {Key(1), Key(99)};
   }
   EXPECT_TRUE(WaitForHeartbeat([](const auto& request) {
@@ -217,7 +218,7 @@ TEST_F(SessionTest, WhatIsLostIsThisAttemptOfThisEpochAlone) {
   Join();
   session_->Track(10, Key(1, "rl", 2, 3));
   {
-    absl::MutexLock lock(&coordinator_.mutex);
+    MutexLock lock(&coordinator_.mutex);
     coordinator_.lost = {Key(1, "rl", 1, 3), Key(1, "rl", 2, 2), Key(1, "eval", 2, 3), Key(0, "rl", 2, 3)};
   }
   WaitForTwoHeartbeats();
@@ -250,7 +251,7 @@ TEST_F(SessionTest, HeartbeatsSayWhatIsHeldAndSampled) {
   Join();
   WaitForTwoHeartbeats();
   {
-    absl::MutexLock lock(&coordinator_.mutex);
+    MutexLock lock(&coordinator_.mutex);
     EXPECT_FALSE(coordinator_.heartbeat.has_held_policy()) << "it holds none yet";
   }
   v1::PolicyRef policy;
@@ -271,14 +272,14 @@ TEST_F(SessionTest, RewardServersAreThoseThatTheCoordinatorKnewOfLast) {
   session_->WorkerId();
   EXPECT_THAT(session_->RewardServers(), ElementsAre("127.0.0.1:7001"));
   {
-    absl::MutexLock lock(&coordinator_.mutex);
+    MutexLock lock(&coordinator_.mutex);
     coordinator_.reward_servers = {"127.0.0.1:7002", "127.0.0.1:7003"};
   }
   WaitForTwoHeartbeats();
   EXPECT_THAT(session_->RewardServers(), ElementsAre("127.0.0.1:7002", "127.0.0.1:7003"));
   // A coordinator that was started a moment ago knows of none; the old ones are tried further.
   {
-    absl::MutexLock lock(&coordinator_.mutex);
+    MutexLock lock(&coordinator_.mutex);
     coordinator_.reward_servers = {};
   }
   WaitForTwoHeartbeats();
@@ -290,7 +291,7 @@ TEST_F(SessionTest, ACoordinatorThatForgotTheWorkerGetsItBackWithItsLeases) {
   EXPECT_EQ(session_->WorkerId(), "worker-1");
   session_->Track(10, Key(1));
   {
-    absl::MutexLock lock(&coordinator_.mutex);
+    MutexLock lock(&coordinator_.mutex);
     coordinator_.worker_id = "nobody";
   }
   EXPECT_TRUE(WaitForHeartbeat(
@@ -316,7 +317,7 @@ TEST_F(SessionTest, TheEndOfTheRunIsNoError) {
   Join();
   session_->WorkerId();
   {
-    absl::MutexLock lock(&coordinator_.mutex);
+    MutexLock lock(&coordinator_.mutex);
     coordinator_.run_ended = true;
   }
   EXPECT_TRUE(session_->WaitForEnd(absl::Seconds(20)));
@@ -348,7 +349,7 @@ TEST_F(SessionTest, AWorkerThatEndsOtherwiseDoesNotLeave) {
   session_->Track(10, Key(1));
   session_->End(absl::OkStatus());
   session_.reset();
-  absl::MutexLock lock(&coordinator_.mutex);
+  MutexLock lock(&coordinator_.mutex);
   EXPECT_FALSE(coordinator_.heartbeat.leaving());
 }
 
@@ -361,8 +362,7 @@ TEST_F(SessionTest, TheEndCancelsCallsThatAreUnderWay) {
     request.set_worker_id(worker_id);
     request.set_max_groups(1);
     request.set_wait_ms(60'000);
-    grpc::ClientContext context;
-    client_->Prepare(context, absl::Minutes(2));
+    rpc::CallContext context(*client_, absl::Minutes(2));
     const InFlightCalls::Scope scope(&session_->calls(), &context);
     v1::LeaseGroupsResponse response;
     status = rpc::FromGrpc(v1::Coordinator::NewStub(client_->channel())->LeaseGroups(&context, request, &response));
@@ -371,6 +371,17 @@ TEST_F(SessionTest, TheEndCancelsCallsThatAreUnderWay) {
   session_->End(absl::OkStatus());
   caller.join();
   EXPECT_EQ(status.code(), absl::StatusCode::kCancelled);
+}
+
+// Issue 18, attack 38: pauses that begin while the clock is ahead outlast its being set back. The last test: gRPC's
+// own timers do.
+TEST_F(SessionTest, HeartbeatsGoOnWhenTheWallClockIsSetBack) {
+  Join();
+  {
+    const WallClockStep ahead(absl::Hours(1));
+    WaitForTwoHeartbeats();
+  }
+  WaitForTwoHeartbeats();
 }
 
 }  // namespace

@@ -44,37 +44,36 @@ Submitter::Submitter(Session* session, std::shared_ptr<rpc::Client> coordinator,
 Submitter::~Submitter() {
   session_->End(absl::OkStatus());
   {
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     closed_ = true;
   }
   for (std::thread& thread : threads_) thread.join();
 }
 
 void Submitter::Add(FinishedGroup group) {
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   num_completions_ += group.completions.size();
   queue_.push_back(std::move(group));
 }
 
 bool Submitter::WaitBelow(int64_t bound, absl::Duration timeout) const {
-  const Below below = {this, bound};
-  absl::MutexLock lock(&mutex_);
-  return mutex_.AwaitWithTimeout(absl::Condition(&below, &Below::Holds), timeout);
+  MutexLock lock(&mutex_);
+  return mutex_.AwaitFor([&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return num_completions_ < bound; }, timeout);
 }
 
 void Submitter::Loop() {
-  const auto has_work = [this]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return closed_ || !queue_.empty(); };
+  const auto has_work = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return closed_ || !queue_.empty(); };
   while (true) {
     FinishedGroup group;
     {
-      absl::MutexLock lock(&mutex_, absl::Condition(&has_work));
+      MutexLock lock(&mutex_, has_work);
       if (closed_) return;
       group = std::move(queue_.front());
       queue_.pop_front();
     }
     Process(group);
     session_->Untrack(group.lease_id);
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     num_completions_ -= group.completions.size();
   }
 }
@@ -141,8 +140,7 @@ void Submitter::SubmitUntilDone(const FinishedGroup& group, const std::vector<v1
 absl::Status Submitter::SubmitOnce(v1::SubmitHeader header, const FinishedGroup& group,
                                    const std::vector<v1::Score>& scores) {
   RETURN_IF_ERROR(Failpoint("rollout.submit", LeaseName(group.lease.key())));
-  grpc::ClientContext context;
-  coordinator_->Prepare(context, kSubmitDeadline);
+  rpc::CallContext context(*coordinator_, kSubmitDeadline);
   const InFlightCalls::Scope scope(&session_->calls(), &context);
   v1::SubmitCompletionResponse response;
   const auto writer = stub_->SubmitCompletion(&context, &response);
@@ -156,7 +154,7 @@ absl::Status Submitter::SubmitOnce(v1::SubmitHeader header, const FinishedGroup&
     open = writer->Write(request);
   }
   writer->WritesDone();
-  return rpc::FromGrpc(writer->Finish());
+  return rpc::FromGrpc(context.Ended(writer->Finish()));
 }
 
 }  // namespace grpo

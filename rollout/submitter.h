@@ -13,8 +13,8 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
-#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "common/mutex.h"
 #include "common/rpc/client.h"
 #include "proto/coordinator.grpc.pb.h"
 #include "rollout/group_sampler.h"
@@ -71,13 +71,6 @@ class Submitter {
   bool WaitBelow(int64_t bound, absl::Duration timeout) const;
 
  private:
-  // For Condition.
-  struct Below {
-    const Submitter* submitter;
-    int64_t bound;
-    bool Holds() const ABSL_NO_THREAD_SAFETY_ANALYSIS { return submitter->num_completions_ < bound; }
-  };
-
   // Of each thread: one group after the other until the end.
   void Loop();
   // Scores and submits the group, or gives it up. The caller untracks it.
@@ -95,7 +88,7 @@ class Submitter {
   const std::unique_ptr<v1::Coordinator::Stub> stub_;
   const std::unique_ptr<ScoreClient> scorer_;
 
-  mutable absl::Mutex mutex_;
+  mutable Mutex mutex_;
   // Set by the destructor: the threads take nothing more.
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
   // Groups that no thread has taken, first come, first served.

@@ -25,7 +25,7 @@ class ReluctantCoordinator : public FakeCoordinator {
   grpc::Status SubmitCompletion(grpc::ServerContext* context, grpc::ServerReader<v1::SubmitCompletionRequest>* reader,
                                 v1::SubmitCompletionResponse* response) override {
     {
-      absl::MutexLock lock(&mutex);
+      MutexLock lock(&mutex);
       ++num_calls;
       if (!answers.empty()) {
         const grpc::Status answer = answers.front();
@@ -38,7 +38,7 @@ class ReluctantCoordinator : public FakeCoordinator {
   grpc::Status Heartbeat(grpc::ServerContext* context, const v1::HeartbeatRequest* request,
                          v1::HeartbeatResponse* response) override {
     {
-      absl::MutexLock lock(&mutex);
+      MutexLock lock(&mutex);
       ever_blocked = ever_blocked || !request->blocked_reason().empty();
     }
     return FakeCoordinator::Heartbeat(context, request, response);
@@ -103,15 +103,15 @@ class SubmitterTest : public ::testing::Test {
     return coordinator_.Wait([&] { return coordinator_.heartbeat.blocked_reason().find(reason) != std::string::npos; });
   }
   std::vector<FakeCoordinator::Submission> Submissions() {
-    absl::MutexLock lock(&coordinator_.mutex);
+    MutexLock lock(&coordinator_.mutex);
     return coordinator_.submissions;
   }
   size_t NumScoreCalls() {
-    absl::MutexLock lock(&reward_.mutex);
+    MutexLock lock(&reward_.mutex);
     return reward_.headers.size();
   }
   void Answer(std::deque<grpc::Status> answers) {
-    absl::MutexLock lock(&coordinator_.mutex);
+    MutexLock lock(&coordinator_.mutex);
     coordinator_.answers = std::move(answers);
   }
 
@@ -144,7 +144,7 @@ TEST_F(SubmitterTest, AGroupIsHandedInWithTheScoreOfEachCompletion) {
     EXPECT_EQ(completions[i].score().value(), i + 1);
   }
   EXPECT_FALSE(session_->IsActive(103)) << "the lease is done";
-  absl::MutexLock lock(&reward_.mutex);
+  MutexLock lock(&reward_.mutex);
   EXPECT_EQ(reward_.headers.at(0).profile().name(), "profile");
   EXPECT_EQ(reward_.headers.at(0).prompt().text(), "1+1");
 }
@@ -186,7 +186,7 @@ TEST_F(SubmitterTest, ARewardServerThatIsAwayHoldsTheGroupAndNothingIsMadeUp) {
   // Another one comes, at another address.
   ASSERT_OK_AND_ASSIGN(reward_server_, rpc::Server::Start({}, {&reward_}));
   {
-    absl::MutexLock lock(&coordinator_.mutex);
+    MutexLock lock(&coordinator_.mutex);
     coordinator_.reward_servers = {reward_server_->address()};
   }
   ASSERT_TRUE(WaitUntilEmpty());
@@ -221,7 +221,7 @@ TEST_F(SubmitterTest, TheOtherRewardServerIsAskedAtOnce) {
     ASSERT_TRUE(WaitUntilEmpty());
   }
   EXPECT_THAT(Submissions(), SizeIs(4));
-  absl::MutexLock lock(&coordinator_.mutex);
+  MutexLock lock(&coordinator_.mutex);
   EXPECT_FALSE(coordinator_.ever_blocked);
 }
 
@@ -231,7 +231,7 @@ TEST_F(SubmitterTest, AGroupWhoseLeaseIsLostWhileItWaitsIsDropped) {
   Add(Group(3));
   ASSERT_TRUE(WaitForBlocked("unreachable"));
   {
-    absl::MutexLock lock(&coordinator_.mutex);
+    MutexLock lock(&coordinator_.mutex);
     coordinator_.lost = {Group(3).lease.key()};
   }
   ASSERT_TRUE(WaitUntilEmpty());
@@ -281,14 +281,14 @@ TEST_F(SubmitterTest, WhatMayPassIsTriedAgainWithoutScoringAgain) {
   ASSERT_TRUE(WaitUntilEmpty());
   EXPECT_THAT(Submissions(), SizeIs(1));
   EXPECT_EQ(NumScoreCalls(), 1u);
-  absl::MutexLock lock(&coordinator_.mutex);
+  MutexLock lock(&coordinator_.mutex);
   EXPECT_EQ(coordinator_.num_calls, 3);
 }
 
 TEST_F(SubmitterTest, ACoordinatorThatForgotTheWorkerGetsTheGroupUnderItsNewName) {
   Start();
   {
-    absl::MutexLock lock(&coordinator_.mutex);
+    MutexLock lock(&coordinator_.mutex);
     coordinator_.worker_id = "nobody";
   }
   Add(Group(3));

@@ -14,8 +14,9 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
-#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "common/clock.h"
+#include "common/mutex.h"
 #include "model/weights/weight_set.h"
 #include "proto/coordinator.grpc.pb.h"
 #include "proto/reward.grpc.pb.h"
@@ -27,10 +28,10 @@ class Watched {
  public:
   // False when `condition` (called with the lock held) does not hold within 20 s.
   bool Wait(const std::function<bool()>& condition) {
-    absl::MutexLock lock(&mutex);
-    return mutex.AwaitWithTimeout(absl::Condition(&condition), absl::Seconds(20));
+    MutexLock lock(&mutex);
+    return mutex.AwaitFor(condition, absl::Seconds(20));
   }
-  absl::Mutex mutex;
+  Mutex mutex;
 };
 
 // Thread-safe; fields are read and written under `mutex`. A worker registers as often as it likes, as "worker-1",
@@ -45,13 +46,13 @@ class FakeCoordinator : public v1::Coordinator::Service, public Watched {
 
   // The next call of LeaseGroups gets it, or the one that waits.
   void Offer(v1::Lease lease) {
-    absl::MutexLock lock(&mutex);
+    MutexLock lock(&mutex);
     leases.push_back(std::move(lease));
   }
 
   grpc::Status Register(grpc::ServerContext*, const v1::RegisterRequest* request,
                         v1::RegisterResponse* response) override {
-    absl::MutexLock lock(&mutex);
+    MutexLock lock(&mutex);
     registrations.push_back(*request);
     if (!refuse_registration.empty()) return {grpc::StatusCode::FAILED_PRECONDITION, refuse_registration};
     worker_id = absl::StrCat("worker-", registrations.size());
@@ -66,12 +67,12 @@ class FakeCoordinator : public v1::Coordinator::Service, public Watched {
   // Waits for wait_ms of real time. The last lease of an answer may go beyond max_completions.
   grpc::Status LeaseGroups(grpc::ServerContext* context, const v1::LeaseGroupsRequest* request,
                            v1::LeaseGroupsResponse* response) override {
-    absl::MutexLock lock(&mutex);
+    MutexLock lock(&mutex);
     if (request->worker_id() != worker_id) return {grpc::StatusCode::NOT_FOUND, "unknown worker"};
-    const absl::Time deadline = absl::Now() + absl::Milliseconds(request->wait_ms());
+    const absl::Duration deadline = Clock::Real().Now() + absl::Milliseconds(request->wait_ms());
     // A cancelled call leaves its thread only here: the wait is cut into pieces.
-    while (leases.empty() && !run_ended && absl::Now() < deadline && !context->IsCancelled()) {
-      mutex.AwaitWithTimeout(absl::Condition(this, &FakeCoordinator::HasLease), absl::Milliseconds(20));
+    while (leases.empty() && !run_ended && Clock::Real().Now() < deadline && !context->IsCancelled()) {
+      mutex.AwaitFor([this] { return !leases.empty(); }, absl::Milliseconds(20));
     }
     for (int32_t room = request->max_completions(); !leases.empty() && room > 0; leases.pop_front()) {
       room -= leases.front().sampling().num_completions();
@@ -90,7 +91,7 @@ class FakeCoordinator : public v1::Coordinator::Service, public Watched {
       if (request.has_header()) submission.header = request.header();
       if (request.has_completion()) submission.completions.push_back(request.completion());
     }
-    absl::MutexLock lock(&mutex);
+    MutexLock lock(&mutex);
     if (submission.header.worker_id() != worker_id) return {grpc::StatusCode::NOT_FOUND, "unknown worker"};
     submissions.push_back(std::move(submission));
     response->set_result(v1::SUBMIT_RESULT_ACCEPTED);
@@ -104,7 +105,7 @@ class FakeCoordinator : public v1::Coordinator::Service, public Watched {
     WeightSet set;
     PullFault fault;
     {
-      absl::MutexLock lock(&mutex);
+      MutexLock lock(&mutex);
       pulls.push_back(*request);
       const auto found = weights.find(request->policy().number());
       if (found == weights.end()) return {grpc::StatusCode::NOT_FOUND, "that version is no longer kept"};
@@ -132,7 +133,7 @@ class FakeCoordinator : public v1::Coordinator::Service, public Watched {
   // Tells `lost`, run_ended and reward_servers as they are, at every call.
   grpc::Status Heartbeat(grpc::ServerContext*, const v1::HeartbeatRequest* request,
                          v1::HeartbeatResponse* response) override {
-    absl::MutexLock lock(&mutex);
+    MutexLock lock(&mutex);
     if (request->worker_id() != worker_id) return {grpc::StatusCode::NOT_FOUND, "unknown worker"};
     heartbeat = *request;
     for (const v1::LeaseKey& key : lost) *response->add_lost() = key;
@@ -165,9 +166,6 @@ class FakeCoordinator : public v1::Coordinator::Service, public Watched {
   std::vector<Submission> submissions;
   std::vector<v1::PullWeightsRequest> pulls;
   v1::HeartbeatRequest heartbeat;  // the newest
-
- private:
-  bool HasLease() const { return !leases.empty(); }
 };
 
 // Scores a completion by the length of its text, unless `answer` changes or removes the answer. Thread-safe.
@@ -194,7 +192,7 @@ class FakeRewardServer : public v1::RewardService::Service, public Watched {
     std::reverse(answers.begin(), answers.end());  // any order is allowed
     int64_t call;
     {
-      absl::MutexLock lock(&mutex);
+      MutexLock lock(&mutex);
       call = static_cast<int64_t>(headers.size());
       headers.push_back(header);
     }

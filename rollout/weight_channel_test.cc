@@ -73,7 +73,7 @@ class WeightChannelTest : public ::testing::Test {
     EXPECT_TRUE(TinyWeights(number, *held.model).payload == TinyWeights(number).payload) << "version " << number;
   }
   size_t num_pulls() {
-    absl::MutexLock lock(&fake_.mutex);
+    MutexLock lock(&fake_.mutex);
     return fake_.pulls.size();
   }
 

@@ -108,11 +108,10 @@ void Worker::AskForLeases() {
   request.set_max_endpoint_groups(static_cast<int32_t>(endpoint_room));
   const absl::Duration wait = idle ? kLongPoll : absl::ZeroDuration();
   request.set_wait_ms(absl::ToInt64Milliseconds(wait));
-  grpc::ClientContext context;
-  client_->Prepare(context, wait + kLeaseDeadline);
+  rpc::CallContext context(*client_, wait + kLeaseDeadline);
   const InFlightCalls::Scope scope(&session_.calls(), &context);
   v1::LeaseGroupsResponse response;
-  const absl::Status status = rpc::FromGrpc(stub_->LeaseGroups(&context, request, &response));
+  const absl::Status status = rpc::FromGrpc(context.Ended(stub_->LeaseGroups(&context, request, &response)));
   if (!status.ok()) {
     session_.RegisterAgainIfUnknown(status, request.worker_id());
     next_lease_ = clock_.Now() + lease_backoff_.Next();

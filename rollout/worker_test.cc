@@ -31,7 +31,7 @@ class WorkerTest : public ::testing::Test {
     if (!address.empty()) options.port = std::stoi(address.substr(address.rfind(':') + 1));
     reward_server_ = *rpc::Server::Start(options, {&reward_});
     reward_address_ = reward_server_->address();
-    absl::MutexLock lock(&coordinator_.mutex);
+    MutexLock lock(&coordinator_.mutex);
     coordinator_.reward_servers = {reward_address_};
   }
 
@@ -61,7 +61,7 @@ class WorkerTest : public ::testing::Test {
 
   absl::Status EndRun() {
     {
-      absl::MutexLock lock(&coordinator_.mutex);
+      MutexLock lock(&coordinator_.mutex);
       coordinator_.run_ended = true;
     }
     return Join();
@@ -72,7 +72,7 @@ class WorkerTest : public ::testing::Test {
   }
 
   void SetHold(bool hold) {
-    absl::MutexLock lock(&script_.mutex);
+    MutexLock lock(&script_.mutex);
     script_.hold = hold;
   }
 
@@ -143,7 +143,7 @@ TEST_F(WorkerTest, ARewardServerThatComesLateCostsNoGroupAndNoScore) {
   StartScriptedWorker();
   ASSERT_TRUE(coordinator_.Wait([&] { return coordinator_.heartbeat.blocked_for_ms() > 0; }));
   {
-    absl::MutexLock lock(&coordinator_.mutex);
+    MutexLock lock(&coordinator_.mutex);
     EXPECT_THAT(coordinator_.heartbeat.blocked_reason(),
                 HasSubstr(absl::StrCat("reward server ", reward_address_, " unreachable")));
     EXPECT_THAT(coordinator_.submissions, IsEmpty());
@@ -166,14 +166,14 @@ TEST_F(WorkerTest, ARewardServerThatComesLateCostsNoGroupAndNoScore) {
 TEST_F(WorkerTest, WithoutAnyRewardServerItIsBlockedUntilOneRegisters) {
   StopReward();
   {
-    absl::MutexLock lock(&coordinator_.mutex);
+    MutexLock lock(&coordinator_.mutex);
     coordinator_.reward_servers.clear();
   }
   coordinator_.Offer(TinyLease(0));
   StartWorker();
   ASSERT_TRUE(coordinator_.Wait([&] { return coordinator_.heartbeat.blocked_for_ms() > 0; }));
   {
-    absl::MutexLock lock(&coordinator_.mutex);
+    MutexLock lock(&coordinator_.mutex);
     EXPECT_THAT(coordinator_.heartbeat.blocked_reason(), HasSubstr("no reward server is registered yet"));
   }
   StartReward({});
@@ -189,7 +189,7 @@ TEST_F(WorkerTest, ARewardServerThatMovesIsFollowedAndASilentCoordinatorChangesN
   StopReward();
   {
     // As one that was started anew: it knows of no reward server yet.
-    absl::MutexLock lock(&coordinator_.mutex);
+    MutexLock lock(&coordinator_.mutex);
     coordinator_.reward_servers.clear();
     coordinator_.worker_id = "of another life";
   }
@@ -197,7 +197,7 @@ TEST_F(WorkerTest, ARewardServerThatMovesIsFollowedAndASilentCoordinatorChangesN
   coordinator_.Offer(TinyLease(1));
   ASSERT_TRUE(coordinator_.Wait([&] { return !coordinator_.heartbeat.blocked_reason().empty(); }));
   {
-    absl::MutexLock lock(&coordinator_.mutex);
+    MutexLock lock(&coordinator_.mutex);
     EXPECT_THAT(coordinator_.heartbeat.blocked_reason(), HasSubstr(absl::StrCat("reward server ", before)));
   }
   StartReward({});
@@ -302,7 +302,7 @@ TEST_F(WorkerTest, AForgottenWorkerRegistersAgainAndHandsInWhatItHas) {
   StartScriptedWorker();
   ASSERT_TRUE(coordinator_.Wait([&] { return !coordinator_.heartbeat.blocked_reason().empty(); }));
   {
-    absl::MutexLock lock(&coordinator_.mutex);
+    MutexLock lock(&coordinator_.mutex);
     coordinator_.worker_id = "of another life";
   }
   ASSERT_TRUE(coordinator_.Wait([&] { return coordinator_.heartbeat.worker_id() == "worker-2"; }));
@@ -318,7 +318,7 @@ TEST_F(WorkerTest, ALostLeaseIsDropped) {
   StartScriptedWorker();
   ASSERT_TRUE(coordinator_.Wait([&] { return !coordinator_.heartbeat.blocked_reason().empty(); }));
   {
-    absl::MutexLock lock(&coordinator_.mutex);
+    MutexLock lock(&coordinator_.mutex);
     coordinator_.lost = {TinyLease(0).key()};
   }
   ASSERT_TRUE(coordinator_.Wait(
@@ -371,7 +371,7 @@ TEST_F(WorkerTest, AGroupWhoseLeaseIsLostIsCancelled) {
   StartScriptedWorker();
   ASSERT_TRUE(WaitForEvent("add b"));
   {
-    absl::MutexLock lock(&coordinator_.mutex);
+    MutexLock lock(&coordinator_.mutex);
     coordinator_.lost = {TinyLease(0).key()};
   }
   ASSERT_TRUE(WaitForEvent("cancel a"));

@@ -130,16 +130,14 @@ TEST_F(RunFaultsTest, ASaveThatFailsPausesWhereThatIsConfiguredAndIsTriedAgain) 
       const auto client = rpc::Client::Create(endpoint->address);
       ASSERT_OK(client);
       const auto stub = v1::TrainerService::NewStub((*client)->channel());
-      grpc::ClientContext watching;
-      (*client)->Prepare(watching, absl::Seconds(60));
+      rpc::CallContext watching(**client, absl::Seconds(60));
       const auto stream = stub->WatchStatus(&watching, v1::WatchStatusRequest());
       v1::RunStatus status;
       while (stream->Read(&status) && status.state() != v1::RUN_STATE_PAUSED) {
       }
       reason = status.state_reason();
       watching.TryCancel();
-      grpc::ClientContext resuming;
-      (*client)->Prepare(resuming, absl::Seconds(60));
+      rpc::CallContext resuming(**client, absl::Seconds(60));
       v1::ControlResponse response;
       EXPECT_TRUE(stub->Resume(&resuming, v1::ResumeRequest(), &response).ok());
     });

@@ -2,7 +2,7 @@
 
 #include <string>
 
-#include "absl/synchronization/notification.h"
+#include "common/mutex.h"
 #include "common/rpc/client.h"
 #include "common/rpc/server.h"
 #include "common/status_macros.h"
@@ -42,7 +42,7 @@ class EndlessService : public v1::Coordinator::Service {
   }
 
   CallLimit limit{{.method = "Endless", .max_calls = 1, .patience = absl::Milliseconds(200)}};
-  absl::Notification ended_writing;
+  Notification ended_writing;
 };
 
 class EndlessServiceTest : public ::testing::Test {
@@ -71,8 +71,7 @@ TEST(CallLimitTest, WhatIsBeyondTheLimitIsRefusedUntilACallEnds) {
 }
 
 TEST_F(EndlessServiceTest, ACallerThatSendsNothingIsCancelled) {
-  grpc::ClientContext context;
-  client_->Prepare(context, kDeadline);
+  CallContext context(*client_, kDeadline);
   v1::SubmitCompletionResponse response;
   const auto writer = stub_->SubmitCompletion(&context, &response);
   EXPECT_TRUE(writer->Write(v1::SubmitCompletionRequest()));
@@ -80,10 +79,9 @@ TEST_F(EndlessServiceTest, ACallerThatSendsNothingIsCancelled) {
 }
 
 TEST_F(EndlessServiceTest, ACallerThatDoesNotReadIsCancelled) {
-  grpc::ClientContext context;
-  client_->Prepare(context, kDeadline);
+  CallContext context(*client_, kDeadline);
   const auto reader = stub_->PullWeights(&context, v1::PullWeightsRequest());
-  EXPECT_TRUE(service_.ended_writing.WaitForNotificationWithTimeout(kDeadline / 2));
+  EXPECT_TRUE(service_.ended_writing.WaitFor(kDeadline / 2));
   context.TryCancel();
   reader->Finish();
 }

@@ -1,11 +1,13 @@
 #include "common/rpc/client.h"
 
+#include <grpc/support/time.h>
+
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "common/clock.h"
 #include "common/rpc/credentials.h"
 #include "common/rpc/grpc_log.h"
 #include "common/rpc/health.grpc.pb.h"
@@ -20,6 +22,8 @@ constexpr int kInitialReconnectMs = 100;
 // Also the longest that one attempt to connect may take.
 constexpr int kMinReconnectMs = 2'000;
 constexpr int kMaxReconnectMs = 5'000;
+// A channel that has had no connection for so long has waited longer than its backoff and an attempt may take.
+constexpr absl::Duration kOverdue = absl::Milliseconds(2 * kMaxReconnectMs);
 // Keeps the sum with the present time in range.
 constexpr absl::Duration kMaxDeadline = absl::Hours(24 * 365);
 
@@ -85,9 +89,33 @@ absl::StatusOr<std::shared_ptr<Client>> Client::Create(const std::string& addres
   return client;
 }
 
-void Client::Prepare(grpc::ClientContext& context, absl::Duration deadline) const {
-  context.set_deadline(std::chrono::system_clock::now() + absl::ToChronoMilliseconds(std::min(deadline, kMaxDeadline)));
-  if (!bearer_.empty()) context.AddMetadata(kTokenKey, bearer_);
+void Client::ConnectIfOverdue() const {
+  const bool failing = channel_->GetState(/*try_to_connect=*/false) == GRPC_CHANNEL_TRANSIENT_FAILURE;
+  const absl::Duration now = Clock::Real().Now();
+  {
+    MutexLock lock(&mutex_);
+    failing_since_ = failing ? std::min(failing_since_, now) : absl::InfiniteDuration();
+    if (now - failing_since_ < kOverdue) return;
+    failing_since_ = now;
+  }
+  grpc::experimental::ChannelResetConnectionBackoff(channel_.get());
+}
+
+CallContext::CallContext(const Client& client, absl::Duration deadline)
+    : alarm_(std::min(deadline, kMaxDeadline) + absl::Milliseconds(kLatenessMs), [this] {
+        overdue_ = true;
+        TryCancel();
+      }) {
+  client.ConnectIfOverdue();
+  const absl::Duration bounded = std::clamp(deadline, absl::ZeroDuration(), kMaxDeadline);
+  set_deadline(gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
+                            gpr_time_from_millis(absl::ToInt64Milliseconds(bounded), GPR_TIMESPAN)));
+  if (!client.bearer_.empty()) AddMetadata(kTokenKey, client.bearer_);
+}
+
+grpc::Status CallContext::Ended(const grpc::Status& status) const {
+  if (status.error_code() != grpc::StatusCode::CANCELLED || !overdue_) return status;
+  return {grpc::StatusCode::DEADLINE_EXCEEDED, "Deadline Exceeded"};
 }
 
 absl::Duration Backoff::Next() {
@@ -101,10 +129,9 @@ absl::Duration Backoff::Next() {
 
 absl::Status CheckHealth(const Client& client, absl::Duration deadline) {
   const auto stub = ::grpc::health::v1::Health::NewStub(client.channel());
-  grpc::ClientContext context;
-  client.Prepare(context, deadline);
+  CallContext context(client, deadline);
   ::grpc::health::v1::HealthCheckResponse response;
-  const grpc::Status status = stub->Check(&context, ::grpc::health::v1::HealthCheckRequest(), &response);
+  const grpc::Status status = context.Ended(stub->Check(&context, ::grpc::health::v1::HealthCheckRequest(), &response));
   if (!status.ok()) {
     return absl::UnavailableError(absl::StrCat(client.address(), " cannot be reached: ", status.error_message()));
   }

@@ -1,7 +1,8 @@
-// The one way in which this project opens a gRPC channel.
+// The one way in which this project opens a gRPC channel and calls over it.
 #ifndef GRPO_COMMON_RPC_CLIENT_H_
 #define GRPO_COMMON_RPC_CLIENT_H_
 
+#include <atomic>
 #include <memory>
 #include <random>
 #include <string>
@@ -9,12 +10,14 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "common/alarm.h"
+#include "common/mutex.h"
 #include "common/rpc/options.h"
 #include "grpcpp/grpcpp.h"
 
 namespace grpo::rpc {
 
-// A channel and what every call on it needs. Thread-safe.
+// A channel and what every call on it needs (CallContext). Thread-safe.
 class Client {
  public:
   // Connects lazily, and again by itself. `address` is HOST:PORT. InvalidArgument for another form, files that cannot
@@ -23,9 +26,6 @@ class Client {
   // settings.h, in both directions.
   static absl::StatusOr<std::shared_ptr<Client>> Create(const std::string& address, const ClientOptions& options = {});
 
-  // Prepares a call, once for each context: `deadline` from now on (every call has one; at most a year) and the token.
-  void Prepare(grpc::ClientContext& context, absl::Duration deadline) const;
-
   // For stubs. Its connection is its own and not shared with other clients, so that heartbeats do not queue behind
   // weights.
   const std::shared_ptr<grpc::Channel>& channel() const { return channel_; }
@@ -33,10 +33,35 @@ class Client {
   const std::string& address() const { return address_; }
 
  private:
+  friend class CallContext;
+
+  // Has a channel connect at once that should have tried long ago: gRPC's timer for that may follow the wall clock.
+  void ConnectIfOverdue() const;
+
   std::string address_;
   // "Bearer TOKEN", as it is sent; empty without a token.
   std::string bearer_;
   std::shared_ptr<grpc::Channel> channel_;
+  mutable Mutex mutex_;
+  // Since when calls have found no connection, by Clock::Real(), or since it was told to connect.
+  mutable absl::Duration failing_since_ ABSL_GUARDED_BY(mutex_) = absl::InfiniteDuration();
+};
+
+// One call over a client's channel, from before it starts until after it has ended: its deadline and the token. gRPC
+// ends a call at its deadline by a timer of its own, which waits by the wall clock; where that was set back, an alarm
+// by the monotonic clock cancels the call a moment later. A context is of the thread that calls, but for TryCancel.
+class CallContext : public grpc::ClientContext {
+ public:
+  // `deadline` is from now on; every call has one, of a year at most. `client` need not outlive the call.
+  CallContext(const Client& client, absl::Duration deadline);
+
+  // What the call ended with, given what gRPC says: DEADLINE_EXCEEDED also where it was the alarm that cancelled it.
+  grpc::Status Ended(const grpc::Status& status) const;
+
+ private:
+  std::atomic<bool> overdue_ = false;
+  // Goes first, since it uses the others.
+  const Alarm alarm_;
 };
 
 // Delays before retries: 0.1 s, doubled up to 5 s, each scaled by a random factor in [0.5, 1]. One thread. Unseeded on

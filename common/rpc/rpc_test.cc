@@ -9,12 +9,17 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <thread>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "common/clock.h"
 #include "common/files.h"
+#include "common/mutex.h"
 #include "common/rpc/client.h"
 #include "common/rpc/server.h"
 #include "common/status_testing.h"
+#include "common/wall_clock_testing.h"
 #include "proto/reward.grpc.pb.h"
 
 namespace grpo::rpc {
@@ -37,8 +42,7 @@ class TestService : public v1::RewardService::Service {
 
 absl::Status Call(const Client& client) {
   const auto stub = v1::RewardService::NewStub(client.channel());
-  grpc::ClientContext context;
-  client.Prepare(context, kDeadline);
+  CallContext context(client, kDeadline);
   v1::ListRulesResponse response;
   return FromGrpc(stub->ListRules(&context, v1::ListRulesRequest(), &response));
 }
@@ -175,8 +179,7 @@ TEST(RpcTest, ReflectionIsAnOptionOfEachServer) {
   ASSERT_OK_AND_ASSIGN(const auto open, Server::Start({.reflection = true}, {&service}));
   const auto probe = [](const Server& server) {
     const std::shared_ptr<Client> client = *Client::Create(server.address());
-    grpc::ClientContext context;
-    client->Prepare(context, kDeadline);
+    CallContext context(*client, kDeadline);
     // Any method of the service: its absence is told apart from an unknown service by no code, so call the real one, a
     // stream.
     grpc::internal::RpcMethod method("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
@@ -207,8 +210,7 @@ TEST(ClientTest, RefusesWhatCannotWork) {
 TEST(ClientTest, EveryCallHasADeadline) {
   const std::shared_ptr<Client> client = *Client::Create("127.0.0.1:1");
   for (const absl::Duration deadline : {absl::Seconds(1), absl::InfiniteDuration()}) {
-    grpc::ClientContext context;
-    client->Prepare(context, deadline);
+    CallContext context(*client, deadline);
     EXPECT_GT(context.deadline(), std::chrono::system_clock::now());
     EXPECT_LT(context.deadline(), std::chrono::system_clock::now() + std::chrono::hours(24 * 366));
   }
@@ -264,6 +266,79 @@ TEST(TlsTest, ServesOffLoopbackWithClientCertificates) {
       const auto client,
       Client::Create("127.0.0.1" + port, {.tls_ca = ours.cert, .tls_cert = ours.cert, .tls_key = ours.key}));
   EXPECT_OK(Call(*client));
+}
+
+// ListRules is answered when the call was cancelled or its time is over.
+class PatientService : public v1::RewardService::Service {
+ public:
+  grpc::Status ListRules(grpc::ServerContext* context, const v1::ListRulesRequest*, v1::ListRulesResponse*) override {
+    return Handle(context, [&]() -> absl::Status {
+      time_left = TimeLeft(*context);
+      called.Notify();
+      while (!context->IsCancelled()) absl::SleepFor(absl::Milliseconds(1));
+      return absl::OkStatus();
+    });
+  }
+  // As the call began.
+  absl::Duration time_left;
+  Notification called;
+};
+
+// gRPC's timers wait by the wall clock (issue 18, attack 38). In these tests, the last here, it is ahead, and they last for
+// an hour.
+constexpr absl::Duration kStep = absl::Hours(1), kFarFromIt = absl::Minutes(1);
+
+TEST(WallClockTest, ACallEndsAtItsDeadlineWhateverItSays) {
+  PatientService service;
+  ASSERT_OK_AND_ASSIGN(const auto server, Server::Start({}, {&service}));
+  ASSERT_OK_AND_ASSIGN(const auto client, Client::Create(server->address()));
+  const auto stub = v1::RewardService::NewStub(client->channel());
+  const WallClockStep ahead(kStep);
+  const absl::Duration begin = Clock::Real().Now(), deadline = absl::Seconds(2);
+  CallContext context(*client, deadline);
+  v1::ListRulesResponse response;
+  const grpc::Status ended = context.Ended(stub->ListRules(&context, v1::ListRulesRequest(), &response));
+  EXPECT_EQ(ended.error_code(), grpc::StatusCode::DEADLINE_EXCEEDED) << ended.error_message();
+  EXPECT_LT(Clock::Real().Now() - begin, kFarFromIt);
+  ASSERT_TRUE(service.called.WaitFor(kFarFromIt));
+  EXPECT_LE(service.time_left, deadline);
+}
+
+TEST(WallClockTest, AServerStopsAfterItsGraceWhateverItSays) {
+  PatientService service;
+  ASSERT_OK_AND_ASSIGN(const auto server, Server::Start({}, {&service}));
+  ASSERT_OK_AND_ASSIGN(const auto client, Client::Create(server->address()));
+  const WallClockStep ahead(kStep);
+  std::thread caller([&] {
+    CallContext context(*client, 2 * kStep);
+    v1::ListRulesResponse response;
+    const auto stub = v1::RewardService::NewStub(client->channel());
+    EXPECT_FALSE(stub->ListRules(&context, v1::ListRulesRequest(), &response).ok());
+  });
+  EXPECT_TRUE(service.called.WaitFor(kFarFromIt));
+  const absl::Duration begin = Clock::Real().Now();
+  server->Shutdown(absl::Milliseconds(200));
+  caller.join();
+  EXPECT_LT(Clock::Real().Now() - begin, kFarFromIt);
+}
+
+TEST(WallClockTest, AServerThatIsBackIsFoundWhateverItSays) {
+  TestService service;
+  ASSERT_OK_AND_ASSIGN(auto server, Server::Start({}, {&service}));
+  const int port = std::stoi(server->address().substr(server->address().rfind(':') + 1));
+  ASSERT_OK_AND_ASSIGN(const auto client, Client::Create(server->address()));
+  ASSERT_OK(Call(*client));
+  const WallClockStep ahead(kStep);
+  server.reset();
+  const absl::Duration begin = Clock::Real().Now();
+  // By the last of these the channel waits before it connects again.
+  while (Clock::Real().Now() - begin < absl::Milliseconds(500)) {
+    EXPECT_EQ(Call(*client).code(), absl::StatusCode::kUnavailable);
+    absl::SleepFor(absl::Milliseconds(10));
+  }
+  ASSERT_OK_AND_ASSIGN(server, Server::Start({.port = port}, {&service}));
+  while (!Call(*client).ok() && Clock::Real().Now() - begin < kFarFromIt) absl::SleepFor(absl::Milliseconds(10));
+  EXPECT_LT(Clock::Real().Now() - begin, kFarFromIt);
 }
 
 }  // namespace

@@ -1,5 +1,7 @@
 #include "common/rpc/server.h"
 
+#include <grpc/grpc.h>
+#include <grpc/support/time.h>
 #include <netdb.h>
 #include <openssl/crypto.h>
 #include <sys/socket.h>
@@ -15,6 +17,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "absl/synchronization/mutex.h"
+#include "common/alarm.h"
 #include "common/rpc/credentials.h"
 #include "common/rpc/grpc_log.h"
 #include "common/rpc/settings.h"
@@ -199,13 +202,25 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
 void Server::Shutdown(absl::Duration grace) {
   if (server_ == nullptr) return;
   server_->GetHealthCheckService()->Shutdown();
-  server_->Shutdown(std::chrono::system_clock::now() + absl::ToChronoMilliseconds(grace));
+  // gRPC waits for the grace by the wall clock: where that was set back, the alarm does what comes after it.
+  const Alarm over(grace + absl::Milliseconds(kLatenessMs),
+                   [this] { grpc_server_cancel_all_calls(server_->c_server()); });
+  server_->Shutdown(
+      gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_millis(absl::ToInt64Milliseconds(grace), GPR_TIMESPAN)));
 }
 
 Server::~Server() {
   Shutdown();
   server_.reset();
   ProcessToken::Get().Release();
+}
+
+absl::Duration TimeLeft(const grpc::ServerContextBase& context) {
+  const gpr_timespec deadline = context.raw_deadline();
+  if (gpr_time_cmp(deadline, gpr_inf_future(deadline.clock_type)) == 0) return absl::InfiniteDuration();
+  // gRPC keeps it by the monotonic clock.
+  const gpr_timespec left = gpr_time_sub(deadline, gpr_now(deadline.clock_type));
+  return absl::Seconds(left.tv_sec) + absl::Nanoseconds(left.tv_nsec);
 }
 
 absl::Status CheckToken(const grpc::ServerContextBase& context) {

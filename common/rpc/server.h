@@ -46,6 +46,10 @@ class Server {
 // message says whether the token is missing or wrong and never holds it. Thread-safe.
 absl::Status CheckToken(const grpc::ServerContextBase& context);
 
+// What is left of a call's time: below zero once it is over, infinite where the caller set no deadline. Not changed by
+// a wall clock that is set. Thread-safe.
+absl::Duration TimeLeft(const grpc::ServerContextBase& context);
+
 // Runs a handler's body: token first, absl::Status to grpc::Status, and the last net for exceptions (gRPC would drop
 // them). `body` takes nothing and returns an absl::Status. A caller that may not call gets Unauthenticated and the body
 // does not run; a std::exception becomes Internal with its text.

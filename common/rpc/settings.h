@@ -13,6 +13,8 @@ inline constexpr int kKeepaliveTimeoutMs = 10'000;
 // Servers punish faster pings with GOAWAY too_many_pings.
 inline constexpr int kMinPingIntervalMs = 10'000;
 static_assert(kMinPingIntervalMs < kKeepaliveTimeMs);
+// What gRPC's own timers get before an alarm by the monotonic clock does their work.
+inline constexpr int kLatenessMs = 100;
 
 }  // namespace grpo::rpc
 

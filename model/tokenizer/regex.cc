@@ -4,7 +4,7 @@
 #include <pcre2.h>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
+#include "common/clock.h"
 #include "common/status_macros.h"
 #include "model/strict_json.h"
 
@@ -36,13 +36,13 @@ RegexScratch::~RegexScratch() {
 }
 
 void RegexScratch::Begin(size_t num_text_bytes) {
-  deadline_ = absl::Now() + kTimeOfAnyText + static_cast<int64_t>(num_text_bytes) * kTimeOfAByte;
+  deadline_ = Clock::Real().Now() + kTimeOfAnyText + static_cast<int64_t>(num_text_bytes) * kTimeOfAByte;
   num_matches_ = 0;
 }
 
 absl::Status RegexScratch::CheckTime() {
   // A look at the clock costs as much as a match.
-  if (++num_matches_ % 64 != 0 || absl::Now() < deadline_) return absl::OkStatus();
+  if (++num_matches_ % 64 != 0 || Clock::Real().Now() < deadline_) return absl::OkStatus();
   return absl::InvalidArgumentError("the pattern takes too long on this text");
 }
 

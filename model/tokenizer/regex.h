@@ -47,7 +47,8 @@ class RegexScratch {
   pcre2_real_match_data_8* const match_data_;
   pcre2_real_match_context_8* const context_;
   pcre2_real_jit_stack_8* const jit_stack_;
-  absl::Time deadline_ = absl::InfiniteFuture();
+  // By Clock::Real().
+  absl::Duration deadline_ = absl::InfiniteDuration();
   uint32_t num_matches_ = 0;
 };
 

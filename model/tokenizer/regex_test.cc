@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/cpu_time_testing.h"
 #include "common/status_testing.h"
+#include "common/wall_clock_testing.h"
 
 namespace grpo {
 namespace {
@@ -76,6 +77,15 @@ TEST(RegexTest, WhatRunsAwayIsAnError) {
                 "cannot be matched");
   EXPECT_STATUS(RunAway(R"(a*\d)", std::string(1'000'000, 'a')), absl::StatusCode::kInvalidArgument, "takes too long");
   EXPECT_LT(CpuTime() - begin, std::chrono::minutes(1));
+}
+
+TEST(RegexTest, AWallClockThatIsSetAheadTakesNoTime) {
+  const auto regex = Regex::FromText("a");
+  ASSERT_OK(regex);
+  RegexScratch scratch;
+  scratch.Begin(/*num_text_bytes=*/0);
+  const WallClockStep ahead(absl::Hours(1));
+  for (int i = 0; i < 1000; ++i) ASSERT_OK(regex->MatchAt("a", 0, scratch));
 }
 
 }  // namespace

@@ -6,9 +6,10 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
-#include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
+#include "common/clock.h"
 #include "common/log.h"
+#include "common/mutex.h"
 #include "reward/program_process.h"
 #include "reward/rule_plugin.h"
 
@@ -83,13 +84,13 @@ class ProgramPool {
   absl::StatusOr<Process> Take(steady_clock::time_point give_up_at) {
     Process process;
     {
-      absl::MutexLock lock(&mutex_);
+      MutexLock lock(&mutex_);
       while (num_taken_ >= options_.processes) {
         if (steady_clock::now() >= give_up_at)
           return absl::ResourceExhaustedError("no process of the program got free in time");
-        changed_.WaitWithTimeout(&mutex_, absl::FromChrono(give_up_at - steady_clock::now()));
+        changed_.WaitFor(&mutex_, absl::FromChrono(give_up_at - steady_clock::now()));
       }
-      const absl::Time now = absl::Now();
+      const absl::Duration now = Clock::Real().Now();
       if (now < paused_until_) {
         return absl::UnavailableError(
             absl::StrCat("the program failed ", failures_, " times in a row, the last: ", last_failure_,
@@ -114,7 +115,7 @@ class ProgramPool {
 
   // It answered.
   void Give(Process process) {
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     --num_taken_;
     idle_.push_back(std::move(process));
     failures_ = 0;
@@ -123,14 +124,14 @@ class ProgramPool {
   }
 
   void Failed(const absl::Status& status) {
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     --num_taken_;
     ++failures_;
     last_failure_ = std::string(status.message());
     const int64_t doublings = std::min<int64_t>(failures_ - 2, 10);
-    if (failures_ >= 2) not_before_ = absl::Now() + std::min(kFirstBackoff * (1 << doublings), kLongestBackoff);
+    if (failures_ >= 2) not_before_ = Clock::Real().Now() + std::min(kFirstBackoff * (1 << doublings), kLongestBackoff);
     if (failures_ >= options_.max_failures) {
-      paused_until_ = absl::Now() + pause_;
+      paused_until_ = Clock::Real().Now() + pause_;
       pause_ = std::min(2 * pause_, kLongestPause);
       spdlog::error("the program {} failed {} times in a row and is not started for a while; the last failure: {}",
                     options_.command[0], failures_, last_failure_);
@@ -140,22 +141,24 @@ class ProgramPool {
 
  private:
   void WaitForBackoff() {
-    absl::Time until;
+    absl::Duration until;
     {
-      absl::MutexLock lock(&mutex_);
+      MutexLock lock(&mutex_);
       until = not_before_;
     }
-    absl::SleepFor(until - absl::Now());
+    absl::SleepFor(until - Clock::Real().Now());
   }
 
   const ProgramOptions options_;
   const SandboxOptions sandbox_;
-  absl::Mutex mutex_;
-  absl::CondVar changed_;
+  Mutex mutex_;
+  CondVar changed_;
   std::vector<Process> idle_ ABSL_GUARDED_BY(mutex_);
   int64_t num_taken_ ABSL_GUARDED_BY(mutex_) = 0, failures_ ABSL_GUARDED_BY(mutex_) = 0;
   std::string last_failure_ ABSL_GUARDED_BY(mutex_);
-  absl::Time not_before_ ABSL_GUARDED_BY(mutex_), paused_until_ ABSL_GUARDED_BY(mutex_);
+  // By Clock::Real().
+  absl::Duration not_before_ ABSL_GUARDED_BY(mutex_) = -absl::InfiniteDuration();
+  absl::Duration paused_until_ ABSL_GUARDED_BY(mutex_) = -absl::InfiniteDuration();
   absl::Duration pause_ ABSL_GUARDED_BY(mutex_) = kFirstPause;
 };
 

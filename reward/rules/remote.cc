@@ -65,10 +65,9 @@ class RemoteRule final : public Rule {
 
   absl::Status Prepare() const override {
     RETURN_IF_ERROR(client_.status());
-    grpc::ClientContext context;
-    (*client_)->Prepare(context, absl::Seconds(options_.deadline_s));
+    rpc::CallContext context(**client_, absl::Seconds(options_.deadline_s));
     v1::ListRulesResponse response;
-    const absl::Status listed = rpc::FromGrpc(stub_->ListRules(&context, {}, &response));
+    const absl::Status listed = rpc::FromGrpc(context.Ended(stub_->ListRules(&context, {}, &response)));
     if (absl::IsUnavailable(listed) || absl::IsDeadlineExceeded(listed)) {
       spdlog::warn("the remote rule at {} cannot be reached yet: {}", options_.address, std::string(listed.message()));
       return absl::OkStatus();
@@ -114,8 +113,7 @@ class RemoteRule final : public Rule {
   absl::Status Call(const RuleInput& input, v1::Score* score) const {
     RETURN_IF_ERROR(client_.status());
     const absl::Duration left = absl::FromChrono(input.give_up_at - std::chrono::steady_clock::now());
-    grpc::ClientContext context;
-    (*client_)->Prepare(context, std::min(left, absl::Seconds(options_.deadline_s)));
+    rpc::CallContext context(**client_, std::min(left, absl::Seconds(options_.deadline_s)));
     const auto stream = stub_->Score(&context);
     v1::ScoreRequest request;
     request.mutable_header()->mutable_profile()->set_name(options_.profile);
@@ -132,7 +130,7 @@ class RemoteRule final : public Rule {
       ++num_answers;
       *score = std::move(*response.mutable_score());
     }
-    RETURN_IF_ERROR(rpc::FromGrpc(stream->Finish()));
+    RETURN_IF_ERROR(rpc::FromGrpc(context.Ended(stream->Finish())));
     if (num_answers == 1 && score->outcome() != v1::OUTCOME_UNSPECIFIED && std::isfinite(score->value())) {
       return absl::OkStatus();
     }

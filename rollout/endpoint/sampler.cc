@@ -58,7 +58,7 @@ EndpointSampler::EndpointSampler(const Options& options, std::unique_ptr<AnswerL
       limiter_(options.endpoint.requests_per_minute),
       budget_(options.endpoint) {
   {
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     budget_.SetSpent(log_->spent());
   }
   ReadBudget();
@@ -67,7 +67,7 @@ EndpointSampler::EndpointSampler(const Options& options, std::unique_ptr<AnswerL
 
 EndpointSampler::~EndpointSampler() {
   {
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     closed_ = true;
     changed_.SignalAll();
   }
@@ -85,7 +85,7 @@ absl::Status EndpointSampler::Add(GroupRequest request) {
   absl::StatusOr<std::vector<LoggedAnswer>> known = log_->Find(group->key);
   if (!known.ok()) spdlog::error("{}; its group is asked for again", std::string(known.status().message()));
 
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   for (LoggedAnswer& answer : known.ok() ? *known : std::vector<LoggedAnswer>()) {
     AddUsage(answer.usage, &group->usage);
     for (size_t i = 0; i < answer.choices.size(); ++i) {
@@ -101,7 +101,7 @@ absl::Status EndpointSampler::Add(GroupRequest request) {
 }
 
 void EndpointSampler::Cancel(int64_t id) {
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   std::erase_if(whole_, [id](const SampledGroup& group) { return group.id == id; });
   const auto group = groups_.find(id);
   if (group == groups_.end()) return;
@@ -110,17 +110,17 @@ void EndpointSampler::Cancel(int64_t id) {
 }
 
 absl::StatusOr<std::vector<SampledGroup>> EndpointSampler::Step() {
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   return std::exchange(whole_, {});
 }
 
 bool EndpointSampler::idle() const {
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   return groups_.empty() && whole_.empty();
 }
 
 int64_t EndpointSampler::num_unfinished() const {
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   int64_t count = 0;
   for (const auto& [id, group] : groups_) {
     count += std::count(group->choices.begin(), group->choices.end(), std::nullopt);
@@ -129,12 +129,12 @@ int64_t EndpointSampler::num_unfinished() const {
 }
 
 int64_t EndpointSampler::num_tokens_generated() const {
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   return num_tokens_;
 }
 
 std::string EndpointSampler::blocked_reason() const {
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   return groups_.empty() ? "" : blocked_;
 }
 
@@ -146,11 +146,11 @@ std::optional<EndpointSampler::Task> EndpointSampler::Take() {
   while (true) {
     bool spent = false;
     {
-      absl::MutexLock lock(&mutex_);
+      MutexLock lock(&mutex_);
       if (closed_) return std::nullopt;
       absl::Duration wait = kLook;
       if (std::optional<Task> task = TakeDue(clock_.Now(), &wait)) return task;
-      changed_.WaitWithTimeout(&mutex_, std::min(wait, kLook));
+      changed_.WaitFor(&mutex_, std::min(wait, kLook));
       spent = budget_spent_;
     }
     // Somebody may have raised it.
@@ -203,7 +203,7 @@ void EndpointSampler::Try(Task task) {
   v1::EndpointUsage usage;
   if (paid) usage = Log(task, verdict);
 
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   --num_in_flight_;
   budget_.Release(MostOf(task));
   budget_.SetSpent(log_->spent());
@@ -369,7 +369,7 @@ void EndpointSampler::ReadBudget() {
   };
   const double tokens = limit("budget_tokens", static_cast<double>(options_.endpoint.budget_tokens));
   const double usd = limit("budget_usd", options_.endpoint.budget_usd);
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   budget_.SetLimits(static_cast<int64_t>(std::min(tokens, 9e15)), usd);
 }
 

@@ -26,10 +26,10 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
-#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "common/clock.h"
 #include "common/http/client.h"
+#include "common/mutex.h"
 #include "model/endpoint_options.h"
 #include "rollout/endpoint/answer.h"
 #include "rollout/endpoint/answer_log.h"
@@ -135,8 +135,8 @@ class EndpointSampler final : public GroupSampler {
   const std::unique_ptr<AnswerLog> log_;
   http::Client client_;
 
-  mutable absl::Mutex mutex_;
-  absl::CondVar changed_;
+  mutable Mutex mutex_;
+  CondVar changed_;
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
   RateLimiter limiter_ ABSL_GUARDED_BY(mutex_);
   Budget budget_ ABSL_GUARDED_BY(mutex_);

@@ -88,8 +88,7 @@ struct Result {
 // One group; the reference is 7.
 void CallOnce(rpc::Client& client, const v1::RewardProfileRef& profile, int64_t hostile_every, Result* result) {
   const auto stub = v1::RewardService::NewStub(client.channel());
-  grpc::ClientContext context;
-  client.Prepare(context, absl::Seconds(120));
+  rpc::CallContext context(client, absl::Seconds(120));
   const auto stream = stub->Score(&context);
   std::vector<steady_clock::time_point> sent(kGroup);
   std::thread writer([&] {

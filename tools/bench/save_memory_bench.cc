@@ -84,13 +84,12 @@ absl::StatusOr<int64_t> PublishAndPull(std::shared_ptr<const WeightSource> weigh
   coordinator.Publish(std::move(weights));
   ASSIGN_OR_RETURN(const auto client, rpc::Client::Create(server->address()));
   const auto stub = v1::Coordinator::NewStub(client->channel());
-  grpc::ClientContext context;
-  client->Prepare(context, absl::Minutes(10));
+  rpc::CallContext context(*client, absl::Minutes(10));
   const auto reader = stub->PullWeights(&context, request);
   v1::PullWeightsResponse message;
   int64_t num_bytes = 0;
   while (reader->Read(&message)) num_bytes += static_cast<int64_t>(message.chunk().data().size());
-  RETURN_IF_ERROR(rpc::FromGrpc(reader->Finish()));
+  RETURN_IF_ERROR(rpc::FromGrpc(context.Ended(reader->Finish())));
   return num_bytes;
 }
 

@@ -12,28 +12,28 @@ constexpr absl::Duration kPoll = absl::Milliseconds(100);
 }  // namespace
 
 void RunControl::Pause(const std::string& reason) {
-  const absl::MutexLock lock(&mutex_);
+  const MutexLock lock(&mutex_);
   paused_ = true;
   if (board_ != nullptr) board_->SetPauseReason(reason);
 }
 
 void RunControl::Resume() {
-  const absl::MutexLock lock(&mutex_);
+  const MutexLock lock(&mutex_);
   paused_ = false;
   if (board_ != nullptr) board_->SetPauseReason("");
 }
 
 void RunControl::Stop() {
-  const absl::MutexLock lock(&mutex_);
+  const MutexLock lock(&mutex_);
   stop_ = true;
 }
 
 absl::StatusOr<v1::CheckpointStatus> RunControl::SaveCheckpoint(absl::Duration timeout) {
-  const absl::MutexLock lock(&mutex_);
+  const MutexLock lock(&mutex_);
   if (ended_) return absl::AbortedError("the run has ended");
   const int64_t request = ++saves_requested_;
-  const auto served = [&]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return saves_served_ >= request || ended_; };
-  if (!mutex_.AwaitWithTimeout(absl::Condition(&served), timeout)) {
+  const auto served = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return saves_served_ >= request || ended_; };
+  if (!mutex_.AwaitFor(served, timeout)) {
     return absl::DeadlineExceededError(
         "no step ended in time; the checkpoint will still be saved after the current one");
   }
@@ -45,11 +45,11 @@ absl::Status RunControl::Poll(SaveFunction save) {
   while (true) {
     int64_t to_serve = 0;
     {
-      const absl::MutexLock lock(&mutex_);
-      const auto woken = [&]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
+      const MutexLock lock(&mutex_);
+      const auto woken = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
         return !paused_ || stop_ || saves_requested_ > saves_served_;
       };
-      mutex_.AwaitWithTimeout(absl::Condition(&woken), kPoll);
+      mutex_.AwaitFor(woken, kPoll);
       if (saves_requested_ > saves_served_) to_serve = saves_requested_;
       if (to_serve == 0) {
         if (stop_ || StopRequested()) break;
@@ -58,7 +58,7 @@ absl::Status RunControl::Poll(SaveFunction save) {
       }
     }
     absl::StatusOr<v1::CheckpointStatus> saved = save();
-    const absl::MutexLock lock(&mutex_);
+    const MutexLock lock(&mutex_);
     last_save_ = std::move(saved);
     saves_served_ = to_serve;
   }
@@ -68,17 +68,17 @@ absl::Status RunControl::Poll(SaveFunction save) {
 }
 
 bool RunControl::stop_requested() const {
-  const absl::MutexLock lock(&mutex_);
+  const MutexLock lock(&mutex_);
   return stop_ || StopRequested();
 }
 
 bool RunControl::stopped_by_request() const {
-  const absl::MutexLock lock(&mutex_);
+  const MutexLock lock(&mutex_);
   return stop_;
 }
 
 void RunControl::End() {
-  const absl::MutexLock lock(&mutex_);
+  const MutexLock lock(&mutex_);
   ended_ = true;
 }
 

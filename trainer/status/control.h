@@ -8,8 +8,8 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
-#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "common/mutex.h"
 #include "proto/trainer.pb.h"
 #include "trainer/status/status_board.h"
 
@@ -50,7 +50,7 @@ class RunControl {
 
  private:
   StatusBoard* const board_;
-  mutable absl::Mutex mutex_;
+  mutable Mutex mutex_;
   // What was asked for; only Resume clears paused_, and nothing clears the others.
   bool paused_ ABSL_GUARDED_BY(mutex_) = false;
   bool stop_ ABSL_GUARDED_BY(mutex_) = false;

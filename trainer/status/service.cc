@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "common/rpc/server.h"
 #include "common/status_macros.h"
 #include "trainer/status/run_state.h"
@@ -14,10 +15,6 @@ namespace {
 // A watcher that hears nothing new gets a snapshot all the same: time, workers and what blocks them move on.
 constexpr absl::Duration kWatchHeartbeat = absl::Milliseconds(250);
 constexpr absl::Duration kSaveTimeout = absl::Minutes(10);
-
-absl::Duration TimeLeft(const grpc::ServerContext& context) {
-  return absl::FromChrono(context.deadline()) - absl::Now();
-}
 
 }  // namespace
 
@@ -84,7 +81,7 @@ grpc::Status TrainerServiceImpl::SaveCheckpoint(grpc::ServerContext* context, co
     RETURN_IF_ERROR(CheckNotEnded());
     ASSIGN_OR_RETURN(const auto call, saves_.Begin(context));
     ASSIGN_OR_RETURN(*response->mutable_checkpoint(),
-                     control_->SaveCheckpoint(std::min(kSaveTimeout, TimeLeft(*context))));
+                     control_->SaveCheckpoint(std::min(kSaveTimeout, rpc::TimeLeft(*context))));
     return absl::OkStatus();
   });
 }

@@ -35,8 +35,7 @@ class TrainerServiceTest : public ::testing::Test {
   template <typename Request, typename Response>
   absl::Status Call(grpc::Status (v1::TrainerService::Stub::*method)(grpc::ClientContext*, const Request&, Response*),
                     const Request& request, Response* response) {
-    grpc::ClientContext context;
-    client_->Prepare(context, absl::Seconds(20));
+    rpc::CallContext context(*client_, absl::Seconds(20));
     return rpc::FromGrpc((stub_.get()->*method)(&context, request, response));
   }
 
@@ -110,8 +109,7 @@ TEST_F(TrainerServiceTest, SaveIsAnsweredByTheTrainingThread) {
 }
 
 TEST_F(TrainerServiceTest, WatchersSeeGrowingSequencesAndTheEnd) {
-  grpc::ClientContext context;
-  client_->Prepare(context, absl::Seconds(20));
+  rpc::CallContext context(*client_, absl::Seconds(20));
   v1::WatchStatusRequest request;
   request.set_min_interval_ms(1);
   const auto stream = stub_->WatchStatus(&context, request);
@@ -134,13 +132,13 @@ TEST_F(TrainerServiceTest, WatchersSeeGrowingSequencesAndTheEnd) {
 // 512 of them took every thread of the server: workers were refused, and the run paused as if they were lost.
 TEST_F(TrainerServiceTest, WatchersBeyondTheirShareAreRefusedAndEverybodyElseIsServed) {
   struct Watcher {
-    grpc::ClientContext context;
+    explicit Watcher(const rpc::Client& client) : context(client, absl::Seconds(60)) {}
+    rpc::CallContext context;
     std::unique_ptr<grpc::ClientReader<v1::RunStatus>> stream;
   };
   std::vector<std::unique_ptr<Watcher>> watchers;
   const auto watch = [&] {
-    Watcher& watcher = *watchers.emplace_back(std::make_unique<Watcher>());
-    client_->Prepare(watcher.context, absl::Seconds(60));
+    Watcher& watcher = *watchers.emplace_back(std::make_unique<Watcher>(*client_));
     watcher.stream = stub_->WatchStatus(&watcher.context, v1::WatchStatusRequest());
     v1::RunStatus status;
     return watcher.stream->Read(&status);

@@ -14,7 +14,7 @@ StatusBoard::StatusBoard(v1::RunStatus initial, const Coordinator* coordinator, 
     : coordinator_(coordinator), clock_(clock), start_(clock.Now()), status_(std::move(initial)) {}
 
 void StatusBoard::Update(absl::FunctionRef<void(v1::RunStatus&)> change) {
-  const absl::MutexLock lock(&mutex_);
+  const MutexLock lock(&mutex_);
   change(status_);
   status_.set_sequence(status_.sequence() + 1);
 }
@@ -28,13 +28,13 @@ void StatusBoard::SetPhase(const std::string& phase) {
 }
 
 void StatusBoard::SetPauseReason(const std::string& reason) {
-  const absl::MutexLock lock(&mutex_);
+  const MutexLock lock(&mutex_);
   pause_reason_ = reason;
   status_.set_sequence(status_.sequence() + 1);
 }
 
 void StatusBoard::SetRanks(std::vector<v1::RankStatus> ranks, const std::string& stall_reason) {
-  const absl::MutexLock lock(&mutex_);
+  const MutexLock lock(&mutex_);
   status_.clear_ranks();
   for (v1::RankStatus& rank : ranks) *status_.add_ranks() = std::move(rank);
   // Watchers hear of ages with their next snapshot anyway.
@@ -43,7 +43,7 @@ void StatusBoard::SetRanks(std::vector<v1::RankStatus> ranks, const std::string&
 }
 
 void StatusBoard::SetCheckpoint(const v1::CheckpointStatus& checkpoint) {
-  const absl::MutexLock lock(&mutex_);
+  const MutexLock lock(&mutex_);
   *status_.mutable_last_checkpoint() = checkpoint;
   checkpoint_at_ = clock_.Now();
   status_.set_sequence(status_.sequence() + 1);
@@ -54,7 +54,7 @@ void StatusBoard::SetCheckpointError(const std::string& error) {
 }
 
 v1::RunStatus StatusBoard::Snapshot() const {
-  const absl::ReaderMutexLock lock(&mutex_);
+  const MutexLock lock(&mutex_);
   return SnapshotLocked();
 }
 
@@ -83,9 +83,9 @@ v1::RunStatus StatusBoard::SnapshotLocked() const {
 }
 
 v1::RunStatus StatusBoard::WaitForChange(int64_t sequence, absl::Duration timeout) const {
-  const absl::ReaderMutexLock lock(&mutex_);
-  const auto changed = [&]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return status_.sequence() > sequence; };
-  mutex_.AwaitWithTimeout(absl::Condition(&changed), timeout);
+  const MutexLock lock(&mutex_);
+  const auto changed = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return status_.sequence() > sequence; };
+  mutex_.AwaitFor(changed, timeout);
   return SnapshotLocked();
 }
 

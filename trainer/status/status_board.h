@@ -8,9 +8,9 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/functional/function_ref.h"
-#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "common/clock.h"
+#include "common/mutex.h"
 #include "coordinator/coordinator.h"
 #include "proto/trainer.pb.h"
 
@@ -47,13 +47,13 @@ class StatusBoard {
 
  private:
   // Asks the coordinator, which knows nothing of the board.
-  v1::RunStatus SnapshotLocked() const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
+  v1::RunStatus SnapshotLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const Coordinator* const coordinator_;
   const Clock& clock_;
   // When this object was made: elapsed_seconds counts from here.
   const absl::Duration start_;
-  mutable absl::Mutex mutex_;
+  mutable Mutex mutex_;
   // Without workers, leases, ages and what the reasons below make of the state: Snapshot adds them. Its sequence counts
   // the changes.
   v1::RunStatus status_ ABSL_GUARDED_BY(mutex_);

@@ -45,7 +45,7 @@ Watchdog::~Watchdog() {
 }
 
 void Watchdog::Loop() {
-  while (!stop_.WaitForNotificationWithTimeout(kInterval)) Look();
+  while (!stop_.WaitFor(kInterval)) Look();
 }
 
 void Watchdog::Look() {

@@ -4,8 +4,8 @@
 
 #include <thread>
 
-#include "absl/synchronization/notification.h"
 #include "absl/time/time.h"
+#include "common/mutex.h"
 #include "trainer/dist/collectives.h"
 #include "trainer/status/stall_detector.h"
 #include "trainer/status/status_board.h"
@@ -29,7 +29,7 @@ class Watchdog {
   Collectives* const collectives_;
   StatusBoard* const board_;
   StallDetector detector_;
-  absl::Notification stop_;
+  Notification stop_;
   std::thread thread_;
 };
 

@@ -48,10 +48,9 @@ struct TrainerConnection {
   absl::StatusOr<Response> Call(grpc::Status (v1::TrainerService::Stub::*method)(grpc::ClientContext*, const Request&,
                                                                                  Response*),
                                 const Request& request) const {
-    grpc::ClientContext context;
-    client->Prepare(context, deadline);
+    rpc::CallContext context(*client, deadline);
     Response response;
-    const grpc::Status status = ((*stub).*method)(&context, request, &response);
+    const grpc::Status status = context.Ended(((*stub).*method)(&context, request, &response));
     if (!status.ok()) return Explain(status);
     return response;
   }

@@ -19,8 +19,7 @@ absl::Status StatusStream::Read(absl::Duration min_interval,
   v1::WatchStatusRequest request;
   request.set_min_interval_ms(absl::ToInt64Milliseconds(min_interval));
   while (true) {
-    grpc::ClientContext context;
-    connection_.client->Prepare(context, kRenewAfter);
+    rpc::CallContext context(*connection_.client, kRenewAfter);
     {
       absl::MutexLock lock(&mutex_);
       if (cancelled_) return absl::CancelledError("cancelled");
@@ -33,7 +32,7 @@ absl::Status StatusStream::Read(absl::Duration min_interval,
       on_status(status);
       ended = IsTerminal(status.state());
     }
-    const grpc::Status result = reader->Finish();
+    const grpc::Status result = context.Ended(reader->Finish());
     absl::MutexLock lock(&mutex_);
     context_ = nullptr;
     if (ended) return absl::OkStatus();
@@ -65,7 +64,7 @@ void BackgroundStatus::Run() {
       absl::MutexLock lock(&mutex_);
       newest_ = status;
     });
-  } while (!ended.ok() && !ending_.WaitForNotificationWithTimeout(kRetryAfter));
+  } while (!ended.ok() && !ending_.WaitFor(kRetryAfter));
 }
 
 std::optional<v1::RunStatus> BackgroundStatus::Take() {

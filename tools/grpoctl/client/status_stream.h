@@ -10,8 +10,8 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/synchronization/mutex.h"
-#include "absl/synchronization/notification.h"
 #include "absl/time/time.h"
+#include "common/mutex.h"
 #include "proto/trainer.pb.h"
 #include "tools/grpoctl/client/connection.h"
 
@@ -57,7 +57,7 @@ class BackgroundStatus {
   StatusStream stream_;
   absl::Mutex mutex_;
   std::optional<v1::RunStatus> newest_ ABSL_GUARDED_BY(mutex_);
-  absl::Notification ending_;
+  Notification ending_;
   std::thread thread_;
 };
 
