@@ -130,7 +130,7 @@ TEST_F(RewardServersTest, IsRefusedWithBothValuesWhenItBelongsElsewhere) {
                 "run is run-b, this coordinator's is run-a");
   v1::RegisterRewardServerRequest old = Server("reward-0", "a:1");
   old.set_protocol_version(kProtocolVersion + 1);
-  EXPECT_STATUS(coordinator_.RegisterRewardServer(old), absl::StatusCode::kFailedPrecondition, "protocol version");
+  EXPECT_STATUS(coordinator_.RegisterRewardServer(old), absl::StatusCode::kFailedPrecondition, "protocol_version");
   EXPECT_THAT(coordinator_.RewardServers(), IsEmpty());
 }
 
