@@ -11,9 +11,11 @@
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "common/failpoint.h"
 #include "common/status_macros.h"
+#include "common/utf8.h"
 
 namespace grpo {
 namespace {
@@ -55,6 +57,15 @@ absl::Status TooLong(const std::string& path, int64_t max_bytes) {
 }
 
 }  // namespace
+
+absl::Status CheckUtf8Path(absl::string_view what, const std::string& path) {
+  std::error_code error;
+  const std::string whole = std::filesystem::absolute(path, error).string();
+  if (IsUtf8(path) && IsUtf8(whole)) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(what, " ", absl::CHexEscape(error ? path : whole),
+                                                 " is not UTF-8, and the run's files and messages name it: choose "
+                                                 "another"));
+}
 
 absl::Status ErrnoStatus(int error_number, absl::string_view what, absl::string_view path) {
   const std::string message = absl::StrCat(what, " ", path, ": ", std::strerror(error_number));

@@ -126,5 +126,18 @@ TEST_F(FilesTest, MakeFoldersMakesAllAndRefusesAFileInTheWay) {
   EXPECT_FALSE(MakeFolders(folder_ + "/file/x").ok());
 }
 
+// Row 24 of the attacks: what no JSON holds is refused before anything is written.
+TEST_F(FilesTest, PathsThatNoMessageCouldNameAreRefused) {
+  EXPECT_OK(CheckUtf8Path("--run-dir", "runs/w\xc3\xb6rker \xf0\x9f\x90\x87"));
+  EXPECT_STATUS(CheckUtf8Path("--run-dir", folder_ + "/b\xff"), absl::StatusCode::kInvalidArgument,
+                "/b\\xff is not UTF-8");
+  // Relative to a folder that is not.
+  const fs::path before = fs::current_path();
+  ASSERT_OK(MakeFolders(folder_ + "/b\xff"));
+  fs::current_path(folder_ + "/b\xff");
+  EXPECT_STATUS(CheckUtf8Path("--run-dir", "run"), absl::StatusCode::kInvalidArgument, "--run-dir ");
+  fs::current_path(before);
+}
+
 }  // namespace
 }  // namespace grpo

@@ -15,6 +15,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "common/thread.h"
 
 namespace grpo {
 namespace {
@@ -69,7 +70,7 @@ absl::StatusOr<std::unique_ptr<TextPage>> TextPage::Start(int port, const std::s
                                                std::strerror(errno), "; choose another port"));
   }
   page->address_ = absl::StrCat("127.0.0.1:", ntohs(address.sin_port));
-  page->thread_ = std::thread([self = page.get()] { self->Serve(); });
+  page->thread_ = StartThread("the metrics page", [self = page.get()] { self->Serve(); });
   return page;
 }
 

@@ -5,43 +5,13 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "common/status_macros.h"
-#include "common/version.h"
+#include "coordinator/handshake.h"
 #include "coordinator/submission.h"
-#include "coordinator/weight_channels.h"
 
 namespace grpo {
 namespace {
-
-absl::Status Mismatch(absl::string_view who, absl::string_view what, absl::string_view theirs, absl::string_view ours) {
-  return absl::FailedPreconditionError(absl::StrCat("the ", who, "'s ", what, " is ", theirs,
-                                                    ", this coordinator's is ", ours, ": start the ", who,
-                                                    " with the binary and the configuration of this run"));
-}
-
-// What every process that registers must have in common with this one.
-template <typename Request>
-absl::Status CheckProtocolAndRun(absl::string_view who, const Request& request, const std::string& run_id) {
-  if (request.protocol_version() != kProtocolVersion) {
-    return Mismatch(who, "protocol version", absl::StrCat(request.protocol_version(), " (build ", request.build(), ")"),
-                    absl::StrCat(kProtocolVersion, " (build ", kBuild, ")"));
-  }
-  if (!request.run_id().empty() && request.run_id() != run_id) return Mismatch(who, "run", request.run_id(), run_id);
-  return absl::OkStatus();
-}
-
-// The first of `served` that the worker can use, too.
-absl::StatusOr<std::string> PickWeightChannel(const v1::RegisterRequest& request,
-                                              const std::vector<std::string>& served) {
-  std::vector<std::string> offered(request.weight_channels().begin(), request.weight_channels().end());
-  if (offered.empty()) offered.push_back(kGrpcChannel);
-  for (const std::string& channel : served) {
-    if (std::find(offered.begin(), offered.end(), ChannelName(channel)) != offered.end()) return channel;
-  }
-  return Mismatch("worker", "list of weight channels", absl::StrJoin(offered, ", "), absl::StrJoin(served, ", "));
-}
 
 std::string VersionName(absl::string_view policy_id, int64_t number) {
   return absl::StrCat(policy_id, " version ", number);
@@ -64,6 +34,11 @@ Coordinator::Coordinator(CoordinatorOptions options, Identity identity, const Cl
 void Coordinator::AddWeightChannel(std::string channel) {
   MutexLock lock(&mutex_);
   weight_channels_.insert(weight_channels_.begin(), std::move(channel));
+}
+
+void Coordinator::ExpectRules(std::map<std::string, std::vector<std::string>> rules) {
+  MutexLock lock(&mutex_);
+  reward_rules_ = std::move(rules);
 }
 
 LeaseTable& Coordinator::Leases() const {
@@ -123,12 +98,13 @@ absl::StatusOr<std::vector<ScoredGroup>> Coordinator::Collect(const std::string&
   return Leases().Collect(stage, first, count);
 }
 
-void Coordinator::Publish(std::shared_ptr<const WeightSource> weights) {
+void Coordinator::Publish(std::shared_ptr<const WeightSource> weights, std::shared_ptr<const Vocabulary> vocabulary) {
   const v1::PolicyRef policy = weights->manifest().policy();
   // Freed after the lock is released.
   std::vector<std::shared_ptr<const WeightSource>> forgotten;
   MutexLock lock(&mutex_);
   digests_[policy.policy_id()][policy.number()] = weights->manifest().digest();
+  vocabularies_[policy.policy_id()] = std::move(vocabulary);
   auto& kept = weights_[policy.policy_id()];
   kept[policy.number()].swap(weights);
   for (auto version = kept.begin(); version != kept.end();) {
@@ -167,6 +143,15 @@ std::string Coordinator::DigestOf(const v1::PolicyRef& policy) const {
   return digest == digests->second.end() ? "" : digest->second;
 }
 
+Expected Coordinator::ExpectedOf(const v1::Lease& lease) const {
+  Expected expected;
+  const auto vocabulary = vocabularies_.find(lease.policy().policy_id());
+  if (vocabulary != vocabularies_.end()) expected.vocabulary = vocabulary->second;
+  const auto rules = reward_rules_.find(lease.reward().name());
+  if (rules != reward_rules_.end()) expected.rules = rules->second;
+  return expected;
+}
+
 void Coordinator::End() {
   MutexLock lock(&mutex_);
   ended_ = true;
@@ -177,7 +162,7 @@ absl::Status Coordinator::CheckHandshake(const v1::RegisterRequest& request) con
   RETURN_IF_ERROR(CheckProtocolAndRun(kWho, request, identity_.run_id));
   if (request.role() != "rollout_worker") return Mismatch(kWho, "role", request.role(), "for role rollout_worker");
   if (!request.config_sha256().empty() && request.config_sha256() != identity_.config_sha256) {
-    return Mismatch(kWho, "configuration hash", request.config_sha256(), identity_.config_sha256);
+    return Mismatch(kWho, "config_sha256", request.config_sha256(), identity_.config_sha256);
   }
   return absl::OkStatus();
 }
@@ -263,9 +248,9 @@ absl::StatusOr<const v1::Lease*> Coordinator::FindForSubmit(const v1::SubmitHead
   const absl::StatusOr<const v1::Lease*> lease = leases.Find(header.worker_id(), header.key());
   if (!lease.ok()) {
     ++num_refused_total_;
-  } else if (*lease == nullptr) {
-    ++num_duplicate_total_;
+    return Annotate(lease.status(), "key");
   }
+  if (*lease == nullptr) ++num_duplicate_total_;
   return lease;
 }
 
@@ -275,15 +260,17 @@ absl::StatusOr<v1::SubmitCompletionResponse> Coordinator::Submit(const v1::Submi
   duplicate.set_result(v1::SUBMIT_RESULT_DUPLICATE);
   v1::Lease lease;
   std::string published_digest;
+  Expected expected;
   {
     MutexLock lock(&mutex_);
     ASSIGN_OR_RETURN(const v1::Lease* const found, FindForSubmit(header));
     if (found == nullptr) return duplicate;
     lease = *found;
     published_digest = DigestOf(lease.policy());
+    expected = ExpectedOf(lease);
   }
   // Megabytes are checked outside the lock, so the lease is looked up again after.
-  if (absl::Status malformed = CheckSubmission(lease, published_digest, header, completions, staleness_);
+  if (absl::Status malformed = CheckSubmission(lease, published_digest, header, completions, expected, staleness_);
       !malformed.ok()) {
     MutexLock lock(&mutex_);
     ++num_refused_total_;

@@ -23,13 +23,13 @@ TEST_F(CoordinatorWorkersTest, RegisterRefusesWhatDoesNotFitAndNamesBothValues) 
   request.set_protocol_version(kProtocolVersion + 1);
   request.set_build("9.9");
   EXPECT_STATUS(coordinator_.Register(request), kRefused,
-                "protocol version is 2 (build 9.9), this coordinator's is 1 (build ");
+                "protocol_version is 2 (build 9.9), this coordinator's is 1 (build ");
   request = TestWorker("rollout-0");
   request.set_run_id("run-b");
-  EXPECT_STATUS(coordinator_.Register(request), kRefused, "run is run-b, this coordinator's is run-a");
+  EXPECT_STATUS(coordinator_.Register(request), kRefused, "run_id is run-b, this coordinator's is run-a");
   request = TestWorker("rollout-0");
   request.set_config_sha256("def");
-  EXPECT_STATUS(coordinator_.Register(request), kRefused, "hash is def, this coordinator's is abc");
+  EXPECT_STATUS(coordinator_.Register(request), kRefused, "config_sha256 is def, this coordinator's is abc");
   request = TestWorker("rollout-0");
   request.set_role("cook");
   EXPECT_STATUS(coordinator_.Register(request), kRefused, "cook");
@@ -173,7 +173,7 @@ TEST_F(CoordinatorWorkersTest, TheWorkerIsToldWhichWeightChannelToUse) {
   request.add_weight_channels("rdma");
   request.add_weight_channels("nccl");
   EXPECT_STATUS(coordinator.Register(request), kRefused,
-                "list of weight channels is rdma, nccl, this coordinator's is shm, grpc");
+                "list of weight_channels is rdma, nccl, this coordinator's is shm, grpc");
   EXPECT_EQ(coordinator.Workers().size(), 1u);
 }
 

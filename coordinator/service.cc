@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/log.h"
+#include "common/rpc/check_message.h"
 #include "common/rpc/server.h"
 #include "common/status_macros.h"
 
@@ -24,7 +25,7 @@ absl::Status Answer(absl::StatusOr<Response> result, Response* response) {
 
 grpc::Status CoordinatorService::Register(grpc::ServerContext* context, const v1::RegisterRequest* request,
                                           v1::RegisterResponse* response) {
-  return rpc::Handle(context, [&] {
+  return rpc::Handle(context, *request, [&] {
     const absl::Status status = Answer(coordinator_.Register(*request), response);
     if (status.ok()) {
       spdlog::info("{} registered from {} as {}", request->worker_name(), context->peer(), response->worker_id());
@@ -38,7 +39,7 @@ grpc::Status CoordinatorService::Register(grpc::ServerContext* context, const v1
 
 grpc::Status CoordinatorService::LeaseGroups(grpc::ServerContext* context, const v1::LeaseGroupsRequest* request,
                                              v1::LeaseGroupsResponse* response) {
-  return rpc::Handle(context, [&]() -> absl::Status {
+  return rpc::Handle(context, *request, [&]() -> absl::Status {
     ASSIGN_OR_RETURN(const auto call, lease_calls_.Begin(context));
     const absl::Status status = Answer(coordinator_.LeaseGroups(*request), response);
     LogNotices();
@@ -58,12 +59,12 @@ grpc::Status CoordinatorService::SubmitCompletion(grpc::ServerContext* context,
 
 grpc::Status CoordinatorService::PullWeights(grpc::ServerContext* context, const v1::PullWeightsRequest* request,
                                              grpc::ServerWriter<v1::PullWeightsResponse>* writer) {
-  return rpc::Handle(context, [&] { return SendWeights(*context, *request, *writer); });
+  return rpc::Handle(context, *request, [&] { return SendWeights(*context, *request, *writer); });
 }
 
 grpc::Status CoordinatorService::Heartbeat(grpc::ServerContext* context, const v1::HeartbeatRequest* request,
                                            v1::HeartbeatResponse* response) {
-  return rpc::Handle(context, [&] {
+  return rpc::Handle(context, *request, [&] {
     const absl::Status status = Answer(coordinator_.Heartbeat(*request), response);
     LogNotices();
     return status;
@@ -77,7 +78,7 @@ void CoordinatorService::LogNotices() {
 grpc::Status CoordinatorService::RegisterRewardServer(grpc::ServerContext* context,
                                                       const v1::RegisterRewardServerRequest* request,
                                                       v1::RegisterRewardServerResponse* response) {
-  return rpc::Handle(context, [&] {
+  return rpc::Handle(context, *request, [&] {
     const absl::Status status = Answer(coordinator_.RegisterRewardServer(*request), response);
     if (!status.ok()) {
       spdlog::warn("the reward server at {} was not registered: {}", context->peer(), std::string(status.message()));
@@ -99,6 +100,7 @@ absl::Status CoordinatorService::Submit(grpc::ServerContext& context,
   if (!call->OnWire(read) || !message.has_header()) {
     return absl::InvalidArgumentError("the first message of a submission must be its header");
   }
+  RETURN_IF_ERROR(rpc::CheckMessage(message));
   const v1::SubmitHeader header = std::move(*message.mutable_header());
   std::vector<v1::ScoredCompletion> completions;
   int64_t num_bytes = 0;
@@ -108,7 +110,7 @@ absl::Status CoordinatorService::Submit(grpc::ServerContext& context,
     }
     if (static_cast<int64_t>(completions.size()) >= header.num_completions()) {
       return absl::InvalidArgumentError(
-          absl::StrCat("more completions came than the ", header.num_completions(), " that the header announces"));
+          absl::StrCat("more completions came than the ", header.num_completions(), " that num_completions announces"));
     }
     // Counted in memory, not on the wire: messages without content would be free there.
     num_bytes += static_cast<int64_t>(message.SpaceUsedLong());
@@ -117,6 +119,7 @@ absl::Status CoordinatorService::Submit(grpc::ServerContext& context,
       return absl::InvalidArgumentError(absl::StrCat("the group takes more than ", kMaxSubmissionBytes,
                                                      " bytes: lower num_completions or max_new_tokens"));
     }
+    RETURN_IF_ERROR(rpc::CheckMessage(message));
     completions.push_back(std::move(*message.mutable_completion()));
   }
   if (context.IsCancelled()) {

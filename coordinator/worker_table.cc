@@ -3,11 +3,15 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "common/status_macros.h"
+#include "common/utf8.h"
+#include "coordinator/names.h"
 
 namespace grpo {
 namespace {
 
-constexpr size_t kMaxNameBytes = 256;
+// As much as people read of it; every status holds those of all workers.
+constexpr size_t kMaxReasonBytes = 1024;
 
 std::string WholeSeconds(absl::Duration duration) {
   return absl::FormatDuration(absl::Trunc(duration, absl::Seconds(1)));
@@ -17,10 +21,7 @@ std::string WholeSeconds(absl::Duration duration) {
 
 absl::StatusOr<WorkerTable::Admission> WorkerTable::Register(const v1::RegisterRequest& request, absl::Duration now) {
   const std::string& name = request.worker_name();
-  if (name.empty() || name.size() > kMaxNameBytes) {
-    return absl::InvalidArgumentError(absl::StrCat("worker_name has ", name.size(), " bytes, allowed are 1 to ",
-                                                   kMaxNameBytes, ": give the worker a --name"));
-  }
+  RETURN_IF_ERROR(CheckName("worker_name", name, "give the worker a --name"));
   if (request.worker_attempt() < 1) {
     return absl::InvalidArgumentError(
         absl::StrCat("worker_attempt of ", name, " is ", request.worker_attempt(), ", attempts count from 1"));
@@ -71,11 +72,20 @@ void WorkerTable::Hear(Worker& worker, absl::Duration now) const {
 }
 
 absl::Status WorkerTable::Heartbeat(const v1::HeartbeatRequest& request, absl::Duration now) {
-  if (absl::Status known = Touch(request.worker_id(), now); !known.ok()) return known;
+  RETURN_IF_ERROR(Touch(request.worker_id(), now));
+  if (request.num_tokens_generated() < 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("num_tokens_generated is ", request.num_tokens_generated(), ", it must not be negative"));
+  }
+  if (request.held_policy().policy_id().size() > kMaxNameBytes) {
+    return absl::InvalidArgumentError(absl::StrCat("held_policy.policy_id has ",
+                                                   request.held_policy().policy_id().size(),
+                                                   " bytes, allowed are 1 to ", kMaxNameBytes));
+  }
   Worker& worker = workers_.at(request.worker_id());
   worker.holds_policy = request.has_held_policy();
   worker.held_policy = request.held_policy();
-  worker.blocked_reason = request.blocked_reason();
+  worker.blocked_reason = AsUtf8(request.blocked_reason(), kMaxReasonBytes);
   worker.blocks_run = request.blocks_run();
   worker.blocked_since = now - absl::Milliseconds(std::max<int64_t>(request.blocked_for_ms(), 0));
   worker.num_tokens_generated = request.num_tokens_generated();

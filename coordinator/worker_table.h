@@ -40,13 +40,14 @@ class WorkerTable {
   };
   // Idempotent per (worker_name, worker_attempt). InvalidArgument for a name or attempt that is none,
   // FailedPrecondition for an attempt older than the registered one, ResourceExhausted above kMaxWorkers names. A name
-  // has 1 to 256 bytes, attempts count from 1.
+  // has 1 to 256 bytes and no control characters, attempts count from 1.
   absl::StatusOr<Admission> Register(const v1::RegisterRequest& request, absl::Duration now);
 
   // Notes that the worker called. NotFound when the id is unknown.
   absl::Status Touch(const std::string& worker_id, absl::Duration now);
 
-  // Notes what the worker says. NotFound when the id is unknown.
+  // Notes what the worker says; of blocked_reason the first KiB. NotFound when the id is unknown, InvalidArgument for a
+  // negative number of tokens and a policy's name above 256 bytes.
   absl::Status Heartbeat(const v1::HeartbeatRequest& request, absl::Duration now);
 
   // The worker was given groups; it handed one in, and holds more or none. Nothing happens when the id is unknown.

@@ -329,5 +329,28 @@ TEST_F(WorkerTableTest, WhatCountsIsTheTimeSinceItHandedInLastWhileItWasThere) {
   EXPECT_EQ(table_.PassOverIfDue(worker, now_), "");
 }
 
+// Rows 44 and 59 of the attacks.
+TEST_F(WorkerTableTest, NamesAreShownAsTheyAreAndReasonsAreCut) {
+  for (const char* const name : {"\x1b[31m", "a\nb", "\xc2\x9b"}) {
+    EXPECT_STATUS(table_.Register(TestWorker(name), now_), absl::StatusCode::kInvalidArgument,
+                  "which holds control characters: give the worker a --name");
+  }
+  const std::string id = Join("rollout-0");
+  Beat(id, std::string(2'000'000, 'r'));
+  EXPECT_EQ(table_.Statuses(now_)[0].blocked_reason(), std::string(1024, 'r'));
+  Beat(id, "b\xff");
+  EXPECT_EQ(table_.Statuses(now_)[0].blocked_reason(), "b\xEF\xBF\xBD");
+}
+
+TEST_F(WorkerTableTest, RefusesHeartbeatsThatCannotBeTrue) {
+  v1::HeartbeatRequest request;
+  request.set_worker_id(Join("rollout-0"));
+  request.set_num_tokens_generated(-1);
+  EXPECT_STATUS(table_.Heartbeat(request, now_), absl::StatusCode::kInvalidArgument, "num_tokens_generated is -1");
+  request.clear_num_tokens_generated();
+  request.mutable_held_policy()->set_policy_id(std::string(257, 'p'));
+  EXPECT_STATUS(table_.Heartbeat(request, now_), absl::StatusCode::kInvalidArgument, "held_policy.policy_id has 257");
+}
+
 }  // namespace
 }  // namespace grpo

@@ -104,6 +104,7 @@ class Run {
     if (resumed_) RETURN_IF_ERROR(Restore());
     RETURN_IF_ERROR(OpenRecords());
     for (const auto& [stage, group_index] : quarantine_->entries()) coordinator_.Quarantine(stage, group_index);
+    coordinator_.ExpectRules(RewardRuleNames(config_));
     ServeLocally();
     ASSIGN_OR_RETURN(server_, rpc::Server::Start(
                                   config_.network.ServerOptions(arguments_.port.value_or(config_.network.trainer_port)),
@@ -277,7 +278,8 @@ class Run {
   absl::Status WriteSummary() {
     const json summary = {{"run", {{"name", config_.run.name}, {"id", arguments_.run_id}, {"seed", config_.run.seed}}},
                           {"stages", ToJson(reports_)}};
-    return WriteFileAtomically(absl::StrCat(arguments_.run_dir, "/summary.json"), summary.dump(2) + "\n");
+    return WriteFileAtomically(absl::StrCat(arguments_.run_dir, "/summary.json"),
+                               summary.dump(2, ' ', false, json::error_handler_t::replace) + "\n");
   }
 
   absl::StatusOr<v1::CheckpointStatus> Save(const StageCursor& cursor) {

@@ -8,6 +8,7 @@
 #include "absl/strings/str_join.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/thread.h"
 
 namespace grpo {
 namespace {
@@ -37,7 +38,10 @@ StallDetector::Observation Observe(const v1::RunStatus& status, const std::vecto
 }  // namespace
 
 Watchdog::Watchdog(Collectives* collectives, StatusBoard* board, absl::Duration stall_after)
-    : collectives_(collectives), board_(board), detector_(stall_after), thread_([this] { Loop(); }) {}
+    : collectives_(collectives),
+      board_(board),
+      detector_(stall_after),
+      thread_(StartThread("the watchdog", [this] { Loop(); })) {}
 
 Watchdog::~Watchdog() {
   stop_.Notify();
