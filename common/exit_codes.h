@@ -22,10 +22,11 @@ enum ExitCode : int {
   kExitInternal = 70,
   // A file, folder or port cannot be taken, or is locked.
   kExitCannotCreate = 73,
+  // stdout could not take all of a verb's output.
   kExitIo = 74,
   // Stopped before the end; starting again with --resume goes on.
   kExitRetry = 75,
-  // No right to a file, or a token or certificate that the other side does not take.
+  // No right to a file (a read-only disk's, too), or a token or certificate that the other side does not take.
   kExitNotAllowed = 77,
   // The configuration does not fit.
   kExitConfig = 78,

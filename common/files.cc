@@ -20,6 +20,23 @@
 namespace grpo {
 namespace {
 
+// All others are Internal.
+constexpr std::pair<int, absl::StatusCode> kCodes[] = {
+    {ENOENT, absl::StatusCode::kNotFound},
+    {ENOSPC, absl::StatusCode::kResourceExhausted},
+    {EDQUOT, absl::StatusCode::kResourceExhausted},
+    {EFBIG, absl::StatusCode::kResourceExhausted},
+    {EACCES, absl::StatusCode::kPermissionDenied},
+    {EPERM, absl::StatusCode::kPermissionDenied},
+    {EROFS, absl::StatusCode::kPermissionDenied},
+    {EEXIST, absl::StatusCode::kAlreadyExists},
+    {ENOTDIR, absl::StatusCode::kAlreadyExists},
+    {ENOTEMPTY, absl::StatusCode::kAlreadyExists},
+    {EISDIR, absl::StatusCode::kAlreadyExists},
+    {ELOOP, absl::StatusCode::kAlreadyExists},
+    {ENAMETOOLONG, absl::StatusCode::kAlreadyExists},
+};
+
 // Makes a system call that returns -1 and errno on failure, or what a test puts in its place.
 template <typename Call>
 auto Try(absl::string_view failpoint, const std::string& path, Call call) -> decltype(call()) {
@@ -68,19 +85,11 @@ absl::Status CheckUtf8Path(absl::string_view what, const std::string& path) {
 }
 
 absl::Status ErrnoStatus(int error_number, absl::string_view what, absl::string_view path) {
-  const std::string message = absl::StrCat(what, " ", path, ": ", std::strerror(error_number));
-  switch (error_number) {
-    case ENOENT:
-      return absl::NotFoundError(message);
-    case ENOSPC:
-    case EDQUOT:
-      return absl::ResourceExhaustedError(message);
-    case EACCES:
-    case EPERM:
-      return absl::PermissionDeniedError(message);
-    default:
-      return absl::InternalError(message);
+  absl::StatusCode code = absl::StatusCode::kInternal;
+  for (const auto& [number, its_code] : kCodes) {
+    if (number == error_number) code = its_code;
   }
+  return absl::Status(code, absl::StrCat(what, " ", path, ": ", std::strerror(error_number)));
 }
 
 absl::Status ExpectFile(const std::string& path) {

@@ -20,8 +20,8 @@ namespace grpo {
 absl::Status CheckUtf8Path(absl::string_view what, const std::string& path);
 
 // The whole file. NotFound when it is not there, InvalidArgument when it is longer than max_bytes, and for what is no
-// file: a pipe without a writer would be waited for, and /dev/zero has no end. ErrnoStatus's codes otherwise (Internal
-// for a folder). max_bytes counts what is read, so a file that grows meanwhile is bounded too.
+// file: a pipe without a writer would be waited for, and /dev/zero has no end. ErrnoStatus's codes otherwise
+// (AlreadyExists for a folder). max_bytes counts what is read, so a file that grows meanwhile is bounded too.
 absl::StatusOr<std::string> ReadFile(const std::string& path, int64_t max_bytes = int64_t{1} << 40);
 
 // Before something else opens the file: NotFound when it is not there, InvalidArgument when it is a pipe, a socket, a
@@ -74,8 +74,13 @@ absl::Status MakeFolders(const std::string& path);
 // A file or a folder with all in it; OK when there is none. Not atomic.
 absl::Status RemoveAll(const std::string& path);
 
-// The status for errno after `what` failed on `path`: NotFound for ENOENT, ResourceExhausted for ENOSPC and EDQUOT,
-// PermissionDenied for EACCES and EPERM, Internal otherwise. The message is "what path: errno's text".
+// The status for errno after `what` failed on `path`, so that what a user did has a code other than a bug's:
+//   NotFound           ENOENT
+//   ResourceExhausted  ENOSPC, EDQUOT, EFBIG (ulimit -f)
+//   PermissionDenied   EACCES, EPERM, EROFS
+//   AlreadyExists      EEXIST, ENOTDIR, ENOTEMPTY, EISDIR, ELOOP, ENAMETOOLONG: the path cannot be taken
+//   Internal           all others
+// The message is "what path: errno's text".
 absl::Status ErrnoStatus(int error_number, absl::string_view what, absl::string_view path);
 
 }  // namespace grpo

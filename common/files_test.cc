@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cerrno>
 #include <filesystem>
 #include <string>
 #include <thread>
@@ -62,6 +63,19 @@ TEST_F(FilesTest, PipesAndDevicesAreNamedAndNotRead) {
   EXPECT_STATUS(ExpectFile(folder_ + "/none"), absl::StatusCode::kNotFound, "none");
   ASSERT_OK(WriteFileSynced(folder_ + "/file", "1"));
   EXPECT_OK(ExpectFile(folder_ + "/file"));
+}
+
+TEST_F(FilesTest, WhatAUserDidIsNoInternalError) {
+  ASSERT_OK(WriteFileSynced(folder_ + "/file", ""));
+  EXPECT_STATUS(MakeFolders(folder_ + "/file"), absl::StatusCode::kAlreadyExists, "/file: ");
+  EXPECT_STATUS(MakeFolders(folder_ + "/file/below"), absl::StatusCode::kAlreadyExists, "/file/below: Not a directory");
+  EXPECT_STATUS(WriteFileSynced(folder_ + "/file/x", ""), absl::StatusCode::kAlreadyExists, "/file/x: Not a directory");
+  EXPECT_STATUS(ReadFile(folder_), absl::StatusCode::kAlreadyExists, "Is a directory");
+  EXPECT_STATUS(WriteFileSynced(folder_ + "/" + std::string(300, 'x'), ""), absl::StatusCode::kAlreadyExists,
+                "File name too long");
+  EXPECT_STATUS(ErrnoStatus(EROFS, "create", "x"), absl::StatusCode::kPermissionDenied, "create x: Read-only");
+  EXPECT_STATUS(ErrnoStatus(EFBIG, "write", "x"), absl::StatusCode::kResourceExhausted, "write x: File too large");
+  EXPECT_STATUS(ErrnoStatus(EIO, "read", "x"), absl::StatusCode::kInternal, "read x: Input/output error");
 }
 
 TEST_F(FilesTest, AFailedWriteLeavesTheOldContentAndNoTemporaryFile) {

@@ -13,6 +13,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/files.h"
+#include "common/mapping_name.h"
 #include "common/status_macros.h"
 
 namespace grpo {
@@ -40,6 +41,19 @@ bool Repair(uintptr_t address) {
   return false;
 }
 
+void Say(absl::string_view text) {
+  [[maybe_unused]] const ssize_t written = ::write(STDERR_FILENO, text.data(), text.size());
+}
+
+// The file that is mapped at the address. Async-signal-safe.
+void SayWhere(uintptr_t address) {
+  char name[512];
+  const size_t size = MappingName(address, name, sizeof(name));
+  Say("SIGBUS: a page of ");
+  Say(size > 0 ? absl::string_view(name, size) : "memory that no file backs");
+  Say(" cannot be read or written: the file was made shorter, or its disk is full or broken\n");
+}
+
 void OnSigbus(int signal_number, siginfo_t* info, void* context) {
   const int saved_errno = errno;
   // A signal that a process sent (si_code up to 0) has no address.
@@ -47,22 +61,13 @@ void OnSigbus(int signal_number, siginfo_t* info, void* context) {
     errno = saved_errno;
     return;
   }
+  if (info->si_code > 0) SayWhere(reinterpret_cast<uintptr_t>(info->si_addr));
   if ((g_previous.sa_flags & SA_SIGINFO) != 0) return g_previous.sa_sigaction(signal_number, info, context);
   if (g_previous.sa_handler == SIG_IGN) return;
   if (g_previous.sa_handler != SIG_DFL) return g_previous.sa_handler(signal_number);
   // Blocked until this handler returns; then it ends the process as if there had been none.
   ::signal(SIGBUS, SIG_DFL);
   ::raise(SIGBUS);
-}
-
-void InstallHandlerOnce() {
-  static const bool kInstalled [[maybe_unused]] = [] {
-    struct sigaction action = {};
-    action.sa_sigaction = OnSigbus;
-    action.sa_flags = SA_SIGINFO;
-    ::sigemptyset(&action.sa_mask);
-    return ::sigaction(SIGBUS, &action, &g_previous) == 0;
-  }();
 }
 
 // Enters the mapping into the table; -1 when that is full.
@@ -84,6 +89,16 @@ bool SameTime(const timespec& a, const timespec& b) {
 
 }  // namespace
 
+void InstallSigbusHandler() {
+  static const bool kInstalled [[maybe_unused]] = [] {
+    struct sigaction action = {};
+    action.sa_sigaction = OnSigbus;
+    action.sa_flags = SA_SIGINFO;
+    ::sigemptyset(&action.sa_mask);
+    return ::sigaction(SIGBUS, &action, &g_previous) == 0;
+  }();
+}
+
 absl::StatusOr<std::unique_ptr<MappedFile>> MappedFile::Open(const std::string& path) {
   // Not to wait for the writer of a pipe.
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -94,7 +109,7 @@ absl::StatusOr<std::unique_ptr<MappedFile>> MappedFile::Open(const std::string& 
   if (error_number != 0) return ErrnoStatus(error_number, "stat", path);
   if (!S_ISREG(opened.st_mode)) return absl::InvalidArgumentError(absl::StrCat(path, " is not a regular file"));
   if (opened.st_size == 0) return file;
-  InstallHandlerOnce();
+  InstallSigbusHandler();
   const size_t size = static_cast<size_t>(opened.st_size);
   void* const begin = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd, 0);
   if (begin == MAP_FAILED) return ErrnoStatus(errno, "map", path);

@@ -13,11 +13,15 @@
 
 namespace grpo {
 
+// Repairs pages of a MappedFile. Any other that cannot be read or written (SQLite's shared memory on a full disk) ends
+// the process, or goes to the handler that was there before, after a line on stderr that names the file. Thread-safe; does
+// something once.
+void InstallSigbusHandler();
+
 // Where a mapped page can no longer be read, because someone truncated the file or the disk failed, the kernel sends
 // SIGBUS, which ends the process. Here the page is replaced by zeros instead, and Check says so: whoever copies out of
 // content() asks Check afterwards, before the copy is used. (Reading by pread would have its errors at hand, at the
-// price of a buffer and a second copy.) The first Open installs a handler for SIGBUS; what is not ours goes to the
-// handler before it. Thread-safe.
+// price of a buffer and a second copy.) The first Open calls InstallSigbusHandler. Thread-safe.
 class MappedFile {
  public:
   // NotFound and others as ReadFile; InvalidArgument for what is no regular file; ResourceExhausted beyond 4096 at a

@@ -1,7 +1,9 @@
 #include "common/mapped_file.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -90,6 +92,17 @@ TEST_F(MappedFileDeathTest, OtherBusErrorsStillEndTheProcess) {
         ::raise(SIGBUS);
       },
       testing::KilledBySignal(SIGBUS), "");
+}
+
+TEST_F(MappedFileDeathTest, AnotherPageThatCannotBeReadIsNamedByItsFile) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  const auto read_behind_the_end = [this] {
+    InstallSigbusHandler();
+    const int fd = ::open(path_.c_str(), O_RDWR);
+    const auto* const bytes = static_cast<const volatile char*>(::mmap(nullptr, kPage, PROT_READ, MAP_SHARED, fd, 0));
+    if (::ftruncate(fd, 0) == 0 && bytes[0] == 'x') ::_exit(0);
+  };
+  EXPECT_DEATH(read_behind_the_end(), "SIGBUS: a page of .*/mapped\\.[0-9]+ cannot be read or written");
 }
 
 }  // namespace

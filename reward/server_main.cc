@@ -1,4 +1,5 @@
-// The reward server's process. SIGTERM ends it, SIGHUP loads its reward profiles anew.
+// The reward server's process. It does about signals what common/stop_signal.h says, but SIGHUP, also under nohup, loads
+// its reward profiles anew: a server that belongs to a run ends with its supervisor (--with-parent).
 #include <signal.h>
 
 #include <string>
@@ -42,7 +43,7 @@ int Main(int argc, char** argv) {
     return app.exit(error) == 0 ? kExitOk : kExitUsage;
   }
   InitLogging("reward_server");
-  InstallStopSignal(with_parent);
+  InstallStopSignal({.die_with_parent = with_parent, .hang_up_stops = false});
   // Without SA_RESTART, so that it ends the wait for a stop.
   struct sigaction action = {};
   action.sa_handler = [](int) { RequestReload(); };

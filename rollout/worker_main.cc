@@ -66,7 +66,7 @@ int Main(int argc, char** argv) {
     return app.exit(error) == 0 ? kExitOk : kExitUsage;
   }
   InitLogging(flags.worker.identity.worker_name);
-  InstallStopSignal(flags.with_parent);
+  InstallStopSignal({.die_with_parent = flags.with_parent});
   const absl::Status status = Run(flags);
   if (absl::IsAborted(status)) {
     spdlog::info("{}", std::string(status.message()));

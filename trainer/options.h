@@ -11,7 +11,8 @@
 namespace grpo {
 
 // `trainer`: the process that learns. `ranks` is read by whoever plans the processes (tools/launch/run_plan.h),
-// stall_after_s by rank 0's Watchdog, max_skipped_steps by its train stages, the rest by every rank.
+// stall_after_s by rank 0's Watchdog, max_skipped_steps by its train stages, stop_within_s also by `grpoctl run`, the
+// rest by every rank.
 struct TrainerOptions {
   int64_t ranks = 1;
   int64_t threads = 1;
@@ -21,6 +22,7 @@ struct TrainerOptions {
   double collective_timeout_s = 300;
   double stall_after_s = 120;
   int64_t max_skipped_steps = 5;
+  double stop_within_s = 300;
 
   template <class V>
   void Visit(V& v) {
@@ -64,6 +66,13 @@ struct TrainerOptions {
        .unit = "steps",
        .min = 0,
        .max = 1e9});
+    v("stop_within_s", stop_within_s,
+      {.help = "How long the step under way and its checkpoint may take after a signal to stop (SIGTERM, SIGINT, "
+               "SIGHUP). Beyond it the trainer logs what its threads wait for and ends with exit code 75; the "
+               "checkpoint before stands. A scheduler's grace time has to be longer to be of use.",
+       .unit = "seconds",
+       .min = 1,
+       .max = 86400});
   }
 };
 

@@ -25,6 +25,8 @@ absl::Status RunRank(const RankEnvironment& environment, RunArguments arguments)
                    Collectives::Connect(environment, {.timeout = absl::Seconds(config.trainer.collective_timeout_s),
                                                       .private_interface = config.network.private_interface}));
   RETURN_IF_ERROR(ExpectSameConfiguration(*collectives, arguments.config.sha256));
+  // Before, there is nothing to save.
+  SetStopBound(absl::Seconds(config.trainer.stop_within_s));
   if (environment.rank > 0) return FollowRankZero(*collectives, config);
   return ExecuteRun(std::move(arguments), collectives.get());
 }
@@ -53,7 +55,7 @@ int Main(int argc, char** argv) {
   const absl::StatusOr<RankEnvironment> environment = ReadRankEnvironment();
   InitLogging(environment.ok() && environment->world_size > 1 ? absl::StrCat("trainer-", environment->rank)
                                                               : "trainer");
-  InstallStopSignal(with_parent);
+  InstallStopSignal({.die_with_parent = with_parent});
   absl::StatusOr<LoadedConfig> config = LoadRunConfig(config_path);
   const absl::Status usable = environment.ok() ? config.status() : environment.status();
   if (!usable.ok()) {

@@ -250,6 +250,14 @@ class BadInputTest(harness.EndToEndTest):
         says = ["unfinished run", f"grpoctl run --resume --run-dir {self.run_dir}", "start afresh"]
         self.assert_refused(harness.EXIT_CANNOT_CREATE, *again, says=says)
 
+    def test_run_folder_that_cannot_be_one(self):
+        taken = self.folder / "a_file"
+        taken.touch()
+        for run_dir in (taken, taken / "below", "/dev/null/x", self.folder / ("x" * 256)):
+            with self.subTest(run_dir):
+                says = [run_dir]
+                self.assert_refused(harness.EXIT_CANNOT_CREATE, "run", harness.TINY, "--run-dir", run_dir, says=says)
+
     def test_verbs_without_a_run(self):
         nowhere = self.folder / "nowhere"
         for verb in ("status", "watch", "pause", "resume", "checkpoint", "stop", "health", "logs"):

@@ -158,6 +158,38 @@ TEST(GrpoctlTest, StdoutCarriesJsonLinesWhateverALineHolds) {
   }
 }
 
+// Of a verb whose product is stdout.
+TEST(GrpoctlTest, OutputThatCannotBeWrittenIsAnError) {
+  const std::string line = R"('{"completion":"<answer>2</answer>","answer":"2","gold":"2","pred":"2"}')";
+  for (const std::string verb : {"reward score", "reward equal", "reward test", "reward score --help", "--version"}) {
+    for (const char* stdout_is : {">/dev/full", ">&-"}) {
+      const Result result = Shell("echo " + line + " | tools/grpoctl " + verb + " 2>&1 " + stdout_is);
+      EXPECT_EQ(result.exit_code, kExitIo) << verb << stdout_is;
+      EXPECT_THAT(result.output, HasSubstr("stdout could not take all of the output")) << verb << stdout_is;
+    }
+  }
+  const Result result = Shell("echo " + line + " | tools/grpoctl reward score 2>&1 >/dev/full");
+  EXPECT_THAT(result.output, HasSubstr("No space left on device"));
+}
+
+// As on a disk that runs full in the middle.
+TEST(GrpoctlTest, OutputThatEndsInTheMiddleIsAnErrorAndNamesTheReason) {
+  const std::string path = ::testing::TempDir() + "/cut.jsonl";
+  const Result result =
+      Shell(R"(ulimit -f 16; yes '{"gold":"1","pred":"1"}' | head -n 4000 | tools/grpoctl reward equal 2>&1 >)" + path);
+  EXPECT_EQ(result.exit_code, kExitIo);
+  EXPECT_THAT(result.output, HasSubstr("stdout could not take all of the output: File too large"));
+  EXPECT_GT(std::filesystem::file_size(path), 0u);
+}
+
+// By SIGPIPE, or where whoever started it has that ignored, by the error of the write.
+TEST(GrpoctlTest, AClosedPipeEndsTheVerbWithAnError) {
+  const Result result = Shell(
+      R"({ yes '{"gold":"1","pred":"1"}' | head -n 40000 | { tools/grpoctl reward equal 2>/dev/null; echo $? >&3; } | )"
+      R"(true; } 3>&1)");
+  EXPECT_TRUE(result.output == "141\n" || result.output == "74\n") << result.output;
+}
+
 TEST(GrpoctlTest, TheAuditAnswersInJsonLinesAndCounts) {
   const std::string folder = ::testing::TempDir() + "/audit";
   std::filesystem::create_directories(folder);

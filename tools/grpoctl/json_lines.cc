@@ -43,7 +43,10 @@ bool WriteJsonLine(std::ostream& out, const JsonLine& line, const absl::StatusOr
 int64_t MapJsonLines(std::istream& in, std::ostream& out,
                      absl::FunctionRef<absl::StatusOr<ordered_json>(const json&)> answer) {
   int64_t number = 0, num_errors = 0;
-  while (const std::optional<JsonLine> line = NextJsonLine(in, &number)) {
+  // What nobody can read is not computed.
+  while (out) {
+    const std::optional<JsonLine> line = NextJsonLine(in, &number);
+    if (!line.has_value()) break;
     const absl::StatusOr<ordered_json> answered =
         line->object.ok() ? answer(*line->object) : absl::StatusOr<ordered_json>(line->object.status());
     num_errors += !WriteJsonLine(out, *line, answered);

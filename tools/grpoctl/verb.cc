@@ -1,11 +1,18 @@
 #include "tools/grpoctl/verb.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
 #include <iostream>
 #include <map>
 #include <memory>
 
 #include "absl/strings/str_cat.h"
 #include "common/exit_codes.h"
+#include "common/stop_signal.h"
 
 namespace grpo {
 namespace {
@@ -25,6 +32,15 @@ void PutExamplesFirst(CLI::App& app) {
   for (CLI::App* verb : app.get_subcommands([](CLI::App*) { return true; })) PutExamplesFirst(*verb);
 }
 
+// A closed descriptor would be given to the next file that is opened, which then takes the output.
+void KeepClosedStreamsClosed() {
+  for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (::fcntl(fd, F_GETFD) >= 0) continue;
+    // The wrong way round: using it fails as before.
+    [[maybe_unused]] const int opened = ::open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+  }
+}
+
 }  // namespace
 
 CLI::App* AddSubcommand(CLI::App& app, const std::string& name, const std::string& summary, const std::string& examples,
@@ -36,14 +52,28 @@ CLI::App* AddSubcommand(CLI::App& app, const std::string& name, const std::strin
 }
 
 int ParseCommandLine(CLI::App& app, int argc, const char* const* argv, const int& exit_code) {
+  KeepClosedStreamsClosed();
+  InstallFileSignals();
   PutExamplesFirst(app);
   // CLI11 reports by exceptions; this is where they end.
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error, std::cout, std::cerr) == kExitOk ? kExitOk : kExitUsage;
+    return FinishOutput(app.exit(error, std::cout, std::cerr) == kExitOk ? kExitOk : kExitUsage);
   }
-  return exit_code;
+  return FinishOutput(exit_code);
+}
+
+int FinishOutput(int exit_code) {
+  std::cout.flush();
+  // What an earlier flush could not write is tried again here, so that errno says why.
+  errno = 0;
+  const bool flushed = std::fflush(stdout) == 0;
+  const int error = errno;
+  if (flushed && std::cout && std::ferror(stdout) == 0) return exit_code;
+  std::cerr << "grpoctl: stdout could not take all of the output" << (flushed ? "" : ": ")
+            << (flushed ? "" : std::strerror(error)) << std::endl;
+  return exit_code == kExitOk ? kExitIo : exit_code;
 }
 
 int Fail(const absl::Status& status) {

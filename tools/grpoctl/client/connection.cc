@@ -1,8 +1,11 @@
 #include "tools/grpoctl/client/connection.h"
 
+#include <optional>
+
 #include "absl/strings/str_cat.h"
 #include "common/rpc/status.h"
 #include "common/status_macros.h"
+#include "tools/grpoctl/client/process_state.h"
 #include "tools/grpoctl/records/run_folder.h"
 #include "tools/grpoctl/text.h"
 
@@ -16,6 +19,20 @@ rpc::ClientOptions Merge(const rpc::ClientOptions& flags, rpc::ClientOptions opt
   if (!flags.tls_cert.empty()) options.tls_cert = flags.tls_cert;
   if (!flags.tls_key.empty()) options.tls_key = flags.tls_key;
   return options;
+}
+
+// What is known of a trainer that does not answer, and what to do.
+std::string AboutTheSilent(const std::string& run_dir, int64_t pid) {
+  if (run_dir.empty()) {
+    return "it may be stopped (SIGSTOP), out of reach, or have ended: see `grpoctl logs` on its machine; a run that "
+           "has ended goes on with `grpoctl run --resume --run-dir DIR`";
+  }
+  // Where another grpoctl or machine serves the run, its process is none of this machine's trainers.
+  const std::optional<std::string> state = DescribeProcess(pid, "trainer");
+  if (state.has_value()) return absl::StrCat("its process ", pid, " is on this machine and ", *state);
+  return absl::StrCat("its process ", pid, " is not on this machine: see `grpoctl logs --run-dir ", run_dir,
+                      "`; once its grpoctl has ended, too, the run goes on with `grpoctl run --resume --run-dir ",
+                      run_dir, "`");
 }
 
 }  // namespace
@@ -48,12 +65,13 @@ absl::StatusOr<std::string> ResolveRunDir(const std::string& run_dir) {
 }
 
 absl::StatusOr<TrainerConnection> TrainerConnection::Open(const ConnectionFlags& flags) {
+  TrainerConnection connection;
   Endpoint endpoint{.address = flags.address};
   if (flags.address.empty()) {
-    ASSIGN_OR_RETURN(const std::string run_dir, ResolveRunDir(flags.run_dir));
-    ASSIGN_OR_RETURN(endpoint, FindEndpoint(run_dir));
+    ASSIGN_OR_RETURN(connection.run_dir, ResolveRunDir(flags.run_dir));
+    ASSIGN_OR_RETURN(endpoint, FindEndpoint(connection.run_dir));
+    connection.pid = endpoint.pid;
   }
-  TrainerConnection connection;
   ASSIGN_OR_RETURN(connection.client, rpc::Client::Create(endpoint.address, Merge(flags.client, endpoint.client)));
   connection.stub = v1::TrainerService::NewStub(connection.client->channel());
   connection.deadline = absl::Seconds(flags.deadline_s);
@@ -66,10 +84,8 @@ absl::Status TrainerConnection::Explain(const grpc::Status& status) const {
   switch (error.code()) {
     case absl::StatusCode::kUnavailable:
     case absl::StatusCode::kDeadlineExceeded:
-      return absl::UnavailableError(
-          absl::StrCat("no trainer answers at ", client->address(), " (", message,
-                       "): it may have ended; see `grpoctl logs`, or go on with `grpoctl run --resume "
-                       "--run-dir DIR`"));
+      return absl::UnavailableError(absl::StrCat("no trainer answers at ", client->address(), " (", message,
+                                                 "): ", AboutTheSilent(run_dir, pid)));
     case absl::StatusCode::kUnauthenticated:
     case absl::StatusCode::kPermissionDenied:
       return absl::Status(error.code(), absl::StrCat("the trainer at ", client->address(), " refused this caller (",

@@ -2,6 +2,7 @@
 #ifndef GRPO_TOOLS_GRPOCTL_CLIENT_CONNECTION_H_
 #define GRPO_TOOLS_GRPOCTL_CLIENT_CONNECTION_H_
 
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -38,6 +39,9 @@ struct TrainerConnection {
   std::shared_ptr<rpc::Client> client;
   std::unique_ptr<v1::TrainerService::Stub> stub;
   absl::Duration deadline;
+  // Of the run and its trainer, to say what to do about one that does not answer; empty and 0 for --address.
+  std::string run_dir;
+  int64_t pid = 0;
 
   // Does not call yet. FindEndpoint's errors (tools/grpoctl/records/run_folder.h) without an address;
   // rpc::Client::Create's.

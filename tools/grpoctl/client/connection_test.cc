@@ -1,5 +1,6 @@
 #include "tools/grpoctl/client/connection.h"
 
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -118,14 +119,33 @@ TEST_F(ConnectionTest, TheRunsTokenIsSentUnlessAnotherWasNamed) {
   EXPECT_EQ(Ask(At(server_->address())).status().code(), absl::StatusCode::kUnauthenticated);
 }
 
-TEST_F(ConnectionTest, ATrainerThatIsGoneMayBeResumed) {
+TEST_F(ConnectionTest, ATrainerThatIsGoneMayBeResumedOnceItsSupervisorIs) {
   Serve();
   const std::string address = server_->address();
   WriteEndpointFile();
   server_.reset();
   const absl::Status gone = Ask(In(run_dir_)).status();
   EXPECT_STATUS(gone, absl::StatusCode::kUnavailable, "no trainer answers at " + address + " (");
-  EXPECT_THAT(std::string(gone.message()), HasSubstr("see `grpoctl logs`, or go on with `grpoctl run --resume "));
+  // Its pid is now this test's, which is no trainer.
+  EXPECT_THAT(
+      std::string(gone.message()),
+      HasSubstr(absl::StrCat("its process ", ::getpid(), " is not on this machine: see `grpoctl logs --run-dir ",
+                             run_dir_, "`; once its grpoctl has ended")));
+  EXPECT_THAT(std::string(gone.message()), HasSubstr("`grpoctl run --resume --run-dir " + run_dir_ + "`"));
+  EXPECT_THAT(std::string(Ask(At(address)).status().message()), HasSubstr("may be stopped (SIGSTOP), out of reach"));
+}
+
+TEST_F(ConnectionTest, ATrainerThatLivesAndDoesNotAnswerIsNotToBeResumed) {
+  char name[16] = {};
+  ::prctl(PR_GET_NAME, name);
+  ::prctl(PR_SET_NAME, "trainer");
+  Serve();
+  WriteEndpointFile();
+  server_.reset();
+  const std::string message(Ask(In(run_dir_)).status().message());
+  ::prctl(PR_SET_NAME, name);
+  EXPECT_THAT(message, HasSubstr(absl::StrCat("its process ", ::getpid(), " is on this machine and lives")));
+  EXPECT_THAT(message, ::testing::Not(HasSubstr("--resume")));
 }
 
 TEST_F(ConnectionTest, WhatTheTrainerSaysIsShownMadePrintable) {

@@ -5,14 +5,17 @@
 #include <algorithm>
 #include <filesystem>
 #include <string>
+#include <utility>
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "common/exit_codes.h"
 #include "common/rpc/endpoint.h"
 #include "common/status_macros.h"
 #include "common/stop_signal.h"
+#include "tools/grpoctl/client/process_state.h"
 #include "trainer/status/run_state.h"
 
 namespace grpo {
@@ -23,6 +26,11 @@ namespace fs = std::filesystem;
 constexpr absl::Duration kPollInterval = absl::Milliseconds(50);
 // How long the others get to end by themselves after the trainer has exited.
 constexpr absl::Duration kStopGrace = absl::Seconds(5);
+// How long after its bound a trainer is killed that did not end by itself. Together with kStopGrace less than
+// LocalRun::kStopSlack.
+constexpr absl::Duration kOwnWord = absl::Seconds(5);
+// Between two lines about a stop that takes long.
+constexpr absl::Duration kRemindEvery = absl::Seconds(10);
 
 absl::StatusOr<std::string> FindProgram(const fs::path& own_folder, const std::string& package,
                                         const std::string& name) {
@@ -56,6 +64,7 @@ LocalRun::LocalRun(const RunPlan& plan, const Options& options, ProgressPrinter*
       started_(plan.processes.size(), false) {}
 
 absl::Status LocalRun::StartThoseThatCan() {
+  if (StopRequested()) return absl::OkStatus();
   for (size_t i = 0; i < plan_.processes.size(); ++i) {
     const PlannedProcess& process = plan_.processes[i];
     const bool can = std::all_of(process.after.begin(), process.after.end(),
@@ -89,6 +98,10 @@ absl::Status LocalRun::GoOn() {
 
 void LocalRun::ShowStatus() {
   const std::optional<v1::RunStatus> status = status_ != nullptr ? status_->Take() : std::nullopt;
+  const std::optional<int> serving_pid = status_ != nullptr ? supervisor_.TrainerPid(/*serving=*/true) : std::nullopt;
+  const std::optional<std::string> silence =
+      answers_.Look(Clock::Real().Now(), /*heard=*/status.has_value(), serving_pid);
+  if (silence.has_value()) printer_->Note(*silence);
   if (!status.has_value()) return;
   printer_->Show(*status);
   if (!IsTerminal(status->state())) return;
@@ -97,17 +110,36 @@ void LocalRun::ShowStatus() {
   status_.reset();
 }
 
+void LocalRun::WaitAndStop() {
+  const absl::Duration now = Clock::Real().Now();
+  if (!stopped_at_.has_value()) {
+    if (!WaitForStop(kPollInterval)) return;
+    stopped_at_ = reminded_at_ = now;
+    printer_->Note("stopping after the current step, with a checkpoint; once more ends everything at once");
+    // A trainer that sees its own bound passed says what it was doing.
+    supervisor_.Stop(options_.stop_within + kOwnWord);
+    return;
+  }
+  absl::SleepFor(kPollInterval);
+  const std::optional<int> pid = supervisor_.TrainerPid(/*serving=*/false);
+  if (now - reminded_at_ < kRemindEvery || !pid.has_value()) return;
+  reminded_at_ = now;
+  printer_->Note(absl::StrFormat("still stopping: the trainer's process %d %s; %.0f s are left until it is killed",
+                                 *pid, DescribeProcess(*pid).value_or("has ended"),
+                                 absl::ToDoubleSeconds(*stopped_at_ + options_.stop_within + kOwnWord - now)));
+}
+
+void LocalRun::PassQuitsOn() {
+  const int64_t num_quits = NumQuitSignals();
+  if (std::exchange(num_quits_, num_quits) == num_quits) return;
+  supervisor_.SignalAll(SIGQUIT);
+  printer_->Note(absl::StrCat("what every thread waits for is in ", plan_.run_dir, "/logs"));
+}
+
 RunEnd LocalRun::Watch() {
-  bool stopping = false;
   while (true) {
-    if (stopping) {
-      absl::SleepFor(kPollInterval);
-    } else if (WaitForStop(kPollInterval)) {
-      stopping = true;
-      printer_->Note("stopping after the current step, with a checkpoint; once more ends everything at once");
-      supervisor_.StopRestarting();
-      supervisor_.SignalTrainer(SIGTERM);
-    }
+    WaitAndStop();
+    PassQuitsOn();
     ShowStatus();
     const std::optional<RunEnd> end = supervisor_.Poll();
     if (end.has_value()) return *end;

@@ -27,6 +27,8 @@ namespace {
   ::sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
   ::signal(SIGPIPE, SIG_DFL);
+  // Until it has a handler, which tells what its threads wait for, the question would end it.
+  ::signal(SIGQUIT, SIG_IGN);
   const int null_fd = ::open("/dev/null", O_RDONLY);
   if (null_fd >= 0 && ::dup2(null_fd, 0) >= 0 && ::dup2(log_fd, 1) >= 0 && ::dup2(log_fd, 2) >= 0)
     ::execve(argv[0], argv, environment);

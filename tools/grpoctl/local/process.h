@@ -20,7 +20,7 @@ class Process {
  public:
   // Runs argv[0] (a path) with stdin from /dev/null and stdout and stderr appended to log_path, in a process group of
   // its own, so that Ctrl-C at the terminal reaches only its parent. `environment` ("NAME=value") is added to this
-  // process's own. NotFound or PermissionDenied when argv[0] or the log cannot be used.
+  // process's own. SIGQUIT is ignored until the child handles it. NotFound or PermissionDenied when argv[0] or the log cannot be used.
   static absl::StatusOr<std::unique_ptr<Process>> Start(const std::vector<std::string>& argv,
                                                         const std::string& log_path,
                                                         const std::vector<std::string>& environment = {});

@@ -79,6 +79,7 @@ void Supervisor::NoticeEndpoint(Child& child) {
 }
 
 std::optional<RunEnd> Supervisor::Poll() {
+  if (std::optional<RunEnd> end = EndOfStop(); end.has_value()) return end;
   for (const std::unique_ptr<Child>& child : children_) {
     if (child->process == nullptr) {
       if (!restarting_ || child->done || clock_.Now() < child->restart_at) continue;
@@ -113,6 +114,10 @@ std::optional<RunEnd> Supervisor::OnExit(Child& child, int exit_code) {
   child.done = reaction == Reaction::kNothing;
   if (child.done) return std::nullopt;
   if (reaction == Reaction::kEndRun) {
+    if (stop_until_.has_value() && (exit == Exit::kKilled || exit == Exit::kPeerLost)) {
+      note_(absl::StrCat(ended, " instead of saving; the checkpoint before stands"));
+      return RunEnd{kExitRetry, ""};
+    }
     if (exit != Exit::kSuccess) return End(child, exit_code, ended);
     return role == Role::kTrainer ? RunEnd{} : End(child, kExitInternal, ended);
   }
@@ -178,17 +183,53 @@ std::optional<std::string> Supervisor::Address(const std::string& name) const {
   return std::nullopt;
 }
 
-void Supervisor::SignalTrainer(int signal_number) {
+Supervisor::Child* Supervisor::Trainer() const {
   for (const std::unique_ptr<Child>& child : children_) {
-    if (child->plan.role == Role::kTrainer && child->process != nullptr) child->process->Signal(signal_number);
+    if (child->plan.role == Role::kTrainer) return child.get();
+  }
+  return nullptr;
+}
+
+std::optional<int> Supervisor::TrainerPid(bool serving) const {
+  const Child* const trainer = Trainer();
+  if (trainer == nullptr || trainer->process == nullptr || (serving && !trainer->serves)) return std::nullopt;
+  return trainer->process->pid();
+}
+
+void Supervisor::Stop(absl::Duration bound) {
+  restarting_ = false;
+  stop_bound_ = bound;
+  stop_until_ = clock_.Now() + bound;
+  Child* const trainer = Trainer();
+  if (trainer != nullptr && trainer->process != nullptr) trainer->process->Signal(SIGTERM);
+}
+
+std::optional<RunEnd> Supervisor::EndOfStop() {
+  if (!stop_until_.has_value()) return std::nullopt;
+  Child* const trainer = Trainer();
+  if (trainer == nullptr || trainer->process == nullptr) {
+    note_(trainer == nullptr ? "stopped before the trainer was started"
+                             : "stopped while the trainer waited to be started again; its last checkpoint stands");
+    return RunEnd{kExitRetry, ""};
+  }
+  if (clock_.Now() < *stop_until_) return std::nullopt;
+  const std::optional<int> exit_code = trainer->process->Poll();
+  if (exit_code.has_value()) return OnExit(*trainer, *exit_code);
+  note_(absl::StrFormat("%s did not end within %.0f s of the stop and is killed; its last checkpoint stands",
+                        trainer->plan.name, absl::ToDoubleSeconds(stop_bound_)));
+  trainer->process.reset();
+  return RunEnd{kExitRetry, ""};
+}
+
+void Supervisor::SignalAll(int signal_number) {
+  for (const std::unique_ptr<Child>& child : children_) {
+    if (child->process != nullptr) child->process->Signal(signal_number);
   }
 }
 
 void Supervisor::StopAll(absl::Duration grace) {
   restarting_ = false;
-  for (const std::unique_ptr<Child>& child : children_) {
-    if (child->process != nullptr) child->process->Signal(SIGTERM);
-  }
+  SignalAll(SIGTERM);
   const absl::Duration deadline = clock_.Now() + grace;
   for (const std::unique_ptr<Child>& child : children_) {
     if (child->process != nullptr) child->process->WaitFor(deadline - clock_.Now());

@@ -56,8 +56,17 @@ class Supervisor {
 
   // From now on nothing is restarted: the run is ending and its workers leave.
   void StopRestarting() { restarting_ = false; }
-  // To the trainer's rank 0.
-  void SignalTrainer(int signal_number);
+  // Ends the run within `bound`, by what Poll returns from then on. What that is depends on the trainer's rank 0:
+  //   not started, or waiting to be started again   75 at once: there is no step to save
+  //   there                                         SIGTERM, so that it saves; its own exit code when it has ended
+  //     ... ends by a signal, or loses a rank       75: the checkpoint before stands
+  //     ... does not end within `bound`             it is killed; 75
+  // What went wrong is a note. Call once.
+  void Stop(absl::Duration bound);
+  // To every process that there is.
+  void SignalAll(int signal_number);
+  // Of the trainer's rank 0, while it is there; `serving`: only while it serves.
+  std::optional<int> TrainerPid(bool serving) const;
   // SIGTERM to every child, SIGKILL to those that are still there after `grace`. Blocks until all are gone.
   void StopAll(absl::Duration grace);
 
@@ -81,6 +90,10 @@ class Supervisor {
   absl::Status StartAttempt(Child& child);
   // Reads where the child serves, once in each attempt.
   void NoticeEndpoint(Child& child);
+  // What Stop promises; nothing while it has to wait.
+  std::optional<RunEnd> EndOfStop();
+  // Rank 0; null before it was started.
+  Child* Trainer() const;
   // For ReactionTo: kEnding once nothing is restarted.
   Phase PhaseOf(const Child& child) const;
   // Does what the table says. Holds a value when the run is over.
@@ -106,6 +119,9 @@ class Supervisor {
   // By RoleName.
   std::map<std::string, int> restarts_by_role_;
   bool restarting_ = true;
+  // Since Stop: until when the trainer has time, and how much that was.
+  std::optional<absl::Duration> stop_until_;
+  absl::Duration stop_bound_;
   // The port of the ranks' start number rendezvous_attempt_.
   int rendezvous_port_ = 0, rendezvous_attempt_ = 0;
 };

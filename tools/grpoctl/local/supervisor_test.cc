@@ -293,14 +293,97 @@ TEST_F(SupervisorTest, ARankThatIsLetGoIsNotStartedAgain) {
   EXPECT_THAT(LastLines(dir_ + "/trainer-1.log", 9), ElementsAre("trainer-1 1"));
 }
 
-TEST_F(SupervisorTest, TrainerGetsTheSignal) {
+// --- The table of Supervisor::Stop: where the trainer is when a stop comes, and how the run ends ---
+
+struct StopCase {
+  std::string name;
+  // What a trainer does that serves first; empty for none.
+  std::string script;
+  // The stop comes when it has served, or when it has ended and waits for its restart.
+  bool waits_for_restart;
+  absl::Duration bound;
+  int exit_code;
+  // The last note.
+  std::string said;
+};
+
+// A trainer that does what it can about SIGTERM.
+constexpr char kForEver[] = "while :; do sleep 0.02; done";
+
+TEST_F(SupervisorTest, StoppingAlwaysEnds) {
+  const absl::Duration never = absl::Hours(1000);
+  const std::string die = dir_ + "/die";
+  const std::vector<StopCase> cases = {
+      {"saves", kForEver, false, never, kExitRetry, ""},
+      {"fails_to_save", absl::StrCat("trap 'exit 1' TERM; ", kForEver), false, never, kExitRunFailed, ""},
+      {"not_started", "", false, never, kExitRetry, "before the trainer was started"},
+      {"waits_for_restart", absl::StrCat("while [ ! -e ", die, " ]; do sleep 0.01; done; kill -9 $$"), true, never,
+       kExitRetry, "waited to be started again"},
+      {"killed_while_saving", absl::StrCat("trap 'kill -9 $$' TERM; ", kForEver), false, never, kExitRetry,
+       "signal 9 (Killed) instead of saving"},
+      // A signal that comes before the handler is there.
+      {"no_handler_yet", absl::StrCat("trap - TERM; ", kForEver), false, never, kExitRetry,
+       "signal 15 (Terminated) instead of saving"},
+      {"deaf", absl::StrCat("trap '' TERM; ", kForEver), false, absl::Minutes(1), kExitRetry,
+       "did not end within 60 s of the stop and is killed"},
+      {"stopped", "kill -STOP $$", false, absl::Minutes(1), kExitRetry, "is killed"},
+  };
+  for (const StopCase& test_case : cases) {
+    SCOPED_TRACE(test_case.name);
+    notes_.clear();
+    ::unlink(die.c_str());
+    Supervisor& supervisor = Make({});
+    const std::string log_name = absl::StrCat("trainer-", test_case.name);
+    if (!test_case.script.empty()) {
+      PlannedProcess trainer = Server(Role::kTrainer, log_name, test_case.script);
+      ASSERT_OK(supervisor.Start(trainer));
+      // Not by PollUntil, whose clock runs: the restart is to be waited for.
+      for (int i = 0; i < 4000; ++i) {
+        ASSERT_EQ(supervisor.Poll(), std::nullopt);
+        if (supervisor.Address(log_name).has_value()) ASSERT_OK(WriteFileSynced(die, ""));
+        if (test_case.waits_for_restart ? !supervisor.TrainerPid(/*serving=*/false).has_value()
+                                        : supervisor.TrainerPid(/*serving=*/true).has_value())
+          break;
+        absl::SleepFor(absl::Milliseconds(5));
+      }
+    }
+    // Another process of the run has no say in it.
+    ASSERT_OK(supervisor.Start(Worker("exec sleep 1000")));
+    supervisor.Stop(test_case.bound);
+    const std::optional<RunEnd> end = PollToEnd();
+    ASSERT_TRUE(end.has_value());
+    EXPECT_EQ(end->exit_code, test_case.exit_code);
+    if (test_case.said.empty()) continue;
+    ASSERT_FALSE(notes_.empty());
+    EXPECT_THAT(notes_.back(), HasSubstr(test_case.said));
+  }
+}
+
+TEST_F(SupervisorTest, ARankThatLosesAnotherDuringAStopEndsTheRunForARetry) {
   Supervisor& supervisor = Make({});
-  ASSERT_OK(supervisor.Start(Server(Role::kTrainer, "trainer", "while :; do sleep 0.02; done")));
+  const auto ranks = Ranks(Server(Role::kTrainer, "trainer", absl::StrCat("trap 'exit 69' TERM; ", kForEver)),
+                           Script(Role::kTrainerRank, "trainer-1", "exec sleep 1000"));
+  for (const PlannedProcess& rank : ranks) ASSERT_OK(supervisor.Start(rank));
   ASSERT_EQ(PollUntil([&] { return supervisor.Address("trainer").has_value(); }), std::nullopt);
-  supervisor.SignalTrainer(SIGTERM);
+  supervisor.Stop(absl::Hours(1000));
   const std::optional<RunEnd> end = PollToEnd();
   ASSERT_TRUE(end.has_value());
   EXPECT_EQ(end->exit_code, kExitRetry);
+  EXPECT_THAT(notes_.back(), HasSubstr("exit code 69 instead of saving"));
+}
+
+TEST_F(SupervisorTest, AQuestionThatComesBeforeItsHandlerEndsNoChild) {
+  Supervisor& supervisor = Make({});
+  const std::string go = dir_ + "/go";
+  ::unlink(go.c_str());
+  ASSERT_OK(supervisor.Start(
+      Server(Role::kTrainer, "trainer", absl::StrCat("while [ ! -e ", go, " ]; do sleep 0.01; done; exit 0"))));
+  ASSERT_EQ(PollUntil([&] { return supervisor.Address("trainer").has_value(); }), std::nullopt);
+  supervisor.SignalAll(SIGQUIT);
+  ASSERT_OK(WriteFileSynced(go, ""));
+  const std::optional<RunEnd> end = PollToEnd();
+  ASSERT_TRUE(end.has_value());
+  EXPECT_EQ(end->exit_code, kExitOk);
 }
 
 TEST(DescribeExitTest, NamesSignals) {

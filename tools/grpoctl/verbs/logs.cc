@@ -24,7 +24,7 @@ int Logs(const LogsFlags& flags) {
   LogFollower follower(*run_dir + "/logs", flags.role);
   const absl::Status shown = follower.ShowTails(std::cout, flags.num_lines);
   if (!shown.ok()) return Fail(shown);
-  while (flags.follow) {
+  while (flags.follow && std::cout) {
     follower.ShowNew(std::cout);
     absl::SleepFor(absl::Milliseconds(200));
   }

@@ -32,14 +32,17 @@ int Watch(const ConnectionFlags& flags, OutputFormat format) {
   if (!connection.ok()) return Fail(connection.status());
   v1::RunState state = v1::RUN_STATE_UNSPECIFIED;
   ProgressPrinter printer(std::cout, StyleFor(STDOUT_FILENO), Clock::Real());
-  const absl::Status ended = StatusStream(*connection).Read(kInterval, [&](const v1::RunStatus& status) {
+  StatusStream stream(*connection);
+  const absl::Status ended = stream.Read(kInterval, [&](const v1::RunStatus& status) {
     state = status.state();
     if (format == OutputFormat::kJson) {
       std::cout << StatusJson(status, /*indented=*/false) << std::endl;
     } else {
       printer.Show(status);
     }
+    if (!std::cout) stream.Cancel();
   });
+  if (!std::cout) return kExitIo;
   return ended.ok() ? ExitCodeOf(state) : Fail(ended);
 }
 
