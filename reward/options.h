@@ -83,6 +83,7 @@ struct RewardServerOptions {
   int64_t max_waiting = 65536;
   double item_deadline_s = 10;
   int64_t metrics_port = -1;
+  std::string sandbox = "best_effort";
 
   template <class V>
   void Visit(V& v) {
@@ -111,6 +112,11 @@ struct RewardServerOptions {
                "system choose, -1 opens none.",
        .min = -1,
        .max = 65535});
+    v("sandbox", sandbox,
+      {.help =
+           "required: the server refuses to start where the machine does not give all of the sandbox in which rules "
+           "that are programs run; best_effort: it says in its log what is lacking.",
+       .choices = {"best_effort", "required"}});
   }
 };
 

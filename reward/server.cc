@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 
+#include "absl/strings/str_cat.h"
 #include "common/files.h"
 #include "common/log.h"
 #include "common/rpc/endpoint.h"
@@ -19,6 +20,7 @@
 #include "reward/options.h"
 #include "reward/profile.h"
 #include "reward/registration.h"
+#include "reward/sandbox.h"
 #include "reward/service.h"
 
 namespace grpo {
@@ -54,6 +56,21 @@ absl::StatusOr<RewardServerConfig> Load(const std::string& path) {
   RETURN_IF_ERROR(LoadOptions(section, &config));
   ResolveRewardPaths(std::filesystem::path(path).parent_path().string(), &config.rewards);
   return config;
+}
+
+absl::Status CheckSandbox(const RewardServerOptions& options) {
+  const std::string lacking = SandboxShortfall();
+  if (lacking.empty()) {
+    spdlog::info("rules that are programs run in the whole sandbox");
+    return absl::OkStatus();
+  }
+  if (options.sandbox == "required") {
+    return absl::FailedPreconditionError(
+        absl::StrCat("reward_server.sandbox is required, and this machine has ", lacking,
+                     "; score on another machine, or set best_effort if you trust the programs"));
+  }
+  spdlog::warn("the sandbox of rules that are programs is not whole, this machine has {}", lacking);
+  return absl::OkStatus();
 }
 
 void Reload(const std::string& path, RewardServiceImpl& service) {
@@ -105,6 +122,7 @@ void RequestReload() {
 
 absl::Status ServeRewards(const RewardServerArguments& arguments) {
   ASSIGN_OR_RETURN(const RewardServerConfig config, Load(arguments.config));
+  RETURN_IF_ERROR(CheckSandbox(config.reward_server));
   ASSIGN_OR_RETURN(const std::unique_ptr<RewardServiceImpl> service,
                    RewardServiceImpl::Make(config.rewards, config.reward_server));
   const int64_t port = arguments.port >= 0 ? arguments.port : config.reward_server.port;

@@ -36,9 +36,10 @@ struct RewardServerArguments {
 
 // Scores until a stop signal (common/stop_signal.h, to be installed before) or the run's end. Loads the profiles anew
 // when the configuration's file has changed, and after RequestReload. FailedPrecondition when the coordinator refuses
-// this server; otherwise errors are those of a start. Blocks; one call per process. Profiles that do not load anew are
-// logged, and the old ones stay. OK after a stop and after the run's end; calls in flight get 4 seconds then. Errors of
-// a start: LoadOptions's, RewardServiceImpl::Make's, rpc::Server::Start's, TextPage::Start's.
+// this server, or when reward_server.sandbox is required and this machine lacks part of it; otherwise errors are those
+// of a start. Blocks; one call per process. Profiles that do not load anew are logged, and the old ones stay. OK after a
+// stop and after the run's end; calls in flight get 4 seconds then. Errors of a start: LoadOptions's,
+// RewardServiceImpl::Make's, rpc::Server::Start's, TextPage::Start's.
 absl::Status ServeRewards(const RewardServerArguments& arguments);
 
 // For signal handlers; one installed without SA_RESTART also ends the wait for the next look at the file.

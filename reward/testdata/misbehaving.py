@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
@@ -75,6 +76,15 @@ def probe():
         possible.append("kill")
     except PermissionError:
         pass
+    try:
+        os.chmod("misbehaving.py", 0o4755)
+        possible.append("mode")
+    except PermissionError:
+        pass
+    # The one place to write to, where the machine gives it.
+    if "TMPDIR" in os.environ:
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(b"x" * 100000)
     if "SECRET" in os.environ:
         possible.append("environment")
     return Result(value=0.0 if possible else 1.0, decided_by=", ".join(possible))
