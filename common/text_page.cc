@@ -85,24 +85,26 @@ void TextPage::Serve() {
   // Whoever came first has waited longest.
   std::deque<Connection> open;
   while (true) {
-    std::vector<pollfd> waiting = {{.fd = listener_, .events = POLLIN}, {.fd = stop_[0], .events = POLLIN}};
-    for (const Connection& connection : open)
-      waiting.push_back(
-          {.fd = connection.fd, .events = static_cast<short>(connection.answer.empty() ? POLLIN : POLLOUT)});
+    std::vector<pollfd> waiting = WaitsFor(open);
     const int timeout_ms = open.empty() ? -1 : static_cast<int>(kPatience.count()) / 4;
-    if (::poll(waiting.data(), waiting.size(), timeout_ms) < 0) {
-      if (errno == EINTR) continue;
-      return;
-    }
-    if (waiting[1].revents != 0) return;
-    for (size_t i = 0; i < open.size(); ++i) {
-      if (waiting[i + 2].revents != 0 && !Advance(open[i])) open[i].done = true;
-    }
+    const bool polled = ::poll(waiting.data(), waiting.size(), timeout_ms) >= 0;
+    if (!polled && errno == EINTR) continue;
+    if (!polled || waiting[1].revents != 0) return;
+    for (size_t i = 0; i < open.size(); ++i) open[i].done = waiting[i + 2].revents != 0 && !Advance(open[i]);
     const auto now = std::chrono::steady_clock::now();
     std::erase_if(open, [&](const Connection& connection) { return connection.done || connection.until <= now; });
     // One at a time: what it asks is often there by the next look.
     if (waiting[0].revents != 0) Accept(open);
   }
+}
+
+std::vector<pollfd> TextPage::WaitsFor(const std::deque<Connection>& open) const {
+  std::vector<pollfd> waiting = {{.fd = listener_, .events = POLLIN}, {.fd = stop_[0], .events = POLLIN}};
+  for (const Connection& connection : open) {
+    const bool reads = connection.answer.empty();
+    waiting.push_back({.fd = connection.fd, .events = static_cast<short>(reads ? POLLIN : POLLOUT)});
+  }
+  return waiting;
 }
 
 void TextPage::Accept(std::deque<Connection>& open) const {

@@ -2,12 +2,15 @@
 #ifndef GRPO_COMMON_TEXT_PAGE_H_
 #define GRPO_COMMON_TEXT_PAGE_H_
 
+#include <poll.h>
+
 #include <cstddef>
 #include <deque>
 #include <functional>
 #include <memory>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "absl/status/statusor.h"
 
@@ -39,6 +42,8 @@ class TextPage {
   TextPage() = default;
   // The thread: serves whatever connection can be read or written, until stop_ can be read.
   void Serve();
+  // The listener, stop_, and the connections in their order.
+  std::vector<pollfd> WaitsFor(const std::deque<Connection>& open) const;
   // Takes the next caller; where that cannot be, for want of descriptors, waits a moment.
   void Accept(std::deque<Connection>& open) const;
   // Reads or writes what can be without waiting. False when there is no more to do.

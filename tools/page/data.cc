@@ -45,7 +45,6 @@ bool IsCharted(const StageView& view, const std::string& metric) {
 // Of every stage that has any. Lines that are cut or broken are left out.
 Curves ReadCurves(const std::string& path, const StageTypeOf& types) {
   Curves curves;
-  if (!ExpectFile(path).ok()) return curves;
   std::ifstream file(path);
   for (std::string line; std::getline(file, line);) {
     const json record = json::parse(line, nullptr, /*allow_exceptions=*/false);
@@ -201,13 +200,15 @@ absl::StatusOr<ReportData> GatherReport(const std::string& run_dir) {
     summary.id = std::string(absl::StripAsciiWhitespace(ReadFile(run_dir + "/run_id", 4096).value_or("")));
   }
   const StageTypeOf types = TypesOf(config, summary.stages);
+  const std::string metrics = run_dir + "/metrics.jsonl";
+  if (const absl::Status file = ExpectFile(metrics); absl::IsInvalidArgument(file)) return file;
   ReportData data{.name = summary.name,
                   .id = summary.id,
                   .state = State(run_dir, summary.stages.size(), config),
                   .seed = absl::StrCat(summary.seed),
                   .tables = SummaryTables(summary.stages),
                   .seconds = summary.stages.empty() ? TableRows() : StageSecondsRows(summary.stages),
-                  .charts = MakeCharts(ReadCurves(run_dir + "/metrics.jsonl", types), config, types),
+                  .charts = MakeCharts(ReadCurves(metrics, types), config, types),
                   .problems = {}};
   const absl::StatusOr<std::unique_ptr<CompletionsReader>> reader = CompletionsReader::Open(run_dir);
   if (reader.ok()) {
