@@ -11,9 +11,11 @@
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "common/failpoint.h"
 #include "common/status_macros.h"
+#include "common/utf8.h"
 
 namespace grpo {
 namespace {
@@ -56,7 +58,31 @@ absl::Status WriteAll(int fd, absl::string_view content, const std::string& path
   return absl::OkStatus();
 }
 
+// InvalidArgument for what cannot be read to its end.
+absl::Status CheckIsFile(const struct stat& info, const std::string& path) {
+  const absl::string_view what = S_ISFIFO(info.st_mode)                           ? "a pipe"
+                                 : S_ISSOCK(info.st_mode)                         ? "a socket"
+                                 : S_ISCHR(info.st_mode) || S_ISBLK(info.st_mode) ? "a device"
+                                                                                  : "";
+  if (what.empty()) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(path, " is ", what, ", not a file: write its content into one"));
+}
+
+absl::Status TooLong(const std::string& path, int64_t max_bytes) {
+  return absl::InvalidArgumentError(
+      absl::StrCat(path, " is longer than ", max_bytes, " bytes, the most that is read here"));
+}
+
 }  // namespace
+
+absl::Status CheckUtf8Path(absl::string_view what, const std::string& path) {
+  std::error_code error;
+  const std::string whole = std::filesystem::absolute(path, error).string();
+  if (IsUtf8(path) && IsUtf8(whole)) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(what, " ", absl::CHexEscape(error ? path : whole),
+                                                 " is not UTF-8, and the run's files and messages name it: choose "
+                                                 "another"));
+}
 
 absl::Status ErrnoStatus(int error_number, absl::string_view what, absl::string_view path) {
   absl::StatusCode code = absl::StatusCode::kInternal;
@@ -75,10 +101,22 @@ PlaceOfFile WhereIs(int fd, const std::string& path) {
   return same ? PlaceOfFile::kSame : PlaceOfFile::kAnother;
 }
 
+absl::Status ExpectFile(const std::string& path) {
+  struct stat info = {};
+  if (::stat(path.c_str(), &info) != 0) return ErrnoStatus(errno, "stat", path);
+  if (S_ISDIR(info.st_mode)) return absl::InvalidArgumentError(absl::StrCat(path, " is a folder, not a file"));
+  return CheckIsFile(info, path);
+}
+
 absl::StatusOr<std::string> ReadFile(const std::string& path, int64_t max_bytes) {
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  // Not to wait for the writer of a pipe.
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0) return ErrnoStatus(errno, "open", path);
   const absl::Cleanup close_fd = [fd] { ::close(fd); };
+  struct stat info = {};
+  if (::fstat(fd, &info) != 0) return ErrnoStatus(errno, "stat", path);
+  RETURN_IF_ERROR(CheckIsFile(info, path));
+  if (S_ISREG(info.st_mode) && info.st_size > max_bytes) return TooLong(path, max_bytes);
   std::string content;
   char buffer[1 << 16];
   while (true) {
@@ -88,10 +126,7 @@ absl::StatusOr<std::string> ReadFile(const std::string& path, int64_t max_bytes)
       return ErrnoStatus(errno, "read", path);
     }
     if (got == 0) return content;
-    if (static_cast<int64_t>(content.size()) + got > max_bytes) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(path, " is longer than ", max_bytes, " bytes, the most that is read here"));
-    }
+    if (static_cast<int64_t>(content.size()) + got > max_bytes) return TooLong(path, max_bytes);
     content.append(buffer, static_cast<size_t>(got));
   }
 }

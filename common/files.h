@@ -15,10 +15,18 @@
 
 namespace grpo {
 
-// The whole file. NotFound when it is not there, InvalidArgument when it is longer than max_bytes. ErrnoStatus's codes
-// otherwise (AlreadyExists for a folder). max_bytes counts what is read, so a file that grows meanwhile, or a pipe, is
-// bounded too.
+// InvalidArgument that begins with `what` unless the path is UTF-8, also once it is absolute: it is to stand in JSON and
+// in messages, which hold no other text.
+absl::Status CheckUtf8Path(absl::string_view what, const std::string& path);
+
+// The whole file. NotFound when it is not there, InvalidArgument when it is longer than max_bytes, and for what is no
+// file: a pipe without a writer would be waited for, and /dev/zero has no end. ErrnoStatus's codes otherwise
+// (AlreadyExists for a folder). max_bytes counts what is read, so a file that grows meanwhile is bounded too.
 absl::StatusOr<std::string> ReadFile(const std::string& path, int64_t max_bytes = int64_t{1} << 40);
+
+// Before something else opens the file: NotFound when it is not there, InvalidArgument when it is a pipe, a socket, a
+// device or a folder, as ReadFile says it.
+absl::Status ExpectFile(const std::string& path);
 
 // Writes and fsyncs; a reader may see the file half written. For files in a folder that is renamed into place as a
 // whole. Replaces what was there. Does not sync the folder. ErrnoStatus's codes.

@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <string>
 #include <thread>
+#include <utility>
 
 #include "common/failpoint_on.h"
 #include "common/status_testing.h"
@@ -48,6 +49,21 @@ TEST_F(FilesTest, ReadFileNamesWhatIsWrong) {
   ASSERT_OK(WriteFileSynced(folder_ + "/five", "12345"));
   EXPECT_OK(ReadFile(folder_ + "/five", 5));
   EXPECT_STATUS(ReadFile(folder_ + "/five", 4), absl::StatusCode::kInvalidArgument, "longer than 4 bytes");
+}
+
+// One without a writer was waited for, one without an end read until memory was full.
+TEST_F(FilesTest, PipesAndDevicesAreNamedAndNotRead) {
+  const std::string pipe = folder_ + "/pipe";
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  for (const auto& [path, what] : {std::pair<std::string, std::string>{pipe, "a pipe"}, {"/dev/zero", "a device"}}) {
+    const std::string message = path + " is " + what + ", not a file";
+    EXPECT_STATUS(ReadFile(path), absl::StatusCode::kInvalidArgument, message);
+    EXPECT_STATUS(ExpectFile(path), absl::StatusCode::kInvalidArgument, message);
+  }
+  EXPECT_STATUS(ExpectFile(folder_), absl::StatusCode::kInvalidArgument, "is a folder");
+  EXPECT_STATUS(ExpectFile(folder_ + "/none"), absl::StatusCode::kNotFound, "none");
+  ASSERT_OK(WriteFileSynced(folder_ + "/file", "1"));
+  EXPECT_OK(ExpectFile(folder_ + "/file"));
 }
 
 TEST_F(FilesTest, WhatAUserDidIsNoInternalError) {
@@ -141,6 +157,19 @@ TEST_F(FilesTest, MakeFoldersMakesAllAndRefusesAFileInTheWay) {
   EXPECT_TRUE(fs::is_directory(folder_ + "/a/b/c"));
   ASSERT_OK(WriteFileSynced(folder_ + "/file", ""));
   EXPECT_FALSE(MakeFolders(folder_ + "/file/x").ok());
+}
+
+// Row 24 of the attacks: what no JSON holds is refused before anything is written.
+TEST_F(FilesTest, PathsThatNoMessageCouldNameAreRefused) {
+  EXPECT_OK(CheckUtf8Path("--run-dir", "runs/w\xc3\xb6rker \xf0\x9f\x90\x87"));
+  EXPECT_STATUS(CheckUtf8Path("--run-dir", folder_ + "/b\xff"), absl::StatusCode::kInvalidArgument,
+                "/b\\xff is not UTF-8");
+  // Relative to a folder that is not.
+  const fs::path before = fs::current_path();
+  ASSERT_OK(MakeFolders(folder_ + "/b\xff"));
+  fs::current_path(folder_ + "/b\xff");
+  EXPECT_STATUS(CheckUtf8Path("--run-dir", "run"), absl::StatusCode::kInvalidArgument, "--run-dir ");
+  fs::current_path(before);
 }
 
 }  // namespace

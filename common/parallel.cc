@@ -9,6 +9,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
+#include "common/thread.h"
 
 namespace grpo {
 namespace {
@@ -23,11 +24,19 @@ struct Shared {
   int64_t failed_index ABSL_GUARDED_BY(mutex) = -1;
 };
 
+absl::Status StatusOf(absl::FunctionRef<absl::Status(int64_t)> work, int64_t index) {
+  try {
+    return work(index);
+  } catch (...) {
+    return absl::InternalError(WhatWasThrown());
+  }
+}
+
 void Work(Shared& shared, int64_t count, absl::FunctionRef<absl::Status(int64_t)> work) {
   while (!shared.failed.load()) {
     const int64_t index = shared.next.fetch_add(1);
     if (index >= count) return;
-    absl::Status status = work(index);
+    absl::Status status = StatusOf(work, index);
     if (status.ok()) continue;
     shared.failed.store(true);
     absl::MutexLock lock(&shared.mutex);

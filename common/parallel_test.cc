@@ -1,6 +1,7 @@
 #include "common/parallel.h"
 
 #include <atomic>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -41,6 +42,17 @@ TEST(RunParallelTest, AfterAnErrorNothingFurtherBegins) {
                  return absl::InternalError("broken");
                }).ok());
   EXPECT_LE(begun, 2);
+}
+
+TEST(RunParallelTest, WhatAPieceThrowsIsItsError) {
+  for (const int64_t num_threads : {1, 4}) {
+    EXPECT_STATUS(RunParallel(num_threads, 10,
+                              [](int64_t index) -> absl::Status {
+                                if (index == 3) throw std::runtime_error("no room");
+                                return absl::OkStatus();
+                              }),
+                  absl::StatusCode::kInternal, "no room");
+  }
 }
 
 }  // namespace

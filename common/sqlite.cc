@@ -1,12 +1,12 @@
 #include "common/sqlite.h"
 
 #include <sqlite3.h>
-#include <unistd.h>
 
 #include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "common/files.h"
 #include "common/status_macros.h"
 
 namespace grpo {
@@ -108,8 +108,10 @@ std::string SqliteStatement::Bytes(int column) const {
 
 absl::StatusOr<std::unique_ptr<SqliteDatabase>> SqliteDatabase::Open(const std::string& path, Mode mode) {
   const bool read_only = mode == Mode::kReadOnly;
-  if (read_only && ::access(path.c_str(), F_OK) != 0)
-    return absl::NotFoundError(absl::StrCat("there is no database ", path));
+  // SQLite would wait for the writer of a pipe.
+  const absl::Status is_file = ExpectFile(path);
+  if (read_only && absl::IsNotFound(is_file)) return absl::NotFoundError(absl::StrCat("there is no database ", path));
+  if (absl::IsInvalidArgument(is_file)) return is_file;
   sqlite3* handle = nullptr;
   const int flags = read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
   const int code = sqlite3_open_v2(path.c_str(), &handle, flags, nullptr);

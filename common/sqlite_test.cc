@@ -1,5 +1,6 @@
 #include "common/sqlite.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstdint>
@@ -157,6 +158,16 @@ TEST_F(SqliteTest, AReaderOfNoFileMakesNone) {
   EXPECT_STATUS(SqliteDatabase::Open(missing, Mode::kReadOnly), absl::StatusCode::kNotFound,
                 "there is no database " + missing);
   EXPECT_FALSE(std::filesystem::exists(missing));
+}
+
+// SQLite waited for the pipe's writer, and said "disk I/O error" of the folder.
+TEST_F(SqliteTest, WhatIsNoFileIsNamed) {
+  const std::string pipe = folder_ + "/pipe.sqlite";
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  for (const Mode mode : {Mode::kReadOnly, Mode::kReadWrite}) {
+    EXPECT_STATUS(SqliteDatabase::Open(pipe, mode), absl::StatusCode::kInvalidArgument, pipe + " is a pipe");
+    EXPECT_STATUS(SqliteDatabase::Open(folder_, mode), absl::StatusCode::kInvalidArgument, folder_ + " is a folder");
+  }
 }
 
 TEST_F(SqliteTest, AFileThatIsNoDatabaseIsSaidWhenItIsOpened) {

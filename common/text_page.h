@@ -2,17 +2,23 @@
 #ifndef GRPO_COMMON_TEXT_PAGE_H_
 #define GRPO_COMMON_TEXT_PAGE_H_
 
+#include <poll.h>
+
+#include <cstddef>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "absl/status/statusor.h"
 
 namespace grpo {
 
-// Answers every "GET PATH" on a port of 127.0.0.1 with what `text` returns, anything else with 404; one caller at a
-// time, each for a second at most. Thread-safe.
+// Answers every "GET PATH" on a port of 127.0.0.1 with what `text` returns, anything else with 404. Callers are served
+// side by side, each for a second at most, so one that is slow or says nothing costs the others nothing; beyond
+// kMaxConnections the one that has been there longest makes room. Thread-safe.
 class TextPage {
  public:
   // `port` 0 lets the system choose. Unavailable when the port is taken. `text` is called from a thread of this, until
@@ -27,12 +33,22 @@ class TextPage {
   // "127.0.0.1:9400".
   const std::string& address() const { return address_; }
 
+  static constexpr size_t kMaxConnections = 64;
+
  private:
+  // One caller.
+  struct Connection;
+
   TextPage() = default;
-  // The thread: takes one connection after the other until stop_ can be read.
+  // The thread: serves whatever connection can be read or written, until stop_ can be read.
   void Serve();
-  // Reads a request, writes an answer; gives up after a second.
-  void Answer(int connection) const;
+  // The listener, stop_, and the connections in their order.
+  std::vector<pollfd> WaitsFor(const std::deque<Connection>& open) const;
+  // Takes the next caller; where that cannot be, for want of descriptors, waits a moment.
+  void Accept(std::deque<Connection>& open) const;
+  // Reads or writes what can be without waiting. False when there is no more to do.
+  bool Advance(Connection& connection) const;
+  std::string Answer(const std::string& request) const;
 
   // request_line_ is how a request for the page begins.
   std::string address_, request_line_;

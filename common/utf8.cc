@@ -18,6 +18,10 @@ size_t SkipAscii(absl::string_view text, size_t position) {
   return position;
 }
 
+bool IsControl(uint32_t code_point) {
+  return code_point < 0x20 || (code_point >= 0x7F && code_point < 0xA0);
+}
+
 }  // namespace
 
 Utf8Character FirstCharacter(absl::string_view text) {
@@ -51,6 +55,50 @@ size_t ValidPrefixBytes(absl::string_view text) {
 
 bool IsUtf8(absl::string_view text) {
   return ValidPrefixBytes(text) == text.size();
+}
+
+bool IsPrintable(absl::string_view text) {
+  while (!text.empty()) {
+    const Utf8Character character = FirstCharacter(text);
+    if (character.num_bytes == 0 || IsControl(character.code_point)) return false;
+    text.remove_prefix(character.num_bytes);
+  }
+  return true;
+}
+
+std::string AsUtf8(absl::string_view text, size_t max_bytes) {
+  constexpr absl::string_view kReplacement = "\xEF\xBF\xBD";
+  std::string valid;
+  while (!text.empty()) {
+    const size_t num_bytes = FirstCharacter(text).num_bytes;
+    const absl::string_view next = num_bytes > 0 ? text.substr(0, num_bytes) : kReplacement;
+    if (valid.size() + next.size() > max_bytes) break;
+    valid.append(next.data(), next.size());
+    text.remove_prefix(num_bytes > 0 ? num_bytes : 1);
+  }
+  return valid;
+}
+
+std::string EscapedForLog(absl::string_view text) {
+  constexpr char kDigits[] = "0123456789abcdef";
+  std::string escaped;
+  while (!text.empty()) {
+    const Utf8Character character = FirstCharacter(text);
+    const absl::string_view bytes = text.substr(0, character.num_bytes > 0 ? character.num_bytes : 1);
+    text.remove_prefix(bytes.size());
+    if (bytes == "\n") {
+      escaped += "\n    ";
+    } else if (bytes == "\t" || (character.num_bytes > 0 && !IsControl(character.code_point))) {
+      escaped.append(bytes.data(), bytes.size());
+    } else {
+      for (const char byte : bytes) {
+        escaped += "\\x";
+        escaped += kDigits[static_cast<unsigned char>(byte) >> 4];
+        escaped += kDigits[static_cast<unsigned char>(byte) & 15];
+      }
+    }
+  }
+  return escaped;
 }
 
 bool IsAscii(absl::string_view text) {

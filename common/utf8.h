@@ -30,6 +30,18 @@ size_t ValidPrefixBytes(absl::string_view text);
 // Whether all of it is. The empty text is.
 bool IsUtf8(absl::string_view text);
 
+// Whether all of it is UTF-8 without control characters (C0, DEL, C1): a name that logs, tables and terminals show as it
+// is. The empty text is.
+bool IsPrintable(absl::string_view text);
+
+// The text as UTF-8 of at most `max_bytes` bytes: U+FFFD for each byte at which no character begins, cut between
+// characters. For texts of others on their way into a message, whose fields must be UTF-8.
+std::string AsUtf8(absl::string_view text, size_t max_bytes);
+
+// The text for a log: control characters but the tab, and bytes at which no character begins, as \xNN; what follows a
+// line break is indented, so that no text of others looks like an entry of its own.
+std::string EscapedForLog(absl::string_view text);
+
 // Whether every byte is below 0x80; true for the empty text.
 bool IsAscii(absl::string_view text);
 

@@ -102,5 +102,30 @@ TEST(Utf8Test, EveryCharacterThatIsWrittenIsRead) {
   }
 }
 
+TEST(Utf8Test, TextsOfOthersBecomeUtf8OfAtMostSoManyBytes) {
+  EXPECT_EQ(AsUtf8("", 10), "");
+  EXPECT_EQ(AsUtf8("abc", 3), "abc");
+  EXPECT_EQ(AsUtf8("abc", 2), "ab");
+  EXPECT_EQ(AsUtf8("a\xc3\xa4", 2), "a") << "never inside a character";
+  EXPECT_EQ(AsUtf8("a\xff\xfe!", 20), "a\xEF\xBF\xBD\xEF\xBF\xBD!");
+  EXPECT_EQ(AsUtf8("a\xff", 3), "a");
+  for (const std::string& bytes : NoCharacters()) EXPECT_TRUE(IsUtf8(AsUtf8(bytes + "x", 100))) << bytes;
+}
+
+TEST(Utf8Test, NamesAreShownAsTheyAreOrNotAtAll) {
+  for (const char* const name : {"", "rollout-0", "w\xc3\xb6rker", "a b"}) EXPECT_TRUE(IsPrintable(name)) << name;
+  for (const char* const name : {"\x1b[31m", "a\nb", "a\tb", "\x7f", "\xc2\x9b"})
+    EXPECT_FALSE(IsPrintable(name)) << name;
+  EXPECT_FALSE(IsPrintable(std::string(1, '\0')));
+  for (const std::string& bytes : NoCharacters()) EXPECT_FALSE(IsPrintable(bytes)) << bytes;
+}
+
+TEST(Utf8Test, ALogEntryHoldsNothingForTheTerminalAndLooksLikeNoOther) {
+  EXPECT_EQ(EscapedForLog("step 3 \xc3\xa4\t!"), "step 3 \xc3\xa4\t!");
+  EXPECT_EQ(EscapedForLog("\x1b[31mred\a"), "\\x1b[31mred\\x07");
+  EXPECT_EQ(EscapedForLog("a\r\nb"), "a\\x0d\n    b");
+  EXPECT_EQ(EscapedForLog("\xff\xc2\x9b"), "\\xff\\xc2\\x9b");
+}
+
 }  // namespace
 }  // namespace grpo

@@ -5,43 +5,13 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "common/status_macros.h"
-#include "common/version.h"
+#include "coordinator/handshake.h"
 #include "coordinator/submission.h"
-#include "coordinator/weight_channels.h"
 
 namespace grpo {
 namespace {
-
-absl::Status Mismatch(absl::string_view who, absl::string_view what, absl::string_view theirs, absl::string_view ours) {
-  return absl::FailedPreconditionError(absl::StrCat("the ", who, "'s ", what, " is ", theirs,
-                                                    ", this coordinator's is ", ours, ": start the ", who,
-                                                    " with the binary and the configuration of this run"));
-}
-
-// What every process that registers must have in common with this one.
-template <typename Request>
-absl::Status CheckProtocolAndRun(absl::string_view who, const Request& request, const std::string& run_id) {
-  if (request.protocol_version() != kProtocolVersion) {
-    return Mismatch(who, "protocol version", absl::StrCat(request.protocol_version(), " (build ", request.build(), ")"),
-                    absl::StrCat(kProtocolVersion, " (build ", kBuild, ")"));
-  }
-  if (!request.run_id().empty() && request.run_id() != run_id) return Mismatch(who, "run", request.run_id(), run_id);
-  return absl::OkStatus();
-}
-
-// The first of `served` that the worker can use, too.
-absl::StatusOr<std::string> PickWeightChannel(const v1::RegisterRequest& request,
-                                              const std::vector<std::string>& served) {
-  std::vector<std::string> offered(request.weight_channels().begin(), request.weight_channels().end());
-  if (offered.empty()) offered.push_back(kGrpcChannel);
-  for (const std::string& channel : served) {
-    if (std::find(offered.begin(), offered.end(), ChannelName(channel)) != offered.end()) return channel;
-  }
-  return Mismatch("worker", "list of weight channels", absl::StrJoin(offered, ", "), absl::StrJoin(served, ", "));
-}
 
 std::string VersionName(absl::string_view policy_id, int64_t number) {
   return absl::StrCat(policy_id, " version ", number);
@@ -56,13 +26,19 @@ Coordinator::Coordinator(CoordinatorOptions options, Identity identity, const Cl
       leases_(identity_.epoch, {.ttl = absl::Seconds(options.lease_ttl_s),
                                 .max_groups = options.max_buffered_groups,
                                 .max_ready_bytes = options.max_buffered_bytes}),
-      workers_(identity_.epoch, absl::Seconds(options.heartbeat_interval_s), clock.Now()),
+      workers_(identity_.epoch, absl::Seconds(options.heartbeat_interval_s), clock.Now(),
+               absl::Seconds(options.hand_in_within_s)),
       reward_servers_(absl::Seconds(options.heartbeat_interval_s)),
       weight_channels_(identity_.weight_channels) {}
 
 void Coordinator::AddWeightChannel(std::string channel) {
   MutexLock lock(&mutex_);
   weight_channels_.insert(weight_channels_.begin(), std::move(channel));
+}
+
+void Coordinator::ExpectRules(std::map<std::string, std::vector<std::string>> rules) {
+  MutexLock lock(&mutex_);
+  reward_rules_ = std::move(rules);
 }
 
 LeaseTable& Coordinator::Leases() const {
@@ -122,12 +98,13 @@ absl::StatusOr<std::vector<ScoredGroup>> Coordinator::Collect(const std::string&
   return Leases().Collect(stage, first, count);
 }
 
-void Coordinator::Publish(std::shared_ptr<const WeightSource> weights) {
+void Coordinator::Publish(std::shared_ptr<const WeightSource> weights, std::shared_ptr<const Vocabulary> vocabulary) {
   const v1::PolicyRef policy = weights->manifest().policy();
   // Freed after the lock is released.
   std::vector<std::shared_ptr<const WeightSource>> forgotten;
   MutexLock lock(&mutex_);
   digests_[policy.policy_id()][policy.number()] = weights->manifest().digest();
+  vocabularies_[policy.policy_id()] = std::move(vocabulary);
   auto& kept = weights_[policy.policy_id()];
   kept[policy.number()].swap(weights);
   for (auto version = kept.begin(); version != kept.end();) {
@@ -166,16 +143,13 @@ std::string Coordinator::DigestOf(const v1::PolicyRef& policy) const {
   return digest == digests->second.end() ? "" : digest->second;
 }
 
-int64_t Coordinator::NumReady(const std::string& stage, int64_t first, int64_t count) const {
-  MutexLock lock(&mutex_);
-  int64_t num_ready = 0;
-  for (int64_t i = first; i < first + count; ++i) num_ready += leases_.IsReady(stage, i);
-  return num_ready;
-}
-
-std::string Coordinator::BlockedReason(absl::Duration tolerance) const {
-  MutexLock lock(&mutex_);
-  return workers_.BlockedReason(tolerance, clock_.Now());
+Expected Coordinator::ExpectedOf(const v1::Lease& lease) const {
+  Expected expected;
+  const auto vocabulary = vocabularies_.find(lease.policy().policy_id());
+  if (vocabulary != vocabularies_.end()) expected.vocabulary = vocabulary->second;
+  const auto rules = reward_rules_.find(lease.reward().name());
+  if (rules != reward_rules_.end()) expected.rules = rules->second;
+  return expected;
 }
 
 void Coordinator::End() {
@@ -183,39 +157,12 @@ void Coordinator::End() {
   ended_ = true;
 }
 
-std::vector<v1::WorkerStatus> Coordinator::Workers() const {
-  MutexLock lock(&mutex_);
-  std::vector<v1::WorkerStatus> statuses = workers_.Statuses(clock_.Now());
-  for (v1::WorkerStatus& status : statuses) status.set_num_leases(Leases().NumLeasedTo(status.worker_id()));
-  return statuses;
-}
-
-std::vector<v1::RewardServerStatus> Coordinator::RewardServers() const {
-  MutexLock lock(&mutex_);
-  return reward_servers_.Statuses(clock_.Now());
-}
-
-v1::LeaseCounters Coordinator::Counters() const {
-  MutexLock lock(&mutex_);
-  const LeaseTable& leases = Leases();
-  v1::LeaseCounters counters;
-  counters.set_num_pending(leases.num_pending());
-  counters.set_num_leased(leases.num_leased());
-  counters.set_num_ready(leases.num_ready());
-  counters.set_num_expired_total(leases.num_expired_total());
-  counters.set_num_refused_total(num_refused_total_);
-  counters.set_num_duplicate_total(num_duplicate_total_);
-  counters.set_num_quarantined_total(leases.num_quarantined_total());
-  counters.set_ready_bytes(leases.ready_bytes());
-  return counters;
-}
-
 absl::Status Coordinator::CheckHandshake(const v1::RegisterRequest& request) const {
   constexpr char kWho[] = "worker";
   RETURN_IF_ERROR(CheckProtocolAndRun(kWho, request, identity_.run_id));
   if (request.role() != "rollout_worker") return Mismatch(kWho, "role", request.role(), "for role rollout_worker");
   if (!request.config_sha256().empty() && request.config_sha256() != identity_.config_sha256) {
-    return Mismatch(kWho, "configuration hash", request.config_sha256(), identity_.config_sha256);
+    return Mismatch(kWho, "config_sha256", request.config_sha256(), identity_.config_sha256);
   }
   return absl::OkStatus();
 }
@@ -249,10 +196,11 @@ absl::StatusOr<v1::LeaseGroupsResponse> Coordinator::LeaseGroups(const v1::Lease
   MutexLock lock(&mutex_);
   LeaseTable& leases = Leases();
   RETURN_IF_ERROR(workers_.Touch(worker_id, clock_.Now()));
+  const bool passed_over = IsPassedOver(worker_id, clock_.Now());
   const auto may_be_given = [&](const v1::Lease& group)
                                 ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return MayBeGiven(group, request); };
   const auto has_work = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    return ended_ || (leasing_ && leases.CanTake(worker_id, may_be_given));
+    return ended_ || (leasing_ && !passed_over && leases.CanTake(worker_id, may_be_given));
   };
   // Nothing signals that a lease ran out, so the wait ends when the next one does. An empty answer before max_wait is
   // allowed: the worker asks again.
@@ -265,9 +213,18 @@ absl::StatusOr<v1::LeaseGroupsResponse> Coordinator::LeaseGroups(const v1::Lease
   // It may have been replaced or called from elsewhere while it waited.
   const absl::Duration now = clock_.Now();
   RETURN_IF_ERROR(workers_.Touch(worker_id, now));
-  if (!leasing_) return response;
+  if (!leasing_ || passed_over) return response;
   for (v1::Lease& lease : TakeFor(request, now)) response.mutable_leases()->Add(std::move(lease));
+  if (response.leases_size() > 0) workers_.NoteTaken(worker_id, now);
   return response;
+}
+
+bool Coordinator::IsPassedOver(const std::string& worker_id, absl::Duration now) {
+  if (std::string notice = workers_.PassOverIfDue(worker_id, now); !notice.empty()) {
+    Leases().Release(worker_id, /*died=*/false);
+    notices_.push_back(std::move(notice));
+  }
+  return workers_.IsPassedOver(worker_id, now);
 }
 
 std::vector<v1::Lease> Coordinator::TakeFor(const v1::LeaseGroupsRequest& request, absl::Duration now) {
@@ -291,9 +248,9 @@ absl::StatusOr<const v1::Lease*> Coordinator::FindForSubmit(const v1::SubmitHead
   const absl::StatusOr<const v1::Lease*> lease = leases.Find(header.worker_id(), header.key());
   if (!lease.ok()) {
     ++num_refused_total_;
-  } else if (*lease == nullptr) {
-    ++num_duplicate_total_;
+    return Annotate(lease.status(), "key");
   }
+  if (*lease == nullptr) ++num_duplicate_total_;
   return lease;
 }
 
@@ -303,15 +260,17 @@ absl::StatusOr<v1::SubmitCompletionResponse> Coordinator::Submit(const v1::Submi
   duplicate.set_result(v1::SUBMIT_RESULT_DUPLICATE);
   v1::Lease lease;
   std::string published_digest;
+  Expected expected;
   {
     MutexLock lock(&mutex_);
     ASSIGN_OR_RETURN(const v1::Lease* const found, FindForSubmit(header));
     if (found == nullptr) return duplicate;
     lease = *found;
     published_digest = DigestOf(lease.policy());
+    expected = ExpectedOf(lease);
   }
   // Megabytes are checked outside the lock, so the lease is looked up again after.
-  if (absl::Status malformed = CheckSubmission(lease, published_digest, header, completions, staleness_);
+  if (absl::Status malformed = CheckSubmission(lease, published_digest, header, completions, expected, staleness_);
       !malformed.ok()) {
     MutexLock lock(&mutex_);
     ++num_refused_total_;
@@ -338,6 +297,7 @@ absl::StatusOr<v1::SubmitCompletionResponse> Coordinator::Submit(const v1::Submi
   } else {
     leases_.Fail(header.key(), absl::StrCat(header.error(), " (reported by ", group.worker_name, ")"));
   }
+  workers_.NoteHandedIn(header.worker_id(), leases_.NumLeasedTo(header.worker_id()) > 0, clock_.Now());
   v1::SubmitCompletionResponse accepted;
   accepted.set_result(v1::SUBMIT_RESULT_ACCEPTED);
   return accepted;
@@ -355,8 +315,9 @@ absl::StatusOr<v1::HeartbeatResponse> Coordinator::Heartbeat(const v1::Heartbeat
     workers_.Remove(request.worker_id());
     return response;
   }
+  const bool passed_over = IsPassedOver(request.worker_id(), now);
   for (const v1::LeaseKey& key : request.active()) {
-    if (!leases.Renew(request.worker_id(), key, now)) *response.add_lost() = key;
+    if (passed_over || !leases.Renew(request.worker_id(), key, now)) *response.add_lost() = key;
   }
   for (std::string& address : reward_servers_.Addresses(now)) response.add_reward_servers(std::move(address));
   return response;

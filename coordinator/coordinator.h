@@ -31,6 +31,7 @@
 #include "coordinator/reward_table.h"
 #include "coordinator/scored_group.h"
 #include "coordinator/staleness.h"
+#include "coordinator/submission.h"
 #include "coordinator/weight_source.h"
 #include "coordinator/worker_table.h"
 #include "proto/coordinator.pb.h"
@@ -74,6 +75,10 @@ class Coordinator {
   // them too.
   std::vector<QuarantinedGroup> TakeQuarantined();
 
+  // Reward profile -> names of its rules, in order: scores of a submission must have these from now on. Those of a
+  // profile that is not named may have any.
+  void ExpectRules(std::map<std::string, std::vector<std::string>> rules);
+
   // A further way for workers to fetch weights, better than those that there are, for those that register from now on.
   void AddWeightChannel(std::string channel);
   // What the buffers of such a way take (coordinator/local_weights.h).
@@ -98,11 +103,15 @@ class Coordinator {
 
   // Keeps `weights` for workers to pull and forgets every other version of the same policy that no group may hold from
   // now on. `weights` holds a manifest with policy and digest; a version of the same number replaces the one before.
-  // Transfers that run keep their source alive. Never blocks for them.
-  void Publish(std::shared_ptr<const WeightSource> weights);
+  // Transfers that run keep their source alive. Never blocks for them. `vocabulary`, the policy's from now on, is what
+  // token ids of its submissions are held against; null: nothing is.
+  void Publish(std::shared_ptr<const WeightSource> weights, std::shared_ptr<const Vocabulary> vocabulary = nullptr);
 
   // How many of these groups are ready now. Those that are quarantined or collected do not count.
   int64_t NumReady(const std::string& stage, int64_t first, int64_t count) const;
+
+  // What is worth a line of the log, since the last call: which workers are passed over, and why.
+  std::vector<std::string> TakeNotices();
 
   // Empty while somebody can make progress. Otherwise why not, in words: no worker registered or every live worker is
   // blocked. "waiting for ..." causes shorter than `tolerance` are not reported.
@@ -125,7 +134,8 @@ class Coordinator {
   // at once. FailedPrecondition, with both values, for another protocol version, run, role or configuration, and when
   // no weight channel is known to both; WorkerTable::Register's errors.
   absl::StatusOr<v1::RegisterResponse> Register(const v1::RegisterRequest& request);
-  // Waits for work, for wait_ms or kMaxLeaseWait at most; an empty answer means ask again. run_ended after End().
+  // Waits for work, for wait_ms or kMaxLeaseWait at most; an empty answer means ask again. run_ended after End(). Nothing
+  // comes to a worker that is passed over (worker_table.h), whose leases are others'.
   // InvalidArgument when no group is asked for, NotFound for a worker that must register again.
   absl::StatusOr<v1::LeaseGroupsResponse> LeaseGroups(const v1::LeaseGroupsRequest& request);
   // Takes a whole group, or its error. A repeated submission is answered DUPLICATE and changes nothing. NotFound for an
@@ -162,11 +172,15 @@ class Coordinator {
   // Whether the group is one of those that were asked for, and can be sampled now.
   bool MayBeGiven(const v1::Lease& group, const v1::LeaseGroupsRequest& request) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Whether the worker is passed over; where that begins, it loses what it holds.
+  bool IsPassedOver(const std::string& worker_id, absl::Duration now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // LeaseTable::Take, with what one answer has room for: endpoints' groups, or else those of policies with weights.
   std::vector<v1::Lease> TakeFor(const v1::LeaseGroupsRequest& request, absl::Duration now)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // The digest of a version that was published at any time; empty when it never was.
   std::string DigestOf(const v1::PolicyRef& policy) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // What a submission for the lease is held against besides.
+  Expected ExpectedOf(const v1::Lease& lease) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // LeaseTable::Find for this submission, with the refused and duplicate counted. NotFound for an unknown worker, which
   // is not counted.
   absl::StatusOr<const v1::Lease*> FindForSubmit(const v1::SubmitHeader& header) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -192,8 +206,14 @@ class Coordinator {
   // policy_id -> number -> digest, of every version ever published: a group is checked against the version of its
   // lease.
   std::map<std::string, std::map<int64_t, std::string>> digests_ ABSL_GUARDED_BY(mutex_);
+  // ExpectRules'.
+  std::map<std::string, std::vector<std::string>> reward_rules_ ABSL_GUARDED_BY(mutex_);
+  // policy_id -> what Publish was told with its newest version; null where nothing.
+  std::map<std::string, std::shared_ptr<const Vocabulary>> vocabularies_ ABSL_GUARDED_BY(mutex_);
   // policy_id -> id of the worker that was given groups of it last; of endpoint policies.
   std::map<std::string, std::string> endpoint_holders_ ABSL_GUARDED_BY(mutex_);
+  // TakeNotices'.
+  std::vector<std::string> notices_ ABSL_GUARDED_BY(mutex_);
   int64_t num_refused_total_ ABSL_GUARDED_BY(mutex_) = 0;
   int64_t num_duplicate_total_ ABSL_GUARDED_BY(mutex_) = 0;
 };

@@ -23,13 +23,13 @@ TEST_F(CoordinatorWorkersTest, RegisterRefusesWhatDoesNotFitAndNamesBothValues) 
   request.set_protocol_version(kProtocolVersion + 1);
   request.set_build("9.9");
   EXPECT_STATUS(coordinator_.Register(request), kRefused,
-                "protocol version is 2 (build 9.9), this coordinator's is 1 (build ");
+                "protocol_version is 2 (build 9.9), this coordinator's is 1 (build ");
   request = TestWorker("rollout-0");
   request.set_run_id("run-b");
-  EXPECT_STATUS(coordinator_.Register(request), kRefused, "run is run-b, this coordinator's is run-a");
+  EXPECT_STATUS(coordinator_.Register(request), kRefused, "run_id is run-b, this coordinator's is run-a");
   request = TestWorker("rollout-0");
   request.set_config_sha256("def");
-  EXPECT_STATUS(coordinator_.Register(request), kRefused, "hash is def, this coordinator's is abc");
+  EXPECT_STATUS(coordinator_.Register(request), kRefused, "config_sha256 is def, this coordinator's is abc");
   request = TestWorker("rollout-0");
   request.set_role("cook");
   EXPECT_STATUS(coordinator_.Register(request), kRefused, "cook");
@@ -42,6 +42,32 @@ TEST_F(CoordinatorWorkersTest, RegisterRefusesWhatDoesNotFitAndNamesBothValues) 
   EXPECT_EQ(response.epoch(), 3);
   EXPECT_EQ(response.run_id(), "run-a");
   EXPECT_EQ(response.heartbeat_interval_ms(), 2000);
+}
+
+class CoordinatorHogTest : public CoordinatorFixture {
+ protected:
+  CoordinatorHogTest() : CoordinatorFixture({.hand_in_within_s = 10}) {}
+};
+
+TEST_F(CoordinatorHogTest, OneThatOnlyKeepsItsLeasesAliveLosesThemToTheOthersAndIsNamed) {
+  ASSERT_OK(coordinator_.Offer(TestGroups("rl", 0, 3)));
+  const std::string hog = Join("hog"), other = Join("other");
+  const std::vector<v1::Lease> held = Take(hog, 10);
+  ASSERT_EQ(held.size(), 3u);
+  for (int second = 1; second <= 10; ++second) {
+    clock_.Advance(absl::Seconds(1));
+    Beat(other, {});
+    EXPECT_TRUE(Beat(hog, held).empty());
+  }
+  EXPECT_TRUE(Take(other, 10).empty());
+  clock_.Advance(absl::Seconds(1));
+  EXPECT_EQ(Beat(hog, held).size(), 3u);
+  EXPECT_THAT(coordinator_.TakeNotices(), ::testing::ElementsAre(HasSubstr("hog held groups and handed none in")));
+  EXPECT_TRUE(Take(hog, 10).empty());
+  // Nobody else has them yet, so its work is not lost, and it is one of all again.
+  ExpectSubmit(held[0], hog, v1::SUBMIT_RESULT_ACCEPTED);
+  EXPECT_EQ(IndicesOf(Take(other, 1)), std::vector<int64_t>{1});
+  EXPECT_EQ(IndicesOf(Take(hog, 1)), std::vector<int64_t>{2});
 }
 
 class CoordinatorEndpointsTest : public CoordinatorFixture {
@@ -147,7 +173,7 @@ TEST_F(CoordinatorWorkersTest, TheWorkerIsToldWhichWeightChannelToUse) {
   request.add_weight_channels("rdma");
   request.add_weight_channels("nccl");
   EXPECT_STATUS(coordinator.Register(request), kRefused,
-                "list of weight channels is rdma, nccl, this coordinator's is shm, grpc");
+                "list of weight_channels is rdma, nccl, this coordinator's is shm, grpc");
   EXPECT_EQ(coordinator.Workers().size(), 1u);
 }
 

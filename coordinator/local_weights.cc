@@ -13,6 +13,7 @@
 #include "common/parallel.h"
 #include "common/process_memory.h"
 #include "common/status_macros.h"
+#include "common/thread.h"
 #include "coordinator/weight_channels.h"
 
 namespace grpo {
@@ -145,7 +146,7 @@ LocalWeights::LocalWeights(Coordinator* coordinator, const Options& options, Des
       path_(options.socket),
       buffers_(options.buffers),
       listening_(std::move(listening)),
-      thread_([this] { Accept(); }) {}
+      thread_(StartThread("lending weights", [this] { Accept(); })) {}
 
 LocalWeights::~LocalWeights() {
   ::unlink(path_.c_str());
@@ -169,7 +170,7 @@ void LocalWeights::Accept() {
     if (connections_.size() >= kMaxConnections) continue;
     Connection& connection = connections_.emplace_back(*std::move(connected));
     try {
-      connection.thread = std::thread([this, &connection] { Serve(connection); });
+      connection.thread = std::thread([this, &connection] { Guarded("lending weights", [&] { Serve(connection); }); });
     } catch (const std::system_error&) {
       connections_.pop_back();
     }

@@ -13,6 +13,7 @@ namespace grpo {
 struct CoordinatorOptions {
   double lease_ttl_s = 30;
   double heartbeat_interval_s = 2;
+  double hand_in_within_s = 3600;
   int64_t max_quarantined_groups = 8;
   int64_t max_buffered_groups = 4096;
   int64_t max_buffered_bytes = int64_t{1} << 30;
@@ -31,6 +32,14 @@ struct CoordinatorOptions {
        .unit = "seconds",
        .min = 0.1,
        .max = 60});
+    v("hand_in_within_s", hand_in_within_s,
+      {.help =
+           "A worker that is there, holds groups and hands none in for this long is named, loses them to the others, "
+           "and gets no more for as long again; not while no other worker can go on. Raise it when one group can "
+           "take longer.",
+       .unit = "seconds",
+       .min = 1,
+       .max = 1e9});
     v("max_quarantined_groups", max_quarantined_groups,
       {.help =
            "Groups whose prompts killed a worker twice are left out and written to quarantine.jsonl; each one beyond "

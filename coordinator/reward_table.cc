@@ -3,21 +3,15 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
+#include "coordinator/names.h"
 
 namespace grpo {
 namespace {
 
-constexpr size_t kMaxTextBytes = 256;
 constexpr int kMaxProfiles = 256;
 
-absl::Status CheckText(absl::string_view what, const std::string& text) {
-  if (!text.empty() && text.size() <= kMaxTextBytes) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat("the ", what, " of a reward server has ", text.size(), " bytes, allowed are 1 to ", kMaxTextBytes));
-}
-
 absl::Status CheckAddress(const std::string& address) {
-  RETURN_IF_ERROR(CheckText("address", address));
+  RETURN_IF_ERROR(CheckName("the address of a reward server", address, "see network.advertise_host"));
   const size_t colon = address.rfind(':');
   int port = 0;
   if (colon != std::string::npos && colon > 0 && absl::SimpleAtoi(address.substr(colon + 1), &port) && port >= 1 &&
@@ -30,11 +24,16 @@ absl::Status CheckAddress(const std::string& address) {
 }  // namespace
 
 absl::StatusOr<bool> RewardTable::Register(const v1::RegisterRewardServerRequest& request, absl::Duration now) {
-  RETURN_IF_ERROR(CheckText("name", request.name()));
+  RETURN_IF_ERROR(CheckName("the name of a reward server", request.name(), "give it another --name"));
   RETURN_IF_ERROR(CheckAddress(request.address()));
   if (request.profiles_size() > kMaxProfiles) {
     return absl::InvalidArgumentError(
         absl::StrCat(request.name(), " serves ", request.profiles_size(), " profiles, at most ", kMaxProfiles));
+  }
+  for (const v1::RewardProfileRef& profile : request.profiles()) {
+    RETURN_IF_ERROR(CheckName("the name of one of a reward server's profiles", profile.name(), "see `rewards`"));
+    if (profile.sha256().empty()) continue;
+    RETURN_IF_ERROR(CheckName("the sha256 of one of a reward server's profiles", profile.sha256(), "see `rewards`"));
   }
   const auto known = servers_.find(request.name());
   if (known == servers_.end() && servers_.size() >= kMaxServers) {

@@ -130,7 +130,7 @@ TEST_F(RewardServersTest, IsRefusedWithBothValuesWhenItBelongsElsewhere) {
                 "run is run-b, this coordinator's is run-a");
   v1::RegisterRewardServerRequest old = Server("reward-0", "a:1");
   old.set_protocol_version(kProtocolVersion + 1);
-  EXPECT_STATUS(coordinator_.RegisterRewardServer(old), absl::StatusCode::kFailedPrecondition, "protocol version");
+  EXPECT_STATUS(coordinator_.RegisterRewardServer(old), absl::StatusCode::kFailedPrecondition, "protocol_version");
   EXPECT_THAT(coordinator_.RewardServers(), IsEmpty());
 }
 
@@ -150,6 +150,20 @@ TEST_F(RewardServersTest, APromptWhoseWorkersDieWhileThereIsNoRewardServerIsNotB
   }
   EXPECT_THAT(coordinator_.TakeQuarantined(), IsEmpty());
   EXPECT_EQ(coordinator_.Counters().num_quarantined_total(), 0);
+}
+
+TEST(RewardTable, NamesAndProfilesAreShort) {
+  RewardTable table(absl::Seconds(2));
+  constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
+  EXPECT_STATUS(table.Register(Server("a\nb", "a:1"), At(0)), kInvalid, "the name of a reward server is \"a\\nb\"");
+  EXPECT_STATUS(table.Register(Server("a", "\x1b:1"), At(0)), kInvalid, "the address of a reward server is");
+  v1::RegisterRewardServerRequest request = Server("a", "a:1");
+  request.add_profiles()->set_name("rl");
+  EXPECT_OK(table.Register(request, At(0)));
+  request.mutable_profiles(0)->set_sha256(std::string(257, 'f'));
+  EXPECT_STATUS(table.Register(request, At(0)), kInvalid, "sha256 of one of a reward server's profiles has 257 bytes");
+  request.mutable_profiles(0)->clear_name();
+  EXPECT_STATUS(table.Register(request, At(0)), kInvalid, "name of one of a reward server's profiles has 0 bytes");
 }
 
 }  // namespace

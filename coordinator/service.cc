@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/log.h"
+#include "common/rpc/check_message.h"
 #include "common/rpc/server.h"
 #include "common/status_macros.h"
 
@@ -24,7 +25,7 @@ absl::Status Answer(absl::StatusOr<Response> result, Response* response) {
 
 grpc::Status CoordinatorService::Register(grpc::ServerContext* context, const v1::RegisterRequest* request,
                                           v1::RegisterResponse* response) {
-  return rpc::Handle(context, [&] {
+  return rpc::Handle(context, *request, [&] {
     const absl::Status status = Answer(coordinator_.Register(*request), response);
     if (status.ok()) {
       spdlog::info("{} registered from {} as {}", request->worker_name(), context->peer(), response->worker_id());
@@ -38,7 +39,12 @@ grpc::Status CoordinatorService::Register(grpc::ServerContext* context, const v1
 
 grpc::Status CoordinatorService::LeaseGroups(grpc::ServerContext* context, const v1::LeaseGroupsRequest* request,
                                              v1::LeaseGroupsResponse* response) {
-  return rpc::Handle(context, [&] { return Answer(coordinator_.LeaseGroups(*request), response); });
+  return rpc::Handle(context, *request, [&]() -> absl::Status {
+    ASSIGN_OR_RETURN(const auto call, lease_calls_.Begin(context));
+    const absl::Status status = Answer(coordinator_.LeaseGroups(*request), response);
+    LogNotices();
+    return status;
+  });
 }
 
 grpc::Status CoordinatorService::SubmitCompletion(grpc::ServerContext* context,
@@ -53,18 +59,26 @@ grpc::Status CoordinatorService::SubmitCompletion(grpc::ServerContext* context,
 
 grpc::Status CoordinatorService::PullWeights(grpc::ServerContext* context, const v1::PullWeightsRequest* request,
                                              grpc::ServerWriter<v1::PullWeightsResponse>* writer) {
-  return rpc::Handle(context, [&] { return SendWeights(*request, *writer); });
+  return rpc::Handle(context, *request, [&] { return SendWeights(*context, *request, *writer); });
 }
 
 grpc::Status CoordinatorService::Heartbeat(grpc::ServerContext* context, const v1::HeartbeatRequest* request,
                                            v1::HeartbeatResponse* response) {
-  return rpc::Handle(context, [&] { return Answer(coordinator_.Heartbeat(*request), response); });
+  return rpc::Handle(context, *request, [&] {
+    const absl::Status status = Answer(coordinator_.Heartbeat(*request), response);
+    LogNotices();
+    return status;
+  });
+}
+
+void CoordinatorService::LogNotices() {
+  for (const std::string& notice : coordinator_.TakeNotices()) spdlog::error("{}", notice);
 }
 
 grpc::Status CoordinatorService::RegisterRewardServer(grpc::ServerContext* context,
                                                       const v1::RegisterRewardServerRequest* request,
                                                       v1::RegisterRewardServerResponse* response) {
-  return rpc::Handle(context, [&] {
+  return rpc::Handle(context, *request, [&] {
     const absl::Status status = Answer(coordinator_.RegisterRewardServer(*request), response);
     if (!status.ok()) {
       spdlog::warn("the reward server at {} was not registered: {}", context->peer(), std::string(status.message()));
@@ -77,23 +91,26 @@ grpc::Status CoordinatorService::RegisterRewardServer(grpc::ServerContext* conte
   });
 }
 
-absl::Status CoordinatorService::Submit(const grpc::ServerContext& context,
+absl::Status CoordinatorService::Submit(grpc::ServerContext& context,
                                         grpc::ServerReader<v1::SubmitCompletionRequest>& reader,
                                         v1::SubmitCompletionResponse* response) {
+  ASSIGN_OR_RETURN(const auto call, submissions_.Begin(&context));
   v1::SubmitCompletionRequest message;
-  if (!reader.Read(&message) || !message.has_header()) {
+  const auto read = [&] { return reader.Read(&message); };
+  if (!call->OnWire(read) || !message.has_header()) {
     return absl::InvalidArgumentError("the first message of a submission must be its header");
   }
+  RETURN_IF_ERROR(rpc::CheckMessage(message));
   const v1::SubmitHeader header = std::move(*message.mutable_header());
   std::vector<v1::ScoredCompletion> completions;
   int64_t num_bytes = 0;
-  while (reader.Read(&message)) {
+  while (call->OnWire(read)) {
     if (!message.has_completion()) {
       return absl::InvalidArgumentError("a submission holds one header, then only completions");
     }
     if (static_cast<int64_t>(completions.size()) >= header.num_completions()) {
       return absl::InvalidArgumentError(
-          absl::StrCat("more completions came than the ", header.num_completions(), " that the header announces"));
+          absl::StrCat("more completions came than the ", header.num_completions(), " that num_completions announces"));
     }
     // Counted in memory, not on the wire: messages without content would be free there.
     num_bytes += static_cast<int64_t>(message.SpaceUsedLong());
@@ -102,6 +119,7 @@ absl::Status CoordinatorService::Submit(const grpc::ServerContext& context,
       return absl::InvalidArgumentError(absl::StrCat("the group takes more than ", kMaxSubmissionBytes,
                                                      " bytes: lower num_completions or max_new_tokens"));
     }
+    RETURN_IF_ERROR(rpc::CheckMessage(message));
     completions.push_back(std::move(*message.mutable_completion()));
   }
   if (context.IsCancelled()) {
@@ -110,8 +128,9 @@ absl::Status CoordinatorService::Submit(const grpc::ServerContext& context,
   return Answer(coordinator_.Submit(header, std::move(completions)), response);
 }
 
-absl::Status CoordinatorService::SendWeights(const v1::PullWeightsRequest& request,
+absl::Status CoordinatorService::SendWeights(grpc::ServerContext& context, const v1::PullWeightsRequest& request,
                                              grpc::ServerWriter<v1::PullWeightsResponse>& writer) {
+  ASSIGN_OR_RETURN(const auto call, pulls_.Begin(&context));
   ASSIGN_OR_RETURN(const std::shared_ptr<const WeightSource> weights, coordinator_.Weights(request.policy()));
   const int64_t end = weights->manifest().payload_bytes();
   if (request.offset_bytes() < 0 || request.offset_bytes() > end) {
@@ -122,13 +141,14 @@ absl::Status CoordinatorService::SendWeights(const v1::PullWeightsRequest& reque
   const absl::Status gone = absl::CancelledError("the worker left during the transfer");
   v1::PullWeightsResponse message;
   *message.mutable_manifest() = weights->manifest();
-  if (!writer.Write(message)) return gone;
+  const auto write = [&] { return writer.Write(message); };
+  if (!call->OnWire(write)) return gone;
   for (int64_t offset = request.offset_bytes(); offset < end; offset += kChunkBytes) {
     message.mutable_chunk()->set_offset_bytes(offset);
     std::string& data = *message.mutable_chunk()->mutable_data();
     data.resize(static_cast<size_t>(std::min(kChunkBytes, end - offset)));
     RETURN_IF_ERROR(reader.Read(offset, absl::MakeSpan(data)));
-    if (!writer.Write(message)) return gone;
+    if (!call->OnWire(write)) return gone;
   }
   return absl::OkStatus();
 }

@@ -3,6 +3,7 @@
 #ifndef GRPO_COORDINATOR_SERVICE_H_
 #define GRPO_COORDINATOR_SERVICE_H_
 
+#include "common/rpc/call_limit.h"
 #include "coordinator/coordinator.h"
 #include "proto/coordinator.grpc.pb.h"
 
@@ -18,6 +19,10 @@ class CoordinatorService final : public v1::Coordinator::Service {
   // 16 completions of 32,768 tokens take 8 MiB.
   static constexpr int64_t kMaxSubmissionBytes = int64_t{256} << 20;
 
+  // Calls under way at a time; LeaseGroups waits for work, the others for their streams. More than there are workers on
+  // a large run, and less than the server's threads together.
+  static constexpr size_t kMaxLeaseCalls = 384, kMaxSubmissions = 192, kMaxPulls = 192;
+
   // `coordinator` must outlive the service.
   explicit CoordinatorService(Coordinator* coordinator) : coordinator_(*coordinator) {}
 
@@ -26,7 +31,7 @@ class CoordinatorService final : public v1::Coordinator::Service {
   grpc::Status LeaseGroups(grpc::ServerContext* context, const v1::LeaseGroupsRequest* request,
                            v1::LeaseGroupsResponse* response) override;
   // A header, then its completions, one a message. InvalidArgument for another order or more than the header announces;
-  // Cancelled when the stream broke off, and then nothing was taken.
+  // Cancelled when the stream broke off or sent nothing for a minute, and then nothing was taken.
   grpc::Status SubmitCompletion(grpc::ServerContext* context, grpc::ServerReader<v1::SubmitCompletionRequest>* reader,
                                 v1::SubmitCompletionResponse* response) override;
   // The manifest, then the payload from offset_bytes on in chunks. NotFound for a version that is not kept,
@@ -41,11 +46,17 @@ class CoordinatorService final : public v1::Coordinator::Service {
 
  private:
   // The bodies of SubmitCompletion and PullWeights.
-  absl::Status Submit(const grpc::ServerContext& context, grpc::ServerReader<v1::SubmitCompletionRequest>& reader,
+  absl::Status Submit(grpc::ServerContext& context, grpc::ServerReader<v1::SubmitCompletionRequest>& reader,
                       v1::SubmitCompletionResponse* response);
-  absl::Status SendWeights(const v1::PullWeightsRequest& request, grpc::ServerWriter<v1::PullWeightsResponse>& writer);
+  absl::Status SendWeights(grpc::ServerContext& context, const v1::PullWeightsRequest& request,
+                           grpc::ServerWriter<v1::PullWeightsResponse>& writer);
+  // Coordinator::TakeNotices, into the log.
+  void LogNotices();
 
   Coordinator& coordinator_;
+  rpc::CallLimit lease_calls_{{.method = "LeaseGroups", .max_calls = kMaxLeaseCalls}};
+  rpc::CallLimit submissions_{{.method = "SubmitCompletion", .max_calls = kMaxSubmissions}};
+  rpc::CallLimit pulls_{{.method = "PullWeights", .max_calls = kMaxPulls}};
 };
 
 }  // namespace grpo

@@ -274,7 +274,7 @@ TEST_F(ServiceTest, ErrorsKeepTheirCodeAndWordsOnTheWire) {
   v1::RegisterResponse registered;
   const grpc::Status status = Call(&v1::Coordinator::Stub::Register, stranger, &registered);
   EXPECT_EQ(status.error_code(), grpc::StatusCode::FAILED_PRECONDITION);
-  EXPECT_THAT(status.error_message(), HasSubstr("run is run-b, this coordinator's is run-a"));
+  EXPECT_THAT(status.error_message(), HasSubstr("run_id is run-b, this coordinator's is run-a"));
 }
 
 }  // namespace

@@ -3,6 +3,10 @@
 #ifndef GRPO_COORDINATOR_SUBMISSION_H_
 #define GRPO_COORDINATOR_SUBMISSION_H_
 
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -28,6 +32,22 @@ struct Requirements {
   bool digest = false;
 };
 
+// A policy's token ids: what those of its submissions are held against.
+struct Vocabulary {
+  // Every id is below it.
+  int64_t size = 0;
+  // The ids of a prompt [P], as every generator that has ids makes them. Called by any thread.
+  std::function<absl::StatusOr<std::vector<uint32_t>>(const std::string& prompt)> encode_prompt;
+};
+
+// What is known of a group's result beforehand, beside its lease; what is not known is not compared.
+struct Expected {
+  // Of the policy that the lease names; null: not known.
+  std::shared_ptr<const Vocabulary> vocabulary = nullptr;
+  // Names of the rules of the lease's reward profile, in order.
+  std::optional<std::vector<std::string>> rules = std::nullopt;
+};
+
 // InvalidArgument, with the value, for a kind that is not in the table of submission.cc. Pure.
 absl::StatusOr<Requirements> RequirementsOf(v1::LeaseKind kind);
 
@@ -36,14 +56,14 @@ absl::StatusOr<Requirements> RequirementsOf(v1::LeaseKind kind);
 // completion, field and value, for anything that is no whole group of well-formed, scored completions that carry what
 // the lease's kind requires. A header with `error` comes without completions. Pure. Well-formed means:
 //   each index 0 .. G-1 once;
-//   1 to max_new_tokens ids, beside prompt ids;
+//   1 to max_new_tokens ids of the vocabulary, beside the ids of the lease's prompt;
 //   for each id one log-probability, finite and at most 0 (up to rounding);
 //   spans of versions that the group may hold, which cover all ids;
-//   a finish reason, and a finite score that has an outcome;
+//   a finish reason, and a score that CheckScore (reward/score_check.h) takes, of the profile's rules;
 //   of an endpoint's group: neither ids, nor log-probabilities, nor spans.
 absl::Status CheckSubmission(const v1::Lease& lease, const std::string& published_digest,
                              const v1::SubmitHeader& header, const std::vector<v1::ScoredCompletion>& completions,
-                             const StalenessPolicy& staleness = {});
+                             const Expected& expected = {}, const StalenessPolicy& staleness = {});
 
 }  // namespace grpo
 

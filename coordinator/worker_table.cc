@@ -3,11 +3,15 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "common/status_macros.h"
+#include "common/utf8.h"
+#include "coordinator/names.h"
 
 namespace grpo {
 namespace {
 
-constexpr size_t kMaxNameBytes = 256;
+// As much as people read of it; every status holds those of all workers.
+constexpr size_t kMaxReasonBytes = 1024;
 
 std::string WholeSeconds(absl::Duration duration) {
   return absl::FormatDuration(absl::Trunc(duration, absl::Seconds(1)));
@@ -17,10 +21,7 @@ std::string WholeSeconds(absl::Duration duration) {
 
 absl::StatusOr<WorkerTable::Admission> WorkerTable::Register(const v1::RegisterRequest& request, absl::Duration now) {
   const std::string& name = request.worker_name();
-  if (name.empty() || name.size() > kMaxNameBytes) {
-    return absl::InvalidArgumentError(absl::StrCat("worker_name has ", name.size(), " bytes, allowed are 1 to ",
-                                                   kMaxNameBytes, ": give the worker a --name"));
-  }
+  RETURN_IF_ERROR(CheckName("worker_name", name, "give the worker a --name"));
   if (request.worker_attempt() < 1) {
     return absl::InvalidArgumentError(
         absl::StrCat("worker_attempt of ", name, " is ", request.worker_attempt(), ", attempts count from 1"));
@@ -30,7 +31,7 @@ absl::StatusOr<WorkerTable::Admission> WorkerTable::Register(const v1::RegisterR
   if (const auto known = id_of_name_.find(name); known != id_of_name_.end()) {
     Worker& current = workers_.at(known->second);
     if (request.worker_attempt() == current.attempt) {
-      current.last_seen = now;
+      Hear(current, now);
       return admission;
     }
     if (request.worker_attempt() < current.attempt) {
@@ -60,20 +61,79 @@ absl::Status WorkerTable::Touch(const std::string& worker_id, absl::Duration now
     return absl::NotFoundError(
         absl::StrCat("worker_id \"", worker_id, "\" is unknown to epoch ", epoch_, ": register again"));
   }
-  worker->second.last_seen = now;
+  Hear(worker->second, now);
   return absl::OkStatus();
 }
 
+void WorkerTable::Hear(Worker& worker, absl::Duration now) const {
+  // For its silence its leases ran out.
+  if (IsLost(worker, now)) worker.working_since += now - worker.last_seen;
+  worker.last_seen = now;
+}
+
 absl::Status WorkerTable::Heartbeat(const v1::HeartbeatRequest& request, absl::Duration now) {
-  if (absl::Status known = Touch(request.worker_id(), now); !known.ok()) return known;
+  RETURN_IF_ERROR(Touch(request.worker_id(), now));
+  if (request.num_tokens_generated() < 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("num_tokens_generated is ", request.num_tokens_generated(), ", it must not be negative"));
+  }
+  if (request.held_policy().policy_id().size() > kMaxNameBytes) {
+    return absl::InvalidArgumentError(absl::StrCat("held_policy.policy_id has ",
+                                                   request.held_policy().policy_id().size(),
+                                                   " bytes, allowed are 1 to ", kMaxNameBytes));
+  }
   Worker& worker = workers_.at(request.worker_id());
   worker.holds_policy = request.has_held_policy();
   worker.held_policy = request.held_policy();
-  worker.blocked_reason = request.blocked_reason();
+  worker.blocked_reason = AsUtf8(request.blocked_reason(), kMaxReasonBytes);
   worker.blocks_run = request.blocks_run();
   worker.blocked_since = now - absl::Milliseconds(std::max<int64_t>(request.blocked_for_ms(), 0));
   worker.num_tokens_generated = request.num_tokens_generated();
   return absl::OkStatus();
+}
+
+void WorkerTable::NoteTaken(const std::string& worker_id, absl::Duration now) {
+  const auto worker = workers_.find(worker_id);
+  if (worker == workers_.end()) return;
+  // From the first on: to let groups go and take them again is no progress.
+  worker->second.working_since = std::min(worker->second.working_since, now);
+}
+
+void WorkerTable::NoteHandedIn(const std::string& worker_id, bool holds_more, absl::Duration now) {
+  const auto worker = workers_.find(worker_id);
+  if (worker == workers_.end()) return;
+  worker->second.working_since = holds_more ? now : absl::InfiniteDuration();
+  worker->second.passed_over_until = now;
+}
+
+std::string WorkerTable::PassOverIfDue(const std::string& worker_id, absl::Duration now) {
+  const auto found = workers_.find(worker_id);
+  if (found == workers_.end()) return "";
+  Worker& worker = found->second;
+  const bool due = now - worker.working_since > hand_in_within_;
+  if (!due || !AnotherCanGoOn(worker, now)) return "";
+  worker.working_since = absl::InfiniteDuration();
+  worker.passed_over_until = now + hand_in_within_;
+  return absl::StrCat(worker.name, " ", PassedOverText());
+}
+
+bool WorkerTable::IsPassedOver(const std::string& worker_id, absl::Duration now) const {
+  const auto worker = workers_.find(worker_id);
+  return worker != workers_.end() && now < worker->second.passed_over_until && AnotherCanGoOn(worker->second, now);
+}
+
+bool WorkerTable::AnotherCanGoOn(const Worker& worker, absl::Duration now) const {
+  return std::any_of(workers_.begin(), workers_.end(), [&](const auto& entry) {
+    const Worker& other = entry.second;
+    return &other != &worker && !IsLost(other, now) && other.blocked_reason.empty() && now >= other.passed_over_until;
+  });
+}
+
+std::string WorkerTable::PassedOverText() const {
+  return absl::StrCat(
+      "held groups and handed none in for ", absl::FormatDuration(hand_in_within_),
+      " (coordinator.hand_in_within_s): others get them, and it gets no more for as long again; read its "
+      "log, or start it anew");
 }
 
 void WorkerTable::Remove(const std::string& worker_id) {
@@ -154,6 +214,11 @@ std::vector<v1::WorkerStatus> WorkerTable::Statuses(absl::Duration now) const {
     if (!worker.blocked_reason.empty()) {
       status.set_blocked_reason(worker.blocked_reason);
       status.set_blocked_for_ms(absl::ToInt64Milliseconds(now - worker.blocked_since));
+    }
+    if (worker.blocked_reason.empty() && now < worker.passed_over_until && AnotherCanGoOn(worker, now)) {
+      if (!IsLost(worker, now)) status.set_state(v1::WORKER_STATE_BLOCKED);
+      status.set_blocked_reason(PassedOverText());
+      status.set_blocked_for_ms(absl::ToInt64Milliseconds(now - (worker.passed_over_until - hand_in_within_)));
     }
     status.set_num_tokens_generated(worker.num_tokens_generated);
   }

@@ -4,6 +4,10 @@
 // A worker is live until nothing was heard of it for two heartbeat intervals, and again from its next call on. Its id
 // names slot, attempt and epoch ("rollout-0.1@3"), so a coordinator that was started anew knows none of the old ids and
 // asks to register again.
+//
+// A live worker that holds groups and hands none in keeps the run from them for as long as it says that it is there. Past
+// hand_in_within it is passed over, for as long again, while another worker can go on. Time in which it was lost does
+// not count: then its leases run out.
 #ifndef GRPO_COORDINATOR_WORKER_TABLE_H_
 #define GRPO_COORDINATOR_WORKER_TABLE_H_
 
@@ -22,8 +26,9 @@ namespace grpo {
 class WorkerTable {
  public:
   // `now` is when waiting for workers begins.
-  WorkerTable(int64_t epoch, absl::Duration heartbeat_interval, absl::Duration now)
-      : epoch_(epoch), lost_after_(2 * heartbeat_interval), started_(now) {}
+  WorkerTable(int64_t epoch, absl::Duration heartbeat_interval, absl::Duration now,
+              absl::Duration hand_in_within = absl::InfiniteDuration())
+      : epoch_(epoch), lost_after_(2 * heartbeat_interval), hand_in_within_(hand_in_within), started_(now) {}
 
   struct Admission {
     // NAME.ATTEMPT@EPOCH.
@@ -35,14 +40,24 @@ class WorkerTable {
   };
   // Idempotent per (worker_name, worker_attempt). InvalidArgument for a name or attempt that is none,
   // FailedPrecondition for an attempt older than the registered one, ResourceExhausted above kMaxWorkers names. A name
-  // has 1 to 256 bytes, attempts count from 1.
+  // has 1 to 256 bytes and no control characters, attempts count from 1.
   absl::StatusOr<Admission> Register(const v1::RegisterRequest& request, absl::Duration now);
 
   // Notes that the worker called. NotFound when the id is unknown.
   absl::Status Touch(const std::string& worker_id, absl::Duration now);
 
-  // Notes what the worker says. NotFound when the id is unknown.
+  // Notes what the worker says; of blocked_reason the first KiB. NotFound when the id is unknown, InvalidArgument for a
+  // negative number of tokens and a policy's name above 256 bytes.
   absl::Status Heartbeat(const v1::HeartbeatRequest& request, absl::Duration now);
+
+  // The worker was given groups; it handed one in, and holds more or none. Nothing happens when the id is unknown.
+  void NoteTaken(const std::string& worker_id, absl::Duration now);
+  void NoteHandedIn(const std::string& worker_id, bool holds_more, absl::Duration now);
+  // Begins to pass the worker over where that is due; why, in words, for the log. Empty otherwise, so once each time.
+  // All that the worker holds is to be given to others.
+  std::string PassOverIfDue(const std::string& worker_id, absl::Duration now);
+  // Whether it may be given no groups now. False once no other worker can go on, and when the id is unknown.
+  bool IsPassedOver(const std::string& worker_id, absl::Duration now) const;
 
   // The worker has left; its id is unknown from now on. Nothing happens when it was unknown.
   void Remove(const std::string& worker_id);
@@ -84,6 +99,10 @@ class WorkerTable {
     bool blocks_run = false;
     // Since the worker's start, as it last said.
     int64_t num_tokens_generated = 0;
+    // Since when it has held groups and handed none in; infinite while it holds none.
+    absl::Duration working_since = absl::InfiniteDuration();
+    // Until when it is passed over.
+    absl::Duration passed_over_until;
   };
 
   // "rollout-0 is blocked for 5s: ...".
@@ -91,9 +110,16 @@ class WorkerTable {
   // BlockedText of one that blocks the run by itself; empty when none does.
   std::string ReasonOfOne(absl::Duration tolerance, absl::Duration now) const;
   bool IsLost(const Worker& worker, absl::Duration now) const { return now - worker.last_seen > lost_after_; }
+  // Notes that it called.
+  void Hear(Worker& worker, absl::Duration now) const;
+  // Whether a worker other than this one can go on.
+  bool AnotherCanGoOn(const Worker& worker, absl::Duration now) const;
+  // Why it is passed over.
+  std::string PassedOverText() const;
 
   const int64_t epoch_;
   const absl::Duration lost_after_;
+  const absl::Duration hand_in_within_;
   const absl::Duration started_;
   // Slot -> id of its newest attempt, also while that one is lost.
   std::map<std::string, std::string> id_of_name_;

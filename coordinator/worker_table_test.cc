@@ -40,7 +40,7 @@ class WorkerTableTest : public ::testing::Test {
   }
 
   absl::Duration now_ = kStart;
-  WorkerTable table_{/*epoch=*/3, kInterval, kStart};
+  WorkerTable table_{/*epoch=*/3, kInterval, kStart, /*hand_in_within=*/absl::Minutes(1)};
 };
 
 TEST_F(WorkerTableTest, AnIdNamesSlotAttemptAndEpoch) {
@@ -274,6 +274,82 @@ TEST_F(WorkerTableTest, ALostWorkerIsNoProgressBesideABlockedOne) {
   Beat(blocked, "reward server unreachable", absl::Seconds(19));
   EXPECT_EQ(BlockedReason(absl::Seconds(17)), "") << "the other was lost 16 s ago";
   EXPECT_EQ(BlockedReason(absl::Seconds(16)), "rollout-1 is blocked for 19s: reward server unreachable");
+}
+
+// It kept every group from the others for as long as it said that it was there.
+TEST_F(WorkerTableTest, OneThatHoldsGroupsAndHandsNoneInIsPassedOverWhileAnotherCanGoOn) {
+  const std::string hog = Join("hog");
+  for (const absl::Duration start = now_; now_ - start <= absl::Minutes(1); now_ += kInterval) {
+    Beat(hog);
+    // To let groups go and take them again changes nothing.
+    table_.NoteTaken(hog, now_);
+  }
+  EXPECT_EQ(table_.PassOverIfDue(hog, now_), "") << "nobody else is there";
+  EXPECT_FALSE(table_.IsPassedOver(hog, now_));
+
+  const std::string other = Join("other");
+  EXPECT_EQ(table_.PassOverIfDue(other, now_), "");
+  EXPECT_EQ(table_.PassOverIfDue(hog, now_).find("hog held groups and handed none in for 1m"), 0u);
+  EXPECT_EQ(table_.PassOverIfDue(hog, now_), "") << "said once";
+  EXPECT_TRUE(table_.IsPassedOver(hog, now_));
+  EXPECT_FALSE(table_.IsPassedOver(other, now_));
+  const v1::WorkerStatus status = table_.Statuses(now_)[0];
+  EXPECT_EQ(status.state(), v1::WORKER_STATE_BLOCKED);
+  EXPECT_NE(status.blocked_reason().find("coordinator.hand_in_within_s"), std::string::npos);
+
+  // A slow one is better than none, and one that hands in is none of these.
+  Beat(other, "the reward server is away");
+  EXPECT_FALSE(table_.IsPassedOver(hog, now_));
+  Beat(other);
+  EXPECT_TRUE(table_.IsPassedOver(hog, now_));
+  table_.NoteHandedIn(hog, /*holds_more=*/false, now_);
+  EXPECT_FALSE(table_.IsPassedOver(hog, now_));
+}
+
+TEST_F(WorkerTableTest, WhatCountsIsTheTimeSinceItHandedInLastWhileItWasThere) {
+  const std::string worker = Join("rollout-0");
+  table_.NoteTaken(worker, now_);
+  // Lost for an hour.
+  now_ += absl::Hours(1);
+  Beat(worker);
+  const std::string other = Join("other");
+  EXPECT_EQ(table_.PassOverIfDue(worker, now_), "");
+  table_.NoteHandedIn(worker, /*holds_more=*/true, now_);
+  for (const absl::Duration start = now_; now_ - start < absl::Minutes(1); now_ += kInterval) {
+    Beat(worker);
+    Beat(other);
+  }
+  EXPECT_EQ(table_.PassOverIfDue(worker, now_), "");
+  table_.NoteHandedIn(worker, /*holds_more=*/false, now_);
+  // With nothing to do it may be there for ever.
+  for (const absl::Duration start = now_; now_ - start < absl::Minutes(5); now_ += kInterval) {
+    Beat(worker);
+    Beat(other);
+  }
+  EXPECT_EQ(table_.PassOverIfDue(worker, now_), "");
+}
+
+// Rows 44 and 59 of the attacks.
+TEST_F(WorkerTableTest, NamesAreShownAsTheyAreAndReasonsAreCut) {
+  for (const char* const name : {"\x1b[31m", "a\nb", "\xc2\x9b"}) {
+    EXPECT_STATUS(table_.Register(TestWorker(name), now_), absl::StatusCode::kInvalidArgument,
+                  "which holds control characters: give the worker a --name");
+  }
+  const std::string id = Join("rollout-0");
+  Beat(id, std::string(2'000'000, 'r'));
+  EXPECT_EQ(table_.Statuses(now_)[0].blocked_reason(), std::string(1024, 'r'));
+  Beat(id, "b\xff");
+  EXPECT_EQ(table_.Statuses(now_)[0].blocked_reason(), "b\xEF\xBF\xBD");
+}
+
+TEST_F(WorkerTableTest, RefusesHeartbeatsThatCannotBeTrue) {
+  v1::HeartbeatRequest request;
+  request.set_worker_id(Join("rollout-0"));
+  request.set_num_tokens_generated(-1);
+  EXPECT_STATUS(table_.Heartbeat(request, now_), absl::StatusCode::kInvalidArgument, "num_tokens_generated is -1");
+  request.clear_num_tokens_generated();
+  request.mutable_held_policy()->set_policy_id(std::string(257, 'p'));
+  EXPECT_STATUS(table_.Heartbeat(request, now_), absl::StatusCode::kInvalidArgument, "held_policy.policy_id has 257");
 }
 
 }  // namespace

@@ -255,6 +255,8 @@ TEST(FileTest, ReadsJsonArrays) {
   const std::string good = "{\"problem\": \"p\", \"answer\": \"1\"}";
   EXPECT_STATUS(File("[" + good + ", {\"problem\": }]"), kBadData, "some.file: row 2: this row is not JSON");
   EXPECT_STATUS(File("[" + good + ",]"), kBadData, "row 2: this row is not JSON");
+  // Zero bytes ended the text for the parser, whatever followed.
+  EXPECT_STATUS(File(good + std::string(3, '\0') + "x\n"), kBadData, "this line is not JSON: byte 32: a zero byte");
   EXPECT_STATUS(File("[" + good), kBadData, "no closing ]");
   EXPECT_STATUS(File("[" + good + "] x"), kBadData, "something follows");
   EXPECT_STATUS(File("[1]"), kBadData, "is JSON but no object");

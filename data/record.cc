@@ -133,6 +133,9 @@ absl::StatusOr<Json> ParseRecord(absl::string_view text, absl::string_view what)
     // What is left out here is never built, so nothing later can recurse into it.
     return depth <= kMaxRecordDepth;
   };
+  // The library takes one for the end of the text, whatever follows.
+  if (const size_t zero = text.find('\0'); zero != text.npos)
+    return absl::InvalidArgumentError(absl::StrCat(what, " is not JSON: byte ", zero + 1, ": a zero byte"));
   Json json = Json::parse(text.begin(), text.end(), check, /*allow_exceptions=*/false);
   if (json.is_discarded()) {
     ErrorReader reader;

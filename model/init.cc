@@ -10,6 +10,7 @@
 #include "model/random_init.h"
 #include "model/tokenizer/tokenizer.h"
 #include "model/weights/folder.h"
+#include "model/weights/weight_files.h"
 
 namespace grpo {
 namespace {
@@ -17,7 +18,7 @@ namespace {
 absl::StatusOr<InitializedModel> RandomModel(const PolicyOptions::RandomInit& options, Placement placement,
                                              uint64_t seed) {
   InitializedModel result;
-  ASSIGN_OR_RETURN(result.tokenizer_json, ReadFile(options.tokenizer));
+  ASSIGN_OR_RETURN(result.tokenizer_json, ReadFile(options.tokenizer, kMaxTokenizerBytes));
   const auto tokenizer = Tokenizer::FromJson(result.tokenizer_json);
   if (!tokenizer.ok()) return Annotate(tokenizer.status(), options.tokenizer);
   ASSIGN_OR_RETURN(const ModelConfig config, RandomInitConfig(options, **tokenizer));

@@ -16,6 +16,11 @@ constexpr int kMaxDepth = 100;
 
 absl::StatusOr<nlohmann::json> ParseJsonObject(absl::string_view text, absl::string_view what) {
   using nlohmann::json;
+  // The library takes one for the end of the text, whatever follows.
+  if (const size_t zero = text.find('\0'); zero != absl::string_view::npos) {
+    return absl::InvalidArgumentError(absl::StrCat(what, " is not valid JSON: byte ", zero, " of ", text.size(),
+                                                   " is zero, as where a part is missing"));
+  }
   std::vector<std::set<std::string>> open_objects;
   std::string repeated_key;
   bool repeated = false, too_deep = false;

@@ -5,15 +5,17 @@
 #include <string>
 
 #include "absl/strings/ascii.h"
-#include "absl/strings/string_view.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "proto/types.pb.h"
 
 namespace grpo {
 
-// "no_answer" for OUTCOME_NO_ANSWER: the name in output, metrics and configuration. Of a value that the enum has. Pure.
+// "no_answer" for OUTCOME_NO_ANSWER: the name in output, metrics and configuration. "outcome_77" for a value that the
+// enum does not have, as a message of another build may hold it. Pure.
 inline std::string OutcomeName(v1::Outcome outcome) {
-  constexpr absl::string_view kPrefix = "OUTCOME_";
-  return absl::AsciiStrToLower(v1::Outcome_Name(outcome).substr(kPrefix.size()));
+  if (!v1::Outcome_IsValid(outcome)) return absl::StrCat("outcome_", static_cast<int>(outcome));
+  return absl::AsciiStrToLower(absl::StripPrefix(v1::Outcome_Name(outcome), "OUTCOME_"));
 }
 
 }  // namespace grpo

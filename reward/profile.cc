@@ -2,14 +2,15 @@
 
 #include <algorithm>
 #include <chrono>
-#include <exception>
 #include <filesystem>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/log.h"
+#include "common/rpc/check_message.h"
 #include "common/sha256.h"
 #include "common/status_macros.h"
+#include "common/thread.h"
 #include "configs/load.h"
 
 namespace grpo {
@@ -153,9 +154,9 @@ void RewardProfile::FinishGroup(absl::Span<const RuleInput> group, absl::Span<v1
       } else {
         results = rule.rule->ScoreGroup(inputs);
       }
-    } catch (const std::exception& error) {
+    } catch (...) {
       results.clear();
-      failure = error.what();
+      failure = WhatWasThrown();
     }
     if (results.size() != group.size()) {
       LogRuleError(rule, group[0].prompt, failure);
@@ -163,8 +164,8 @@ void RewardProfile::FinishGroup(absl::Span<const RuleInput> group, absl::Span<v1
     }
     const auto took = (steady_clock::now() - begin) / group.size();
     for (size_t i = 0; i < group.size(); ++i) {
-      v1::RuleScore& score = *scores[i].mutable_rules(static_cast<int>(r));
-      Take(rule, group[i], std::move(results[i]), &score, unavailable);
+      Take(rule, group[i], std::move(results[i]), &scores[i], unavailable);
+      const v1::RuleScore& score = scores[i].rules(static_cast<int>(r));
       rule.stats->Add(score.outcome(), score.value(), took);
     }
   }
@@ -185,7 +186,7 @@ v1::Score RewardProfile::Unscored(v1::Outcome outcome) const {
 
 void RewardProfile::ScoreOne(const WeightedRule& rule, RuleInput input, v1::Score* score,
                              std::string* unavailable) const {
-  v1::RuleScore& rule_score = *score->mutable_rules(static_cast<int>(&rule - rules_.data()));
+  const v1::RuleScore& rule_score = score->rules(PositionOf(rule));
   if (rule.basis >= 0) input.basis = &score->rules(rule.basis);
   const auto begin = steady_clock::now();
   RuleResult result = {.outcome = v1::OUTCOME_RULE_ERROR};
@@ -198,16 +199,19 @@ void RewardProfile::ScoreOne(const WeightedRule& rule, RuleInput input, v1::Scor
     } else {
       result = rule.rule->Score(input);
     }
-  } catch (const std::exception& error) {
-    result.decided_by = error.what();
+  } catch (...) {
+    result.decided_by = WhatWasThrown();
     LogRuleError(rule, input.prompt, result.decided_by);
   }
-  Take(rule, input, std::move(result), &rule_score, unavailable);
+  Take(rule, input, std::move(result), score, unavailable);
   rule.stats->Add(rule_score.outcome(), rule_score.value(), steady_clock::now() - begin);
 }
 
-void RewardProfile::Take(const WeightedRule& rule, const RuleInput& input, RuleResult result, v1::RuleScore* score,
+void RewardProfile::Take(const WeightedRule& rule, const RuleInput& input, RuleResult result, v1::Score* whole,
                          std::string* unavailable) const {
+  // Mix adds what the outcomes say.
+  if (result.excluded) whole->set_excluded(true);
+  v1::RuleScore* const score = whole->mutable_rules(PositionOf(rule));
   if (result.decided_by.empty()) result.decided_by = result.unavailable;
   if (!result.unavailable.empty() && unavailable != nullptr && unavailable->empty()) {
     *unavailable = absl::StrCat("rule ", rule.name, ": ", result.unavailable);
@@ -216,7 +220,7 @@ void RewardProfile::Take(const WeightedRule& rule, const RuleInput& input, RuleR
   const bool scored = result.outcome == v1::OUTCOME_SCORED;
   // Written so that NaN is out of range.
   const bool in_range = scored ? result.value >= rule.range.min && result.value <= rule.range.max : result.value == 0;
-  if (in_range && result.outcome != v1::OUTCOME_UNSPECIFIED) {
+  if (in_range && result.outcome != v1::OUTCOME_UNSPECIFIED && v1::Outcome_IsValid(result.outcome)) {
     score->set_outcome(result.outcome);
     score->set_value(result.value);
   } else {
@@ -228,6 +232,8 @@ void RewardProfile::Take(const WeightedRule& rule, const RuleInput& input, RuleR
   score->set_decided_by(std::move(result.decided_by));
   score->set_reference_form(std::move(result.reference_form));
   score->set_answer_form(std::move(result.answer_form));
+  // Others take no longer texts, and no decided_by that is cut within a character.
+  rpc::CutTexts(score);
 }
 
 // A rule that fails does so on many completions, and the log is not to be flooded; but each rule has its own count, or
@@ -258,7 +264,7 @@ bool RewardProfile::Excludes(v1::Outcome outcome) const {
 void RewardProfile::Mix(const v1::Prompt& prompt, v1::Score* score) const {
   v1::Outcome gravest = v1::OUTCOME_SCORED;
   double value = 0;
-  bool excluded = false;
+  bool excluded = score->excluded();
   for (size_t i = 0; i < rules_.size(); ++i) {
     const WeightedRule& rule = rules_[i];
     v1::RuleScore& rule_score = *score->mutable_rules(static_cast<int>(i));

@@ -3,8 +3,8 @@
 //   value = clip(sum over the rules whose gate is open of weight(source of the prompt) * clip(raw value))
 //
 // Every rule's raw value is kept in the score. A score's outcome is the gravest of its rules' (the order of
-// v1::Outcome). It is excluded when the outcome of any rule is our failure (reference_unparsable, deadline,
-// rule_error), or is the completion's (no_answer, undecided, over_budget) and the profile says "exclude" for it. A rule
+// v1::Outcome). It is excluded when a rule says so (RuleResult::excluded), when the outcome of any rule is our failure
+// (reference_unparsable, deadline, rule_error), or is the completion's (no_answer, undecided, over_budget) and the profile says "exclude" for it. A rule
 // that throws, leaves its range, or needs token ids where none were sent, is a rule_error; of each rule the 1st, 2nd,
 // 4th, 8th, ... is logged.
 #ifndef GRPO_REWARD_PROFILE_H_
@@ -82,8 +82,9 @@ class RewardProfile {
   // Finds bases, gates and the order of work.
   absl::Status Connect();
   void ScoreOne(const WeightedRule& rule, RuleInput input, v1::Score* score, std::string* unavailable) const;
-  // Takes over what a rule said of this completion, unless it breaks its promises.
-  void Take(const WeightedRule& rule, const RuleInput& input, RuleResult result, v1::RuleScore* score,
+  int PositionOf(const WeightedRule& rule) const { return static_cast<int>(&rule - rules_.data()); }
+  // Takes over what a rule said of this completion, unless it breaks its promises; `whole` is the completion's score.
+  void Take(const WeightedRule& rule, const RuleInput& input, RuleResult result, v1::Score* whole,
             std::string* unavailable) const;
   // Counts a failure of the rule, and logs it unless many have been by now.
   static void LogRuleError(const WeightedRule& rule, const v1::Prompt& prompt, const std::string& what);

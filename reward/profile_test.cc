@@ -177,6 +177,21 @@ TEST(RewardProfile, AnyRulesExclusionExcludesTheSample) {
   EXPECT_TRUE(ScoreOf({{.outcome = v1::OUTCOME_NO_ANSWER}, {.outcome = v1::OUTCOME_OVER_BUDGET}}, options).excluded());
 }
 
+// Row 76 of the attacks: a server that a rule asks wants the sample left out.
+TEST(RewardProfile, ARuleMayLeaveASampleOutWhateverItsOutcome) {
+  const v1::Score score = ScoreOf({{.value = 1}, {.value = 1, .excluded = true}});
+  EXPECT_EQ(score.outcome(), v1::OUTCOME_SCORED);
+  EXPECT_EQ(score.value(), 1);
+  EXPECT_TRUE(score.excluded());
+}
+
+// Others refuse longer ones, and cannot read a decided_by that is not UTF-8.
+TEST(RewardProfile, TextsOfRulesAreCutBeforeTheyTravel) {
+  const v1::Score score = ScoreOf({{.extracted = std::string(1 << 20, '\xff'), .decided_by = "half a char\xc3"}});
+  EXPECT_EQ(score.rules(0).extracted(), std::string(1 << 16, '\xff'));
+  EXPECT_EQ(score.rules(0).decided_by(), "half a char\xEF\xBF\xBD");
+}
+
 TEST(RewardProfile, ARuleThatMisbehavesIsARuleErrorAndCostsNoNeighbour) {
   for (const RuleResult& bad : std::vector<RuleResult>{{.extracted = "throw"},
                                                        {.value = std::nan("")},
@@ -184,7 +199,8 @@ TEST(RewardProfile, ARuleThatMisbehavesIsARuleErrorAndCostsNoNeighbour) {
                                                        {.value = 1.5},
                                                        {.value = -0.1},
                                                        {.outcome = v1::OUTCOME_NO_ANSWER, .value = 1},
-                                                       {.outcome = v1::OUTCOME_UNSPECIFIED}}) {
+                                                       {.outcome = v1::OUTCOME_UNSPECIFIED},
+                                                       {.outcome = static_cast<v1::Outcome>(77)}}) {
     const v1::Score score = ScoreOf({bad, {.value = 1}});
     EXPECT_EQ(score.outcome(), v1::OUTCOME_RULE_ERROR);
     EXPECT_TRUE(score.excluded());

@@ -8,6 +8,7 @@
 #include "common/log.h"
 #include "common/rpc/status.h"
 #include "common/status_macros.h"
+#include "common/thread.h"
 #include "common/version.h"
 
 namespace grpo {
@@ -29,7 +30,7 @@ Registration::Registration(std::shared_ptr<rpc::Client> coordinator, Announcemen
     : coordinator_(std::move(coordinator)),
       stub_(v1::Coordinator::NewStub(coordinator_->channel())),
       announcement_(std::move(announcement)) {
-  thread_ = std::thread([this] { Loop(); });
+  thread_ = StartThread("registering with the coordinator", [this] { Loop(); });
 }
 
 Registration::~Registration() {

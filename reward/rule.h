@@ -48,6 +48,8 @@ struct RuleResult {
   std::string decided_by = {};
   // Where the input asks for them: what reference and answer were read as.
   std::string reference_form = {}, answer_form = {};
+  // The sample is to be left out whatever its outcome: a server that was asked says so.
+  bool excluded = false;
   // What this rule needs and could not reach, and that the same call may succeed later: the group is then not scored at
   // all (UNAVAILABLE), and the run waits with this as the reason. Empty for rules that need nothing but their input.
   std::string unavailable = {};

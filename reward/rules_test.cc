@@ -262,6 +262,7 @@ TEST(JsonSchema, IsTheShapeAskedFor) {
   EXPECT_EQ(why("[]"), "$: is of another type");
   EXPECT_EQ(why("{'name': 1}"), "it is no JSON");
   EXPECT_EQ(why("{\"name\": \"\xff\"}"), "it is no JSON");
+  EXPECT_EQ(why("{\"name\": \"Ada\", \"age\": 36}" + std::string(1, '\0')), "it is no JSON");
   EXPECT_EQ(why(std::string(1000, '[')), "it is nested too deep");
   EXPECT_EQ(ScoreText(*rule, std::string(70000, ' ') + "1" + std::string(70000, '1')).outcome, v1::OUTCOME_OVER_BUDGET);
   EXPECT_EQ(ScoreText(*rule, "<think>never closed {}").outcome, v1::OUTCOME_NO_ANSWER);

@@ -12,8 +12,10 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "common/failpoint.h"
+#include "common/rpc/check_message.h"
 #include "common/rpc/server.h"
 #include "common/status_macros.h"
+#include "common/thread.h"
 #include "reward/service.h"
 
 namespace grpo {
@@ -56,6 +58,15 @@ class Call : public std::enable_shared_from_this<Call> {
   // The stream is gone.
   void Detach();
   v1::ScoreRequest& request() { return request_; }
+  // Runs one of the above, or a part of it, and ends the call with what it throws.
+  template <typename Body>
+  void EndOnThrow(Body&& body) {
+    try {
+      body();
+    } catch (...) {
+      Finish(absl::InternalError(WhatWasThrown()));
+    }
+  }
 
  private:
   struct Item {
@@ -126,6 +137,7 @@ bool Call::Take(v1::ScoreRequest& request) {
 }
 
 absl::Status Call::TakeLocked(v1::ScoreRequest& request) {
+  RETURN_IF_ERROR(rpc::CheckMessage(request));
   if (profile_ == nullptr) {
     if (!request.has_header()) {
       return absl::InvalidArgumentError("a Score stream begins with a header: send ScoreRequest.header first");
@@ -167,7 +179,8 @@ absl::Status Call::TakeLocked(v1::ScoreRequest& request) {
 
 void Call::Schedule(const ItemPointer& item) {
   const auto self = shared_from_this();
-  service_.pool().Add([self, item] { self->Score(item); }, ItemLimit(), [self, item] { self->Late(item); });
+  service_.pool().Add([self, item] { self->EndOnThrow([&] { self->Score(item); }); }, ItemLimit(),
+                      [self, item] { self->EndOnThrow([&] { self->Late(item); }); });
 }
 
 RuleInput Call::InputOf(const Item& item, steady_clock::time_point give_up_at) const {
@@ -297,7 +310,7 @@ void Call::Proceed() {
   if (group && read_all_ && num_unscored_ == 0 && !group_scheduled_ && !status_.has_value()) {
     group_scheduled_ = true;
     const auto self = shared_from_this();
-    service_.pool().Add([self] { self->ScoreGroup(); }, kLongestCall, nullptr);
+    service_.pool().Add([self] { self->EndOnThrow([&] { self->ScoreGroup(); }); }, kLongestCall, nullptr);
   }
   if (writing_) return;
   if (!status_.has_value() && read_all_ && num_unanswered_ == 0 && responses_.empty()) status_ = absl::OkStatus();
@@ -329,13 +342,17 @@ class ScoreStream final : public Reactor {
   }
 
   void OnReadDone(bool ok) override {
-    if (!ok) {
-      call_->ReadAll();
-    } else if (call_->Take(call_->request())) {
-      StartRead(&call_->request());
-    }
+    call_->EndOnThrow([&] {
+      if (!ok) {
+        call_->ReadAll();
+      } else if (call_->Take(call_->request())) {
+        StartRead(&call_->request());
+      }
+    });
   }
-  void OnWriteDone(bool ok) override { call_->Wrote(ok); }
+  void OnWriteDone(bool ok) override {
+    call_->EndOnThrow([&] { call_->Wrote(ok); });
+  }
   void OnCancel() override { call_->Finish(absl::CancelledError("the caller went away")); }
   void OnDone() override {
     call_->Detach();

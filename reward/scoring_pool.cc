@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "common/thread.h"
 
 namespace grpo {
 namespace {
@@ -34,7 +35,7 @@ void ScoringPool::RestorePriority() {
 ScoringPool::ScoringPool(int64_t threads) {
   MutexLock lock(&mutex_);
   for (int64_t i = 0; i < threads; ++i) StartThread();
-  watcher_ = std::thread([this] { Watch(); });
+  watcher_ = grpo::StartThread("the watch of the scoring threads", [this] { Watch(); });
 }
 
 ScoringPool::~ScoringPool() {
@@ -85,7 +86,7 @@ int64_t ScoringPool::num_slow() const {
 void ScoringPool::StartThread() {
   ++num_threads_;
   // Detached, because they come and go; num_threads_ says when all have ended.
-  std::thread([this] { Loop(); }).detach();
+  grpo::StartThread("a scoring thread", [this] { Loop(); }).detach();
 }
 
 void ScoringPool::Loop() {
@@ -108,7 +109,8 @@ void ScoringPool::Loop() {
                                                           .on_late = std::move(work.on_late)});
     if (was_idle) watch_.Signal();
     mutex_.Unlock();
-    work.work();
+    // Nothing unwinds from here past the lock, which is not held.
+    Guarded("scoring", work.work);
     work = {};
     mutex_.Lock();
     const bool slow = running->slow;
@@ -134,7 +136,7 @@ void ScoringPool::Watch() {
     std::vector<std::function<void()>> due = Due(now);
     if (!due.empty()) {
       mutex_.Unlock();
-      for (const auto& call : due) call();
+      for (const auto& call : due) Guarded("a call of the scoring pool's watch", call);
       // What they own may take long to go.
       due.clear();
       mutex_.Lock();

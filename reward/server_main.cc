@@ -9,6 +9,7 @@
 #include "common/log.h"
 #include "common/malloc_arenas.h"
 #include "common/stop_signal.h"
+#include "common/thread.h"
 #include "reward/server.h"
 
 namespace grpo {
@@ -57,5 +58,5 @@ int Main(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   grpo::LimitMallocArenas();
-  return grpo::Main(argc, argv);
+  return grpo::Guarded("the reward server", [&] { return grpo::Main(argc, argv); });
 }

@@ -102,7 +102,8 @@ grpc::ServerUnaryReactor* RewardServiceImpl::ListRules(grpc::CallbackServerConte
                                                        const v1::ListRulesRequest* request,
                                                        v1::ListRulesResponse* response) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  const absl::Status allowed = rpc::CheckToken(*context);
+  absl::Status allowed = rpc::CheckToken(*context);
+  if (allowed.ok()) allowed = rpc::CheckMessage(*request);
   if (!allowed.ok()) {
     reactor->Finish(rpc::ToGrpc(allowed));
     return reactor;

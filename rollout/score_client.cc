@@ -1,14 +1,17 @@
 #include "rollout/score_client.h"
 
 #include <algorithm>
-#include <cmath>
 #include <thread>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "common/rpc/check_message.h"
 #include "common/rpc/status.h"
 #include "common/status_macros.h"
+#include "common/thread.h"
+#include "reward/score_check.h"
 
 namespace grpo {
 namespace {
@@ -41,10 +44,11 @@ absl::Status TakeAnswer(v1::ScoreResponse& answer, std::vector<v1::Score>& score
   if (scores[index].outcome() != v1::OUTCOME_UNSPECIFIED) {
     return absl::InternalError(absl::StrCat("answered twice for completion ", index));
   }
-  if (answer.score().outcome() == v1::OUTCOME_UNSPECIFIED || !std::isfinite(answer.score().value())) {
-    return absl::InternalError(absl::StrCat("answered for completion ", index, " with outcome ",
-                                            answer.score().outcome(), " and value ", answer.score().value()));
-  }
+  // The coordinator would refuse the whole group, and this worker with it.
+  rpc::CutTexts(&answer);
+  absl::Status wrong = rpc::CheckMessage(answer);
+  wrong.Update(CheckScore(answer.score()));
+  if (!wrong.ok()) return absl::InternalError(absl::StrCat("answered for completion ", index, ": ", wrong.message()));
   scores[index] = std::move(*answer.mutable_score());
   return absl::OkStatus();
 }
@@ -99,7 +103,9 @@ absl::StatusOr<std::vector<v1::Score>> ScoreClient::Score(const v1::RewardProfil
 
   // Written beside reading: a server may answer while it reads, and with both buffers full each would wait for the
   // other.
-  std::thread writer([&] { SendGroup(*stream, profile, prompt, completions); });
+  std::thread writer =
+      StartThread("sending a group to be scored", [&] { SendGroup(*stream, profile, prompt, completions); });
+  absl::Cleanup join = [&] { writer.join(); };
   std::vector<v1::Score> scores(completions.size());
   size_t num_answers = 0;
   absl::Status wrong;
@@ -108,7 +114,7 @@ absl::StatusOr<std::vector<v1::Score>> ScoreClient::Score(const v1::RewardProfil
     ++num_answers;
     wrong.Update(TakeAnswer(answer, scores));
   }
-  writer.join();
+  std::move(join).Invoke();
   absl::Status status = rpc::FromGrpc(context.Ended(stream->Finish()));
   status.Update(wrong);
   if (status.ok() && num_answers != completions.size()) {

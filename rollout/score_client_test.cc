@@ -4,6 +4,7 @@
 #include <limits>
 #include <thread>
 
+#include "common/rpc/check_message.h"
 #include "common/rpc/server.h"
 #include "common/status_macros.h"
 #include "common/status_testing.h"
@@ -18,6 +19,15 @@ std::vector<v1::Completion> Completions(const std::vector<std::string>& texts) {
   std::vector<v1::Completion> completions(texts.size());
   for (size_t i = 0; i < texts.size(); ++i) completions[i].set_text(texts[i]);
   return completions;
+}
+
+v1::Score WithRule(const std::string& extracted) {
+  v1::Score score;
+  v1::RuleScore& rule = *score.add_rules();
+  rule.set_name("exact");
+  rule.set_outcome(v1::OUTCOME_SCORED);
+  rule.set_extracted(extracted);
+  return score;
 }
 
 // One call to a server that answers through `answer`.
@@ -46,14 +56,14 @@ TEST(ScoreClient, PutsAnswersInTheirPlaceInWhateverOrderTheyCome) {
 
 TEST(ScoreClient, CarriesGroupsThatExceedAllBuffers) {
   const std::vector<v1::Completion> completions(64, Completions({std::string(1 << 20, 'x')})[0]);
-  // Answers as large as what a rule may extract, so that both directions fill up.
+  // Large answers, so that both directions fill up.
   const auto large = [](int64_t, grpc::ServerContext*, Answers& answers) {
-    for (v1::ScoreResponse& answer : answers)
-      answer.mutable_score()->add_rules()->set_extracted(std::string(1 << 18, 'y'));
+    for (v1::ScoreResponse& answer : answers) answer.mutable_score()->MergeFrom(WithRule(std::string(1 << 18, 'y')));
     return grpc::Status::OK;
   };
   ASSERT_OK_AND_ASSIGN(const std::vector<v1::Score> scores, ScoreOnce(large, completions));
   EXPECT_EQ(scores[63].value(), 1 << 20);
+  EXPECT_EQ(scores[63].rules(0).extracted().size(), rpc::kMaxTextBytes);
 }
 
 TEST(ScoreClient, AnAnswerWithAHoleIsAnErrorAndNeverAScore) {
@@ -71,10 +81,16 @@ TEST(ScoreClient, AnAnswerWithAHoleIsAnErrorAndNeverAScore) {
   EXPECT_STATUS(spoil([](Answers& answers) { answers[0] = answers[1]; }), internal, "answered twice for completion 1");
   EXPECT_STATUS(spoil([](Answers& answers) { answers[0].set_index(3); }), internal, "answered for completion 3 of 3");
   EXPECT_STATUS(spoil([](Answers& answers) { answers[0].set_index(-1); }), internal, "answered for completion -1 of 3");
-  EXPECT_STATUS(spoil([](Answers& answers) { answers[0].clear_score(); }), internal, "completion 2 with outcome 0");
+  EXPECT_STATUS(spoil([](Answers& answers) { answers[0].clear_score(); }), internal,
+                "completion 2: score.outcome is absent");
   EXPECT_STATUS(
       spoil([](Answers& answers) { answers[0].mutable_score()->set_value(std::numeric_limits<double>::quiet_NaN()); }),
-      internal, "value nan");
+      internal, "score.value is nan");
+  // Row 53 of the attacks.
+  EXPECT_STATUS(spoil([](Answers& answers) { answers[0].mutable_score()->set_outcome(static_cast<v1::Outcome>(77)); }),
+                internal, "completion 2: score.outcome is 77");
+  EXPECT_STATUS(spoil([](Answers& answers) { answers[0].mutable_score()->set_value(1e308); }), internal,
+                "completion 2: score.value is 1e+308");
 }
 
 TEST(ScoreClient, ErrorsNameTheServer) {

@@ -9,12 +9,15 @@
 #include "common/log.h"
 #include "common/rpc/status.h"
 #include "common/status_macros.h"
+#include "common/thread.h"
+#include "common/utf8.h"
 #include "common/version.h"
 #include "coordinator/weight_channels.h"
 
 namespace grpo {
 namespace {
 
+constexpr size_t kMaxReasonBytes = 4096;
 constexpr absl::Duration kCallDeadline = absl::Seconds(5);
 // A worker that is stopped does not wait longer for a coordinator that does not answer.
 constexpr absl::Duration kLeaveDeadline = absl::Seconds(1);
@@ -40,7 +43,7 @@ std::string LeaseName(const v1::LeaseKey& key) {
 
 Session::Session(std::shared_ptr<rpc::Client> client, Identity identity)
     : client_(std::move(client)), stub_(v1::Coordinator::NewStub(client_->channel())), identity_(std::move(identity)) {
-  thread_ = std::thread([this] { Loop(); });
+  thread_ = StartThread("the heartbeat", [this] { Loop(); });
 }
 
 Session::~Session() {
@@ -125,7 +128,8 @@ void Session::SetBlocked(int64_t id, const std::string& reason, bool blocks_run)
   if (!active_.contains(id)) return;
   if (blocked_.empty()) wake_ = true;
   const auto [blocked, added] = blocked_.try_emplace(id);
-  blocked->second.reason = reason;
+  // Others' words may be in it, of any length and any bytes; a heartbeat must be readable.
+  blocked->second.reason = AsUtf8(reason, kMaxReasonBytes);
   blocked->second.blocks_run = blocks_run;
   if (added) blocked->second.since = Clock::Real().Now();
 }

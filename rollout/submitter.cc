@@ -9,6 +9,8 @@
 #include "common/log.h"
 #include "common/rpc/status.h"
 #include "common/status_macros.h"
+#include "common/thread.h"
+#include "common/utf8.h"
 
 namespace grpo {
 namespace {
@@ -16,6 +18,8 @@ namespace {
 // A group here waits for the network, hardly for a core: enough threads that the groups which end together do not queue
 // up.
 constexpr int kNumThreads = 4;
+// More than anybody reads, and less than the coordinator takes.
+constexpr size_t kMaxErrorBytes = 16 << 10;
 constexpr absl::Duration kSubmitDeadline = absl::Seconds(60);
 
 v1::SubmitHeader MakeHeader(const FinishedGroup& group, double score_seconds) {
@@ -26,7 +30,7 @@ v1::SubmitHeader MakeHeader(const FinishedGroup& group, double score_seconds) {
   header.set_num_completions(static_cast<int32_t>(group.completions.size()));
   header.set_generate_seconds(group.generate_seconds);
   header.set_score_seconds(score_seconds);
-  header.set_error(group.error);
+  header.set_error(AsUtf8(group.error, kMaxErrorBytes));
   if (group.usage.num_requests() > 0) *header.mutable_usage() = group.usage;
   return header;
 }
@@ -38,7 +42,7 @@ Submitter::Submitter(Session* session, std::shared_ptr<rpc::Client> coordinator,
       coordinator_(std::move(coordinator)),
       stub_(v1::Coordinator::NewStub(coordinator_->channel())),
       scorer_(std::move(scorer)) {
-  for (int i = 0; i < kNumThreads; ++i) threads_.emplace_back([this] { Loop(); });
+  for (int i = 0; i < kNumThreads; ++i) threads_.push_back(StartThread("handing groups in", [this] { Loop(); }));
 }
 
 Submitter::~Submitter() {

@@ -4,11 +4,13 @@
 #include <thread>
 
 #include "CLI/CLI.hpp"
+#include "absl/cleanup/cleanup.h"
 #include "absl/status/status.h"
 #include "common/exit_codes.h"
 #include "common/log.h"
 #include "common/status_macros.h"
 #include "common/stop_signal.h"
+#include "common/thread.h"
 #include "model/threads.h"
 #include "rollout/generator.h"
 #include "rollout/worker.h"
@@ -41,37 +43,42 @@ absl::Status Run(Flags& flags) {
   RETURN_IF_ERROR(UseThreads(flags.worker.rollout.threads));
   ASSIGN_OR_RETURN(const std::unique_ptr<Worker> worker, Worker::Create(flags.worker));
   std::atomic<bool> done = false;
-  std::thread watch([&] {
+  std::thread watch = StartThread("the watch for signals", [&] {
     while (!done && !WaitForStop(absl::Milliseconds(100))) continue;
     if (!done) worker->Stop();
   });
-  const absl::Status status = worker->Run();
-  done = true;
-  watch.join();
-  return status;
+  const absl::Cleanup join = [&] {
+    done = true;
+    watch.join();
+  };
+  return worker->Run();
+}
+
+int Main(int argc, char** argv) {
+  Flags flags;
+  CLI::App app(
+      "Samples completions for a run: leases groups from the trainer, has them scored by a reward server, hands them "
+      "in.");
+  Declare(app, flags);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? kExitOk : kExitUsage;
+  }
+  InitLogging(flags.worker.identity.worker_name);
+  InstallStopSignal({.die_with_parent = flags.with_parent});
+  const absl::Status status = Run(flags);
+  if (absl::IsAborted(status)) {
+    spdlog::info("{}", std::string(status.message()));
+  } else if (!status.ok()) {
+    spdlog::error("{}", std::string(status.message()));
+  }
+  return ExitCodeFor(status, kExitConfig);
 }
 
 }  // namespace
 }  // namespace grpo
 
 int main(int argc, char** argv) {
-  grpo::Flags flags;
-  CLI::App app(
-      "Samples completions for a run: leases groups from the trainer, has them scored by a reward server, hands them "
-      "in.");
-  grpo::Declare(app, flags);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? grpo::kExitOk : grpo::kExitUsage;
-  }
-  grpo::InitLogging(flags.worker.identity.worker_name);
-  grpo::InstallStopSignal({.die_with_parent = flags.with_parent});
-  const absl::Status status = grpo::Run(flags);
-  if (absl::IsAborted(status)) {
-    spdlog::info("{}", std::string(status.message()));
-  } else if (!status.ok()) {
-    spdlog::error("{}", std::string(status.message()));
-  }
-  return grpo::ExitCodeFor(status, grpo::kExitConfig);
+  return grpo::Guarded("the rollout worker", [&] { return grpo::Main(argc, argv); });
 }

@@ -11,7 +11,8 @@
 namespace grpo {
 
 // `trainer`: the process that learns. `ranks` is read by whoever plans the processes (tools/launch/run_plan.h),
-// stall_after_s by rank 0's Watchdog, stop_within_s also by `grpoctl run`, the rest by every rank.
+// stall_after_s by rank 0's Watchdog, max_skipped_steps by its train stages, stop_within_s also by `grpoctl run`, the
+// rest by every rank.
 struct TrainerOptions {
   int64_t ranks = 1;
   int64_t threads = 1;
@@ -20,6 +21,7 @@ struct TrainerOptions {
   int64_t head_chunk_bytes = kDefaultHeadChunkBytes;
   double collective_timeout_s = 300;
   double stall_after_s = 120;
+  int64_t max_skipped_steps = 5;
   double stop_within_s = 300;
 
   template <class V>
@@ -57,6 +59,13 @@ struct TrainerOptions {
        .unit = "seconds",
        .min = 1,
        .max = 86400});
+    v("max_skipped_steps", max_skipped_steps,
+      {.help =
+           "After so many steps in a row of which every update was skipped, because loss or gradient was not finite, "
+           "the run pauses until `grpoctl resume`; a shorter train stage pauses when that is all it did. 0: never.",
+       .unit = "steps",
+       .min = 0,
+       .max = 1e9});
     v("stop_within_s", stop_within_s,
       {.help = "How long the step under way and its checkpoint may take after a signal to stop (SIGTERM, SIGINT, "
                "SIGHUP). Beyond it the trainer logs what its threads wait for and ends with exit code 75; the "

@@ -8,6 +8,7 @@
 #include "common/status_macros.h"
 #include "model/families.h"
 #include "model/random_init.h"
+#include "model/weights/companions.h"
 #include "model/weights/weight_files.h"
 
 namespace grpo {
@@ -15,7 +16,7 @@ namespace {
 
 absl::StatusOr<PolicyShape> ShapeOfRandomInit(const PolicyOptions::RandomInit& options) {
   PolicyShape shape;
-  ASSIGN_OR_RETURN(const std::string tokenizer_json, ReadFile(options.tokenizer));
+  ASSIGN_OR_RETURN(const std::string tokenizer_json, ReadFile(options.tokenizer, kMaxTokenizerBytes));
   ASSIGN_OR_RETURN(shape.tokenizer, Tokenizer::FromJson(tokenizer_json));
   ASSIGN_OR_RETURN(shape.config, RandomInitConfig(options, *shape.tokenizer));
   return shape;
@@ -24,8 +25,9 @@ absl::StatusOr<PolicyShape> ShapeOfRandomInit(const PolicyOptions::RandomInit& o
 absl::StatusOr<PolicyShape> ShapeOfFolder(const std::string& folder) {
   PolicyShape shape;
   ASSIGN_OR_RETURN(const std::string config_json, ReadModelFile(folder, "config.json", kMaxConfigBytes));
-  const absl::StatusOr<std::string> generation = ReadFile(folder + "/generation_config.json");
-  ASSIGN_OR_RETURN(shape.config, ParseModelConfig(config_json, generation.value_or("")));
+  // As whoever loads the folder reads them.
+  ASSIGN_OR_RETURN(Companions companions, ReadCompanions(folder));
+  ASSIGN_OR_RETURN(shape.config, ParseModelConfig(config_json, companions["generation_config.json"]));
   ASSIGN_OR_RETURN(const std::string tokenizer_json, ReadModelFile(folder, "tokenizer.json", kMaxTokenizerBytes));
   ASSIGN_OR_RETURN(shape.tokenizer, Tokenizer::FromJson(tokenizer_json));
   RETURN_IF_ERROR(Annotate(CheckVocabularyFits(*shape.tokenizer, shape.config.vocab_size), folder));

@@ -1,5 +1,7 @@
 #include "trainer/policy_shape.h"
 
+#include <sys/stat.h>
+
 #include <filesystem>
 #include <functional>
 
@@ -76,6 +78,27 @@ TEST_F(PolicyShapeTest, WhatWasDownloadedInPlaceOfAFileIsNamed) {
   }
 }
 
+// `validate` took them, or waited for the pipe, and the run then refused them.
+TEST_F(PolicyShapeTest, WhatIsDamagedTooLargeOrNoFileIsNamed) {
+  constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
+  for (const std::string name : {"config.json", "tokenizer.json", "generation_config.json"}) {
+    const std::string path = dir_ + "/" + name;
+    SetUp();
+    const std::string content = ReadFile(path).value_or("{}");
+    Write(name, content + std::string(100, '\0'));
+    EXPECT_STATUS(ReadPolicyShape(config_, "base"), kInvalid, "is zero, as where a part is missing");
+    Write(name, content);
+    std::filesystem::resize_file(path, int64_t{1} << 30);
+    EXPECT_STATUS(ReadPolicyShape(config_, "base"), kInvalid, name + " is longer than");
+    std::filesystem::remove(path);
+    ASSERT_EQ(::mkfifo(path.c_str(), 0600), 0);
+    EXPECT_STATUS(ReadPolicyShape(config_, "base"), kInvalid, name + " is a pipe, not a file");
+    std::filesystem::remove(path);
+    std::filesystem::create_symlink("/dev/zero", path);
+    EXPECT_STATUS(ReadPolicyShape(config_, "base"), kInvalid, name + " is a device, not a file");
+  }
+}
+
 // Every way in which the files themselves show that a later stage could not load them.
 TEST_F(PolicyShapeTest, WeightsThatAreNotThereOrTooSmallAreRefusedBeforeAnyoneLoadsThem) {
   EXPECT_STATUS(CheckPolicyWeights(config_, "student", model_, {}), absl::StatusCode::kNotFound, "policies.base");
@@ -88,6 +111,12 @@ TEST_F(PolicyShapeTest, WeightsThatAreNotThereOrTooSmallAreRefusedBeforeAnyoneLo
   const std::string header = R"({"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})";
   std::string file(8, '\0');
   file[0] = static_cast<char>(header.size());
+  // Cut in the middle of the header, and of the data.
+  for (const size_t cut : {size_t{20}, file.size() + header.size() + 2}) {
+    Write("model.safetensors", (file + header + std::string(4, '\0')).substr(0, cut));
+    EXPECT_STATUS(CheckPolicyWeights(config_, "student", model_, {}), absl::StatusCode::kInvalidArgument,
+                  "model.safetensors: safetensors: ");
+  }
   Write("model.safetensors", file + header + std::string(4, '\0'));
   EXPECT_STATUS(CheckPolicyWeights(config_, "student", model_, {}), absl::StatusCode::kInvalidArgument,
                 "but the weights have only 4 bytes");

@@ -91,6 +91,7 @@ class Run {
     if (guard() != nullptr) WatchFolder();
     RETURN_IF_ERROR(OpenRecords());
     for (const auto& [stage, group_index] : records_.quarantine->entries()) coordinator_.Quarantine(stage, group_index);
+    coordinator_.ExpectRules(RewardRuleNames(config_));
     ServeLocally();
     ASSIGN_OR_RETURN(server_, rpc::Server::Start(
                                   config_.network.ServerOptions(arguments_.port.value_or(config_.network.trainer_port)),
@@ -273,7 +274,8 @@ class Run {
     RETURN_IF_ERROR(MayWrite(guard()));
     const json summary = {{"run", {{"name", config_.run.name}, {"id", arguments_.run_id}, {"seed", config_.run.seed}}},
                           {"stages", ToJson(reports_)}};
-    return WriteFileAtomically(absl::StrCat(arguments_.run_dir, "/summary.json"), summary.dump(2) + "\n");
+    return WriteFileAtomically(absl::StrCat(arguments_.run_dir, "/summary.json"),
+                               summary.dump(2, ' ', false, json::error_handler_t::replace) + "\n");
   }
 
   absl::StatusOr<v1::CheckpointStatus> Save(const StageCursor& cursor) {

@@ -1,6 +1,7 @@
 #include "trainer/run_models.h"
 
 #include "common/status_macros.h"
+#include "model/tokenizer/prompt.h"
 #include "model/weights/folder.h"
 #include "trainer/fingerprint.h"
 #include "trainer/learner.h"
@@ -21,7 +22,14 @@ class RunModels::Handle : public StagePolicy {
  public:
   // The policy stays valid (PolicyStore).
   Handle(Policy* policy, Coordinator* coordinator, const TrainerOptions& options)
-      : policy_(*policy), coordinator_(*coordinator), options_(options) {}
+      : policy_(*policy),
+        coordinator_(*coordinator),
+        options_(options),
+        vocabulary_(std::make_shared<Vocabulary>(
+            Vocabulary{.size = policy->model->config().vocab_size,
+                       .encode_prompt = [tokenizer = policy->tokenizer.get()](const std::string& prompt) {
+                         return EncodePrompt(*tokenizer, prompt);
+                       }})) {}
 
   v1::PolicyRef ref() const override { return policy_.ref(); }
   const ModelConfig& config() const override { return policy_.model->config(); }
@@ -29,7 +37,7 @@ class RunModels::Handle : public StagePolicy {
   std::string WeightsHash() const override { return grpo::WeightsHash(policy_.model->NamedParameters()); }
   absl::Status Publish() override {
     ASSIGN_OR_RETURN(std::shared_ptr<const WeightSource> weights, policy_.Weights(WeightsForm::kSampled));
-    coordinator_.Publish(std::move(weights));
+    coordinator_.Publish(std::move(weights), vocabulary_);
     return absl::OkStatus();
   }
   absl::Status ExportTo(const std::string& folder) const override {
@@ -43,6 +51,8 @@ class RunModels::Handle : public StagePolicy {
   Policy& policy_;
   Coordinator& coordinator_;
   const TrainerOptions& options_;
+  // Reads the policy's tokenizer, which stays as long as the policy.
+  const std::shared_ptr<const Vocabulary> vocabulary_;
 };
 
 namespace {

@@ -2,9 +2,11 @@
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
 #include "common/exit_codes.h"
+#include "common/files.h"
 #include "common/log.h"
 #include "common/status_macros.h"
 #include "common/stop_signal.h"
+#include "common/thread.h"
 #include "model/threads.h"
 #include "trainer/dist/agreement.h"
 #include "trainer/dist/collectives.h"
@@ -74,6 +76,7 @@ int Main(int argc, char** argv) {
   }
   arguments.config = *std::move(config);
   absl::Status status = UseThreads(arguments.config.config.trainer.threads);
+  if (status.ok()) status = CheckUtf8Path("--run-dir", arguments.run_dir);
   if (status.ok()) status = RunRank(*environment, std::move(arguments), lock_fd);
   if (!status.ok()) spdlog::error("{}", std::string(status.message()));
   return ExitCodeFor(status);
@@ -83,5 +86,5 @@ int Main(int argc, char** argv) {
 }  // namespace grpo
 
 int main(int argc, char** argv) {
-  return grpo::Main(argc, argv);
+  return grpo::Guarded("the trainer", [&] { return grpo::Main(argc, argv); });
 }

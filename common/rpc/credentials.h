@@ -14,12 +14,14 @@ inline constexpr char kTokenKey[] = "authorization";
 inline constexpr char kTokenPrefix[] = "Bearer ";
 
 // The token of a file, without surrounding white space; empty for an empty path. InvalidArgument when the file holds no
-// token of printable ASCII without spaces. InvalidArgument also for a file that cannot be read or is above 4 KiB.
-// Messages name the path and never hold the token.
+// token of printable ASCII without spaces. InvalidArgument also for a file that cannot be read or is above 4 KiB, and
+// for one that everybody may write; of one that everybody may read the log warns, once. Messages name the path and
+// never hold the token.
 absl::StatusOr<std::string> ReadToken(const std::string& path);
 
 // The content of a PEM file; empty for an empty path. InvalidArgument, naming `key`, when the file cannot be read or is
-// no PEM. At most 1 MiB; whether it is a key or a certificate is not looked at.
+// no PEM. At most 1 MiB; whether it is a key or a certificate is not looked at. With `key` tls_key the file's rights
+// are looked at as those of a token.
 absl::StatusOr<std::string> ReadPem(absl::string_view key, const std::string& path);
 
 // Whether packets to this host never leave the machine: 127.0.0.0/8, ::1 or localhost. `host` may be in brackets. Other

@@ -1,12 +1,15 @@
 #include "common/rpc/credentials.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <string>
 
 #include "absl/strings/str_cat.h"
 #include "common/files.h"
+#include "common/log.h"
 #include "common/status_testing.h"
+#include "gmock/gmock.h"
 
 namespace grpo::rpc {
 namespace {
@@ -61,6 +64,35 @@ TEST(ReadPemTest, AFileWithoutABeginLineIsNoPem) {
   EXPECT_STATUS(ReadPem("tls_ca", path), kInvalid, absl::StrCat("tls_ca ", path, ": is not a PEM file"));
   EXPECT_STATUS(ReadPem("tls_key", "/no/such/key"), kInvalid, "tls_key: ");
   EXPECT_STATUS(ReadPem("tls_key", "/no/such/key"), kInvalid, "/no/such/key");
+}
+
+// Both were taken without a word.
+TEST(RightsTest, ASecretThatEverybodyCanWriteIsRefusedAndOneThatEverybodyCanReadIsWarnedOfOnce) {
+  InitLogging("test");
+  const std::string path = absl::StrCat(TempFile(""), ".written_by_all");
+  ASSERT_OK(WriteFileSynced(path, "-----BEGIN CERTIFICATE-----"));
+  ASSERT_EQ(::chmod(path.c_str(), 0666), 0);
+  EXPECT_STATUS(ReadToken(path), kInvalid, absl::StrCat("token_file ", path, " has mode 0666: everybody"));
+  EXPECT_STATUS(ReadPem("tls_key", path), kInvalid, absl::StrCat("chmod 600 ", path));
+  // A certificate is no secret.
+  EXPECT_OK(ReadPem("tls_cert", path));
+
+  const std::string read_by_all = absl::StrCat(path, ".read_by_all");
+  ASSERT_OK(WriteFileSynced(read_by_all, "sesame"));
+  ASSERT_EQ(::chmod(read_by_all.c_str(), 0644), 0);
+  ::testing::internal::CaptureStderr();
+  EXPECT_OK(ReadToken(read_by_all));
+  EXPECT_OK(ReadToken(read_by_all));
+  EXPECT_THAT(::testing::internal::GetCapturedStderr(),
+              ::testing::ContainsRegex(".* W test. token_file .*read_by_all has mode 0644: everybody on this machine "
+                                       "can read it; chmod 600 .*read_by_all\n$"));
+
+  const std::string kept = absl::StrCat(path, ".kept");
+  ASSERT_OK(WriteFileSynced(kept, "sesame"));
+  ASSERT_EQ(::chmod(kept.c_str(), 0640), 0);
+  ::testing::internal::CaptureStderr();
+  EXPECT_OK(ReadToken(kept));
+  EXPECT_EQ(::testing::internal::GetCapturedStderr(), "");
 }
 
 // What decides whether a port may be opened without TLS: a doubt is a no.

@@ -31,7 +31,7 @@ absl::Status WriteEndpoint(const std::string& path, const Endpoint& endpoint) {
                    {"tls_cert", endpoint.client.tls_cert},
                    {"tls_key", endpoint.client.tls_key}};
   if (!endpoint.metrics.empty()) document["metrics"] = endpoint.metrics;
-  return WriteFileAtomically(path, document.dump(2) + "\n");
+  return WriteFileAtomically(path, document.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
 }
 
 void RemoveEndpoint(const std::string& path) {

@@ -8,6 +8,7 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <thread>
 
@@ -21,6 +22,7 @@
 #include "common/status_testing.h"
 #include "common/wall_clock_testing.h"
 #include "proto/reward.grpc.pb.h"
+#include "proto/trainer.grpc.pb.h"
 
 namespace grpo::rpc {
 namespace {
@@ -266,6 +268,38 @@ TEST(TlsTest, ServesOffLoopbackWithClientCertificates) {
       const auto client,
       Client::Create("127.0.0.1" + port, {.tls_ca = ours.cert, .tls_cert = ours.cert, .tls_key = ours.key}));
   EXPECT_OK(Call(*client));
+}
+
+// A method with a field that can be wrong.
+class PauseService : public v1::TrainerService::Service {
+ public:
+  grpc::Status Pause(grpc::ServerContext* context, const v1::PauseRequest* request, v1::ControlResponse*) override {
+    return Handle(context, *request, [&]() -> absl::Status {
+      ++num_taken;
+      return absl::InvalidArgumentError(std::string(100'000, '\xff'));
+    });
+  }
+  int num_taken = 0;
+};
+
+TEST(RpcTest, ARequestIsCheckedBeforeTheHandlerSeesItAndMessagesFitTheMetadata) {
+  PauseService service;
+  ASSERT_OK_AND_ASSIGN(const auto server, Server::Start({}, {&service}));
+  ASSERT_OK_AND_ASSIGN(const auto client, Client::Create(server->address()));
+  const auto stub = v1::TrainerService::NewStub(client->channel());
+  const auto pause = [&](size_t num_bytes) {
+    CallContext context(*client, kDeadline);
+    v1::PauseRequest request;
+    request.set_reason(std::string(num_bytes, 'r'));
+    v1::ControlResponse response;
+    return FromGrpc(stub->Pause(&context, request, &response));
+  };
+  EXPECT_STATUS(pause(100'000), absl::StatusCode::kInvalidArgument, "reason has 100000 bytes");
+  EXPECT_EQ(service.num_taken, 0);
+  EXPECT_STATUS(pause(1), absl::StatusCode::kInvalidArgument, "\xEF\xBF\xBD");
+  EXPECT_EQ(service.num_taken, 1);
+  // Trying again would not make it smaller, as RESOURCE_EXHAUSTED says to callers.
+  EXPECT_STATUS(pause(5'000'000), absl::StatusCode::kInvalidArgument, "message larger than max");
 }
 
 // ListRules is answered when the call was cancelled or its time is over.

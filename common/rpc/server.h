@@ -2,7 +2,6 @@
 #ifndef GRPO_COMMON_RPC_SERVER_H_
 #define GRPO_COMMON_RPC_SERVER_H_
 
-#include <exception>
 #include <memory>
 #include <string>
 #include <vector>
@@ -10,8 +9,12 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "common/rpc/check_message.h"
 #include "common/rpc/options.h"
 #include "common/rpc/status.h"
+#include "common/status_macros.h"
+#include "common/thread.h"
+#include "google/protobuf/message.h"
 #include "grpcpp/grpcpp.h"
 
 namespace grpo::rpc {
@@ -52,16 +55,26 @@ absl::Duration TimeLeft(const grpc::ServerContextBase& context);
 
 // Runs a handler's body: token first, absl::Status to grpc::Status, and the last net for exceptions (gRPC would drop
 // them). `body` takes nothing and returns an absl::Status. A caller that may not call gets Unauthenticated and the body
-// does not run; a std::exception becomes Internal with its text.
+// does not run; what is thrown becomes Internal with its text. For methods whose requests come as a stream: each of
+// those is for the body to check by CheckMessage.
 template <typename Body>
 grpc::Status Handle(grpc::ServerContext* context, Body&& body) {
   try {
     const absl::Status allowed = CheckToken(*context);
     if (!allowed.ok()) return ToGrpc(allowed);
     return ToGrpc(body());
-  } catch (const std::exception& error) {
-    return ToGrpc(absl::InternalError(error.what()));
+  } catch (...) {
+    return ToGrpc(absl::InternalError(WhatWasThrown()));
   }
+}
+
+// The same for a method with one request, after CheckMessage of it: its errors, and then the body does not run.
+template <typename Body>
+grpc::Status Handle(grpc::ServerContext* context, const google::protobuf::Message& request, Body&& body) {
+  return Handle(context, [&]() -> absl::Status {
+    RETURN_IF_ERROR(CheckMessage(request));
+    return body();
+  });
 }
 
 }  // namespace grpo::rpc

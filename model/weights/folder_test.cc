@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <functional>
 #include <map>
@@ -273,6 +274,18 @@ TEST_F(StoredTensorsTest, RotaryFrequenciesAreLeftOutAndAllElseIsRefused) {
         "model.layers.0.self_attn.o_proj.bias", "_orig_mod.lm_head.weight", "score.weight"}) {
     ASSERT_OK(Store({{name, at::ones({3})}}, *model_));
     EXPECT_STATUS(LoadFolder(Place("out")), kInvalid, std::string("tensor ") + name + " is unexpected");
+  }
+}
+
+// The run skipped every update of every stage instead.
+TEST_F(StoredTensorsTest, AWeightThatIsNotFiniteIsNamed) {
+  ASSERT_OK(Export("out"));
+  for (const double value : {HUGE_VAL, -HUGE_VAL, std::nan("")}) {
+    const at::Tensor norm = at::ones({config_.hidden_size});
+    norm[3].fill_(value);
+    ASSERT_OK(Store({{"model.norm.weight", norm}}, *model_));
+    EXPECT_STATUS(LoadFolder(Place("out")), kInvalid,
+                  "model.safetensors: tensor model.norm.weight holds infinities or values that are no numbers");
   }
 }
 

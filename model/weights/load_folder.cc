@@ -34,10 +34,16 @@ absl::Status CheckEntry(const SafetensorsEntry& entry, const at::Tensor& target)
     return absl::InvalidArgumentError(
         absl::StrCat("tensor ", entry.name, " is ", entry.dtype, "; F32, BF16 and F16 can be read"));
   }
-  if (target.sizes() == at::IntArrayRef(entry.shape)) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat("tensor ", entry.name, " has shape [", absl::StrJoin(entry.shape, ", "),
-                   "], and config.json describes one of [", absl::StrJoin(target.sizes(), ", "), "]"));
+  if (target.sizes() != at::IntArrayRef(entry.shape)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("tensor ", entry.name, " has shape [", absl::StrJoin(entry.shape, ", "),
+                     "], and config.json describes one of [", absl::StrJoin(target.sizes(), ", "), "]"));
+  }
+  if (AllFinite(entry.bytes, ReadableDtypes().at(entry.dtype))) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      "tensor ", entry.name,
+      " holds infinities or values that are no numbers (NaN): no update could be made, and what is sampled "
+      "means nothing; take weights from before training diverged"));
 }
 
 // Which tensor goes where; each of the model's has its one.

@@ -36,6 +36,18 @@ GRPO_SIMD_INLINE void Convert(const char* from, char* to, int64_t count) {
   if (count > 0) ConvertLanes<From, To>(from, to, count);
 }
 
+// Whether all bits of some value's exponent are set.
+template <typename Bits>
+bool AnyFullExponent(absl::string_view bytes, Bits exponent) {
+  Bits found = 0;
+  for (size_t i = 0; i + sizeof(Bits) <= bytes.size(); i += sizeof(Bits)) {
+    Bits bits;
+    std::memcpy(&bits, bytes.data() + i, sizeof(Bits));
+    found |= static_cast<Bits>((bits & exponent) == exponent);
+  }
+  return found != 0;
+}
+
 GRPO_SIMD_CLONES void Round(const char* from, char* to, int64_t count) {
   Convert<float, c10::BFloat16>(from, to, count);
 }
@@ -45,6 +57,11 @@ GRPO_SIMD_CLONES void Widen(const char* from, char* to, int64_t count) {
 }
 
 }  // namespace
+
+bool AllFinite(absl::string_view bytes, at::ScalarType dtype) {
+  if (dtype == at::kFloat) return !AnyFullExponent<uint32_t>(bytes, 0x7f800000);
+  return !AnyFullExponent<uint16_t>(bytes, dtype == at::kHalf ? 0x7c00 : 0x7f80);
+}
 
 void CopyFromBytes(absl::string_view bytes, at::ScalarType dtype, const at::Tensor& target) {
   if (target.scalar_type() == dtype && target.is_contiguous() && target.is_cpu()) {

@@ -23,6 +23,9 @@ void CopyFromBytes(absl::string_view bytes, at::ScalarType dtype, const at::Tens
 // nearest bfloat16, ties to even, which is what torch does. On the caller's thread alone. Any thread.
 void CopyValues(const void* from, at::ScalarType from_dtype, void* to, at::ScalarType to_dtype, int64_t count);
 
+// Whether none of the values is infinite or NaN. `dtype` is float32, bfloat16 or float16; bytes at any address. Pure.
+bool AllFinite(absl::string_view bytes, at::ScalarType dtype);
+
 // How many of the process's threads (model/threads.h) pay for reading and hashing so many bytes. At least 1.
 int64_t ThreadsForBytes(int64_t num_bytes);
 

@@ -65,6 +65,21 @@ TEST(CopyValuesTest, AnyNumberOfValuesIsCopied) {
   }
 }
 
+TEST(AllFiniteTest, FindsInfinitiesAndWhatIsNoNumberInEveryDtype) {
+  for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16, at::kHalf}) {
+    const double largest = dtype == at::kHalf ? 65504 : 3e38;
+    const at::Tensor values = at::full({70}, -largest, dtype);
+    EXPECT_TRUE(AllFinite(BytesOf(values), dtype)) << dtype;
+    for (const double bad : {HUGE_VAL, -HUGE_VAL, std::nan("")}) {
+      for (const int64_t place : {0, 37, 69}) {
+        const at::Tensor one_is_bad = values.clone();
+        one_is_bad[place].fill_(bad);
+        EXPECT_FALSE(AllFinite(BytesOf(one_is_bad), dtype)) << dtype << " " << bad << " " << place;
+      }
+    }
+  }
+}
+
 TEST(ThreadsForBytesTest, FewBytesAreReadOnOneThread) {
   at::set_num_threads(4);
   EXPECT_EQ(ThreadsForBytes(0), 1);

@@ -66,9 +66,9 @@ class JsonSchemaRule final : public Rule {
     bool too_deep = false;
     const auto watch = [&](int depth, json::parse_event_t, json&) { return !(too_deep |= depth > kMaxDepth); };
     const json value = json::parse(text.begin(), text.end(), watch, /*allow_exceptions=*/false);
-    const std::string why = too_deep               ? "it is nested too deep"
-                            : value.is_discarded() ? "it is no JSON"
-                                                   : schema_->WhyNot(value);
+    // The library takes a zero byte for the end of the text, whatever follows.
+    const bool is_json = !value.is_discarded() && !absl::StrContains(text, '\0');
+    const std::string why = too_deep ? "it is nested too deep" : !is_json ? "it is no JSON" : schema_->WhyNot(value);
     return {.value = why.empty() ? 1.0 : 0.0, .extracted = CutForLog(text), .decided_by = why};
   }
 

@@ -1,17 +1,18 @@
 // A rule that another reward server serves: its profile's value is this rule's value. What it says of a completion is
-// passed on; while it cannot be reached the rule is unavailable, and the run waits and says why.
+// passed on, also that the sample is to be left out; an answer that cannot be is a rule_error; while it cannot be reached the rule is unavailable, and the run waits and says why.
 #include <algorithm>
-#include <cmath>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "common/log.h"
+#include "common/rpc/check_message.h"
 #include "common/rpc/client.h"
 #include "common/rpc/status.h"
 #include "common/utf8.h"
 #include "proto/reward.grpc.pb.h"
 #include "reward/answer.h"
 #include "reward/rule_plugin.h"
+#include "reward/score_check.h"
 
 namespace grpo {
 namespace {
@@ -97,7 +98,8 @@ class RemoteRule final : public Rule {
     }
     if (!status.ok()) return {.outcome = v1::OUTCOME_RULE_ERROR, .decided_by = Says(status)};
     RuleResult result = {.outcome = score.outcome(),
-                         .value = score.outcome() == v1::OUTCOME_SCORED ? score.value() : 0};
+                         .value = score.outcome() == v1::OUTCOME_SCORED ? score.value() : 0,
+                         .excluded = score.excluded()};
     for (const v1::RuleScore& rule : score.rules()) {
       if (result.extracted.empty()) result.extracted = CutForLog(rule.extracted());
       if (result.decided_by.empty()) result.decided_by = CutForLog(rule.decided_by());
@@ -130,13 +132,14 @@ class RemoteRule final : public Rule {
       ++num_answers;
       *score = std::move(*response.mutable_score());
     }
+    // Not Unavailable, whatever is wrong with an answer that came: the same call would be answered the same.
     RETURN_IF_ERROR(rpc::FromGrpc(context.Ended(stream->Finish())));
-    if (num_answers == 1 && score->outcome() != v1::OUTCOME_UNSPECIFIED && std::isfinite(score->value())) {
-      return absl::OkStatus();
+    if (num_answers != 1) {
+      return absl::InternalError(absl::StrCat("answered ", num_answers, " times for one completion"));
     }
-    return absl::InternalError(absl::StrCat("answered ", num_answers,
-                                            " times for one completion, the last with outcome ", score->outcome(),
-                                            " and value ", score->value()));
+    rpc::CutTexts(score);
+    RETURN_IF_ERROR(Annotate(rpc::CheckMessage(*score), "its answer"));
+    return Annotate(CheckScore(*score), "its answer");
   }
 
   const RemoteOptions options_;

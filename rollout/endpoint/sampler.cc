@@ -10,6 +10,7 @@
 #include "common/seeds.h"
 #include "common/sha256.h"
 #include "common/status_macros.h"
+#include "common/thread.h"
 #include "common/utf8.h"
 #include "coordinator/endpoint_usage.h"
 #include "nlohmann/json.hpp"
@@ -62,7 +63,8 @@ EndpointSampler::EndpointSampler(const Options& options, std::unique_ptr<AnswerL
     budget_.SetSpent(log_->spent());
   }
   ReadBudget();
-  for (int64_t i = 0; i < options_.endpoint.concurrency; ++i) threads_.emplace_back([this] { Loop(); });
+  for (int64_t i = 0; i < options_.endpoint.concurrency; ++i)
+    threads_.push_back(StartThread("asking an endpoint", [this] { Loop(); }));
 }
 
 EndpointSampler::~EndpointSampler() {

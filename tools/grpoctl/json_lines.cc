@@ -1,6 +1,7 @@
 #include "tools/grpoctl/json_lines.h"
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 
 namespace grpo {
@@ -14,7 +15,8 @@ std::optional<JsonLine> NextJsonLine(std::istream& in, int64_t* number) {
     if (absl::StripAsciiWhitespace(text).empty()) continue;
     JsonLine line = {.number = *number, .id = nullptr, .object = absl::InvalidArgumentError("this is no JSON object")};
     json parsed = json::parse(text, nullptr, /*allow_exceptions=*/false);
-    if (!parsed.is_object()) return line;
+    // The library takes a zero byte for the end of the text, whatever follows.
+    if (!parsed.is_object() || absl::StrContains(text, '\0')) return line;
     json id = parsed.contains("id") ? parsed["id"] : json();
     if (id.is_structured()) {
       line.object = absl::InvalidArgumentError("\"id\" is neither a text nor a number");

@@ -5,6 +5,7 @@
 #include "CLI/CLI.hpp"
 #include "common/exit_codes.h"
 #include "common/log.h"
+#include "common/thread.h"
 #include "common/version.h"
 #include "tools/grpoctl/text.h"
 #include "tools/grpoctl/verb.h"
@@ -15,7 +16,9 @@ namespace grpo {
 #undef GRPOCTL_VERB
 }  // namespace grpo
 
-int main(int argc, char** argv) {
+namespace {
+
+int Main(int argc, char** argv) {
   // To stderr, whatever says it: stdout is for results.
   grpo::InitLogging("grpoctl");
   CLI::App app("Reinforcement learning of language models from rule-based rewards.", "grpoctl");
@@ -38,4 +41,10 @@ int main(int argc, char** argv) {
     return grpo::kExitUsage;
   }
   return grpo::ParseCommandLine(app, argc, argv, exit_code);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  return grpo::Guarded("grpoctl", [&] { return Main(argc, argv); });
 }

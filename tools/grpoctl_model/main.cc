@@ -4,12 +4,15 @@
 #include "CLI/CLI.hpp"
 #include "common/exit_codes.h"
 #include "common/log.h"
+#include "common/thread.h"
 #include "common/version.h"
 #include "tools/grpoctl/verb.h"
 #include "tools/grpoctl_model/bench/verbs.h"
 #include "tools/grpoctl_model/verbs.h"
 
-int main(int argc, char** argv) {
+namespace {
+
+int Main(int argc, char** argv) {
   // To stderr, whatever says it: stdout is for results.
   grpo::InitLogging("grpoctl-model");
   CLI::App app("Runs models for grpoctl.", "grpoctl");
@@ -19,4 +22,10 @@ int main(int argc, char** argv) {
   grpo::AddModelVerbs(app, &exit_code);
   grpo::AddModelBenchVerbs(app, &exit_code);
   return grpo::ParseCommandLine(app, argc, argv, exit_code);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  return grpo::Guarded("grpoctl-model", [&] { return Main(argc, argv); });
 }

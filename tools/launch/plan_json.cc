@@ -69,7 +69,7 @@ std::string PlanJson(const RunPlan& plan) {
   document["processes"] = json::array();
   for (const PlannedProcess& process : plan.processes) document["processes"].push_back(ProcessJson(process));
   document["when_one_ends"] = RulesJson();
-  return document.dump(2) + "\n";
+  return document.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
 }
 
 }  // namespace grpo

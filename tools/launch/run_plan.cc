@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "common/files.h"
 #include "common/rpc/credentials.h"
 #include "common/rpc/endpoint.h"
 #include "common/status_macros.h"
@@ -199,6 +200,7 @@ std::vector<std::string> Fill(const std::vector<Word>& words, const LateValues& 
 
 absl::StatusOr<RunPlan> MakeRunPlan(const RunConfig& config, const PlanRequest& request) {
   RETURN_IF_ERROR(CheckHosts(config, request.hosts));
+  RETURN_IF_ERROR(CheckUtf8Path("--run-dir", request.run_dir));
   return Planner(config, request).Make();
 }
 

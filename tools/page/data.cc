@@ -200,13 +200,15 @@ absl::StatusOr<ReportData> GatherReport(const std::string& run_dir) {
     summary.id = std::string(absl::StripAsciiWhitespace(ReadFile(run_dir + "/run_id", 4096).value_or("")));
   }
   const StageTypeOf types = TypesOf(config, summary.stages);
+  const std::string metrics = run_dir + "/metrics.jsonl";
+  if (const absl::Status file = ExpectFile(metrics); absl::IsInvalidArgument(file)) return file;
   ReportData data{.name = summary.name,
                   .id = summary.id,
                   .state = State(run_dir, summary.stages.size(), config),
                   .seed = absl::StrCat(summary.seed),
                   .tables = SummaryTables(summary.stages),
                   .seconds = summary.stages.empty() ? TableRows() : StageSecondsRows(summary.stages),
-                  .charts = MakeCharts(ReadCurves(run_dir + "/metrics.jsonl", types), config, types),
+                  .charts = MakeCharts(ReadCurves(metrics, types), config, types),
                   .problems = {}};
   const absl::StatusOr<std::unique_ptr<CompletionsReader>> reader = CompletionsReader::Open(run_dir);
   if (reader.ok()) {

@@ -62,7 +62,7 @@ std::string StateToJson(const CheckpointState& state) {
                  {"threads", state.environment.threads},
                  {"cpu_capability", state.environment.cpu_capability}}}};
   if (!state.progress.largest.empty()) text["largest"] = state.progress.largest;
-  return text.dump(1) + "\n";
+  return text.dump(1, ' ', false, json::error_handler_t::replace) + "\n";
 }
 
 // nlohmann's at(), get() and value() throw on a missing key or another type; this is where that ends.

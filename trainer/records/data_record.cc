@@ -81,7 +81,8 @@ absl::Status DataRecord::Write() const {
   for (const DataChange& change : changes_) {
     changes.push_back({{"data", change.data}, {"old_sha256", change.old_sha256}, {"new_sha256", change.new_sha256}});
   }
-  return WriteFileAtomically(path_, json({{"data", data}, {"changes", changes}}).dump(1) + "\n");
+  return WriteFileAtomically(
+      path_, json({{"data", data}, {"changes", changes}}).dump(1, ' ', false, json::error_handler_t::replace) + "\n");
 }
 
 }  // namespace grpo

@@ -107,7 +107,7 @@ void SpendingLog::Save() {
         {"starts", spent.starts}, {"seconds", spent.seconds}, {"tokens", spent.tokens}, {"usd", spent.usd}};
   }
   const json document = {{"stages", std::move(stages)}};
-  const absl::Status status = Replace(path_, document.dump(1) + "\n");
+  const absl::Status status = Replace(path_, document.dump(1, ' ', false, json::error_handler_t::replace) + "\n");
   if (!status.ok() && !failed_) {
     spdlog::error("what the run takes cannot be kept ({}); it goes on, and after a kill its report is short of that",
                   std::string(status.message()));

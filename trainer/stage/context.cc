@@ -42,6 +42,14 @@ absl::StatusOr<v1::RewardProfileRef> ProfileRef(const RunConfig& config, const s
   return profile->ref();
 }
 
+std::map<std::string, std::vector<std::string>> RewardRuleNames(const RunConfig& config) {
+  std::map<std::string, std::vector<std::string>> names;
+  for (const auto& [profile, options] : config.rewards) {
+    for (const auto& [rule, rule_options] : options.rules) names[profile].push_back(rule);
+  }
+  return names;
+}
+
 v1::SamplingParams ToProto(const SamplingOptions& sampling, int64_t num_completions) {
   v1::SamplingParams params;
   params.set_num_completions(static_cast<int32_t>(num_completions));

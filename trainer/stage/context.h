@@ -11,8 +11,10 @@
 #define GRPO_TRAINER_STAGE_CONTEXT_H_
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -84,6 +86,9 @@ v1::Lease MakeLease(const GroupTemplate& group, uint64_t run_seed, int64_t group
 
 // What the rules under `rewards` are called on the wire. InvalidArgument when they are no profile.
 absl::StatusOr<v1::RewardProfileRef> ProfileRef(const RunConfig& config, const std::string& rewards);
+
+// Names of each profile's rules, in the order in which its scores have them. Pure.
+std::map<std::string, std::vector<std::string>> RewardRuleNames(const RunConfig& config);
 
 // The stage's sampling keys for groups of num_completions. Pure.
 v1::SamplingParams ToProto(const SamplingOptions& sampling, int64_t num_completions);

@@ -161,12 +161,19 @@ namespace {
 
 class FakeLearner : public StepLearner {
  public:
-  FakeLearner(FakeWeights* weights, StagePolicy* policy, int64_t optimizer_steps, uint64_t moments)
-      : weights_(*weights), policy_(*policy), optimizer_steps_(optimizer_steps), moments_(moments) {}
+  FakeLearner(FakeWeights* weights, StagePolicy* policy, int64_t optimizer_steps, uint64_t moments,
+              int64_t skip_updates_from)
+      : weights_(*weights),
+        policy_(*policy),
+        optimizer_steps_(optimizer_steps),
+        moments_(moments),
+        skip_updates_from_(skip_updates_from) {}
 
   StagePolicy& policy() override { return policy_; }
 
   absl::StatusOr<StepOutcome> Step(StepBatch batch, int64_t step) override {
+    if (step >= skip_updates_from_)
+      return StepOutcome{.metrics = {{"skipped_updates", 1}}, .token_ids_hash = "", .weights_hash = ""};
     uint64_t hash = CombineSeeds(moments_, static_cast<uint64_t>(step));
     for (const auto& sequences : batch.minibatches) {
       for (const TokenStreams& sequence : sequences) {
@@ -197,6 +204,7 @@ class FakeLearner : public StepLearner {
   int64_t optimizer_steps_;
   // Of all steps so far: what a resumed learner must have back.
   uint64_t moments_;
+  const int64_t skip_updates_from_;
 };
 
 }  // namespace
@@ -222,7 +230,7 @@ absl::StatusOr<StagePolicy*> FakeModels::Get(const std::string& policy) {
 absl::StatusOr<std::unique_ptr<StepLearner>> FakeModels::BeginTraining(const LearnerSpec&, const StageCursor& start) {
   const auto* const state = dynamic_cast<const FakeState*>(start.learner.get());
   return std::make_unique<FakeLearner>(&weights_, handle_.get(), start.progress.optimizer_steps,
-                                       state == nullptr ? 0 : state->moments);
+                                       state == nullptr ? 0 : state->moments, skip_updates_from_);
 }
 
 FakeWorker::FakeWorker(Coordinator* coordinator, FakeJudge judge)
@@ -297,6 +305,7 @@ absl::StatusOr<StageReport> StageRun::Start(std::optional<int64_t> kill_at_poll)
   ASSIGN_OR_RETURN(const auto quarantine, QuarantineLog::Open(run_dir_ + "/quarantine.jsonl", checkpoint_.has_value()));
   SpendingLog spending(run_dir_ + "/spending.json", /*resume=*/epoch_ > 1, clock);
   FakeModels models(config, &coordinator, checkpoint_ ? checkpoint_->weights : FakeWeights());
+  models.SkipUpdatesFrom(skip_updates_from_);
   const RunFiles files(config, run_dir_, loaded_.data_sha256, {});
   KillingSaver saver(kill_at_poll,
                      [&](const StageCursor& cursor) { checkpoint_ = {.cursor = cursor, .weights = models.weights()}; });
@@ -321,6 +330,7 @@ absl::StatusOr<StageReport> StageRun::Start(std::optional<int64_t> kill_at_poll)
   spent_ = spending.End();
   num_polls_ = saver.num_polls();
   weights_ = models.weights();
+  pause_reason_ = board.Snapshot().state_reason();
   board.UpdateStage([&](v1::StageStatus& row) {
     if (report.ok()) ShowReport(*report, &row);
     status_ = row;

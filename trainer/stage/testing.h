@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <map>
 #include <memory>
 #include <optional>
@@ -52,11 +53,14 @@ class FakeModels : public Models {
   absl::StatusOr<std::unique_ptr<StepLearner>> BeginTraining(const LearnerSpec& spec,
                                                              const StageCursor& start) override;
   const FakeWeights& weights() const { return weights_; }
+  // From this step of a stage on every update is skipped.
+  void SkipUpdatesFrom(int64_t step) { skip_updates_from_ = step; }
 
  private:
   class Handle;
   FakeWeights weights_;
   const FakeWeights other_weights_ = {.hash = 7};
+  int64_t skip_updates_from_ = std::numeric_limits<int64_t>::max();
   std::unique_ptr<Handle> handle_, other_handle_;
   std::map<std::string, std::unique_ptr<StagePolicy>> endpoints_;
 };
@@ -97,6 +101,9 @@ class StageRun {
   // Adds to what the worker says of a completion.
   void SetJudge(FakeJudge judge) { judge_ = std::move(judge); }
 
+  // From the next Start on, FakeModels' SkipUpdatesFrom.
+  void SkipUpdatesFrom(int64_t step) { skip_updates_from_ = step; }
+
   // From the next Start on, the group has killed its workers.
   void Quarantine(int64_t group_index) { quarantined_.push_back(group_index); }
 
@@ -107,6 +114,8 @@ class StageRun {
   int64_t num_polls() const { return num_polls_; }
   // As it was when the newest Start ended.
   const v1::StageStatus& status() const { return status_; }
+  // Why it was paused then, if it was; nobody resumes it, and it goes on at the next poll all the same.
+  const std::string& pause_reason() const { return pause_reason_; }
   const FakeWeights& weights() const { return weights_; }
   // What the stage took, over all starts; the clock stands still.
   const Spent& spent() const { return spent_; }
@@ -119,6 +128,8 @@ class StageRun {
   std::optional<FakeCheckpoint> checkpoint_;
   int64_t epoch_ = 0, num_polls_ = 0;
   v1::StageStatus status_;
+  std::string pause_reason_;
+  int64_t skip_updates_from_ = std::numeric_limits<int64_t>::max();
   FakeWeights weights_;
   Spent spent_;
 };

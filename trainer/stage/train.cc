@@ -117,6 +117,7 @@ class Training {
     while (step() < options_.steps) {
       RETURN_IF_ERROR(Poll());
       RETURN_IF_ERROR(Step());
+      RETURN_IF_ERROR(PauseWhereNothingIsLearned());
       RETURN_IF_ERROR(SaveWhereConfigured());
     }
     return Finish();
@@ -153,7 +154,11 @@ class Training {
     times.received = context_.clock.Now();
     context_.board.SetPhase("step");
     ASSIGN_OR_RETURN(StepBatch batch, algorithm_.Prepare(input));
+    const int64_t number = learner_->policy().ref().number();
     ASSIGN_OR_RETURN(StepOutcome outcome, learner_->Step(std::move(batch), step()));
+    const auto skipped = outcome.metrics.find(metric::kSkippedUpdates);
+    const bool some_skipped = skipped != outcome.metrics.end() && skipped->second > 0;
+    num_skipped_steps_ = some_skipped && learner_->policy().ref().number() == number ? num_skipped_steps_ + 1 : 0;
     cursor_.progress.data_position = source_->data_position();
     ++cursor_.progress.step;
     times.ended = context_.clock.Now();
@@ -163,6 +168,21 @@ class Training {
     Record(outcome);
     metrics_ = std::move(outcome.metrics);
     return absl::OkStatus();
+  }
+
+  // What is sampled and spent comes to nothing while every update is skipped.
+  absl::Status PauseWhereNothingIsLearned() {
+    const int64_t allowed = std::min(context_.config.trainer.max_skipped_steps, options_.steps);
+    if (allowed == 0 || num_skipped_steps_ < allowed) return absl::OkStatus();
+    const std::string reason =
+        absl::StrCat("stage ", context_.name, ": every update of the last ", num_skipped_steps_,
+                     " steps was skipped, loss or gradient was not finite and the weights are as before: look for what "
+                     "was sampled (grpoctl completions), lower optimizer.learning_rate, or go on from an earlier "
+                     "checkpoint; `grpoctl resume` tries as many steps more");
+    spdlog::error("THE RUN PAUSES: {}", reason);
+    context_.groups.control.Pause(reason);
+    num_skipped_steps_ = 0;
+    return Poll();
   }
 
   // Adds what the step took, and what it went without.
@@ -271,6 +291,8 @@ class Training {
   std::unique_ptr<StepSource> source_;
   // Of the newest step.
   std::map<std::string, double> metrics_;
+  // In a row, up to the newest, since the last pause.
+  int64_t num_skipped_steps_ = 0;
 };
 
 class TrainStage : public Stage {

@@ -1,6 +1,7 @@
 // A train stage on models that pretend to learn: what is shown, kept and saved around the step.
 #include <algorithm>
 #include <filesystem>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
@@ -120,6 +121,32 @@ TEST_F(TrainStageTest, SaysWhatItCostsByItsPlan) {
   ASSERT_OK_AND_ASSIGN(const LoadedConfig traces,
                        Load("algorithm: sft, policy: model, data: traces, steps: 5, traces_per_step: 2"));
   EXPECT_EQ(traces.config.stages[0].stage->cost().batch, "2 traces a step");
+}
+
+// The run went on through all its stages, and said at the end that training had diverged.
+TEST_F(TrainStageTest, ARunWhoseUpdatesAreAllSkippedPauses) {
+  ASSERT_OK_AND_ASSIGN(const LoadedConfig loaded, Load(kSampled, {"trainer.max_skipped_steps=3"}));
+  StageRun run(loaded, folder_ + "/run");
+  run.SkipUpdatesFrom(2);
+  ASSERT_OK(run.Start());
+  EXPECT_NE(run.pause_reason().find("stage s: every update of the last 3 steps was skipped"), std::string::npos)
+      << run.pause_reason();
+  // Two of five are not enough.
+  StageRun fewer(loaded, folder_ + "/fewer");
+  fewer.SkipUpdatesFrom(3);
+  ASSERT_OK(fewer.Start());
+  EXPECT_EQ(fewer.pause_reason(), "");
+}
+
+TEST_F(TrainStageTest, AStageShorterThanThatPausesWhenAllItsUpdatesAreSkippedUnlessToldNeverTo) {
+  for (const auto& [override_text, pauses] :
+       {std::pair<std::string, bool>{"trainer.max_skipped_steps=100", true}, {"trainer.max_skipped_steps=0", false}}) {
+    ASSERT_OK_AND_ASSIGN(const LoadedConfig loaded, Load(kSampled, {override_text}));
+    StageRun run(loaded, folder_ + "/" + override_text);
+    run.SkipUpdatesFrom(0);
+    ASSERT_OK(run.Start());
+    EXPECT_EQ(!run.pause_reason().empty(), pauses) << run.pause_reason();
+  }
 }
 
 }  // namespace

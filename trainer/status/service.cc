@@ -31,9 +31,9 @@ absl::Status TrainerServiceImpl::CheckNotEnded() const {
   return absl::FailedPreconditionError(absl::StrCat("the run has ended: ", v1::RunState_Name(state)));
 }
 
-grpc::Status TrainerServiceImpl::GetStatus(grpc::ServerContext* context, const v1::GetStatusRequest*,
+grpc::Status TrainerServiceImpl::GetStatus(grpc::ServerContext* context, const v1::GetStatusRequest* request,
                                            v1::RunStatus* response) {
-  return rpc::Handle(context, [&]() -> absl::Status {
+  return rpc::Handle(context, *request, [&]() -> absl::Status {
     *response = board_->Snapshot();
     return absl::OkStatus();
   });
@@ -41,11 +41,13 @@ grpc::Status TrainerServiceImpl::GetStatus(grpc::ServerContext* context, const v
 
 grpc::Status TrainerServiceImpl::WatchStatus(grpc::ServerContext* context, const v1::WatchStatusRequest* request,
                                              grpc::ServerWriter<v1::RunStatus>* writer) {
-  return rpc::Handle(context, [&]() -> absl::Status {
+  return rpc::Handle(context, *request, [&]() -> absl::Status {
+    ASSIGN_OR_RETURN(const auto call, watchers_.Begin(context));
     const absl::Duration interval =
         absl::Milliseconds(request->min_interval_ms() > 0 ? request->min_interval_ms() : 100);
     v1::RunStatus status = board_->Snapshot();
-    while (!context->IsCancelled() && writer->Write(status) && !IsTerminal(status.state())) {
+    while (!context->IsCancelled() && call->OnWire([&] { return writer->Write(status); }) &&
+           !IsTerminal(status.state())) {
       absl::SleepFor(std::min(interval, kWatchHeartbeat));
       status = board_->WaitForChange(status.sequence(), kWatchHeartbeat);
     }
@@ -55,7 +57,7 @@ grpc::Status TrainerServiceImpl::WatchStatus(grpc::ServerContext* context, const
 
 grpc::Status TrainerServiceImpl::Pause(grpc::ServerContext* context, const v1::PauseRequest* request,
                                        v1::ControlResponse* response) {
-  return rpc::Handle(context, [&]() -> absl::Status {
+  return rpc::Handle(context, *request, [&]() -> absl::Status {
     RETURN_IF_ERROR(CheckNotEnded());
     control_->Pause(request->reason().empty() ? "paused on request; `grpoctl resume` goes on" : request->reason());
     response->set_state(board_->Snapshot().state());
@@ -63,9 +65,9 @@ grpc::Status TrainerServiceImpl::Pause(grpc::ServerContext* context, const v1::P
   });
 }
 
-grpc::Status TrainerServiceImpl::Resume(grpc::ServerContext* context, const v1::ResumeRequest*,
+grpc::Status TrainerServiceImpl::Resume(grpc::ServerContext* context, const v1::ResumeRequest* request,
                                         v1::ControlResponse* response) {
-  return rpc::Handle(context, [&]() -> absl::Status {
+  return rpc::Handle(context, *request, [&]() -> absl::Status {
     RETURN_IF_ERROR(CheckNotEnded());
     control_->Resume();
     response->set_state(board_->Snapshot().state());
@@ -73,19 +75,20 @@ grpc::Status TrainerServiceImpl::Resume(grpc::ServerContext* context, const v1::
   });
 }
 
-grpc::Status TrainerServiceImpl::SaveCheckpoint(grpc::ServerContext* context, const v1::SaveCheckpointRequest*,
+grpc::Status TrainerServiceImpl::SaveCheckpoint(grpc::ServerContext* context, const v1::SaveCheckpointRequest* request,
                                                 v1::SaveCheckpointResponse* response) {
-  return rpc::Handle(context, [&]() -> absl::Status {
+  return rpc::Handle(context, *request, [&]() -> absl::Status {
     RETURN_IF_ERROR(CheckNotEnded());
+    ASSIGN_OR_RETURN(const auto call, saves_.Begin(context));
     ASSIGN_OR_RETURN(*response->mutable_checkpoint(),
                      control_->SaveCheckpoint(std::min(kSaveTimeout, rpc::TimeLeft(*context))));
     return absl::OkStatus();
   });
 }
 
-grpc::Status TrainerServiceImpl::Stop(grpc::ServerContext* context, const v1::StopRequest*,
+grpc::Status TrainerServiceImpl::Stop(grpc::ServerContext* context, const v1::StopRequest* request,
                                       v1::ControlResponse* response) {
-  return rpc::Handle(context, [&]() -> absl::Status {
+  return rpc::Handle(context, *request, [&]() -> absl::Status {
     RETURN_IF_ERROR(CheckNotEnded());
     control_->Stop();
     board_->Update([](v1::RunStatus& status) {
@@ -96,9 +99,9 @@ grpc::Status TrainerServiceImpl::Stop(grpc::ServerContext* context, const v1::St
   });
 }
 
-grpc::Status TrainerServiceImpl::GetConfig(grpc::ServerContext* context, const v1::GetConfigRequest*,
+grpc::Status TrainerServiceImpl::GetConfig(grpc::ServerContext* context, const v1::GetConfigRequest* request,
                                            v1::GetConfigResponse* response) {
-  return rpc::Handle(context, [&]() -> absl::Status {
+  return rpc::Handle(context, *request, [&]() -> absl::Status {
     response->set_resolved_yaml(resolved_yaml_);
     response->set_sha256(config_sha256_);
     return absl::OkStatus();

@@ -1,7 +1,9 @@
 // Status and control over loopback.
 #include "trainer/status/service.h"
 
+#include <memory>
 #include <thread>
+#include <vector>
 
 #include "common/rpc/client.h"
 #include "common/rpc/server.h"
@@ -125,6 +127,32 @@ TEST_F(TrainerServiceTest, WatchersSeeGrowingSequencesAndTheEnd) {
   }
   EXPECT_TRUE(stream->Finish().ok());
   EXPECT_EQ(status.state(), v1::RUN_STATE_FINISHED);
+}
+
+// 512 of them took every thread of the server: workers were refused, and the run paused as if they were lost.
+TEST_F(TrainerServiceTest, WatchersBeyondTheirShareAreRefusedAndEverybodyElseIsServed) {
+  struct Watcher {
+    explicit Watcher(const rpc::Client& client) : context(client, absl::Seconds(60)) {}
+    rpc::CallContext context;
+    std::unique_ptr<grpc::ClientReader<v1::RunStatus>> stream;
+  };
+  std::vector<std::unique_ptr<Watcher>> watchers;
+  const auto watch = [&] {
+    Watcher& watcher = *watchers.emplace_back(std::make_unique<Watcher>(*client_));
+    watcher.stream = stub_->WatchStatus(&watcher.context, v1::WatchStatusRequest());
+    v1::RunStatus status;
+    return watcher.stream->Read(&status);
+  };
+  for (size_t i = 0; i < TrainerServiceImpl::kMaxWatchers; ++i) ASSERT_TRUE(watch());
+  EXPECT_FALSE(watch());
+  EXPECT_STATUS(rpc::FromGrpc(watchers.back()->stream->Finish()), absl::StatusCode::kResourceExhausted,
+                "WatchStatus: 64 calls are under way");
+  EXPECT_EQ(Status().run_name(), "test");
+  watchers.pop_back();
+  for (const auto& watcher : watchers) {
+    watcher->context.TryCancel();
+    watcher->stream->Finish();
+  }
 }
 
 TEST_F(TrainerServiceTest, ARunThatHasEndedTakesNoRequests) {

@@ -10,10 +10,11 @@ namespace {
 
 constexpr size_t kMaxSteps = 31;
 constexpr int kMedianFactor = 10;
+constexpr char kWaitRollouts[] = "wait_rollouts";
 
 // What a rank in this phase needs before it can go on.
 absl::string_view WaitsFor(absl::string_view phase) {
-  if (phase == "wait_rollouts") return "waits for the rollout workers";
+  if (phase == kWaitRollouts) return "waits for the rollout workers";
   if (phase == "wait_for_rank_0") return "waits for rank 0";
   if (phase == "all_reduce" || phase == "agree" || phase == "compare") return "waits for the other ranks";
   if (phase == "save") return "waits for the disk";
@@ -61,6 +62,8 @@ std::string StallDetector::Describe() const {
   for (size_t rank = 0; rank < last_.ranks.size(); ++rank) {
     const std::string& phase = last_.ranks[rank].phase;
     absl::StrAppend(&text, rank == 0 ? ": " : "; ", "rank ", rank, " ", WaitsFor(phase), " (", phase, ")");
+    if (rank == 0 && phase == kWaitRollouts && !last_.holders.empty())
+      absl::StrAppend(&text, "; groups are with ", last_.holders);
   }
   return text;
 }

@@ -29,6 +29,8 @@ class StallDetector {
     int64_t num_steps = 0;
     // Changes with anything else that moves: tokens sampled, groups scored. Only whether it changed counts.
     int64_t progress = 0;
+    // Which workers hold groups, in words; may be empty.
+    std::string holders;
     // A run that says itself why it waits (paused, ending) is not stalled.
     bool excused = false;
   };

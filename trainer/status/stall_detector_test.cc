@@ -49,6 +49,16 @@ TEST(StallDetectorTest, SlowRolloutsAndPausesAreNoStall) {
   EXPECT_THAT(detector.reason(), HasSubstr("rank 0 waits for the rollout workers (wait_rollouts)"));
 }
 
+// A worker that only keeps its leases alive was not named.
+TEST(StallDetectorTest, NamesWhoHoldsTheGroupsThatEverybodyWaitsFor) {
+  StallDetector detector(absl::Seconds(3));
+  const StallDetector::Observation seen{.ranks = {{"wait_rollouts", 1}}, .holders = "hog (8)"};
+  detector.Look(seen, At(0));
+  detector.Look(seen, At(3));
+  EXPECT_THAT(detector.reason(),
+              HasSubstr("rank 0 waits for the rollout workers (wait_rollouts); groups are with hog (8)"));
+}
+
 TEST(StallDetectorTest, StepsThatAlwaysTakeLongAreNoStall) {
   StallDetector detector(absl::Seconds(10));
   StallDetector::Observation seen{.ranks = {{"forward_backward 1/1", 1}}};

@@ -1,12 +1,37 @@
 #include "trainer/status/status_board.h"
 
+#include <algorithm>
 #include <utility>
+
+#include "common/rpc/check_message.h"
 
 namespace grpo {
 namespace {
 
 // A cause of waiting that is younger than this is no pause: workers start, groups are scored.
 constexpr absl::Duration kBlockedTolerance = absl::Seconds(3);
+// Of the workers, and of the reward servers: what others say of themselves must leave room for the rest of a status in
+// one message, of 4 MiB.
+constexpr int64_t kMaxListBytes = int64_t{3} << 19;
+
+// Appends as many of the `rows`, in their order, as fit; how many do not. Those that are lost give way to the others.
+template <typename Row>
+int32_t AppendRows(std::vector<Row> rows, google::protobuf::RepeatedPtrField<Row>* list) {
+  int64_t num_bytes = 0;
+  std::vector<bool> fits(rows.size());
+  for (const bool lost : {false, true}) {
+    for (size_t i = 0; i < rows.size(); ++i) {
+      if ((rows[i].state() == v1::WORKER_STATE_LOST) != lost) continue;
+      // The row's own tag and length beside it.
+      num_bytes += static_cast<int64_t>(rows[i].ByteSizeLong()) + 8;
+      fits[i] = num_bytes <= kMaxListBytes;
+    }
+  }
+  for (size_t i = 0; i < rows.size(); ++i) {
+    if (fits[i]) *list->Add() = std::move(rows[i]);
+  }
+  return static_cast<int32_t>(std::count(fits.begin(), fits.end(), false));
+}
 
 }  // namespace
 
@@ -65,8 +90,8 @@ v1::RunStatus StatusBoard::SnapshotLocked() const {
   if (!status.last_checkpoint().path().empty()) {
     status.mutable_last_checkpoint()->set_age_ms(absl::ToInt64Milliseconds(now - checkpoint_at_));
   }
-  for (const v1::WorkerStatus& worker : coordinator_->Workers()) *status.add_workers() = worker;
-  for (const v1::RewardServerStatus& server : coordinator_->RewardServers()) *status.add_reward_servers() = server;
+  status.set_num_unlisted(AppendRows(coordinator_->Workers(), status.mutable_workers()) +
+                          AppendRows(coordinator_->RewardServers(), status.mutable_reward_servers()));
   *status.mutable_leases() = coordinator_->Counters();
   if (status.state() == v1::RUN_STATE_RUNNING) {
     std::string reason = pause_reason_;
@@ -79,6 +104,8 @@ v1::RunStatus StatusBoard::SnapshotLocked() const {
       status.set_state_reason(stall_reason_);
     }
   }
+  // Reasons may quote anything, and a status that cannot be read would be one for nobody.
+  rpc::CutTexts(&status);
   return status;
 }
 

@@ -39,7 +39,8 @@ class StatusBoard {
 
   // All there is to say, as of now: ages, workers, leases and what blocks the run included. A RUNNING run is shown as
   // PAUSED while SetPauseReason says so, or while groups are awaited that something has blocked for 3 s, and as STALLED
-  // while SetRanks says so.
+  // while SetRanks says so. Fits in one message, whatever workers and reward servers say of themselves
+  // (RunStatus.num_unlisted), and its texts are UTF-8.
   v1::RunStatus Snapshot() const;
   // Waits at most `timeout` for a change after `sequence`, then returns the newest snapshot. `sequence` is
   // RunStatus.sequence of the snapshot that the caller has.

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "absl/synchronization/notification.h"
 #include "common/clock.h"
 #include "common/status_testing.h"
@@ -226,6 +227,41 @@ TEST_F(StatusBoardTest, ASnapshotIsNeverHalfOfAChange) {
     EXPECT_EQ(status.phase(), std::to_string(status.stages(0).step()));
   }
   writer.join();
+}
+
+// Row 59 of the attacks, and as many workers and servers as may register with as long names as may be: a status that is
+// larger than a message would be one for nobody.
+TEST_F(StatusBoardTest, FitsInOneMessageWhateverOthersSayOfThemselves) {
+  constexpr int kNumWorkers = 4000, kNumServers = 64;
+  for (int i = 0; i < kNumWorkers; ++i) {
+    const std::string number = absl::StrCat(100000 + i);
+    ASSERT_OK_AND_ASSIGN(const v1::RegisterResponse joined,
+                         coordinator_.Register(TestWorker(number + std::string(256 - number.size(), 'n'))));
+    v1::HeartbeatRequest beat;
+    beat.set_worker_id(joined.worker_id());
+    beat.set_blocked_reason(std::string(10'000, 'r'));
+    ASSERT_OK(coordinator_.Heartbeat(beat));
+  }
+  v1::RegisterRewardServerRequest server;
+  server.set_protocol_version(kProtocolVersion);
+  server.set_address("a:1");
+  for (int i = 0; i < 256; ++i) server.add_profiles()->set_name(std::string(256, 'p'));
+  for (int i = 0; i < kNumServers; ++i) {
+    server.set_name(absl::StrCat("reward-", i));
+    ASSERT_OK(coordinator_.RegisterRewardServer(server));
+  }
+  // Those that are alive come before those that are lost.
+  clock_.Advance(absl::Seconds(60));
+  ASSERT_OK(coordinator_.Register(TestWorker("still-here")));
+  board_.SetPauseReason("b\xff");
+  const v1::RunStatus status = board_.Snapshot();
+  EXPECT_LT(status.ByteSizeLong(), size_t{4} << 20);
+  EXPECT_GT(status.workers_size(), 500);
+  EXPECT_GT(status.num_unlisted(), 0);
+  EXPECT_EQ(status.workers_size() + status.reward_servers_size() + status.num_unlisted(),
+            kNumWorkers + 1 + kNumServers);
+  EXPECT_EQ(status.workers(status.workers_size() - 1).name(), "still-here");
+  EXPECT_EQ(status.state_reason(), "b\xEF\xBF\xBD");
 }
 
 }  // namespace

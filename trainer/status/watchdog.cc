@@ -4,13 +4,17 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/thread.h"
 
 namespace grpo {
 namespace {
 
 constexpr absl::Duration kInterval = absl::Milliseconds(500);
+constexpr size_t kMaxNamed = 8;
 
 StallDetector::Observation Observe(const v1::RunStatus& status, const std::vector<Collectives::Phase>& phases) {
   StallDetector::Observation seen;
@@ -19,7 +23,13 @@ StallDetector::Observation Observe(const v1::RunStatus& status, const std::vecto
   // Outside of a step rank 0 does what the others have no part in.
   if (status.phase() != "step") seen.ranks[0].phase = status.phase();
   for (const v1::StageStatus& stage : status.stages()) seen.num_steps += stage.step();
-  for (const v1::WorkerStatus& worker : status.workers()) seen.progress += worker.num_tokens_generated();
+  std::vector<std::string> holders;
+  for (const v1::WorkerStatus& worker : status.workers()) {
+    seen.progress += worker.num_tokens_generated();
+    if (worker.num_leases() > 0 && holders.size() < kMaxNamed)
+      holders.push_back(absl::StrCat(worker.name(), " (", worker.num_leases(), ")"));
+  }
+  seen.holders = absl::StrJoin(holders, ", ");
   seen.progress += status.leases().num_ready();
   seen.excused = status.state() != v1::RUN_STATE_RUNNING && status.state() != v1::RUN_STATE_STALLED;
   return seen;
@@ -28,7 +38,10 @@ StallDetector::Observation Observe(const v1::RunStatus& status, const std::vecto
 }  // namespace
 
 Watchdog::Watchdog(Collectives* collectives, StatusBoard* board, absl::Duration stall_after)
-    : collectives_(collectives), board_(board), detector_(stall_after), thread_([this] { Loop(); }) {}
+    : collectives_(collectives),
+      board_(board),
+      detector_(stall_after),
+      thread_(StartThread("the watchdog", [this] { Loop(); })) {}
 
 Watchdog::~Watchdog() {
   stop_.Notify();

@@ -12,6 +12,7 @@
 #include "common/peak_memory.h"
 #include "common/seeds.h"
 #include "common/status_macros.h"
+#include "common/thread.h"
 #include "reward/profile.h"
 
 namespace grpo {
@@ -66,7 +67,9 @@ void ScoreSome(const RewardProfile& profile, std::vector<Item>& items, int64_t f
 
 void ScoreAll(const RewardProfile& profile, std::vector<Item>& items, int64_t threads) {
   std::vector<std::thread> others;
-  for (int64_t t = 1; t < threads; ++t) others.emplace_back([&, t] { ScoreSome(profile, items, t, threads); });
+  for (int64_t t = 1; t < threads; ++t) {
+    others.push_back(StartThread("scoring", [&, t] { ScoreSome(profile, items, t, threads); }));
+  }
   ScoreSome(profile, items, 0, threads);
   for (std::thread& other : others) other.join();
 }

@@ -14,10 +14,11 @@ namespace fs = std::filesystem;
 
 std::vector<std::string> LogFollower::Names() const {
   std::vector<std::string> names;
-  std::error_code error;
+  std::error_code error, unreadable;
   for (fs::directory_iterator entry(folder_, error), end; !error && entry != end; entry.increment(error)) {
     const fs::path& path = entry->path();
-    if (path.extension() == ".log" && absl::StartsWith(path.stem().string(), prefix_))
+    if (path.extension() == ".log" && absl::StartsWith(path.stem().string(), prefix_) &&
+        entry->is_regular_file(unreadable))
       names.push_back(path.stem().string());
   }
   std::sort(names.begin(), names.end());

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "common/thread.h"
 #include "trainer/status/run_state.h"
 
 namespace grpo {
@@ -49,7 +50,9 @@ void StatusStream::Cancel() {
 }
 
 BackgroundStatus::BackgroundStatus(TrainerConnection connection)
-    : connection_(std::move(connection)), stream_(connection_), thread_([this] { Run(); }) {}
+    : connection_(std::move(connection)),
+      stream_(connection_),
+      thread_(StartThread("reading the status", [this] { Run(); })) {}
 
 BackgroundStatus::~BackgroundStatus() {
   ending_.Notify();

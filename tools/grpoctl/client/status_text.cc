@@ -107,6 +107,7 @@ std::string StatusTable(const v1::RunStatus& status) {
   if (status.ranks_size() > 1) absl::StrAppend(&text, "\n", Ranks(status));
   if (status.workers_size() > 0) absl::StrAppend(&text, "\n", Workers(status));
   if (status.reward_servers_size() > 0) absl::StrAppend(&text, "\n", RewardServers(status));
+  if (status.num_unlisted() > 0) absl::StrAppend(&text, "\n", status.num_unlisted(), " more are not listed\n");
   return text;
 }
 

@@ -5,11 +5,14 @@
 #include <fstream>
 
 #include "absl/strings/str_split.h"
+#include "common/files.h"
 
 namespace grpo {
 
 std::vector<std::string> LastLines(const std::string& path, int num_lines) {
   constexpr int64_t kMaxBytes = 64 << 10;
+  // A pipe would be waited for.
+  if (!ExpectFile(path).ok()) return {};
   std::ifstream file(path, std::ios::binary | std::ios::ate);
   if (!file) return {};
   const int64_t size = file.tellg();

@@ -105,6 +105,7 @@ absl::StatusOr<Prepared> Prepare(const RunFlags& flags) {
     ASSIGN_OR_RETURN(given, LoadRunConfig(flags.config, flags.overrides));
   }
   ASSIGN_OR_RETURN(const std::string run_dir, RunDirOf(flags, given));
+  RETURN_IF_ERROR(CheckUtf8Path("--run-dir", run_dir));
   std::error_code error;
   if (!std::filesystem::exists(run_dir + "/config.yaml", error)) {
     if (!given.has_value()) {

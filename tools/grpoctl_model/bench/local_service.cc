@@ -15,6 +15,7 @@
 #include "common/rpc/server.h"
 #include "common/seeds.h"
 #include "common/status_macros.h"
+#include "common/thread.h"
 #include "common/version.h"
 #include "coordinator/coordinator.h"
 #include "coordinator/local_weights.h"
@@ -82,7 +83,7 @@ class Service final : public LocalService {
                          }};
     worker.rollout.slots = options_.num_slots();
     ASSIGN_OR_RETURN(worker_, Worker::Create(worker));
-    thread_ = std::thread([this] {
+    thread_ = StartThread("the worker", [this] {
       // The number of threads is each calling thread's own.
       status_ = UseThreads(options_.threads);
       if (status_.ok()) status_ = worker_->Run();
