@@ -14,7 +14,7 @@ namespace grpo {
 namespace {
 
 std::string VersionName(absl::string_view policy_id, int64_t number) {
-  return absl::StrCat(policy_id, " version ", number);
+  return absl::StrCat("policy ", policy_id, " version ", number);
 }
 
 }  // namespace
