@@ -1,5 +1,6 @@
 // A rule that another reward server serves: its profile's value is this rule's value. What it says of a completion is
-// passed on, also that the sample is to be left out; an answer that cannot be is a rule_error; while it cannot be reached the rule is unavailable, and the run waits and says why.
+// passed on, also that the sample is to be left out; an answer that cannot be is a rule_error; while it cannot be
+// reached the rule is unavailable, and the run waits and says why.
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
