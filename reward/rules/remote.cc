@@ -142,7 +142,11 @@ class RemoteRule final : public Rule {
     }
     rpc::CutTexts(score);
     RETURN_IF_ERROR(Annotate(rpc::CheckMessage(*score), "its answer"));
-    return Annotate(CheckScore(*score), "its answer");
+    // Of its rules only texts are passed on, and our own profile excludes what a server fails.
+    v1::Score verdict = *score;
+    verdict.clear_rules();
+    verdict.set_excluded(true);
+    return Annotate(CheckScore(verdict), "its answer");
   }
 
   const RemoteOptions options_;
