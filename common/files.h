@@ -15,8 +15,8 @@
 
 namespace grpo {
 
-// InvalidArgument that begins with `what` unless the path is UTF-8, also once it is absolute: it is to stand in JSON and
-// in messages, which hold no other text.
+// InvalidArgument that begins with `what` unless the path is UTF-8, also once it is absolute: it is to stand in JSON
+// and in messages, which hold no other text.
 absl::Status CheckUtf8Path(absl::string_view what, const std::string& path);
 
 // The whole file. NotFound when it is not there, InvalidArgument when it is longer than max_bytes, and for what is no

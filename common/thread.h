@@ -1,6 +1,6 @@
-// The boundaries beyond which nothing may be thrown: a thread's body, a process's main. What escapes there is named in the
-// log and ends the process with kExitInternal, which whoever watches it can tell from a crash; std::terminate is never
-// reached.
+// The boundaries beyond which nothing may be thrown: a thread's body, a process's main. What escapes there is named in
+// the log and ends the process with kExitInternal, which whoever watches it can tell from a crash; std::terminate is
+// never reached.
 #ifndef GRPO_COMMON_THREAD_H_
 #define GRPO_COMMON_THREAD_H_
 

@@ -30,8 +30,8 @@ size_t ValidPrefixBytes(absl::string_view text);
 // Whether all of it is. The empty text is.
 bool IsUtf8(absl::string_view text);
 
-// Whether all of it is UTF-8 without control characters (C0, DEL, C1): a name that logs, tables and terminals show as it
-// is. The empty text is.
+// Whether all of it is UTF-8 without control characters (C0, DEL, C1): a name that logs, tables and terminals show as
+// it is. The empty text is.
 bool IsPrintable(absl::string_view text);
 
 // The text as UTF-8 of at most `max_bytes` bytes: U+FFFD for each byte at which no character begins, cut between

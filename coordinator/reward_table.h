@@ -24,8 +24,8 @@ class RewardTable {
 
   // Notes where the server of this name serves; the newest call counts. True when that is news: another address, a
   // name that was unknown, or a server that was lost. InvalidArgument for a name or an address that is none,
-  // ResourceExhausted above kMaxServers names. A name has 1 to 256 bytes and no control characters, an address is HOST:PORT of at
-  // most 256, and a server has at most 256 profiles, whose names and hashes are as a name is.
+  // ResourceExhausted above kMaxServers names. A name has 1 to 256 bytes and no control characters, an address is
+  // HOST:PORT of at most 256, and a server has at most 256 profiles, whose names and hashes are as a name is.
   absl::StatusOr<bool> Register(const v1::RegisterRewardServerRequest& request, absl::Duration now);
 
   // The server of this name has left. Nothing happens for an address that has been replaced since.

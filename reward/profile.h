@@ -1,12 +1,13 @@
-// A reward profile: rules with weights, mixed into one Score per completion (docs/design.md law 1: never a silent zero).
+// A reward profile: rules with weights, mixed into one Score per completion (docs/design.md law 1: never a silent
+// zero).
 //
 //   value = clip(sum over the rules whose gate is open of weight(source of the prompt) * clip(raw value))
 //
 // Every rule's raw value is kept in the score. A score's outcome is the gravest of its rules' (the order of
 // v1::Outcome). It is excluded when a rule says so (RuleResult::excluded), when the outcome of any rule is our failure
-// (reference_unparsable, deadline, rule_error), or is the completion's (no_answer, undecided, over_budget) and the profile says "exclude" for it. A rule
-// that throws, leaves its range, or needs token ids where none were sent, is a rule_error; of each rule the 1st, 2nd,
-// 4th, 8th, ... is logged.
+// (reference_unparsable, deadline, rule_error), or is the completion's (no_answer, undecided, over_budget) and the
+// profile says "exclude" for it. A rule that throws, leaves its range, or needs token ids where none were sent, is a
+// rule_error; of each rule the 1st, 2nd, 4th, 8th, ... is logged.
 #ifndef GRPO_REWARD_PROFILE_H_
 #define GRPO_REWARD_PROFILE_H_
 

@@ -102,6 +102,13 @@ TEST_F(RemoteTest, AnAnswerThatCannotBeIsARuleError) {
   ExpectRuleError("answered 0 times");
 }
 
+TEST_F(RemoteTest, AServerThatOnlySaysItsVerdictIsUnderstood) {
+  score().mutable_rules(0)->Clear();
+  EXPECT_EQ(Ask().value, 0.5);
+  score().set_outcome(v1::OUTCOME_REFERENCE_UNPARSABLE);
+  EXPECT_EQ(Ask().outcome, v1::OUTCOME_REFERENCE_UNPARSABLE);
+}
+
 TEST_F(RemoteTest, AnAnswerBeyondTheMessageCapIsARuleErrorAndNoReasonToWait) {
   score().mutable_rules(0)->set_extracted(std::string(5'000'000, 'x'));
   ExpectRuleError("message larger than max");

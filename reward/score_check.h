@@ -7,8 +7,8 @@
 
 namespace grpo {
 
-// Values and weights are within +-kMaxScore: the widest that a profile's clip_min and clip_max may be (reward/options.h).
-// What is larger would be lost in the sums of float32.
+// Values and weights are within +-kMaxScore: the widest that a profile's clip_min and clip_max may be
+// (reward/options.h). What is larger would be lost in the sums of float32.
 inline constexpr double kMaxScore = 1e9;
 
 // InvalidArgument that names the field ("score.rules[1].outcome") and its value, unless

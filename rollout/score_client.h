@@ -33,10 +33,11 @@ class ScoreClient {
 
   // One attempt, at the server whose turn it is: the score of completion i at position i. All or nothing: an error when
   // the stream broke, or when the server did not answer every completion exactly once with a score that CheckScore
-  // takes (reward/score_check.h); never a made-up score. Texts in it are cut (common/rpc/check_message.h). Errors begin with "reward server HOST:PORT"; FailedPrecondition without a server.
-  // Of the completions text and ids are sent. Blocks for the deadline at most; a failed attempt is never repeated here.
-  // Unavailable, DeadlineExceeded and Cancelled come from the transport, Internal says that the server answered
-  // wrongly, anything else is the server's own.
+  // takes (reward/score_check.h); never a made-up score. Texts in it are cut (common/rpc/check_message.h). Errors begin
+  // with "reward server HOST:PORT"; FailedPrecondition without a server. Of the completions text and ids are sent.
+  // Blocks for the deadline at most; a failed attempt is never repeated here. Unavailable, DeadlineExceeded and
+  // Cancelled come from the transport, Internal says that the server answered wrongly, anything else is the server's
+  // own.
   absl::StatusOr<std::vector<v1::Score>> Score(const v1::RewardProfileRef& profile, const v1::Prompt& prompt,
                                                const std::vector<v1::Completion>& completions);
 

@@ -247,6 +247,15 @@ TEST_F(SessionTest, TheLongestBlockedLeaseSpeaksForTheWorker) {
   EXPECT_TRUE(reason_is(""));
 }
 
+// What others said may be in it; a heartbeat that cannot be read would lose the worker.
+TEST_F(SessionTest, AReasonOfAnyBytesAndLengthIsTold) {
+  Join();
+  session_->Track(10, Key(1));
+  session_->SetBlocked(10, "b\xff" + std::string(100'000, 'r'));
+  EXPECT_TRUE(WaitForHeartbeat(
+      [](const auto& request) { return request.blocked_reason() == "b\xEF\xBF\xBD" + std::string(4092, 'r'); }));
+}
+
 TEST_F(SessionTest, HeartbeatsSayWhatIsHeldAndSampled) {
   Join();
   WaitForTwoHeartbeats();

@@ -55,33 +55,40 @@ absl::Status CheckText(const std::string& text, bool is_content) {
   return Wrong(absl::StrCat("has ", text.size(), " bytes, at most ", kMaxTextBytes, " are taken"));
 }
 
-absl::Status CheckFields(const Message& message, bool is_content);
-
-// Of a field with one value, or of entry `i` of a list.
-absl::Status CheckValue(const Message& message, const FieldDescriptor* field, int i, bool is_content) {
+// A field with one value, or entry `i` of a list: of an enum, a number.
+absl::Status CheckScalar(const Message& message, const FieldDescriptor* field, int i, bool is_content) {
   const Reflection& in = *message.GetReflection();
   const bool listed = field->is_repeated();
-  std::string scratch;
   switch (field->cpp_type()) {
     case FieldDescriptor::CPPTYPE_ENUM:
       return CheckEnum(*field, listed ? in.GetRepeatedEnumValue(message, field, i) : in.GetEnumValue(message, field));
     case FieldDescriptor::CPPTYPE_DOUBLE:
       return CheckNumber(listed ? in.GetRepeatedDouble(message, field, i) : in.GetDouble(message, field), is_content);
     case FieldDescriptor::CPPTYPE_FLOAT:
-      // Its range is narrower than a double's; what is beyond kMaxNumber is a log-probability's own reader's to judge.
+      // Log-probabilities, of which their own reader knows more.
       return CheckNumber(listed ? in.GetRepeatedFloat(message, field, i) : in.GetFloat(message, field),
                          /*is_content=*/true);
     case FieldDescriptor::CPPTYPE_INT64:
       return CheckInteger(listed ? in.GetRepeatedInt64(message, field, i) : in.GetInt64(message, field), is_content);
-    case FieldDescriptor::CPPTYPE_STRING:
-      return CheckText(listed ? in.GetRepeatedStringReference(message, field, i, &scratch)
-                              : in.GetStringReference(message, field, &scratch),
-                       is_content);
-    case FieldDescriptor::CPPTYPE_MESSAGE:
-      return CheckFields(listed ? in.GetRepeatedMessage(message, field, i) : in.GetMessage(message, field), is_content);
     default:
       return absl::OkStatus();
   }
+}
+
+absl::Status CheckFields(const Message& message, bool is_content);
+
+// The same of any type.
+absl::Status CheckValue(const Message& message, const FieldDescriptor* field, int i, bool is_content) {
+  const Reflection& in = *message.GetReflection();
+  const bool listed = field->is_repeated();
+  if (field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) {
+    return CheckFields(listed ? in.GetRepeatedMessage(message, field, i) : in.GetMessage(message, field), is_content);
+  }
+  if (field->cpp_type() != FieldDescriptor::CPPTYPE_STRING) return CheckScalar(message, field, i, is_content);
+  std::string scratch;
+  return CheckText(listed ? in.GetRepeatedStringReference(message, field, i, &scratch)
+                          : in.GetStringReference(message, field, &scratch),
+                   is_content);
 }
 
 // The error with the field's name before it: a path when it is about something in the field.
@@ -124,6 +131,22 @@ std::string Cut(const FieldDescriptor& field, const std::string& text) {
   return field.type() == FieldDescriptor::TYPE_STRING ? AsUtf8(text, kMaxTextBytes) : text.substr(0, kMaxTextBytes);
 }
 
+// A field of texts.
+void CutText(Message* message, const FieldDescriptor* field) {
+  const Reflection& in = *message->GetReflection();
+  if (!field->is_repeated()) return in.SetString(message, field, Cut(*field, in.GetString(*message, field)));
+  for (int i = 0; i < in.FieldSize(*message, field); ++i) {
+    in.SetRepeatedString(message, field, i, Cut(*field, in.GetRepeatedString(*message, field, i)));
+  }
+}
+
+// A field of messages.
+void CutWithin(Message* message, const FieldDescriptor* field) {
+  const Reflection& in = *message->GetReflection();
+  if (!field->is_repeated()) return CutTexts(in.MutableMessage(message, field));
+  for (int i = 0; i < in.FieldSize(*message, field); ++i) CutTexts(in.MutableRepeatedMessage(message, field, i));
+}
+
 }  // namespace
 
 absl::Status CheckMessage(const Message& message) {
@@ -132,23 +155,12 @@ absl::Status CheckMessage(const Message& message) {
 
 void CutTexts(Message* message) {
   if (IsContent(message->GetDescriptor()->full_name())) return;
-  const Reflection& in = *message->GetReflection();
   std::vector<const FieldDescriptor*> fields;
-  in.ListFields(*message, &fields);
+  message->GetReflection()->ListFields(*message, &fields);
   for (const FieldDescriptor* field : fields) {
     if (field->is_map() || IsContent(field->full_name())) continue;
-    const bool is_text = field->cpp_type() == FieldDescriptor::CPPTYPE_STRING;
-    const bool is_message = field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE;
-    if (!field->is_repeated()) {
-      if (is_text) in.SetString(message, field, Cut(*field, in.GetString(*message, field)));
-      if (is_message) CutTexts(in.MutableMessage(message, field));
-      continue;
-    }
-    if (!is_text && !is_message) continue;
-    for (int i = 0; i < in.FieldSize(*message, field); ++i) {
-      if (is_text) in.SetRepeatedString(message, field, i, Cut(*field, in.GetRepeatedString(*message, field, i)));
-      if (is_message) CutTexts(in.MutableRepeatedMessage(message, field, i));
-    }
+    if (field->cpp_type() == FieldDescriptor::CPPTYPE_STRING) CutText(message, field);
+    if (field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) CutWithin(message, field);
   }
 }
 

@@ -1,6 +1,6 @@
-// What no message may hold, whichever it is. Whatever comes over a wire is checked where it comes in, by its descriptor:
-// a field that is added later is checked without a line here. What a field must be beyond that (a name that is known, a
-// range of its own) is checked by who reads it.
+// What no message may hold, whichever it is. Whatever comes over a wire is checked where it comes in, by its
+// descriptor: a field that is added later is checked without a line here. What a field must be beyond that (a name that
+// is known, a range of its own) is checked by who reads it.
 //
 //   enums                  values that this build knows
 //   double, float          finite; within +-kMaxNumber

@@ -22,8 +22,9 @@ inline grpc::Status ToGrpc(const absl::Status& status) {
 }
 
 // A code that gRPC itself gave (Unavailable for no connection, DeadlineExceeded, Cancelled) comes through like one that
-// a handler returned. But for a message beyond settings.h's cap, which is InvalidArgument: gRPC says RESOURCE_EXHAUSTED,
-// as a server does whose queue is full, and trying that again helps, while the message will not become smaller.
+// a handler returned. But for a message beyond settings.h's cap, which is InvalidArgument: gRPC says
+// RESOURCE_EXHAUSTED, as a server does whose queue is full, and trying that again helps, while the message will not
+// become smaller.
 inline absl::Status FromGrpc(const grpc::Status& status) {
   if (status.ok()) return absl::OkStatus();
   if (status.error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED &&

@@ -1,5 +1,6 @@
 // A rule that another reward server serves: its profile's value is this rule's value. What it says of a completion is
-// passed on, also that the sample is to be left out; an answer that cannot be is a rule_error; while it cannot be reached the rule is unavailable, and the run waits and says why.
+// passed on, also that the sample is to be left out; an answer that cannot be is a rule_error; while it cannot be
+// reached the rule is unavailable, and the run waits and says why.
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
@@ -139,7 +140,11 @@ class RemoteRule final : public Rule {
     }
     rpc::CutTexts(score);
     RETURN_IF_ERROR(Annotate(rpc::CheckMessage(*score), "its answer"));
-    return Annotate(CheckScore(*score), "its answer");
+    // Of its rules only texts are passed on, and our own profile excludes what a server fails.
+    v1::Score verdict = *score;
+    verdict.clear_rules();
+    verdict.set_excluded(true);
+    return Annotate(CheckScore(verdict), "its answer");
   }
 
   const RemoteOptions options_;

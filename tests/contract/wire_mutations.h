@@ -1,4 +1,5 @@
-// Every change of one field of a message, by the message's descriptor: a field that is added to a .proto is changed too.
+// Every change of one field of a message, by the message's descriptor: a field that is added to a .proto is changed
+// too.
 #ifndef GRPO_TESTS_CONTRACT_WIRE_MUTATIONS_H_
 #define GRPO_TESTS_CONTRACT_WIRE_MUTATIONS_H_
 

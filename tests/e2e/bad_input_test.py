@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import socket
 import unittest
 
@@ -237,6 +238,10 @@ class BadInputTest(harness.EndToEndTest):
         says = [self.run_dir, "not empty", "--run-dir DIR"]
         self.assert_refused(harness.EXIT_CANNOT_CREATE, "run", harness.TINY, "--run-dir", self.run_dir, says=says)
         self.assertEqual(["thesis.txt"], [path.name for path in self.run_dir.iterdir()])
+
+    def test_a_run_folder_whose_name_is_not_utf8(self):
+        self.run_dir = self.folder / os.fsdecode(b"b\xff")
+        self.assert_run_refused(harness.EXIT_CONFIG, harness.TINY, says=["--run-dir", r"b\xff is not UTF-8"])
 
     def test_folder_that_holds_a_run(self):
         with harness.Run(self.run_dir, harness.TINY) as run:

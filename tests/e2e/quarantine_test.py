@@ -11,6 +11,11 @@ import harness
 from harness import coordinator_pb2, trainer_pb2, types_pb2
 
 
+# A token for each character.
+TOKENIZER = harness.ROOT / "configs/tokenizers/chickens_rabbits.json"
+VOCABULARY = json.loads(TOKENIZER.read_text())["model"]["vocab"]
+
+
 class MortalWorker:
     """Hands in whatever it is asked for, but dies of some groups and is started again at once. Samples nothing."""
 
@@ -63,7 +68,7 @@ class MortalWorker:
             worker_id=self._id,
             key=lease.key,
             policy_digest=self._digest(lease.policy),
-            prompt_ids=[3],
+            prompt_ids=[VOCABULARY[character] for character in lease.prompt.text],
             num_completions=count,
         )
         messages = [coordinator_pb2.SubmitCompletionRequest(header=header)]

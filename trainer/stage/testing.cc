@@ -12,6 +12,7 @@
 #include "common/seeds.h"
 #include "common/status_macros.h"
 #include "coordinator/testing.h"
+#include "model/tokenizer/prompt.h"
 #include "trainer/preflight.h"
 #include "trainer/stage/endpoint_policy.h"
 
@@ -256,7 +257,26 @@ void FakeWorker::LeaveTextAlone(v1::SubmitHeader* header, std::vector<v1::Scored
   }
 }
 
+namespace {
+
+// What an Engine would have handed in, and a reward server: the prompt's own ids, where its text has some, and rules in
+// their profile's order.
+void MakeWhole(const Tokenizer& tokenizer, const v1::Lease& lease, v1::SubmitHeader* header,
+               std::vector<v1::ScoredCompletion>* completions) {
+  if (const auto ids = EncodePrompt(tokenizer, lease.prompt().text()); ids.ok() && !ids->empty()) {
+    header->mutable_prompt_ids()->Assign(ids->begin(), ids->end());
+  }
+  for (v1::ScoredCompletion& scored : *completions) {
+    auto& rules = *scored.mutable_score()->mutable_rules();
+    std::sort(rules.pointer_begin(), rules.pointer_end(),
+              [](const v1::RuleScore* a, const v1::RuleScore* b) { return a->name() < b->name(); });
+  }
+}
+
+}  // namespace
+
 void FakeWorker::Work() {
+  const std::unique_ptr<Tokenizer> tokenizer = Tokenizer::FromJson(ReadFile(kTokenizer).value()).value();
   const auto registered = coordinator_.Register(TestWorker("rollout-0"));
   ASSERT_OK(registered);
   while (true) {
@@ -278,6 +298,7 @@ void FakeWorker::Work() {
       v1::SubmitHeader header = TestHeader(lease, registered->worker_id());
       if (const auto weights = coordinator_.Weights(lease.policy()); weights.ok())
         header.set_policy_digest((*weights)->manifest().digest());
+      MakeWhole(*tokenizer, lease, &header, &completions);
       if (lease.endpoint()) LeaveTextAlone(&header, &completions);
       const auto submitted = coordinator_.Submit(header, std::move(completions));
       if (!submitted.ok() && !absl::IsFailedPrecondition(submitted.status())) ADD_FAILURE() << submitted.status();

@@ -69,8 +69,9 @@ class FakeModels : public Models {
 using FakeJudge = std::function<void(const v1::Lease& lease, v1::ScoredCompletion* completion)>;
 
 // Takes groups and hands them in until the run ends, in a thread of its own. Its samples depend on the group's seed
-// alone; what it samples is scored by the rules math_answer and format_tags. A group of an endpoint policy is text, and
-// cost 2 answers, 10 input and 20 output tokens, and 0.25 USD.
+// alone, the prompt's ids are those of the test configuration's tokenizer; what it samples is scored by the rules
+// math_answer and format_tags. A group of an endpoint policy is text, and cost 2 answers, 10 input and 20 output
+// tokens, and 0.25 USD.
 class FakeWorker {
  public:
   FakeWorker(Coordinator* coordinator, FakeJudge judge);

@@ -60,8 +60,8 @@ struct TraceSelector::Judgement {
 bool TraceSelector::IsCounted(const v1::Score& score, bool without_answer) {
   if (!score.excluded()) return true;
   if (!without_answer || score.rules().empty()) return false;
-  // That a reference which is not there cannot be read is nobody's failure. Where every rule scored, one of them left it
-  // out by name (RuleResult::excluded).
+  // That a reference which is not there cannot be read is nobody's failure. Where every rule scored, one of them left
+  // it out by name (RuleResult::excluded).
   bool is_all_scored = true;
   for (const v1::RuleScore& rule : score.rules()) {
     if (rule.outcome() == v1::OUTCOME_DEADLINE || rule.outcome() == v1::OUTCOME_RULE_ERROR) return false;

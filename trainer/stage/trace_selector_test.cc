@@ -187,6 +187,15 @@ TEST(TraceSelectorTest, OurOwnFailureDoesNotVote) {
   EXPECT_EQ(weak.problem.at("num_samples"), 2);
 }
 
+// By a rule whose server leaves it out, though it scored it: the reference that is not there is not why.
+TEST(TraceSelectorTest, WhatIsLeftOutByNameDoesNotVote) {
+  TraceSelector::Options options = StageDefaults();
+  options.pseudo_labels = {.min_share = 0.6};
+  ScoredGroup group = Unanswered({"1", "1.0", "2"});
+  group.completions[0].mutable_score()->mutable_rules(0)->set_outcome(v1::OUTCOME_SCORED);
+  EXPECT_EQ(TraceSelector(options).Select(group).problem.at("num_samples"), 2);
+}
+
 TEST(TraceSelectorTest, WithoutAnAccuracyRuleTheAnswerIsReadFromTheText) {
   TraceSelector::Options options = {.pseudo_labels = {.min_share = 1}};
   ScoredGroup group = Unanswered({"", ""});
