@@ -31,7 +31,7 @@ TEST(AlarmTest, RingsInTheOrderOfTheirTimes) {
       order.push_back(number);
     };
   };
-  const Alarm last(absl::Milliseconds(600), ring(3)), first(absl::Milliseconds(200), ring(1)),
+  const Alarm last(absl::Milliseconds(1500), ring(3)), first(absl::Milliseconds(200), ring(1)),
       second(absl::Milliseconds(400), ring(2));
   MutexLock lock(&mutex);
   EXPECT_TRUE(mutex.AwaitFor([&] { return order.size() == 3; }, kLong));

@@ -8,9 +8,9 @@
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <thread>
 
+#include "common/clock.h"
 #include "common/exit_codes.h"
 #include "common/log.h"
 #include "common/mapped_file.h"
@@ -47,13 +47,9 @@ void OnQuit(int) {
 // The write that it interrupts returns EFBIG. No SIG_IGN, which programs that this process starts would inherit.
 void OnFileTooLarge(int) {}
 
-absl::Duration Now() {
-  return absl::FromChrono(std::chrono::steady_clock::now().time_since_epoch());
-}
-
 // Of the bound; rounded up, and an hour at most, so that it fits.
 int MillisecondsLeft(absl::Duration stopped_at) {
-  const absl::Duration left = stopped_at + absl::Milliseconds(stop_bound_ms.load()) - Now();
+  const absl::Duration left = stopped_at + absl::Milliseconds(stop_bound_ms.load()) - Clock::Real().Now();
   if (left <= absl::ZeroDuration()) return 0;
   constexpr int64_t kMostAtATime = 3'600'000;
   return static_cast<int>(std::min(kMostAtATime, absl::ToInt64Milliseconds(left) + 1));
@@ -72,8 +68,10 @@ void Handle(int signal_number, void (*handler)(int), int flags) {
   Handle(
       SIGALRM, [](int) { ::_exit(kExitRetry); }, 0);
   ::alarm(kSecondsToSayWhy);
-  spdlog::error("did not end within {} s of the stop, and ends now without what it was doing:\n{}",
-                absl::ToDoubleSeconds(absl::Milliseconds(stop_bound_ms.load())), ThreadStacks());
+  spdlog::error("did not end within {} s of the stop, and ends now without what it was doing",
+                absl::ToDoubleSeconds(absl::Milliseconds(stop_bound_ms.load())));
+  // A line of its own: where there are many threads, their stacks may take longer than there is time.
+  spdlog::error("what every thread is doing\n{}", ThreadStacks());
   ::_exit(kExitRetry);
 }
 
@@ -91,7 +89,7 @@ void Watch() {
     while (::read(watch_pipe[0], bytes, sizeof(bytes)) > 0) continue;
     if (!stopped && StopRequested()) {
       stopped = true;
-      stopped_at = Now();
+      stopped_at = Clock::Real().Now();
     }
     if (const int64_t quits = num_quits.load(); quits > quits_told) {
       quits_told = quits;

@@ -9,7 +9,6 @@
 #include <array>
 #include <atomic>
 #include <cerrno>
-#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <vector>
@@ -19,6 +18,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "common/clock.h"
 
 namespace grpo {
 namespace {
@@ -49,14 +49,9 @@ void OnAsk(int) {
   errno = saved_errno;
 }
 
-// Not the wall clock, nor anything that a stack might be waiting for.
-absl::Duration Now() {
-  return absl::FromChrono(std::chrono::steady_clock::now().time_since_epoch());
-}
-
 // Waits until the thread that is asked has written its stack; false when it does not.
 bool Answered(absl::Duration deadline) {
-  while (g_asked.load() != 0 && Now() < deadline) absl::SleepFor(kLook);
+  while (g_asked.load() != 0 && Clock::Real().Now() < deadline) absl::SleepFor(kLook);
   return g_asked.load() == 0;
 }
 
@@ -65,10 +60,10 @@ bool Answered(absl::Duration deadline) {
 std::vector<void*> FramesOf(pid_t thread, bool* usable) {
   g_asked.store(thread);
   const bool sent = ::syscall(SYS_tgkill, ::getpid(), thread, kAskSignal) == 0;
-  if (!sent || !Answered(Now() + kThreadPatience)) {
+  if (!sent || !Answered(Clock::Real().Now() + kThreadPatience)) {
     pid_t asked = thread;
     if (g_asked.compare_exchange_strong(asked, 0)) return {};
-    if (!Answered(Now() + kThreadPatience)) {
+    if (!Answered(Clock::Real().Now() + kThreadPatience)) {
       *usable = false;
       return {};
     }
@@ -135,11 +130,11 @@ void InstallThreadStacks() {
 std::string ThreadStacks() {
   std::string text;
   bool usable = true;
-  const absl::Duration deadline = Now() + kPatience;
+  const absl::Duration deadline = Clock::Real().Now() + kPatience;
   for (const pid_t thread : OtherThreads()) {
     // Before the question, which ends the wait that it tells of.
     absl::StrAppend(&text, Head(thread), "\n");
-    if (usable && Now() < deadline) absl::StrAppend(&text, Lines(FramesOf(thread, &usable)));
+    if (usable && Clock::Real().Now() < deadline) absl::StrAppend(&text, Lines(FramesOf(thread, &usable)));
   }
   return text;
 }
