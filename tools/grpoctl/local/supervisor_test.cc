@@ -10,6 +10,7 @@
 #include "common/files.h"
 #include "common/status_testing.h"
 #include "gmock/gmock.h"
+#include "tools/grpoctl/local/supervisor_testing.h"
 #include "tools/grpoctl/records/log_tail.h"
 
 namespace grpo {
@@ -17,61 +18,6 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-
-// Children are shell scripts; delays before restarts run on a fake clock.
-class SupervisorTest : public ::testing::Test {
- protected:
-  SupervisorTest() { EXPECT_OK(MakeFolders(dir_)); }
-
-  PlannedProcess Script(Role role, const std::string& name, const std::string& script) {
-    PlannedProcess process;
-    process.name = name;
-    process.role = role;
-    process.log_path = absl::StrCat(dir_, "/", name, ".log");
-    ::unlink(process.log_path.c_str());
-    // $1 is the attempt, $2 the port of the attempt before.
-    process.argv = {{"/bin/sh"}, {"-c"}, {script}, {"sh"}, {"", Late::kAttempt}, {"", Late::kPort}};
-    return process;
-  }
-  PlannedProcess Worker(const std::string& script) { return Script(Role::kRolloutWorker, "worker", script); }
-
-  // A child that exits with 75 on SIGTERM, serves at 127.0.0.1:77 and goes on with `script`.
-  PlannedProcess Server(Role role, const std::string& name, const std::string& script) {
-    const std::string endpoint = absl::StrCat(dir_, "/", name, ".json");
-    PlannedProcess process = Script(role, name,
-                                    absl::StrCat("trap 'exit 75' TERM; echo '{\"address\":\"127.0.0.1:77\"}' > ",
-                                                 endpoint, ".tmp; mv ", endpoint, ".tmp ", endpoint, "; ", script));
-    process.endpoint_path = endpoint;
-    return process;
-  }
-
-  Supervisor& Make(const Supervisor::Options& options) {
-    supervisor_.emplace(options, clock_, [this](const std::string& note) { notes_.push_back(note); });
-    return *supervisor_;
-  }
-
-  // Polls until the run ends or `done`; the fake clock runs ahead, so that no restart has to be waited for.
-  template <typename Done>
-  std::optional<RunEnd> PollUntil(Done done) {
-    for (int i = 0; i < 4000; ++i) {
-      const std::optional<RunEnd> end = supervisor_->Poll();
-      if (end.has_value() || done()) return end;
-      clock_.Advance(absl::Seconds(1));
-      absl::SleepFor(absl::Milliseconds(5));
-    }
-    ADD_FAILURE() << "nothing happened";
-    return std::nullopt;
-  }
-  std::optional<RunEnd> PollToEnd() {
-    return PollUntil([] { return false; });
-  }
-
-  const std::string dir_ =
-      absl::StrCat(::testing::TempDir(), "/", ::testing::UnitTest::GetInstance()->current_test_info()->name());
-  FakeClock clock_;
-  std::vector<std::string> notes_;
-  std::optional<Supervisor> supervisor_;
-};
 
 TEST_F(SupervisorTest, TrainersEndIsTheRunsEndWithItsCode) {
   for (const int code : {0, 1, 75}) {
@@ -97,7 +43,7 @@ TEST_F(SupervisorTest, RestartsAKilledTrainerUntilTheRunIsEnding) {
   EXPECT_EQ(PollUntil([&] { return LastLines(log, 9).size() == 2; }), std::nullopt);
   EXPECT_THAT(LastLines(log, 9), ElementsAre("attempt 1", "attempt 2"));
   supervisor.StopRestarting();
-  supervisor.SignalTrainer(SIGKILL);
+  supervisor.SignalAll(SIGKILL);
   const std::optional<RunEnd> end = PollToEnd();
   ASSERT_TRUE(end.has_value());
   EXPECT_EQ(end->exit_code, kExitSignalBase + SIGKILL);
@@ -211,18 +157,6 @@ TEST_F(SupervisorTest, StopAllEndsChildrenThatIgnoreSigterm) {
   EXPECT_EQ(supervisor.Poll(), std::nullopt);
 }
 
-// A trainer of two ranks; $START names rank and start.
-std::vector<PlannedProcess> Ranks(PlannedProcess rank_0, PlannedProcess rank_1) {
-  for (PlannedProcess* rank : {&rank_0, &rank_1})
-    rank->environment = {{absl::StrCat("START=", rank->name, " "), Late::kAttempt}};
-  return {rank_0, rank_1};
-}
-
-// Shell: waits until the other has said something.
-std::string Await(const std::string& log_path) {
-  return absl::StrCat("while [ ! -s ", log_path, " ]; do sleep 0.01; done; ");
-}
-
 TEST_F(SupervisorTest, AGroupIsRestartedTogetherWhenOneIsKilledAndCountsOnce) {
   Supervisor& supervisor = Make({.max_restarts_per_role = 1});
   const std::string log_0 = dir_ + "/trainer.log", log_1 = dir_ + "/trainer-1.log";
@@ -310,99 +244,6 @@ TEST_F(SupervisorTest, OnlyRankZeroInheritsTheLockAlsoWhenItIsStartedAgain) {
   EXPECT_THAT(LastLines(log_0, 9), ElementsAre("inherited", "inherited"));
   EXPECT_THAT(LastLines(log_1, 9), ElementsAre("none", "none"));
   ::close(fd);
-}
-
-// --- The table of Supervisor::Stop: where the trainer is when a stop comes, and how the run ends ---
-
-struct StopCase {
-  std::string name;
-  // What a trainer does that serves first; empty for none.
-  std::string script;
-  // The stop comes when it has served, or when it has ended and waits for its restart.
-  bool waits_for_restart;
-  absl::Duration bound;
-  int exit_code;
-  // The last note.
-  std::string said;
-};
-
-// A trainer that does what it can about SIGTERM.
-constexpr char kForEver[] = "while :; do sleep 0.02; done";
-
-TEST_F(SupervisorTest, StoppingAlwaysEnds) {
-  const absl::Duration never = absl::Hours(1000);
-  const std::string die = dir_ + "/die";
-  const std::vector<StopCase> cases = {
-      {"saves", kForEver, false, never, kExitRetry, ""},
-      {"fails_to_save", absl::StrCat("trap 'exit 1' TERM; ", kForEver), false, never, kExitRunFailed, ""},
-      {"not_started", "", false, never, kExitRetry, "before the trainer was started"},
-      {"waits_for_restart", absl::StrCat("while [ ! -e ", die, " ]; do sleep 0.01; done; kill -9 $$"), true, never,
-       kExitRetry, "waited to be started again"},
-      {"killed_while_saving", absl::StrCat("trap 'kill -9 $$' TERM; ", kForEver), false, never, kExitRetry,
-       "signal 9 (Killed) instead of saving"},
-      // A signal that comes before the handler is there.
-      {"no_handler_yet", absl::StrCat("trap - TERM; ", kForEver), false, never, kExitRetry,
-       "signal 15 (Terminated) instead of saving"},
-      {"deaf", absl::StrCat("trap '' TERM; ", kForEver), false, absl::Minutes(1), kExitRetry,
-       "did not end within 60 s of the stop and is killed"},
-      {"stopped", "kill -STOP $$", false, absl::Minutes(1), kExitRetry, "is killed"},
-  };
-  for (const StopCase& test_case : cases) {
-    SCOPED_TRACE(test_case.name);
-    notes_.clear();
-    ::unlink(die.c_str());
-    Supervisor& supervisor = Make({});
-    const std::string log_name = absl::StrCat("trainer-", test_case.name);
-    if (!test_case.script.empty()) {
-      PlannedProcess trainer = Server(Role::kTrainer, log_name, test_case.script);
-      ASSERT_OK(supervisor.Start(trainer));
-      // Not by PollUntil, whose clock runs: the restart is to be waited for.
-      for (int i = 0; i < 4000; ++i) {
-        ASSERT_EQ(supervisor.Poll(), std::nullopt);
-        if (supervisor.Address(log_name).has_value()) ASSERT_OK(WriteFileSynced(die, ""));
-        if (test_case.waits_for_restart ? !supervisor.TrainerPid(/*serving=*/false).has_value()
-                                        : supervisor.TrainerPid(/*serving=*/true).has_value())
-          break;
-        absl::SleepFor(absl::Milliseconds(5));
-      }
-    }
-    // Another process of the run has no say in it.
-    ASSERT_OK(supervisor.Start(Worker("exec sleep 1000")));
-    supervisor.Stop(test_case.bound);
-    const std::optional<RunEnd> end = PollToEnd();
-    ASSERT_TRUE(end.has_value());
-    EXPECT_EQ(end->exit_code, test_case.exit_code);
-    if (test_case.said.empty()) continue;
-    ASSERT_FALSE(notes_.empty());
-    EXPECT_THAT(notes_.back(), HasSubstr(test_case.said));
-  }
-}
-
-TEST_F(SupervisorTest, ARankThatLosesAnotherDuringAStopEndsTheRunForARetry) {
-  Supervisor& supervisor = Make({});
-  const auto ranks = Ranks(Server(Role::kTrainer, "trainer", absl::StrCat("trap 'exit 69' TERM; ", kForEver)),
-                           Script(Role::kTrainerRank, "trainer-1", "exec sleep 1000"));
-  for (const PlannedProcess& rank : ranks) ASSERT_OK(supervisor.Start(rank));
-  ASSERT_EQ(PollUntil([&] { return supervisor.Address("trainer").has_value(); }), std::nullopt);
-  supervisor.Stop(absl::Hours(1000));
-  const std::optional<RunEnd> end = PollToEnd();
-  ASSERT_TRUE(end.has_value());
-  EXPECT_EQ(end->exit_code, kExitRetry);
-  EXPECT_THAT(notes_.back(), HasSubstr("exit code 69 instead of saving"));
-}
-
-TEST_F(SupervisorTest, AQuestionThatComesBeforeItsHandlerEndsNoChild) {
-  Supervisor& supervisor = Make({});
-  const std::string go = dir_ + "/go";
-  ::unlink(go.c_str());
-  ASSERT_OK(supervisor.Start(
-      Server(Role::kTrainer, "trainer", absl::StrCat("while [ ! -e ", go, " ]; do sleep 0.01; done; exit 0"))));
-  ASSERT_EQ(PollUntil([&] { return supervisor.Address("trainer").has_value(); }), std::nullopt);
-  supervisor.SignalAll(SIGQUIT);
-  ASSERT_OK(WriteFileSynced(go, ""));
-  const std::optional<RunEnd> end = PollToEnd();
-  ASSERT_TRUE(end.has_value());
-  EXPECT_EQ(end->exit_code, kExitOk);
 }
 
 TEST(DescribeExitTest, NamesSignals) {
