@@ -76,7 +76,7 @@ def _generate_client():
 types_pb2, coordinator_pb2, coordinator_pb2_grpc, trainer_pb2, trainer_pb2_grpc = _generate_client()
 
 
-def wait_until(condition, what, timeout_s=30):
+def wait_until(condition, what, timeout_s=60):
     """Polls until `condition()` is true and returns its value."""
     deadline = time.monotonic() + timeout_s
     while not (value := condition()):
