@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -16,6 +17,7 @@
 #include "common/files.h"
 #include "common/log.h"
 #include "common/status_macros.h"
+#include "common/thread.h"
 #include "nlohmann/json.hpp"
 
 namespace grpo {
@@ -27,6 +29,9 @@ constexpr int64_t kMaxBytes = 1 << 12;
 // An owner renews so often in a lease, and who waits for its end looks twice as often.
 constexpr int kRenewalsPerLease = 10;
 constexpr int kLooksPerLease = 2 * kRenewalsPerLease;
+// How long an heir of a dead holder is waited for, and how often it is looked for. A trainer with much memory takes its
+// time to end.
+constexpr absl::Duration kHeirEnds = absl::Seconds(20), kLookForHeir = absl::Milliseconds(20);
 // Of taking a file that others delete meanwhile.
 constexpr int kAttempts = 10;
 
@@ -75,6 +80,25 @@ absl::StatusOr<KernelLock> LockByKernel(int fd, const std::string& path, const R
       return KernelLock::kNone;
     default:
       return ErrnoStatus(errno, "lock", path);
+  }
+}
+
+// Whether who stands in the file ran on this machine and is gone.
+bool HolderHasDied(const std::string& path) {
+  const ordered_json holder = ReadHolder(ReadFile(path, kMaxBytes).value_or(""));
+  if (!holder.contains("pid") || !holder["pid"].is_number_integer() || holder.value("host", "") != HostName())
+    return false;
+  const auto pid = holder["pid"].get<int64_t>();
+  return pid > 0 && ::kill(static_cast<pid_t>(pid), 0) != 0 && errno == ESRCH;
+}
+
+// A holder that was killed may leave a child that it had handed the lock to, and that the kernel is still ending: who
+// goes on with the run at once waits for that.
+absl::StatusOr<KernelLock> LockAfterHeirs(int fd, const std::string& path, const RunLockOptions& options) {
+  for (absl::Duration waited; true; waited += kLookForHeir) {
+    ASSIGN_OR_RETURN(const KernelLock kernel, LockByKernel(fd, path, options));
+    if (kernel != KernelLock::kTaken || waited >= kHeirEnds || !HolderHasDied(path)) return kernel;
+    options.sleep(kLookForHeir);
   }
 }
 
@@ -145,7 +169,7 @@ absl::Status RunLock::Hold::Write() {
 absl::Status RunLock::Hold::StartRenewing(absl::Duration every) {
   stop_fd_ = ::eventfd(0, EFD_CLOEXEC);
   if (stop_fd_ < 0) return ErrnoStatus(errno, "renew", path_);
-  renewer_ = std::thread([this, every] { Renew(every); });
+  renewer_ = StartThread("renewing the lease of the run folder", [this, every] { Renew(every); });
   return absl::OkStatus();
 }
 
@@ -207,7 +231,7 @@ absl::StatusOr<std::unique_ptr<RunLock::Hold>> RunLock::TakeHold(const std::stri
     if (fd < 0 && errno == ENOENT) continue;
     if (fd < 0) return ErrnoStatus(errno, "open", path);
     auto hold = std::make_unique<Hold>(path, fd);
-    ASSIGN_OR_RETURN(const KernelLock kernel, LockByKernel(fd, path, options));
+    ASSIGN_OR_RETURN(const KernelLock kernel, LockAfterHeirs(fd, path, options));
     if (kernel == KernelLock::kTaken) return TakenError(folder);
     // The first to create the file owns the lease.
     if (kernel == KernelLock::kNone && !created) {

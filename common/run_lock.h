@@ -25,7 +25,7 @@ namespace grpo {
 struct RunLockOptions {
   // Of a file system without locks: an owner that does not write for this long is taken for gone.
   absl::Duration lease = absl::Seconds(30);
-  // Between looks at another's lease. Tests wait for nobody.
+  // Between looks at another's lease, or for the end of a dead holder's child. Tests wait for nobody.
   std::function<void(absl::Duration)> sleep = absl::SleepFor;
   // The system call; tests have file systems without it.
   std::function<int(int fd, int operation)> flock = ::flock;
@@ -39,7 +39,8 @@ class RunLock {
 
   // Creates the folder if need be. AlreadyExists when another process holds it, named by pid, host and run id; then
   // nothing was touched. ErrnoStatus's codes for the disk. `run_id` is for messages, and may come later. Blocks for a
-  // lease at most, where a lease was left by an owner that died.
+  // lease at most, where a lease was left by an owner that died, and for 20 seconds at most where children of a holder
+  // that was killed have not ended yet.
   static absl::StatusOr<std::unique_ptr<RunLock>> Take(const std::string& folder, const std::string& run_id = "",
                                                        RunLockOptions options = {});
   // Holds it together with the parent that handed down `fd`, its RunLock::fd(), which this closes in the end. When the

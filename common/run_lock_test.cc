@@ -1,6 +1,7 @@
 #include "common/run_lock.h"
 
 #include <fcntl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -74,6 +75,30 @@ TEST_F(RunLockTest, ADescriptorOfSomebodyWhoDoesNotHoldItIsRefused) {
   EXPECT_STATUS(RunLock::Inherit(dir_, ::open(path_.c_str(), O_RDWR | O_CLOEXEC)), absl::StatusCode::kAlreadyExists,
                 "a run is going on");
   EXPECT_STATUS(RunLock::Inherit(dir_, 1'000'000), absl::StatusCode::kInvalidArgument, "descriptor 1000000");
+}
+
+// Whoever goes on at once with a run whose grpoctl was killed found the lock held by a trainer that was ending.
+TEST_F(RunLockTest, WhatADeadHolderHandedDownIsWaitedFor) {
+  const pid_t dead = ::fork();
+  if (dead == 0) ::_exit(0);
+  ASSERT_EQ(::waitpid(dead, nullptr, 0), dead);
+  char host[256] = {};
+  ASSERT_EQ(::gethostname(host, sizeof(host) - 1), 0);
+  auto heir = Take();
+  const std::string holder = absl::StrCat("{\"host\":\"", host, "\",\"pid\":", dead, ",\"run_id\":\"run-1\"}\n");
+  // In place: the heir's lock is that of this file.
+  ASSERT_OK(WriteFileSynced(path_, holder));
+  int looks = 0;
+  RunLockOptions options;
+  options.sleep = [&](absl::Duration) { ++looks; };
+  EXPECT_STATUS(RunLock::Take(dir_, "run-2", options), absl::StatusCode::kAlreadyExists, absl::StrCat("pid ", dead));
+  EXPECT_GT(looks, 0) << "and not for ever";
+  looks = 0;
+  options.sleep = [&](absl::Duration) {
+    if (++looks == 3) heir.reset();
+  };
+  EXPECT_OK(RunLock::Take(dir_, "run-2", options));
+  EXPECT_EQ(looks, 3);
 }
 
 TEST_F(RunLockTest, ADeletedFolderIsMadeAnewAndStaysItsHolders) {
