@@ -11,7 +11,6 @@
 #include <cstring>
 #include <filesystem>
 #include <system_error>
-#include <thread>
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
@@ -20,6 +19,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/synchronization/mutex.h"
 #include "common/status_macros.h"
+#include "common/thread.h"
 #include "reward/sandbox_child.h"
 #include "reward/sandbox_filter.h"
 
@@ -49,7 +49,7 @@ class Starter {
 
  private:
   Starter() {
-    std::thread([this] {
+    StartThread("starting programs", [this] {
       const auto has_plan = [this]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return plan_ != nullptr; };
       while (true) {
         const absl::MutexLock lock(&mutex_, absl::Condition(&has_plan));
@@ -99,6 +99,18 @@ int MakePipes(int (&pipes)[4][2]) {
   return 0;
 }
 
+// The child's report: 0, or the error number. One that is to become a program closes its end by exec; any other that says
+// nothing was killed on its way, as where a service's list of system calls kills.
+int ReadReport(int report, bool becomes_program) {
+  int error = 0;
+  ssize_t count;
+  do {
+    count = ::read(report, &error, sizeof(error));
+  } while (count < 0 && errno == EINTR);
+  if (count == sizeof(error)) return error;
+  return becomes_program ? 0 : ECHILD;
+}
+
 // Fills process. 0, or the error number.
 int StartPlan(SandboxPlan* plan, SandboxedProcess* process) {
   int pipes[4][2];
@@ -112,9 +124,7 @@ int StartPlan(SandboxPlan* plan, SandboxedProcess* process) {
     if (process->pid < 0) failure = -std::exchange(process->pid, -1);
   }
   for (int* end : {&pipes[0][0], &pipes[1][1], &pipes[2][1], &pipes[3][1]}) Close(end);
-  // Ends at once when exec closed the child's end.
-  int error = 0;
-  if (failure == 0 && ::read(pipes[3][0], &error, sizeof(error)) == sizeof(error)) failure = error;
+  if (failure == 0) failure = ReadReport(pipes[3][0], /*becomes_program=*/!plan->paths.empty());
   Close(&pipes[3][0]);
   process->in = pipes[0][1];
   process->out = pipes[1][0];
