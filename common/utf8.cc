@@ -67,6 +67,7 @@ bool IsPrintable(absl::string_view text) {
 }
 
 std::string AsUtf8(absl::string_view text, size_t max_bytes) {
+  if (text.size() <= max_bytes && IsUtf8(text)) return std::string(text);
   constexpr absl::string_view kReplacement = "\xEF\xBF\xBD";
   std::string valid;
   while (!text.empty()) {

@@ -134,9 +134,9 @@ class Coordinator {
   // at once. FailedPrecondition, with both values, for another protocol version, run, role or configuration, and when
   // no weight channel is known to both; WorkerTable::Register's errors.
   absl::StatusOr<v1::RegisterResponse> Register(const v1::RegisterRequest& request);
-  // Waits for work, for wait_ms or kMaxLeaseWait at most; an empty answer means ask again. run_ended after End(). Nothing
-  // comes to a worker that is passed over (worker_table.h), whose leases are others'.
-  // InvalidArgument when no group is asked for, NotFound for a worker that must register again.
+  // Waits for work, for wait_ms or kMaxLeaseWait at most; an empty answer means ask again. run_ended after End().
+  // Nothing comes to a worker that is passed over (worker_table.h), whose leases are others'. InvalidArgument when no
+  // group is asked for, NotFound for a worker that must register again.
   absl::StatusOr<v1::LeaseGroupsResponse> LeaseGroups(const v1::LeaseGroupsRequest& request);
   // Takes a whole group, or its error. A repeated submission is answered DUPLICATE and changes nothing. NotFound for an
   // unknown worker, FailedPrecondition for a lease that is another's or of an older attempt or epoch, CheckSubmission's

@@ -127,7 +127,7 @@ TEST_F(RewardServersTest, IsRefusedWithBothValuesWhenItBelongsElsewhere) {
   v1::RegisterRewardServerRequest stranger = Server("reward-0", "a:1");
   stranger.set_run_id("run-b");
   EXPECT_STATUS(coordinator_.RegisterRewardServer(stranger), absl::StatusCode::kFailedPrecondition,
-                "run is run-b, this coordinator's is run-a");
+                "run_id is run-b, this coordinator's is run-a");
   v1::RegisterRewardServerRequest old = Server("reward-0", "a:1");
   old.set_protocol_version(kProtocolVersion + 1);
   EXPECT_STATUS(coordinator_.RegisterRewardServer(old), absl::StatusCode::kFailedPrecondition, "protocol_version");

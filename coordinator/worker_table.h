@@ -5,9 +5,9 @@
 // names slot, attempt and epoch ("rollout-0.1@3"), so a coordinator that was started anew knows none of the old ids and
 // asks to register again.
 //
-// A live worker that holds groups and hands none in keeps the run from them for as long as it says that it is there. Past
-// hand_in_within it is passed over, for as long again, while another worker can go on. Time in which it was lost does
-// not count: then its leases run out.
+// A live worker that holds groups and hands none in keeps the run from them for as long as it says that it is there.
+// Past hand_in_within it is passed over, for as long again, while another worker can go on. Time in which it was lost
+// does not count: then its leases run out.
 #ifndef GRPO_COORDINATOR_WORKER_TABLE_H_
 #define GRPO_COORDINATOR_WORKER_TABLE_H_
 

@@ -338,7 +338,6 @@ class Run {
     server_->Shutdown();
   }
 
-  // Null where nobody else can be in the folder.
   RunGuard* guard() const { return arguments_.guard.get(); }
   int64_t NumStages() const { return static_cast<int64_t>(config_.stages.size()); }
   // Empty behind the last stage.
@@ -367,7 +366,6 @@ class Run {
   std::unique_ptr<rpc::Server> server_;
   // Where it serves; empty before.
   Endpoint endpoint_;
-  // Null where there is none.
   std::unique_ptr<LocalWeights> local_weights_;
   // Where the next stage begins, or goes on.
   StageCursor cursor_;

@@ -74,7 +74,6 @@ TEST_F(EndlessServiceTest, ACallerThatSendsNothingIsCancelled) {
   CallContext context(*client_, kDeadline);
   v1::SubmitCompletionResponse response;
   const auto writer = stub_->SubmitCompletion(&context, &response);
-  EXPECT_TRUE(writer->Write(v1::SubmitCompletionRequest()));
   EXPECT_EQ(writer->Finish().error_code(), grpc::StatusCode::CANCELLED);
 }
 

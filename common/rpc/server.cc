@@ -33,9 +33,9 @@ namespace {
 constexpr int kMaxMetadataBytes = 8 << 10;
 constexpr int kMaxStreamsPerConnection = 128;
 constexpr size_t kMaxMemoryBytes = size_t{1} << 30;
-// A call of the synchronous API holds a thread; calls beyond this are answered ResourceExhausted. What the methods whose
-// calls last may take of it (CallLimit) must leave room for those that do not: of trainer and coordinator together some
-// 170.
+// A call of the synchronous API holds a thread; calls beyond this are answered ResourceExhausted. What the methods
+// whose calls last may take of it (CallLimit) must leave room for those that do not: of trainer and coordinator
+// together some 170.
 constexpr int kMaxThreads = 1024;
 constexpr int kHandshakeTimeoutMs = 10'000;
 

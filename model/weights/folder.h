@@ -34,8 +34,8 @@ struct LoadedFolder {
 // is much larger than the files warrant. Where config.json ties the head to the embedding and the files hold another
 // head, that head counts, as in transformers 5. Buffers that are computed anew (rotary_emb.inv_freq) are left out.
 // NotFound for a missing file; InvalidArgument for one that does not fit, and for a tensor that is missing, unexpected,
-// of another shape, or holds an infinity or NaN; DataLoss when a file changed meanwhile. Unimplemented for a device that this build cannot
-// compute on. The files are unmapped when it returns.
+// of another shape, or holds an infinity or NaN; DataLoss when a file changed meanwhile. Unimplemented for a device
+// that this build cannot compute on. The files are unmapped when it returns.
 absl::StatusOr<LoadedFolder> LoadFolder(const std::string& folder, Placement placement = {});
 
 struct ExportOptions {

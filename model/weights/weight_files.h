@@ -19,8 +19,8 @@
 
 namespace grpo {
 
-// config.json, tokenizer.json or another text of a folder; the largest tokenizers have some 35 MB. Errors of ReadFile; InvalidArgument for a file that
-// something else was downloaded in place of, which is named.
+// config.json, tokenizer.json or another text of a folder; the largest tokenizers have some 35 MB. Errors of ReadFile;
+// InvalidArgument for a file that something else was downloaded in place of, which is named.
 inline constexpr int64_t kMaxConfigBytes = int64_t{16} << 20, kMaxTokenizerBytes = int64_t{256} << 20;
 absl::StatusOr<std::string> ReadModelFile(const std::string& folder, const std::string& name, int64_t max_bytes);
 

@@ -1,6 +1,7 @@
 // What comes over a wire is checked where it comes in: every field of every message to every service, found by the
 // descriptors, so that what is added to a .proto is covered. A call with one field changed is refused by that field's
 // name, or taken; what was taken is stored as it was sent, and the run goes on afterwards for everybody else.
+#include <atomic>
 #include <cmath>
 #include <memory>
 #include <string>
@@ -83,8 +84,7 @@ class WireTest : public ::testing::Test {
       bool ok = false;
       return queue.Next(&tag, &ok) && ok;
     };
-    grpc::ClientContext context;
-    client_->Prepare(context, absl::Seconds(60));
+    rpc::CallContext context(*client_, absl::Seconds(60));
     const auto call =
         stub_->PrepareCall(&context, absl::StrCat("/", method.service()->full_name(), "/", method.name()), &queue);
     call->StartCall(nullptr);
@@ -115,7 +115,7 @@ class WireTest : public ::testing::Test {
     done();
     queue.Shutdown();
     while (done()) continue;
-    answer.status = rpc::FromGrpc(status);
+    answer.status = rpc::FromGrpc(context.Ended(status));
     if (absl::IsCancelled(answer.status) && !answer.messages.empty()) answer.status = absl::OkStatus();
     return answer;
   }
@@ -251,18 +251,12 @@ class WireTest : public ::testing::Test {
   // A call that would wait for a training step has one.
   Answer CallBesideTraining(const MethodDescriptor& method, const Messages& requests) {
     if (method.name() != "SaveCheckpoint") return Call(method, requests);
-    bool saved = false;
+    std::atomic<bool> answered = false;
     std::thread training([&] {
-      while (!saved) {
-        control_
-            .Poll([&]() -> absl::StatusOr<v1::CheckpointStatus> {
-              saved = true;
-              return v1::CheckpointStatus();
-            })
-            .IgnoreError();
-      }
+      while (!answered) control_.Poll([] { return v1::CheckpointStatus(); }).IgnoreError();
     });
     Answer answer = Call(method, requests);
+    answered = true;
     training.join();
     return answer;
   }
