@@ -1,5 +1,6 @@
 #include "tools/grpoctl/client/status_stream.h"
 
+#include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
 #include "common/rpc/server.h"
 #include "common/status_testing.h"
