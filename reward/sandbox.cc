@@ -99,8 +99,8 @@ int MakePipes(int (&pipes)[4][2]) {
   return 0;
 }
 
-// The child's report: 0, or the error number. One that is to become a program closes its end by exec; any other that says
-// nothing was killed on its way, as where a service's list of system calls kills.
+// The child's report: 0, or the error number. One that is to become a program closes its end by exec; any other that
+// says nothing was killed on its way, as where a service's list of system calls kills.
 int ReadReport(int report, bool becomes_program) {
   int error = 0;
   ssize_t count;

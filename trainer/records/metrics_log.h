@@ -20,8 +20,9 @@ class MetricsLog {
  public:
   // Opens for appending. Lines of stages from `stage_index` on that a resumed run will write again are dropped: keep
   // says which stay. `stages_done` names the stages that are finished; of `stage` the first `step` lines stay. Lines
-  // that are torn or no object are dropped too. A file that is missing though there were steps is an alarm. ErrnoStatus's
-  // codes when the file cannot be read or opened. `guard` outlives the log; null: nobody else is in the folder.
+  // that are torn or no object are dropped too. A file that is missing though there were steps is an alarm.
+  // ErrnoStatus's codes when the file cannot be read or opened. `guard` outlives the log; null: nobody else is in the
+  // folder.
   static absl::StatusOr<std::unique_ptr<MetricsLog>> Open(const std::string& path,
                                                           const std::vector<std::string>& stages_done,
                                                           const std::string& stage, int64_t step,

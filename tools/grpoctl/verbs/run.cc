@@ -152,7 +152,7 @@ absl::StatusOr<int> Execute(const Prepared& prepared, int max_restarts) {
                   {.max_restarts_per_role = max_restarts,
                    .stop_within = stop_within,
                    .client = config.network.ClientOptions(),
-                    .lock_fd = prepared.folder->lock_fd()},
+                   .lock_fd = prepared.folder->lock_fd()},
                   &printer)
       .Run();
 }
