@@ -78,7 +78,7 @@ class ServersTest(harness.AgainstUndisturbedRunTest):
         stranger = self.start(harness.REWARD_SERVER, "--coordinator", coordinator, "--run-id", "another")
         self.assertEqual(harness.EXIT_CONFIG, stranger.wait(20))
         log = (self.folder / "reward_server.log").read_text()
-        self.assertIn("run is another, this coordinator's is by-hand", log)
+        self.assertIn("run_id is another, this coordinator's is by-hand", log)
 
 
 class ServerProcessTest(harness.EndToEndTest):
