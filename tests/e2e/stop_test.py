@@ -1,4 +1,4 @@
-"""Stopping always ends: every state of a run x every signal, as docs/stopping.md has them."""
+"""Stopping always ends: every state of a run x every signal, as docs/operations.md has them."""
 
 import contextlib
 import fcntl
