@@ -38,6 +38,9 @@ def pinned(package):
 # What is installed because others ask for it, and does harm: wheels for another build of torch than this machine's.
 HARMFUL = {"vllm": ["torchvision", "torchaudio", "torchcodec"]}
 
+# What pip's builds from source read: llama.cpp without what reads pictures and sound, a fifth of the work.
+BUILD = {"llama-cpp": {"CMAKE_ARGS": "-DLLAVA_BUILD=OFF"}}
+
 
 class Unavailable(Exception):
     """pip could not fill an environment; the text says what was tried."""
@@ -52,7 +55,8 @@ def python_of(name):
         print(f"installing {', '.join(wanted)} into {folder.name}", file=sys.stderr)
         venv.create(folder, with_pip=True)
         options = ["--quiet", "--disable-pip-version-check", *([] if dependencies else ["--no-deps"])]
-        if subprocess.run(["nice", "-n", "10", folder / "bin/pip", "install", *options, *wanted], stdout=sys.stderr).returncode != 0:
+        command = ["nice", "-n", "10", folder / "bin/pip", "install", *options, *wanted]
+        if subprocess.run(command, stdout=sys.stderr, env={**os.environ, **BUILD.get(name, {})}).returncode != 0:
             raise Unavailable(f"pip install {' '.join(wanted)} failed (see above); this step needs the network once")
         if harmful := HARMFUL.get(name):
             subprocess.run([folder / "bin/pip", "uninstall", "--quiet", "--yes", *harmful], stdout=sys.stderr, check=True)
