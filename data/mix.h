@@ -11,6 +11,7 @@
 
 #include "absl/status/statusor.h"
 #include "configs/visit.h"
+#include "data/parts.h"
 #include "data/source.h"
 
 namespace grpo {
@@ -57,40 +58,23 @@ class MixSchedule {
   std::vector<Draw> period_;
 };
 
-// One of the sources of a mix. `name` is its key under `data`.
-struct MixPart {
-  std::string name;
-  std::unique_ptr<DataSource> source;
-};
-
-// That a further source holds what the parts so far hold: problems with completions, problems without, or documents.
-// InvalidArgument at `key` of the section, naming both. None of the sources is empty.
-absl::Status CheckSameKind(const std::vector<MixPart>& parts, const DataSource& further, const Section& section,
-                           const std::string& key);
-
 // Endless. At(i) reads each source in its own order; ShuffledReader shuffles each. A finite source that was read to its
-// end begins again. Owns its sources; thread-safe as they are.
-class MixedSource : public DataSource {
+// end begins again.
+class MixedSource : public PartsSource {
  public:
   // As many parts as `schedule` has shares, in the same order; none is empty.
-  MixedSource(std::vector<MixPart> parts, MixSchedule schedule)
-      : parts_(std::move(parts)), schedule_(std::move(schedule)) {}
+  MixedSource(std::vector<SourcePart> parts, MixSchedule schedule)
+      : PartsSource(std::move(parts)), schedule_(std::move(schedule)) {}
 
   int64_t size() const override { return -1; }
   DataItem At(int64_t index) const override;
-  absl::Status Check() const override;
-  int64_t num_checked(int64_t endless_items) const override;
-  DataItem CheckedAt(int64_t index, int64_t endless_items) const override;
   const MixedSource* mix() const override { return this; }
 
-  // In the schedule's order.
-  const std::vector<MixPart>& parts() const { return parts_; }
   const MixSchedule& schedule() const { return schedule_; }
   // `item` under its name in the mix: "a/7", and "a/7#2" when source a is read for the second time.
   DataItem Name(const MixSchedule::Draw& draw, DataItem item) const;
 
  private:
-  const std::vector<MixPart> parts_;
   const MixSchedule schedule_;
 };
 

@@ -9,7 +9,7 @@ namespace grpo {
 
 ShuffledReader::ShuffledReader(const DataSource* source, uint64_t seed) : source_(source), seed_(seed) {
   if (source->mix() == nullptr) return;
-  for (const MixPart& part : source->mix()->parts()) {
+  for (const SourcePart& part : source->mix()->parts()) {
     parts_.emplace_back(part.source.get(), CombineSeeds(seed, HashName(part.name)));
   }
 }

@@ -51,7 +51,7 @@ std::string NormalizedBlanks(absl::string_view text) {
   return normalized;
 }
 
-absl::StatusOr<std::unique_ptr<UnionSource>> UnionSource::Make(std::vector<MixPart> parts,
+absl::StatusOr<std::unique_ptr<UnionSource>> UnionSource::Make(std::vector<SourcePart> parts,
                                                                const UnionOptions& options) {
   struct Entry {
     Place place;
@@ -63,7 +63,7 @@ absl::StatusOr<std::unique_ptr<UnionSource>> UnionSource::Make(std::vector<MixPa
   // By problem, of the last part that has it.
   std::unordered_map<uint64_t, double> rates;
   for (uint32_t part = 0; part < parts.size(); ++part) {
-    const MixPart& source = parts[part];
+    const SourcePart& source = parts[part];
     for (int64_t index = 0; index < source.source->size(); ++index) {
       const DataItem item = source.source->At(index);
       const Entry entry{.place = {part, index}, .text = TextKey(item), .problem = HashName(item.prompt.text())};
@@ -89,15 +89,7 @@ absl::StatusOr<std::unique_ptr<UnionSource>> UnionSource::Make(std::vector<MixPa
 
 DataItem UnionSource::At(int64_t index) const {
   const Place& place = order_.at(static_cast<size_t>(index));
-  const MixPart& part = parts_[place.part];
-  DataItem item = part.source->At(place.index);
-  item.prompt.set_id(absl::StrCat(part.name, "/", item.prompt.id()));
-  return item;
-}
-
-absl::Status UnionSource::Check() const {
-  for (const MixPart& part : parts_) RETURN_IF_ERROR(part.source->Check());
-  return absl::OkStatus();
+  return Named(place.part, parts()[place.part].source->At(place.index));
 }
 
 }  // namespace grpo

@@ -11,7 +11,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "configs/visit.h"
-#include "data/mix.h"
+#include "data/parts.h"
 #include "data/source.h"
 
 namespace grpo {
@@ -55,16 +55,15 @@ struct UnionOptions {
 // `text` with every run of ASCII white space as one blank, and none at its ends.
 std::string NormalizedBlanks(absl::string_view text);
 
-// Finite; an index over its parts, which hold the items. Thread-safe as they are.
-class UnionSource : public DataSource {
+// Finite; an index over its parts, which hold the items.
+class UnionSource : public PartsSource {
  public:
   // Reads every item once. `parts` are finite and not empty. InvalidArgument, naming part and item, for harder_first
   // with an item that has no solve rate from 0 to 1. Errors of the parts' Check().
-  static absl::StatusOr<std::unique_ptr<UnionSource>> Make(std::vector<MixPart> parts, const UnionOptions& options);
+  static absl::StatusOr<std::unique_ptr<UnionSource>> Make(std::vector<SourcePart> parts, const UnionOptions& options);
 
   int64_t size() const override { return static_cast<int64_t>(order_.size()); }
   DataItem At(int64_t index) const override;
-  absl::Status Check() const override;
   bool in_order() const override { return in_order_; }
 
  private:
@@ -74,10 +73,9 @@ class UnionSource : public DataSource {
     int64_t index = 0;
   };
 
-  UnionSource(std::vector<MixPart> parts, std::vector<Place> order, bool in_order)
-      : parts_(std::move(parts)), order_(std::move(order)), in_order_(in_order) {}
+  UnionSource(std::vector<SourcePart> parts, std::vector<Place> order, bool in_order)
+      : PartsSource(std::move(parts)), order_(std::move(order)), in_order_(in_order) {}
 
-  const std::vector<MixPart> parts_;
   const std::vector<Place> order_;
   const bool in_order_;
 };

@@ -28,7 +28,8 @@ std::map<std::string, std::string>& Parts() {
 absl::StatusOr<std::unique_ptr<DataSource>> OpenPart(const std::string& name) {
   if (name == "endless") return MakeDataSource({.source = "chickens_rabbits_corpus", .options = Section()}, "");
   std::ofstream(absl::StrCat(::testing::TempDir(), "/", name, ".jsonl")) << Parts().at(name);
-  const auto section = ParseConfigText(absl::StrCat("{path: ", name, ".jsonl}"), "test.yaml");
+  const auto section = ParseConfigText(
+      absl::StrCat("{path: ", name, ".jsonl, stream_from_bytes: ", name == "streamed" ? 1 : 1 << 20, "}"), "test.yaml");
   if (!section.ok()) return section.status();
   return MakeDataSource({.source = "jsonl", .options = *section}, ::testing::TempDir());
 }
@@ -52,6 +53,18 @@ std::vector<std::string> Completions(const DataSource& source) {
   std::vector<std::string> completions;
   for (int64_t i = 0; i < source.size(); ++i) completions.push_back(source.At(i).completion);
   return completions;
+}
+
+TEST(UnionSource, ChecksBeforeARunLookAtWhatTheyWouldOfEachPart) {
+  std::string lines;
+  for (int i = 0; i < 3000; ++i) lines += Trace(absl::StrCat("p", i), "x");
+  Parts() = {{"streamed", lines}, {"a", Trace("q", "y") + Trace("r", "z")}};
+  ASSERT_OK_AND_ASSIGN(const auto source, Union("of: [streamed, a]"));
+  EXPECT_EQ(source->size(), 3002);
+  const int64_t num_checked = source->num_checked(10);
+  EXPECT_LT(num_checked, 3000);
+  EXPECT_EQ(source->CheckedAt(num_checked - 3, 10).prompt.id(), "streamed/line/3000");
+  EXPECT_EQ(source->CheckedAt(num_checked - 1, 10).completion, "z");
 }
 
 TEST(UnionSource, IsOneSourceAfterTheOtherWithNamesOfTheirOwn) {

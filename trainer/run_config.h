@@ -120,6 +120,10 @@ struct RunConfig {
   std::map<std::string, RoundsOptions> rounds;
   std::vector<ConfiguredStage> stages;
 
+  // Processes of each kind. What samples is scored too: without a reward profile no stage does either.
+  int64_t NumRewardServers() const { return rewards.empty() ? 0 : reward_server.servers; }
+  int64_t NumWorkers() const { return rewards.empty() ? 0 : rollout_worker.workers; }
+
   template <class V>
   void Visit(V& v) {
     v("run", run, {.help = "What holds for the whole run.", .required = true});

@@ -39,7 +39,7 @@ absl::Status Check(const Section& section) {
 
 absl::StatusOr<std::unique_ptr<DataSource>> Make(const MixOptions& options, const DataSourceContext& context) {
   ASSIGN_OR_RETURN(std::vector<int64_t> shares, Shares(options, context.section));
-  std::vector<MixPart> parts;
+  std::vector<SourcePart> parts;
   for (const auto& [name, share] : options.mix) {
     const std::string key = absl::StrCat("mix.", name);
     if (context.open == nullptr) return SectionError(context.section, key, "there are no other data to mix here");

@@ -20,7 +20,7 @@ absl::Status Check(const Section& section) {
 
 absl::StatusOr<std::unique_ptr<DataSource>> Make(const UnionOptions& options, const DataSourceContext& context) {
   RETURN_IF_ERROR(CheckKeys(options, context.section));
-  std::vector<MixPart> parts;
+  std::vector<SourcePart> parts;
   for (size_t i = 0; i < options.of.size(); ++i) {
     const std::string& name = options.of[i];
     const std::string key = absl::StrCat("of.", i);

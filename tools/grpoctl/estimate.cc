@@ -111,7 +111,7 @@ absl::StatusOr<std::string> EstimateText(const RunConfig& config, Preflight& pre
       "\nMemory while a policy is trained, beside what the libraries take (about 0.3 GiB a process):\n",
       FormatTable(memory), FrozenTable(of_stages),
       absl::StrFormat("\nProcesses: %d trainer ranks, %d rollout workers, %d reward servers\n", config.trainer.ranks,
-                      config.rollout_worker.workers, config.reward_server.servers),
+                      config.NumWorkers(), config.NumRewardServers()),
       MemoryLine(need, config.trainer.ranks),
       absl::StrFormat("Disk: at most %s at a time for checkpoints and exported policies; %s are free for %s\n",
                       FormatBytes(disk), FormatBytes(std::max(0.0, FreeBytes(run_dir))), run_dir));

@@ -75,8 +75,8 @@ class Planner {
 
   RunPlan Make() && {
     for (int64_t rank = 0; rank < config_.trainer.ranks; ++rank) AddRank(rank);
-    for (int64_t i = 0; i < config_.reward_server.servers; ++i) AddRewardServer(i);
-    for (int64_t i = 0; i < config_.rollout_worker.workers; ++i) AddWorker(i);
+    for (int64_t i = 0; i < config_.NumRewardServers(); ++i) AddRewardServer(i);
+    for (int64_t i = 0; i < config_.NumWorkers(); ++i) AddWorker(i);
     const NetworkOptions& network = config_.network;
     plan_.shared = {request_.run_dir, request_.programs.trainer, request_.programs.reward_server,
                     request_.programs.rollout_worker};

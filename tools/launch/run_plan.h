@@ -8,6 +8,7 @@
 //   reward_server    reward_server.servers    in turn                     scores; registers  rank 0 serves
 //   rollout_worker   rollout_worker.workers   in turn                     nothing            rank 0 serves
 //
+// Without `rewards` in the configuration nothing samples, and there are ranks alone.
 // Rank 0's address is all that the others must know: reward servers register there, and workers learn of them there.
 #ifndef GRPO_TOOLS_LAUNCH_RUN_PLAN_H_
 #define GRPO_TOOLS_LAUNCH_RUN_PLAN_H_

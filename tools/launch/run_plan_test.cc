@@ -34,6 +34,7 @@ PlanRequest Request(std::vector<std::string> hosts = {}) {
 RunConfig TwoHostConfig() {
   RunConfig config;
   config.trainer.ranks = 4;
+  config.rewards["rules"];
   config.rollout_worker.workers = 3;
   config.reward_server.servers = 2;
   config.reward_server.port = 7100;
@@ -138,8 +139,15 @@ TEST(RunPlan, MoreHostsThanRanksLeaveTheLastOnesToWorkers) {
   EXPECT_THAT(NamesOn(plan, "c"), ElementsAre("rollout-2"));
 }
 
+TEST(RunPlan, WithoutRewardsNothingSamples) {
+  RunConfig config;
+  ASSERT_OK_AND_ASSIGN(const RunPlan plan, MakeRunPlan(config, Request()));
+  EXPECT_THAT(NamesOn(plan, "127.0.0.1"), ElementsAre("trainer"));
+}
+
 TEST(RunPlan, OnThisMachineAddressesAreFoundLate) {
   RunConfig config;
+  config.rewards["rules"];
   config.trainer.ranks = 2;
   PlanRequest request = Request();
   request.resume = true;

@@ -25,9 +25,13 @@ std::string RewrittenProblem(absl::string_view completion) {
     // It never came to an end.
     return "";
   }
-  const size_t end = text.rfind(kAnswerEnd);
-  const size_t begin = end == absl::string_view::npos ? end : text.rfind(kAnswer, end);
-  if (begin != absl::string_view::npos) text = text.substr(begin + kAnswer.size(), end - begin - kAnswer.size());
+  const size_t last_end = text.rfind(kAnswerEnd);
+  size_t begin = last_end == absl::string_view::npos ? last_end : text.rfind(kAnswer, last_end);
+  if (begin != absl::string_view::npos) {
+    begin += kAnswer.size();
+    // A second end behind the first closes nothing.
+    text = text.substr(begin, text.find(kAnswerEnd, begin) - begin);
+  }
   return std::string(absl::StripAsciiWhitespace(text));
 }
 

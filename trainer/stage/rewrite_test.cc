@@ -19,6 +19,7 @@ TEST(RewriteTest, TheNewProblemIsTheAnswer) {
   EXPECT_EQ(RewrittenProblem("<think>I change <answer>it</answer>.</think>\nHow many?"), "How many?");
   EXPECT_EQ(RewrittenProblem("<think>so</think> Here: <answer>no</answer> <answer> How many? </answer> Good?"),
             "How many?");
+  EXPECT_EQ(RewrittenProblem("<answer>How many?</answer></answer>"), "How many?");
   EXPECT_EQ(RewrittenProblem("half a tag </answer>"), "half a tag </answer>");
   EXPECT_EQ(RewrittenProblem("<think>I never"), "");
   EXPECT_EQ(RewrittenProblem("<think></think>"), "");

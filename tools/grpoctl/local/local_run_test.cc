@@ -29,6 +29,7 @@ class LocalRunTest : public ::testing::Test {
     folder_ = *std::move(folder);
     ASSERT_OK(folder_->Begin("run: {name: fake}\n"));
     config_.rollout_worker.workers = 2;
+    config_.rewards["rules"];
     programs_.reward_server = Program("reward_server", "exec sleep 1000");
     programs_.rollout_worker = Program("rollout_worker", "exec sleep 1000");
     // Ends when both workers have started.
