@@ -82,15 +82,16 @@ class Evaluation {
     const int64_t available = run_.data->size() < 0 ? num_sampled_ : run_.data->size();
     num_groups_ = num_sampled_ + (greedy_ ? available : 0);
     context_.records.completions.Rewind(context_.name, 0);
-    context_.board.UpdateStage([&](v1::StageStatus& stage) { stage.set_num_steps(num_groups_); });
+    ShowStep(0);
     return Publish(context_, *run_.policy);
   }
 
+  absl::Duration Elapsed() const { return context_.clock.Now() - start_time_; }
+
   void ShowStep(int64_t step) {
-    context_.board.UpdateStage([&](v1::StageStatus& stage) {
-      stage.set_step(step);
-      ShowUsage(usage_, &stage);
-    });
+    std::map<std::string, double> metrics;
+    AddUsageMetrics(usage_, &metrics);
+    ShowGroups({.step = step, .num_steps = num_groups_, .elapsed = Elapsed()}, metrics, &context_.board);
   }
 
   bool IsGreedy(int64_t group_index) const { return group_index >= num_sampled_; }
@@ -145,7 +146,7 @@ class Evaluation {
     if (run_.policy->endpoint_model().empty())
       metrics[metric::kNumParameters] = static_cast<double>(run_.policy->config().NumParameters());
     AddCosts(&metrics);
-    const double seconds = absl::ToDoubleSeconds(context_.clock.Now() - start_time_);
+    const double seconds = absl::ToDoubleSeconds(Elapsed());
     // What samples them may know no tokens.
     if (seconds > 0 && num_tokens_ > 0) metrics[metric::kTokensPerSecond] = num_tokens_ / seconds;
     if (num_greedy_ > 0) {

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/status_testing.h"
+#include "trainer/stage/judged.h"
 #include "trainer/stage/testing.h"
 
 namespace grpo {
@@ -42,6 +43,21 @@ class EvaluateStageTest : public ::testing::Test {
 
   const std::string folder_ = ::testing::TempDir() + "/evaluate_test";
 };
+
+TEST(ShowGroups, SaysHowLongItTookAndWhatIsLeftByTheGroupsOfThisStart) {
+  Coordinator coordinator(CoordinatorOptions(), {.run_id = "run-a", .config_sha256 = "abc", .epoch = 1});
+  v1::RunStatus status;
+  status.add_stages();
+  StatusBoard board(status, &coordinator);
+  const std::map<std::string, double> metrics = {{"num_traces", 3}};
+  ShowGroups({.step = 100, .first = 100, .num_steps = 400, .elapsed = absl::Seconds(1)}, metrics, &board);
+  EXPECT_FALSE(board.Snapshot().has_stage_remaining_seconds()) << "of nothing nothing follows";
+  ShowGroups({.step = 200, .first = 100, .num_steps = 400, .elapsed = absl::Seconds(30)}, metrics, &board);
+  EXPECT_DOUBLE_EQ(board.Snapshot().stage_remaining_seconds(), 60);
+  EXPECT_DOUBLE_EQ(board.Snapshot().stages(0).seconds(), 30);
+  EXPECT_EQ(board.Snapshot().stages(0).step(), 200);
+  EXPECT_EQ(board.Snapshot().stages(0).metrics().at("num_traces"), 3);
+}
 
 TEST_F(EvaluateStageTest, MeasuresSampledAndGreedyProblemsApart) {
   ASSERT_OK_AND_ASSIGN(const LoadedConfig loaded, Load());

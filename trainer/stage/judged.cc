@@ -39,10 +39,19 @@ void AddUsageMetrics(const v1::EndpointUsage& usage, std::map<std::string, doubl
   (*metrics)[metric::kEndpointUsd] = usage.usd();
 }
 
-void ShowUsage(const v1::EndpointUsage& usage, v1::StageStatus* status) {
-  std::map<std::string, double> spent;
-  AddUsageMetrics(usage, &spent);
-  for (const auto& [name, value] : spent) (*status->mutable_metrics())[name] = value;
+void ShowGroups(const GroupProgress& progress, const std::map<std::string, double>& metrics, StatusBoard* board) {
+  const double seconds = absl::ToDoubleSeconds(progress.elapsed);
+  board->UpdateStage([&](v1::StageStatus& stage) {
+    stage.set_num_steps(progress.num_steps);
+    stage.set_step(progress.step);
+    stage.set_seconds(seconds);
+    for (const auto& [name, value] : metrics) (*stage.mutable_metrics())[name] = value;
+  });
+  if (progress.step <= progress.first) return;
+  board->Update([&](v1::RunStatus& status) {
+    status.set_stage_remaining_seconds(seconds / static_cast<double>(progress.step - progress.first) *
+                                       static_cast<double>(progress.num_steps - progress.step));
+  });
 }
 
 void Spend(const ScoredGroup& group, SpendingLog* spending) {

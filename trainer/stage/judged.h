@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "trainer/options.h"
 #include "trainer/plugin.h"
 #include "trainer/stage/context.h"
@@ -73,8 +74,15 @@ struct JudgedRun {
 // Adds to a stage's metrics what an endpoint's answers cost; nothing when there were none.
 void AddUsageMetrics(const v1::EndpointUsage& usage, std::map<std::string, double>* metrics);
 
-// The same in the stage's row of the status.
-void ShowUsage(const v1::EndpointUsage& usage, v1::StageStatus* status);
+// How far a stage is: `step` of num_steps groups, those from `first` on in the `elapsed` time of this start.
+struct GroupProgress {
+  int64_t step = 0, first = 0, num_steps = 0;
+  absl::Duration elapsed;
+};
+
+// Puts that and the metrics into the stage's row of the status, and into the run's what is left.
+void ShowGroups(const GroupProgress& progress, const std::map<std::string, double>& metrics, StatusBoard* board);
+
 // What the group took: tokens, and money where an endpoint asks for it.
 void Spend(const ScoredGroup& group, SpendingLog* spending);
 

@@ -92,7 +92,7 @@ class Synthesis {
               .reward = run_.reward,
               .sampling = ToProto(options_.judged.sampling, options_.judged.samples_per_problem)};
     RETURN_IF_ERROR(OpenLog());
-    context_.board.UpdateStage([&](v1::StageStatus& stage) { stage.set_num_steps(num_groups_); });
+    first_group_ = log_->num_groups();
     ShowStep();
     return absl::OkStatus();
   }
@@ -215,12 +215,13 @@ class Synthesis {
     }
   }
 
+  absl::Duration Elapsed() const { return context_.clock.Now() - start_time_; }
+
   void ShowStep() {
-    context_.board.UpdateStage([&](v1::StageStatus& stage) {
-      stage.set_step(log_->num_groups());
-      (*stage.mutable_metrics())[metric::kNumTraces] = static_cast<double>(num_traces_);
-      ShowUsage(usage_, &stage);
-    });
+    std::map<std::string, double> metrics = {{metric::kNumTraces, static_cast<double>(num_traces_)}};
+    AddUsageMetrics(usage_, &metrics);
+    ShowGroups({.step = log_->num_groups(), .first = first_group_, .num_steps = num_groups_, .elapsed = Elapsed()},
+               metrics, &context_.board);
   }
 
   std::map<std::string, double> Metrics() {
@@ -244,7 +245,7 @@ class Synthesis {
       metrics[metric::kTracesMedianLength] = static_cast<double>(lengths_[lengths_.size() / 2]);
       metrics[metric::kTracesMaxLength] = static_cast<double>(lengths_.back());
     }
-    const double seconds = absl::ToDoubleSeconds(context_.clock.Now() - start_time_);
+    const double seconds = absl::ToDoubleSeconds(Elapsed());
     if (num_tokens_here_ > 0 && seconds > 0)
       metrics[metric::kTokensPerSecond] = static_cast<double>(num_tokens_here_) / seconds;
     return metrics;
@@ -328,7 +329,7 @@ class Synthesis {
   std::unique_ptr<TraceSelector> selector_;
   ProblemSums problem_sums_;
   std::unique_ptr<TraceLog> log_;
-  int64_t num_groups_ = 0, num_traces_ = 0, num_unsolved_ = 0, num_contaminated_ = 0;
+  int64_t first_group_ = 0, num_groups_ = 0, num_traces_ = 0, num_unsolved_ = 0, num_contaminated_ = 0;
   // Sampled since this process started.
   int64_t num_tokens_here_ = 0;
   std::map<std::string, int64_t> rejected_;
