@@ -92,4 +92,12 @@ DataItem UnionSource::At(int64_t index) const {
   return Named(place.part, parts()[place.part].source->At(place.index));
 }
 
+int64_t UnionSource::num_checked(int64_t endless_items) const {
+  return std::min(size(), PartsSource::num_checked(endless_items));
+}
+
+DataItem UnionSource::CheckedAt(int64_t index, int64_t endless_items) const {
+  return num_checked(endless_items) == size() ? At(index) : PartsSource::CheckedAt(index, endless_items);
+}
+
 }  // namespace grpo

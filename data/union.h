@@ -64,6 +64,9 @@ class UnionSource : public PartsSource {
 
   int64_t size() const override { return static_cast<int64_t>(order_.size()); }
   DataItem At(int64_t index) const override;
+  // Its own items, unless its parts look at fewer: one that max_items leaves out is nobody's fault.
+  int64_t num_checked(int64_t endless_items) const override;
+  DataItem CheckedAt(int64_t index, int64_t endless_items) const override;
   bool in_order() const override { return in_order_; }
 
  private:

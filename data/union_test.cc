@@ -67,6 +67,13 @@ TEST(UnionSource, ChecksBeforeARunLookAtWhatTheyWouldOfEachPart) {
   EXPECT_EQ(source->CheckedAt(num_checked - 1, 10).completion, "z");
 }
 
+TEST(UnionSource, WhatMaxItemsLeavesOutIsNotChecked) {
+  Parts() = {{"a", Trace("q", "y") + Trace("r", "z")}};
+  ASSERT_OK_AND_ASSIGN(const auto source, Union("of: [a], max_items: 1"));
+  ASSERT_EQ(source->num_checked(10), 1);
+  EXPECT_EQ(source->CheckedAt(0, 10).completion, source->At(0).completion);
+}
+
 TEST(UnionSource, IsOneSourceAfterTheOtherWithNamesOfTheirOwn) {
   Parts() = {{"a", Trace("p", "x") + Trace("q", "y")}, {"b", Trace("r", "z")}};
   ASSERT_OK_AND_ASSIGN(const auto source, Union("of: [b, a]"));

@@ -8,9 +8,11 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 QUICKSTART = ROOT / "configs/quickstart.yaml"
 
 
-def run(config, folder, settings):
+def run(config, folder, settings, reuse=False):
     """A run in this folder from its beginning; `settings` change the configuration (key=value). What it says goes to FOLDER.log. Its stages, as
-    summary.json has them, by name. A run that fails ends the program."""
+    summary.json has them, by name. A run that fails ends the program. `reuse` takes one that has ended there before, whatever its settings."""
+    if reuse and (folder / "summary.json").exists():
+        return stages(folder)
     command = [ROOT / "bazel-bin/tools/grpoctl", "run", config, "--run-dir", folder]
     for setting in settings:
         command += ["--set", setting]
@@ -25,6 +27,13 @@ def run(config, folder, settings):
 def stages(folder):
     """Of a run that has ended."""
     return {stage["name"]: stage for stage in json.loads((folder / "summary.json").read_text())["stages"]}
+
+
+def records(folder, stage=None):
+    """The lines of metrics.jsonl, of one stage or all, also while the run goes on: a line that is not whole yet is left out."""
+    path = folder / "metrics.jsonl"
+    whole = path.read_text().split("\n")[:-1] if path.exists() else []
+    return [record for record in map(json.loads, whole) if stage in (None, record["stage"])]
 
 
 def verdict(expectations):

@@ -47,11 +47,8 @@ void ShowGroups(const GroupProgress& progress, const std::map<std::string, doubl
     stage.set_seconds(seconds);
     for (const auto& [name, value] : metrics) (*stage.mutable_metrics())[name] = value;
   });
-  if (progress.step <= progress.first) return;
-  board->Update([&](v1::RunStatus& status) {
-    status.set_stage_remaining_seconds(seconds / static_cast<double>(progress.step - progress.first) *
-                                       static_cast<double>(progress.num_steps - progress.step));
-  });
+  if (const int64_t done = progress.step - progress.first; done > 0)
+    board->SetRemaining(seconds, done, progress.num_steps - progress.step);
 }
 
 void Spend(const ScoredGroup& group, SpendingLog* spending) {

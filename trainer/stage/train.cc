@@ -235,14 +235,9 @@ class Training {
       stage.set_seconds(Seconds());
       for (const auto& [name, value] : metrics) (*stage.mutable_metrics())[name] = value;
     });
-    context_.board.Update([&](v1::RunStatus& status) {
-      *status.mutable_policy() = learner_->policy().ref();
-      const int64_t steps_here = step() - start_step_;
-      if (steps_here >= 2) {
-        status.set_stage_remaining_seconds((Seconds() - seconds_before_) / static_cast<double>(steps_here) *
-                                           static_cast<double>(options_.steps - step()));
-      }
-    });
+    context_.board.Update([&](v1::RunStatus& status) { *status.mutable_policy() = learner_->policy().ref(); });
+    if (const int64_t done = step() - start_step_; done >= 2)
+      context_.board.SetRemaining(Seconds() - seconds_before_, done, options_.steps - step());
   }
 
   absl::Status SaveWhereConfigured() {

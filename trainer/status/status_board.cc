@@ -48,6 +48,12 @@ void StatusBoard::UpdateStage(absl::FunctionRef<void(v1::StageStatus&)> change) 
   Update([&](v1::RunStatus& status) { change(*status.mutable_stages(status.stage_index())); });
 }
 
+void StatusBoard::SetRemaining(double seconds, int64_t done, int64_t left) {
+  Update([&](v1::RunStatus& status) {
+    status.set_stage_remaining_seconds(seconds / static_cast<double>(done) * static_cast<double>(left));
+  });
+}
+
 void StatusBoard::SetPhase(const std::string& phase) {
   Update([&](v1::RunStatus& status) { status.set_phase(phase); });
 }

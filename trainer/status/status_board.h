@@ -26,6 +26,8 @@ class StatusBoard {
   void Update(absl::FunctionRef<void(v1::RunStatus&)> change);
   // The same for the running stage's part of it. That is the stage at RunStatus.stage_index, which must exist.
   void UpdateStage(absl::FunctionRef<void(v1::StageStatus&)> change);
+  // What is left of the running stage, at the pace of `done` (at least 1) of its steps that took so many seconds.
+  void SetRemaining(double seconds, int64_t done, int64_t left);
   // What rank 0 is doing, such as "wait_rollouts".
   void SetPhase(const std::string& phase);
   // Why the run is paused (RunControl's doing); empty when it is not. A running run then shows as PAUSED.
