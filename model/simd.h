@@ -5,6 +5,10 @@
 #ifndef GRPO_MODEL_SIMD_H_
 #define GRPO_MODEL_SIMD_H_
 
+#ifdef GRPO_PRECOMPILED_TORCH
+#error "this would not be optimised as asked: its target needs `copts = KERNEL` (third_party/kernel.bzl)"
+#endif
+
 #include <c10/util/BFloat16.h>
 
 #include <cstdint>

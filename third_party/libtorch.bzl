@@ -38,15 +38,31 @@ cc_library(
 )
 """ % (home, nvidia, nvidia)
     ctx.file("BUILD", """
+load("@//third_party:precompiled.bzl", "precompiled_header")
+
 cc_library(
-    name = "torch",
+    name = "headers",
     hdrs = glob(["include/**/*.h", "include/**/*.hpp"]),
     # The Gloo backend lives in libtorch_cpu.so, its headers in Debian's libgloo-dev.
     defines = ["USE_C10D_GLOO", "USE_DISTRIBUTED"],
     includes = ["include", "include/torch/csrc/api/include"],
+)
+
+precompiled_header(
+    name = "precompiled",
+    header = "@//third_party:precompiled_torch.h",
+    deps = [":headers"],
+)
+
+cc_library(
+    name = "torch",
     # LibTorch's own OpenMP: what is compiled with third_party/openmp.bzl computes on the same threads.
     linkopts = ["-L%s/lib", "-Wl,-rpath,%s/lib", "-ltorch_cpu", "-lc10", "-l:%s"],
     visibility = ["//visibility:public"],
+    deps = [":headers"] + select({
+        "@//third_party:sanitized": [],
+        "//conditions:default": [":precompiled"],
+    }),
 )
 """ % (home, home, runtimes[0]) + cuda)
 
