@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "configs/launch_options.h"
 #include "configs/network_options.h"
 #include "configs/visit.h"
 #include "coordinator/options.h"
@@ -107,6 +108,7 @@ struct ConfiguredStage {
 struct RunConfig {
   RunOptions run;
   NetworkOptions network;
+  LaunchOptions launch;
   TrainerOptions trainer;
   RolloutOptions rollout_worker;
   RewardServerOptions reward_server;
@@ -128,6 +130,7 @@ struct RunConfig {
   void Visit(V& v) {
     v("run", run, {.help = "What holds for the whole run.", .required = true});
     v("network", network, {.help = "Addresses, tokens, TLS."});
+    v("launch", launch, {.help = "What a cluster is asked for."});
     v("trainer", trainer, {.help = "The process that learns."});
     v("rollout_worker", rollout_worker, {.help = "The processes that sample."});
     v("reward_server", reward_server, {.help = "The processes that score."});
