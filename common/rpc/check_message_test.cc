@@ -64,10 +64,13 @@ TEST(CheckMessageTest, ContentIsAsLongAsAMessageMayBe) {
   EXPECT_OK(CheckMessage(scored));
   v1::ScoreHeader header;
   header.mutable_prompt()->set_text(std::string(1 << 20, 'x'));
-  auto& fields = *header.mutable_prompt()->mutable_metadata()->mutable_fields();
-  fields["large"].set_number_value(1e300);
+  // Asked for anew each time: what reads a map by reflection does not see what is written through an older reference.
+  const auto number = [&header](const char* key, double value) {
+    (*header.mutable_prompt()->mutable_metadata()->mutable_fields())[key].set_number_value(value);
+  };
+  number("large", 1e300);
   EXPECT_OK(CheckMessage(header));
-  fields["none"].set_number_value(kNan);
+  number("none", kNan);
   EXPECT_STATUS(CheckMessage(header), absl::StatusCode::kInvalidArgument, "prompt.metadata.fields[");
 }
 

@@ -161,7 +161,7 @@ TEST(GrpoctlTest, StdoutCarriesJsonLinesWhateverALineHolds) {
 // Of a verb whose product is stdout.
 TEST(GrpoctlTest, OutputThatCannotBeWrittenIsAnError) {
   const std::string line = R"('{"completion":"<answer>2</answer>","answer":"2","gold":"2","pred":"2"}')";
-  for (const std::string verb : {"reward score", "reward equal", "reward test", "reward score --help", "--version"}) {
+  for (const std::string verb : {"reward score", "reward equal", "reward score --help", "--version"}) {
     for (const char* stdout_is : {">/dev/full", ">&-"}) {
       const Result result = Shell("echo " + line + " | tools/grpoctl " + verb + " 2>&1 " + stdout_is);
       EXPECT_EQ(result.exit_code, kExitIo) << verb << stdout_is;

@@ -51,7 +51,6 @@ int64_t MapJsonLines(std::istream& in, std::ostream& out,
         line->object.ok() ? answer(*line->object) : absl::StatusOr<ordered_json>(line->object.status());
     num_errors += !WriteJsonLine(out, *line, answered);
   }
-  out << std::flush;
   return num_errors;
 }
 

@@ -65,14 +65,15 @@ int ParseCommandLine(CLI::App& app, int argc, const char* const* argv, const int
 }
 
 int FinishOutput(int exit_code) {
-  std::cout.flush();
-  // What an earlier flush could not write is tried again here, so that errno says why.
+  // Where a write failed before, little was done since: a verb that writes in a loop ends it then.
+  int error = std::cout && std::ferror(stdout) == 0 ? 0 : errno;
   errno = 0;
+  std::cout.flush();
   const bool flushed = std::fflush(stdout) == 0;
-  const int error = errno;
+  if (errno != 0) error = errno;
   if (flushed && std::cout && std::ferror(stdout) == 0) return exit_code;
-  std::cerr << "grpoctl: stdout could not take all of the output" << (flushed ? "" : ": ")
-            << (flushed ? "" : std::strerror(error)) << std::endl;
+  std::cerr << "grpoctl: stdout could not take all of the output" << (error == 0 ? "" : ": ")
+            << (error == 0 ? "" : std::strerror(error)) << std::endl;
   return exit_code == kExitOk ? kExitIo : exit_code;
 }
 

@@ -1,3 +1,5 @@
+#include <array>
+
 #include "absl/strings/str_cat.h"
 #include "nlohmann/json.hpp"
 #include "tools/launch/run_plan.h"
@@ -8,29 +10,15 @@ namespace {
 // Keys in the order in which they are added.
 using json = nlohmann::ordered_json;
 
-absl::string_view Placeholder(Late late) {
-  switch (late) {
-    case Late::kNone:
-      return "";
-    case Late::kAttempt:
-      return "<attempt>";
-    case Late::kRestarts:
-      return "<restarts>";
-    case Late::kPort:
-      return "<port>";
-    case Late::kTrainerAddress:
-      return "<trainer address>";
-    case Late::kRendezvousPort:
-      return "<rendezvous port>";
-    case Late::kLockFd:
-      return "<lock fd>";
-  }
-  return "";
-}
+// By Late.
+constexpr std::array kPlaceholders = {
+    "", "<attempt>", "<restarts>", "<port>", "<trainer address>", "<rendezvous port>", "<lock fd>"};
+static_assert(kPlaceholders.size() == static_cast<size_t>(Late::kLockFd) + 1);
 
 json WordsJson(const std::vector<Word>& words) {
   json texts = json::array();
-  for (const Word& word : words) texts.push_back(absl::StrCat(word.text, Placeholder(word.late)));
+  for (const Word& word : words)
+    texts.push_back(absl::StrCat(word.text, kPlaceholders[static_cast<size_t>(word.late)]));
   return texts;
 }
 

@@ -124,35 +124,42 @@ class Planner {
     return {absl::StrCat(plan_.hosts[0], ":", config_.network.trainer_port)};
   }
 
+  // Also with one rank: what this process was given by a launcher of its own is not meant for the trainer. A rank that
+  // was started before goes on from the last commit (trainer/dist/rank_environment.h).
+  std::vector<Word> RankEnvironment(int64_t rank) const {
+    std::vector<Word> environment = {{absl::StrCat("RANK=", rank)},
+                                     {absl::StrCat("LOCAL_RANK=", rank % RanksPerHost())},
+                                     {absl::StrCat("WORLD_SIZE=", config_.trainer.ranks)},
+                                     {"TORCHELASTIC_RESTART_COUNT=", Late::kRestarts},
+                                     {"TORCHELASTIC_USE_AGENT_STORE="},
+                                     {absl::StrCat("MASTER_ADDR=", local_ ? "127.0.0.1" : plan_.hosts[0])}};
+    if (config_.trainer.ranks == 1) return environment;
+    const int64_t rendezvous_port = config_.network.rendezvous_port;
+    environment.push_back(rendezvous_port > 0 ? Word{absl::StrCat("MASTER_PORT=", rendezvous_port)}
+                                              : Word{"MASTER_PORT=", Late::kRendezvousPort});
+    return environment;
+  }
+
+  // What rank 0 has beside the others.
+  void Lead(PlannedProcess& process) const {
+    // Whoever executes the plan here holds the run folder; elsewhere rank 0 takes its lock itself.
+    if (local_) AddFlag(process, "--lock-fd", {"", Late::kLockFd});
+    Serve(process, config_.network.trainer_port);
+    process.endpoint_path = RunEndpointPath(request_.run_dir);
+    for (const auto& [name, policy] : config_.policies) {
+      for (const std::string& path : {policy.path, policy.random_init.tokenizer}) AddOnce(path, &process.reads);
+    }
+  }
+
   void AddRank(int64_t rank) {
     const bool leads = rank == 0;
-    const int64_t host = rank / RanksPerHost();
-    PlannedProcess process = Begin(leads ? kTrainerName : absl::StrCat(kTrainerName, "-", rank),
-                                   leads ? Role::kTrainer : Role::kTrainerRank, host, request_.programs.trainer);
+    PlannedProcess process =
+        Begin(leads ? kTrainerName : absl::StrCat(kTrainerName, "-", rank), leads ? Role::kTrainer : Role::kTrainerRank,
+              rank / RanksPerHost(), request_.programs.trainer);
     AddFlag(process, "--run-dir", {request_.run_dir});
     if (request_.resume) process.argv.push_back({"--resume"});
-    // Whoever executes the plan here holds the run folder; elsewhere rank 0 takes its lock itself.
-    if (leads && local_) AddFlag(process, "--lock-fd", {"", Late::kLockFd});
-    if (leads) {
-      Serve(process, config_.network.trainer_port);
-      process.endpoint_path = RunEndpointPath(request_.run_dir);
-      for (const auto& [name, policy] : config_.policies) {
-        for (const std::string& path : {policy.path, policy.random_init.tokenizer}) AddOnce(path, &process.reads);
-      }
-    }
-    // Also with one rank: what this process was given by a launcher of its own is not meant for the trainer. A rank that
-    // was started before goes on from the last commit (trainer/dist/rank_environment.h).
-    process.environment = {{absl::StrCat("RANK=", rank)},
-                           {absl::StrCat("LOCAL_RANK=", rank % RanksPerHost())},
-                           {absl::StrCat("WORLD_SIZE=", config_.trainer.ranks)},
-                           {"TORCHELASTIC_RESTART_COUNT=", Late::kRestarts},
-                           {"TORCHELASTIC_USE_AGENT_STORE="},
-                           {absl::StrCat("MASTER_ADDR=", local_ ? "127.0.0.1" : plan_.hosts[0])}};
-    const int64_t rendezvous_port = config_.network.rendezvous_port;
-    if (config_.trainer.ranks > 1 && rendezvous_port > 0)
-      process.environment.push_back({absl::StrCat("MASTER_PORT=", rendezvous_port)});
-    if (config_.trainer.ranks > 1 && rendezvous_port == 0)
-      process.environment.push_back({"MASTER_PORT=", Late::kRendezvousPort});
+    if (leads) Lead(process);
+    process.environment = RankEnvironment(rank);
     plan_.processes.push_back(std::move(process));
   }
 

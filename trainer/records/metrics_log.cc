@@ -72,6 +72,11 @@ int MetricsLog::BeginAnewIfGone() {
   return 0;
 }
 
+int MetricsLog::Write(const std::string& line) {
+  const bool written = std::fwrite(line.data(), 1, line.size(), file_) == line.size() && std::fflush(file_) == 0;
+  return written ? 0 : errno;
+}
+
 void MetricsLog::Append(const std::string& stage, int64_t step, const std::map<std::string, double>& metrics,
                         const std::map<std::string, std::string>& hashes) {
   // The run hears of it with its next poll, and ends.
@@ -87,9 +92,7 @@ void MetricsLog::Append(const std::string& stage, int64_t step, const std::map<s
   }
   for (const auto& [name, hash] : hashes) record[name] = hash;
   if (!note_.empty()) record["note"] = note_;
-  const std::string line = record.dump() + "\n";
-  if (error == 0 && (std::fwrite(line.data(), 1, line.size(), file_) < line.size() || std::fflush(file_) != 0))
-    error = errno;
+  if (error == 0) error = Write(record.dump() + "\n");
   // Metrics are not worth a run: a full disk is said once, and training goes on.
   if (error != 0 && !failed_)
     spdlog::error("metrics.jsonl cannot be written ({}); the run goes on without it", std::strerror(error));

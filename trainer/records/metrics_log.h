@@ -42,6 +42,8 @@ class MetricsLog {
   void Lost(const std::string& how);
   // Opens the file anew when it is no longer at its path. The errno when it cannot be opened, otherwise 0.
   int BeginAnewIfGone();
+  // The errno, or 0.
+  int Write(const std::string& line);
 
   const std::string path_;
   std::FILE* file_;

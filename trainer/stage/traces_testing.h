@@ -29,6 +29,7 @@ inline v1::ScoredCompletion Sample(int index, const std::string& text) {
   for (const char* name : {"math_answer", "format_tags"}) {
     v1::RuleScore& rule = *scored.mutable_score()->add_rules();
     rule.set_name(name);
+    rule.set_outcome(v1::OUTCOME_SCORED);
     rule.set_value(1);
   }
   return scored;
