@@ -136,9 +136,10 @@ absl::StatusOr<bool> RenewRunCertificates(const std::string& folder, absl::Time 
     RETURN_IF_ERROR(Annotate(facts.status(), path));
     if (!IsDue(facts->validity, now)) continue;
     const absl::StatusOr<bool> renewed = RenewOne(folder, role, *facts, now);
-    RETURN_IF_ERROR(Annotate(renewed.status(), absl::StrCat(path, " ends at ",
-                                                            absl::FormatTime(facts->validity.not_after, absl::UTCTimeZone()),
-                                                            " and cannot be renewed")));
+    RETURN_IF_ERROR(
+        Annotate(renewed.status(),
+                 absl::StrCat(path, " ends at ", absl::FormatTime(facts->validity.not_after, absl::UTCTimeZone()),
+                              " and cannot be renewed")));
     any = true;
   }
   return any;

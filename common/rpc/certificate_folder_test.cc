@@ -83,8 +83,9 @@ TEST_F(CertificateFolderTest, AnotherRunsAuthorityAndABrokenOneAreReplaced) {
   EXPECT_NE(Read(AuthorityPath(folder_)), authority);
   ASSERT_OK(WriteFileSynced(AuthorityPath(folder_), "cut off"));
   ASSERT_OK(IssueRunCertificates(folder_, other, now_));
-  EXPECT_EQ(CheckCaller(Read(AuthorityPath(folder_)), Read(CertificatePath(folder_, CallerRole::kViewer)), "", now_).trust,
-            Trust::kTrusted);
+  EXPECT_EQ(
+      CheckCaller(Read(AuthorityPath(folder_)), Read(CertificatePath(folder_, CallerRole::kViewer)), "", now_).trust,
+      Trust::kTrusted);
 }
 
 TEST_F(CertificateFolderTest, TermsThatCannotStandInACertificateAreNamed) {
@@ -102,7 +103,8 @@ TEST_F(CertificateFolderTest, AreRenewedWhenAThirdOfTheirLifeIsLeftAndNotBefore)
   const Validity first = ValidityOf(CallerRole::kWorker);
   const absl::Duration length = first.not_after - first.not_before;
   const std::string key = Read(KeyPath(folder_, CallerRole::kWorker));
-  ASSERT_OK_AND_ASSIGN(const bool early, RenewRunCertificates(folder_, first.not_after - length / 3 - absl::Seconds(1)));
+  ASSERT_OK_AND_ASSIGN(const bool early,
+                       RenewRunCertificates(folder_, first.not_after - length / 3 - absl::Seconds(1)));
   EXPECT_FALSE(early);
   EXPECT_EQ(ValidityOf(CallerRole::kWorker).not_after, first.not_after);
   // Again and again: a renewed one lives as long as the first.
@@ -137,8 +139,7 @@ TEST_F(CertificateFolderTest, WhatCannotBeRenewedSaysWhenItEnds) {
   const absl::Time due = now_ + kCertificateLife - absl::Hours(1);
   const auto failed = RenewRunCertificates(folder_, due);
   EXPECT_STATUS(failed, absl::StatusCode::kNotFound, "ca.key");
-  EXPECT_STATUS(failed, absl::StatusCode::kNotFound,
-                absl::FormatTime(now_ + kCertificateLife, absl::UTCTimeZone()));
+  EXPECT_STATUS(failed, absl::StatusCode::kNotFound, absl::FormatTime(now_ + kCertificateLife, absl::UTCTimeZone()));
   ASSERT_OK(WriteFileSynced(CertificatePath(folder_, CallerRole::kTrainer), "cut off"));
   EXPECT_STATUS(RenewRunCertificates(folder_, due), absl::StatusCode::kInvalidArgument, "trainer.pem");
 }

@@ -28,11 +28,10 @@ std::string FirstHalf(const std::string& text) {
 TEST(CertificatesTest, SayWhoTheirBearerIsWhereItServesAndFromWhenUntilWhen) {
   ASSERT_OK_AND_ASSIGN(const KeyPair authority, MakeAuthority("run-1", {.not_before = At(0), .not_after = At(1000)}));
   ASSERT_OK_AND_ASSIGN(const std::string key, MakePrivateKey());
-  ASSERT_OK_AND_ASSIGN(
-      const std::string pem,
-      IssueCertificate(authority, {.run_id = "run-1", .role = CallerRole::kTrainer},
-                       {"node-a", "node-a.example.org", "10.0.0.1", "::1", "0.0.0.0", "fd00::12"},
-                       {.not_before = At(10), .not_after = At(20)}, key));
+  ASSERT_OK_AND_ASSIGN(const std::string pem,
+                       IssueCertificate(authority, {.run_id = "run-1", .role = CallerRole::kTrainer},
+                                        {"node-a", "node-a.example.org", "10.0.0.1", "::1", "0.0.0.0", "fd00::12"},
+                                        {.not_before = At(10), .not_after = At(20)}, key));
   ASSERT_OK_AND_ASSIGN(const CertificateFacts facts, ReadCertificate(pem));
   EXPECT_THAT(facts.uris, ElementsAre("grpo://run-1/trainer"));
   EXPECT_THAT(facts.hosts, ElementsAre("node-a", "node-a.example.org", "10.0.0.1", "::1", "0.0.0.0", "fd00::12"));
@@ -76,7 +75,9 @@ TEST(CertificatesTest, ACallerIsBelievedOnlyByItsOwnAuthorityAndInItsTime) {
   const TestAuthority ours("run-1"), other("run-2");
   const absl::Time now = WallTime();
   const std::string good = ours.Issue(CallerRole::kWorker).certificate;
-  const auto trust = [&](const std::string& certificate) { return CheckCaller(ours.pem(), certificate, "", now).trust; };
+  const auto trust = [&](const std::string& certificate) {
+    return CheckCaller(ours.pem(), certificate, "", now).trust;
+  };
   EXPECT_EQ(trust(good), Trust::kTrusted);
   EXPECT_EQ(trust(other.Issue(CallerRole::kWorker).certificate), Trust::kUntrusted);
   // Another authority that claims our run.
@@ -101,8 +102,9 @@ TEST(CertificatesTest, WhoeverHasACertificateIsNoAuthority) {
   const TestAuthority ours("run-1");
   const KeyPair worker = ours.Issue(CallerRole::kWorker);
   ASSERT_OK_AND_ASSIGN(const std::string key, MakePrivateKey());
-  ASSERT_OK_AND_ASSIGN(const std::string forged,
-                       IssueCertificate(worker, {.run_id = "run-1", .role = CallerRole::kOperator}, {}, GoodNow(), key));
+  ASSERT_OK_AND_ASSIGN(
+      const std::string forged,
+      IssueCertificate(worker, {.run_id = "run-1", .role = CallerRole::kOperator}, {}, GoodNow(), key));
   EXPECT_EQ(CheckCaller(ours.pem(), forged, worker.certificate, WallTime()).trust, Trust::kUntrusted);
 }
 

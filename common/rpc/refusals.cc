@@ -56,7 +56,7 @@ std::map<std::string, int64_t> Refusals::Counts() const {
   std::map<std::string, int64_t> counts;
   const MutexLock lock(&mutex_);
   for (size_t i = 0; i < kNumRefusals; ++i) {
-    if (counters_[i].total > 0) counts.emplace(RefusalName(static_cast<Refusal>(i)), counters_[i].total);
+    if (counters_[i].total > 0) counts[std::string(RefusalName(static_cast<Refusal>(i)))] = counters_[i].total;
   }
   return counts;
 }

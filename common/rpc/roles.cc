@@ -70,9 +70,9 @@ bool Serves(CallerRole role) {
 absl::Status CheckRunId(absl::string_view run_id) {
   if (!run_id.empty() && run_id.size() <= kMaxRunIdBytes && std::all_of(run_id.begin(), run_id.end(), IsRunIdCharacter))
     return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat("the run id \"", run_id, "\" cannot stand in a certificate: it must be 1 to ", kMaxRunIdBytes,
-                   " letters, digits, '.', '_' and '-'"));
+  return absl::InvalidArgumentError(absl::StrCat("the run id \"", run_id,
+                                                 "\" cannot stand in a certificate: it must be 1 to ", kMaxRunIdBytes,
+                                                 " letters, digits, '.', '_' and '-'"));
 }
 
 std::string IdentityUri(const CallerIdentity& identity) {

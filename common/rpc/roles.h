@@ -18,9 +18,8 @@ namespace grpo::rpc {
 
 // The columns of roles.inc, in its order.
 enum class CallerRole { kTrainer, kWorker, kRewardServer, kOperator, kViewer };
-inline constexpr std::array<CallerRole, 5> kCallerRoles = {CallerRole::kTrainer, CallerRole::kWorker,
-                                                           CallerRole::kRewardServer, CallerRole::kOperator,
-                                                           CallerRole::kViewer};
+inline constexpr std::array<CallerRole, 5> kCallerRoles = {
+    CallerRole::kTrainer, CallerRole::kWorker, CallerRole::kRewardServer, CallerRole::kOperator, CallerRole::kViewer};
 
 // "trainer", "worker", "reward_server", "operator", "viewer": also the names of a run's files.
 absl::string_view CallerRoleName(CallerRole role);

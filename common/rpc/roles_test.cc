@@ -19,9 +19,8 @@ constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
 // Of every service that this project has, whether it was thought of here or not.
 std::vector<const google::protobuf::MethodDescriptor*> AllMethods() {
   std::vector<const google::protobuf::MethodDescriptor*> methods;
-  for (const auto* file :
-       {v1::RegisterRequest::descriptor()->file(), v1::ScoreRequest::descriptor()->file(),
-        v1::RunStatus::descriptor()->file()}) {
+  for (const auto* file : {v1::RegisterRequest::descriptor()->file(), v1::ScoreRequest::descriptor()->file(),
+                           v1::RunStatus::descriptor()->file()}) {
     for (int s = 0; s < file->service_count(); ++s) {
       for (int m = 0; m < file->service(s)->method_count(); ++m) methods.push_back(file->service(s)->method(m));
     }

@@ -97,8 +97,7 @@ Refusal RefusalFor(Trust trust, const std::vector<std::string>& uris, const std:
   if (trust == Trust::kNotYetValid) return Refusal::kNotYetValid;
   // What it says of itself is not proven, but it is what whoever reads the numbers wants to know.
   const auto claimed = FindIdentity(uris);
-  const bool of_other_run =
-      claimed.ok() && claimed->has_value() && !run_id.empty() && (*claimed)->run_id != run_id;
+  const bool of_other_run = claimed.ok() && claimed->has_value() && !run_id.empty() && (*claimed)->run_id != run_id;
   return of_other_run ? Refusal::kOtherRun : Refusal::kUntrusted;
 }
 
@@ -169,9 +168,9 @@ class RoleCheck : public grpc::AuthMetadataProcessor {
     }
     if (MayCall((*identity)->role, method)) return absl::OkStatus();
     return Refuse(Refusal::kWrongRole, uris,
-                  absl::PermissionDeniedError(absl::StrCat(
-                      "role ", CallerRoleName((*identity)->role), " may not call ", method, "; that is for ",
-                      WhoMayCall(method), ", whose certificate --tls-cert and --tls-key name")));
+                  absl::PermissionDeniedError(absl::StrCat("role ", CallerRoleName((*identity)->role), " may not call ",
+                                                           method, "; that is for ", WhoMayCall(method),
+                                                           ", whose certificate --tls-cert and --tls-key name")));
   }
 
   static absl::Status Refuse(Refusal refusal, const std::vector<std::string>& uris, const absl::Status& why) {

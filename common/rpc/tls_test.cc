@@ -194,9 +194,8 @@ TEST_F(TlsTest, WhoeverCannotProveHimselfGetsNoConnectionAndIsCountedByWhy) {
 TEST_F(TlsTest, BrokenFilesAreRefusedBeforeTheyAreUsed) {
   const KeyPair pair = ours_.Issue(CallerRole::kTrainer), other = ours_.Issue(CallerRole::kTrainer);
   const auto half = [](const std::string& text) { return text.substr(0, text.size() / 2); };
-  for (const KeyPair& broken :
-       {KeyPair{half(pair.certificate), pair.key}, KeyPair{pair.certificate, half(pair.key)},
-        KeyPair{pair.certificate, other.key}, KeyPair{pair.key, pair.certificate}}) {
+  for (const KeyPair& broken : {KeyPair{half(pair.certificate), pair.key}, KeyPair{pair.certificate, half(pair.key)},
+                                KeyPair{pair.certificate, other.key}, KeyPair{pair.key, pair.certificate}}) {
     EXPECT_STATUS(StartServer(broken), kInvalid, "the private key that belongs to it");
     EXPECT_STATUS(Client::Create("127.0.0.1:1", ClientOf(broken)), kInvalid, "the private key that belongs to it");
   }
@@ -217,7 +216,8 @@ TEST_F(TlsTest, AServerWhoseCertificateNamesNoHostIsBelievedByItsRunAndByNobodyE
   ServerOptions open = ServerOf(any_host, ours_.pem());
   open.tls_ca = "";
   ASSERT_OK_AND_ASSIGN(const auto open_server, Server::Start(open, {&reward_}));
-  ASSERT_OK_AND_ASSIGN(const auto nobody, Client::Create(open_server->address(), {.tls_ca = Put("ca.pem", ours_.pem())}));
+  ASSERT_OK_AND_ASSIGN(const auto nobody,
+                       Client::Create(open_server->address(), {.tls_ca = Put("ca.pem", ours_.pem())}));
   EXPECT_EQ(Call(*nobody, kAnyMethod).code(), kUnavailable);
   EXPECT_EQ(CallAs(*open_server, ours_.IssueAs({.run_id = "run-9", .role = CallerRole::kWorker})).code(), kUnavailable);
 }

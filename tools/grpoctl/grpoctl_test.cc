@@ -56,7 +56,7 @@ TEST(GrpoctlTest, HelpPutsExamplesBeforeUsage) {
   for (const char* verb :
        {"",      "run ",        "validate ",    "status ",      "watch ",  "pause ",        "resume ",
         "stop ", "checkpoint ", "health ",      "logs ",        "reward ", "reward score ", "reward equal ",
-        "ckpt ", "ckpt ls ",    "ckpt verify ", "completions ", "bench ",  "bench reward "}) {
+        "ckpt ", "ckpt ls ",    "ckpt verify ", "completions ", "bench ",  "bench reward ", "certificates "}) {
     const Result help = Grpoctl(std::string(verb) + "--help");
     EXPECT_EQ(help.exit_code, kExitOk) << verb;
     EXPECT_THAT(help.output, HasSubstr("Examples:\n  "));
