@@ -167,10 +167,8 @@ TEST_F(TlsTest, WhoeverCannotProveHimselfGetsNoConnectionAndIsCountedByWhy) {
   ASSERT_OK_AND_ASSIGN(const auto server, StartServer());
   const absl::Time now = WallTime();
   const KeyPair good = ours_.Issue(CallerRole::kWorker);
-  KeyPair self_signed = MakeAuthority("run-1", GoodNow()).value();
   const std::vector<std::pair<std::string, KeyPair>> callers = {
       {"other_run", other_.Issue(CallerRole::kWorker)},
-      {"untrusted_certificate", self_signed},
       {"untrusted_certificate", other_.IssueAs({.run_id = "run-1", .role = CallerRole::kOperator})},
       {"expired_certificate",
        ours_.Issue(CallerRole::kWorker, {.not_before = now - absl::Hours(2), .not_after = now - absl::Hours(1)})},
@@ -201,6 +199,10 @@ TEST_F(TlsTest, BrokenFilesAreRefusedBeforeTheyAreUsed) {
   }
   EXPECT_STATUS(Server::Start(ServerOf(pair, half(ours_.pem())), {&reward_}), kInvalid, "callers.pem");
   EXPECT_STATUS(Client::Create("127.0.0.1:1", {.tls_ca = Put("ca.pem", half(ours_.pem()))}), kInvalid, "cut off");
+}
+
+TEST_F(TlsTest, AnAuthorityIsNobodysCertificate) {
+  EXPECT_STATUS(Client::Create("127.0.0.1:1", ClientOf(ours_.pair())), kInvalid, "grpo://run-1/authority");
 }
 
 TEST_F(TlsTest, AServerIsBelievedByItsHostsName) {
