@@ -20,12 +20,14 @@ struct NetworkOptions {
   std::string token_file;
   std::string tls_cert, tls_key, tls_ca;
   std::string private_interface;
+  // No key: folder of certificates that the run made for itself, by UseRunCertificates.
+  std::string run_certificates;
 
   template <class V>
   void Visit(V& v) {
     v("host", host,
-      {.help = "Address that every server of the run binds to; anything but loopback needs TLS, and token_file or "
-               "tls_ca."});
+      {.help = "Address that every server of the run binds to. Anything but loopback needs TLS, and token_file or "
+               "tls_ca; without tls_cert, `grpoctl run` and `grpoctl launch` make certificates for the run."});
     v("advertise_host", advertise_host,
       {.help = "Name or address under which others reach the servers of this machine, where that is not `host` (which "
                "may be 0.0.0.0); empty: `host`. Of several machines each is told its own by --advertise-host."});
@@ -62,6 +64,20 @@ struct NetworkOptions {
             .tls_cert = tls_cert,
             .tls_key = tls_key,
             .tls_ca = tls_ca};
+  }
+  // In place of tls_ca, tls_cert and tls_key: the certificates in `folder` (common/rpc/certificate_folder.h), as a
+  // process of `role`, which is a CallerRoleName. Only callers with a certificate of this run may call then.
+  void UseRunCertificates(const std::string& folder, const std::string& role) {
+    run_certificates = folder;
+    tls_ca = folder + "/ca.pem";
+    tls_cert = folder + "/" + role + ".pem";
+    tls_key = folder + "/" + role + ".key";
+  }
+  // How people call the run's servers: as its operator, where it has certificates of its own.
+  rpc::ClientOptions OperatorOptions() const {
+    NetworkOptions own = *this;
+    if (!run_certificates.empty()) own.UseRunCertificates(run_certificates, "operator");
+    return own.ClientOptions();
   }
   // How the run's own processes call each other's servers. Without tls_ca they believe tls_cert itself (a self-signed
   // one), and with TLS they present tls_cert.

@@ -11,6 +11,7 @@
 #include "common/files.h"
 #include "common/log.h"
 #include "common/rpc/endpoint.h"
+#include "common/rpc/refusals.h"
 #include "common/rpc/server.h"
 #include "common/status_macros.h"
 #include "common/stop_signal.h"
@@ -121,7 +122,8 @@ void RequestReload() {
 }
 
 absl::Status ServeRewards(const RewardServerArguments& arguments) {
-  ASSIGN_OR_RETURN(const RewardServerConfig config, Load(arguments.config));
+  ASSIGN_OR_RETURN(RewardServerConfig config, Load(arguments.config));
+  if (!arguments.tls_dir.empty()) config.network.UseRunCertificates(arguments.tls_dir, "reward_server");
   RETURN_IF_ERROR(CheckSandbox(config.reward_server));
   ASSIGN_OR_RETURN(const std::unique_ptr<RewardServiceImpl> service,
                    RewardServiceImpl::Make(config.rewards, config.reward_server));
@@ -133,8 +135,9 @@ absl::Status ServeRewards(const RewardServerArguments& arguments) {
   const int64_t metrics_port = arguments.metrics_port >= 0 ? arguments.metrics_port : config.reward_server.metrics_port;
   std::unique_ptr<TextPage> metrics;
   if (metrics_port >= 0) {
-    ASSIGN_OR_RETURN(metrics, TextPage::Start(static_cast<int>(metrics_port), "/metrics",
-                                              [&service] { return service->Metrics(); }));
+    ASSIGN_OR_RETURN(metrics, TextPage::Start(static_cast<int>(metrics_port), "/metrics", [&service] {
+                       return service->Metrics() + rpc::Refusals::OfProcess().Metrics();
+                     }));
     endpoint.metrics = metrics->address();
     spdlog::info("metrics at http://{}/metrics", metrics->address());
   }

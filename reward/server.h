@@ -24,6 +24,8 @@ struct RewardServerArguments {
   int64_t port = -1, metrics_port = -1;
   // Under which others reach this machine; empty: network.advertise_host.
   std::string advertise_host;
+  // Folder of the run's own certificates, in place of network.tls_*; empty: those.
+  std::string tls_dir;
   // Where to write the address (common/rpc/endpoint.h); empty for nowhere.
   std::string endpoint_file;
   // HOST:PORT of the run's trainer, with which to register; empty: this server belongs to no run.

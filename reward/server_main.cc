@@ -28,6 +28,9 @@ int Main(int argc, char** argv) {
       ->check(CLI::Range(0, 65535));
   app.add_option("--advertise-host", arguments.advertise_host,
                  "Host under which others reach this one, in place of network.advertise_host.");
+  app.add_option(
+      "--tls-dir", arguments.tls_dir,
+      "Folder of the run's own certificates (ca.pem, reward_server.pem and .key), in place of network.tls_*.");
   app.add_option("--endpoint-file", arguments.endpoint_file,
                  "File to write {\"address\", \"pid\", \"metrics\"?} to once calls are answered.");
   app.add_option("--coordinator", arguments.coordinator,

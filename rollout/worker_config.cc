@@ -30,13 +30,14 @@ struct WorkerConfig {
 
 }  // namespace
 
-absl::Status LoadWorkerConfig(const std::string& path, WorkerOptions& options) {
+absl::Status LoadWorkerConfig(const std::string& path, WorkerOptions& options, const std::string& tls_dir) {
   ASSIGN_OR_RETURN(const std::string content, ReadFile(path));
   ASSIGN_OR_RETURN(const Section section, ParseConfigText(content, path));
   WorkerConfig config;
   RETURN_IF_ERROR(LoadOptions(section, &config));
   options.identity.config_sha256 = Sha256Hex(content);
   options.rollout = config.rollout_worker;
+  if (!tls_dir.empty()) config.network.UseRunCertificates(tls_dir, "worker");
   options.client = config.network.ClientOptions();
   for (const auto& [name, policy] : config.policies) {
     if (policy.endpoint.given()) options.endpoints.endpoints[name] = policy.endpoint;

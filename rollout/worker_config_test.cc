@@ -39,6 +39,17 @@ TEST(LoadWorkerConfig, TakesTheEndpointsAmongThePoliciesAndKeepsAnswersBesideThe
   EXPECT_EQ(options.endpoints.answers_folder + "/", ::testing::TempDir() + "answers/");
 }
 
+TEST(LoadWorkerConfig, ProvesItselfByTheRunsOwnCertificatesWhereALauncherNamesThem) {
+  ASSERT_OK(WriteFileSynced(Path(), "network: {host: 0.0.0.0}\n"));
+  WorkerOptions options;
+  ASSERT_OK(LoadWorkerConfig(Path(), options));
+  EXPECT_EQ(options.client.tls_ca, "");
+  ASSERT_OK(LoadWorkerConfig(Path(), options, "/run/tls"));
+  EXPECT_EQ(options.client.tls_ca, "/run/tls/ca.pem");
+  EXPECT_EQ(options.client.tls_cert, "/run/tls/worker.pem");
+  EXPECT_EQ(options.client.tls_key, "/run/tls/worker.key");
+}
+
 TEST(LoadWorkerConfig, NamesTheKeyThatIsWrongAndTheFileThatIsMissing) {
   ASSERT_OK(WriteFileSynced(Path(), "rollout_worker: {slot: 5}\n"));
   WorkerOptions options;

@@ -20,7 +20,7 @@ namespace grpo {
 namespace {
 
 struct Flags {
-  std::string config;
+  std::string config, tls_dir;
   bool with_parent = false;
   WorkerOptions worker;
 };
@@ -30,6 +30,9 @@ void Declare(CLI::App& app, Flags& flags) {
                  "Resolved configuration of the run; the worker reads `rollout_worker`, `network` and `policies`");
   app.add_option("--coordinator", flags.worker.coordinator, "HOST:PORT of the trainer, which names the reward servers")
       ->required();
+  app.add_option("--tls-dir", flags.tls_dir,
+                 "Folder of the run's own certificates (ca.pem, worker.pem, worker.key), in place of network.tls_*")
+      ->needs("--config");
   app.add_option("--run-id", flags.worker.identity.run_id, "Run to join; empty joins the one that is served");
   app.add_option("--name", flags.worker.identity.worker_name, "Name of this worker, stable over restarts")
       ->default_val("rollout-0");
@@ -38,7 +41,7 @@ void Declare(CLI::App& app, Flags& flags) {
 }
 
 absl::Status Run(Flags& flags) {
-  if (!flags.config.empty()) RETURN_IF_ERROR(LoadWorkerConfig(flags.config, flags.worker));
+  if (!flags.config.empty()) RETURN_IF_ERROR(LoadWorkerConfig(flags.config, flags.worker, flags.tls_dir));
   flags.worker.make_generator = MakeDefaultGenerator;
   RETURN_IF_ERROR(UseThreads(flags.worker.rollout.threads));
   ASSIGN_OR_RETURN(const std::unique_ptr<Worker> worker, Worker::Create(flags.worker));

@@ -2,7 +2,6 @@
 
 #include <unistd.h>
 
-#include <filesystem>
 #include <memory>
 #include <optional>
 #include <set>
@@ -18,7 +17,6 @@
 #include "common/rpc/server.h"
 #include "common/status_macros.h"
 #include "coordinator/coordinator.h"
-#include "coordinator/local_weights.h"
 #include "coordinator/service.h"
 #include "trainer/checkpoint/snapshot.h"
 #include "trainer/checkpoint/store.h"
@@ -32,6 +30,7 @@
 #include "trainer/resume.h"
 #include "trainer/rounds.h"
 #include "trainer/run_models.h"
+#include "trainer/run_services.h"
 #include "trainer/stage/context.h"
 #include "trainer/status/initial_status.h"
 #include "trainer/status/service.h"
@@ -92,7 +91,9 @@ class Run {
     RETURN_IF_ERROR(OpenRecords());
     for (const auto& [stage, group_index] : records_.quarantine->entries()) coordinator_.Quarantine(stage, group_index);
     coordinator_.ExpectRules(RewardRuleNames(config_));
-    ServeLocally();
+    local_weights_ = LendWeights(config_, arguments_.run_dir, &coordinator_);
+    WarnOfOpenTraffic(config_.network, collectives_->world_size(), &board_);
+    certificates_ = KeepCertificates(config_.network, &board_);
     ASSIGN_OR_RETURN(server_, rpc::Server::Start(
                                   config_.network.ServerOptions(arguments_.port.value_or(config_.network.trainer_port)),
                                   {&coordinator_service_, &trainer_service_}));
@@ -100,7 +101,7 @@ class Run {
         arguments_.advertise_host.empty() ? config_.network.advertise_host : arguments_.advertise_host;
     const std::string address = AdvertisedAddress(server_->address(), host);
     spdlog::info("run {} serves Coordinator and TrainerService at {}", arguments_.run_id, address);
-    endpoint_ = {.address = address, .pid = ::getpid(), .client = config_.network.ClientOptions()};
+    endpoint_ = {.address = address, .pid = ::getpid(), .client = config_.network.OperatorOptions()};
     RETURN_IF_ERROR(WriteEndpoint(RunEndpointPath(arguments_.run_dir), endpoint_));
     if (surroundings_.on_serving) surroundings_.on_serving(coordinator_, control_);
     return absl::OkStatus();
@@ -115,20 +116,6 @@ class Run {
       return endpoint_.address.empty() ? absl::OkStatus()
                                        : WriteEndpoint(RunEndpointPath(arguments_.run_dir), endpoint_);
     });
-  }
-
-  // Lends weights to workers on this machine; where that cannot be, they pull them like all others.
-  void ServeLocally() {
-    if (!config_.coordinator.shared_memory_weights) return;
-    const std::string socket = std::filesystem::absolute(arguments_.run_dir) / "weights.sock";
-    absl::StatusOr<std::unique_ptr<LocalWeights>> served =
-        LocalWeights::Serve(&coordinator_, {.socket = socket, .buffers = {.num_threads = config_.trainer.threads}});
-    if (served.ok()) {
-      local_weights_ = *std::move(served);
-    } else {
-      spdlog::warn("weights go to all workers by gRPC, to none through shared memory: {}",
-                   std::string(served.status().message()));
-    }
   }
 
   // Takes over what the checkpoint holds.
@@ -363,6 +350,8 @@ class Run {
   CoordinatorService coordinator_service_;
   TrainerServiceImpl trainer_service_;
   RunRecords records_;
+  // Null where the run has none of its own.
+  std::unique_ptr<rpc::CertificateKeeper> certificates_;
   std::unique_ptr<rpc::Server> server_;
   // Where it serves; empty before.
   Endpoint endpoint_;

@@ -1,4 +1,6 @@
 // The process that learns. Usually started by `grpoctl run`.
+#include <filesystem>
+
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
 #include "common/exit_codes.h"
@@ -46,6 +48,7 @@ int Main(int argc, char** argv) {
   std::string config_path;
   bool with_parent = false;
   int lock_fd = -1;
+  std::string tls_dir;
   RunArguments arguments;
   app.add_option("--config", config_path, "Run configuration (YAML)")->required();
   app.add_option("--run-dir", arguments.run_dir, "Folder for checkpoints, metrics and results, and for endpoint.json")
@@ -53,6 +56,8 @@ int Main(int argc, char** argv) {
   app.add_option("--run-id", arguments.run_id, "Names this run to workers")->required();
   app.add_option("--advertise-host", arguments.advertise_host,
                  "Host under which others reach this one, in place of network.advertise_host");
+  app.add_option("--tls-dir", tls_dir,
+                 "Folder of the run's own certificates, in place of network.tls_*; rank 0 renews them there");
   app.add_option("--port", arguments.port, "Port to serve on in place of network.trainer_port");
   app.add_flag("--resume", arguments.resume,
                "Go on from the newest checkpoint in --run-dir; without it a folder that holds a run is refused");
@@ -75,6 +80,8 @@ int Main(int argc, char** argv) {
     return ExitCodeFor(usable, kExitConfig);
   }
   arguments.config = *std::move(config);
+  if (!tls_dir.empty())
+    arguments.config.config.network.UseRunCertificates(std::filesystem::absolute(tls_dir).string(), "trainer");
   absl::Status status = UseThreads(arguments.config.config.trainer.threads);
   if (status.ok()) status = CheckUtf8Path("--run-dir", arguments.run_dir);
   if (status.ok()) status = RunRank(*environment, std::move(arguments), lock_fd);

@@ -13,6 +13,7 @@
 #include "common/rpc/health.grpc.pb.h"
 #include "common/rpc/settings.h"
 #include "common/rpc/status.h"
+#include "common/rpc/tls.h"
 #include "common/status_macros.h"
 
 namespace grpo::rpc {
@@ -37,19 +38,6 @@ absl::StatusOr<absl::string_view> HostOf(absl::string_view address) {
         absl::StrCat("address \"", address, "\" is not HOST:PORT, such as 127.0.0.1:7000"));
   }
   return address.substr(0, colon);
-}
-
-absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeCredentials(const ClientOptions& options) {
-  if (options.tls_cert.empty() != options.tls_key.empty() || (options.tls_ca.empty() && !options.tls_cert.empty())) {
-    return absl::InvalidArgumentError(
-        "TLS needs tls_ca (who signed the server's certificate); tls_cert and tls_key come together and beside it");
-  }
-  if (options.tls_ca.empty()) return grpc::InsecureChannelCredentials();
-  grpc::SslCredentialsOptions ssl;
-  ASSIGN_OR_RETURN(ssl.pem_root_certs, ReadPem("tls_ca", options.tls_ca));
-  ASSIGN_OR_RETURN(ssl.pem_cert_chain, ReadPem("tls_cert", options.tls_cert));
-  ASSIGN_OR_RETURN(ssl.pem_private_key, ReadPem("tls_key", options.tls_key));
-  return grpc::SslCredentials(ssl);
 }
 
 grpc::ChannelArguments MakeArguments() {
@@ -81,11 +69,11 @@ absl::StatusOr<std::shared_ptr<Client>> Client::Create(const std::string& addres
     return absl::InvalidArgumentError(
         absl::StrCat("the token would cross the network to ", address, " in the clear; give tls_ca, or no token_file"));
   }
-  ASSIGN_OR_RETURN(const std::shared_ptr<grpc::ChannelCredentials> credentials, MakeCredentials(options));
   auto client = std::make_shared<Client>();
+  ASSIGN_OR_RETURN(client->credentials_, MakeChannelCredentials(options));
   client->address_ = address;
   if (!token.empty()) client->bearer_ = absl::StrCat(kTokenPrefix, token);
-  client->channel_ = grpc::CreateCustomChannel(address, credentials, MakeArguments());
+  client->channel_ = grpc::CreateCustomChannel(address, client->credentials_, MakeArguments());
   return client;
 }
 

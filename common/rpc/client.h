@@ -22,8 +22,8 @@ class Client {
  public:
   // Connects lazily, and again by itself. `address` is HOST:PORT. InvalidArgument for another form, files that cannot
   // be read, options that do not fit together, or a token that would leave this machine without TLS. Opens no
-  // connection, so OK says nothing of the server. The files are read here and not again. Messages are bounded by
-  // settings.h, in both directions.
+  // connection, so OK says nothing of the server. The token is read here and not again, PEM files are (tls.h). Messages
+  // are bounded by settings.h, in both directions.
   static absl::StatusOr<std::shared_ptr<Client>> Create(const std::string& address, const ClientOptions& options = {});
 
   // For stubs. Its connection is its own and not shared with other clients, so that heartbeats do not queue behind
@@ -41,6 +41,8 @@ class Client {
   std::string address_;
   // "Bearer TOKEN", as it is sent; empty without a token.
   std::string bearer_;
+  // Kept, so that clients of the same files share what reads those (tls.h).
+  std::shared_ptr<grpc::ChannelCredentials> credentials_;
   std::shared_ptr<grpc::Channel> channel_;
   mutable Mutex mutex_;
   // Since when calls have found no connection, by Clock::Real(), or since it was told to connect.

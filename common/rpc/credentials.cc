@@ -21,7 +21,6 @@ namespace grpo::rpc {
 namespace {
 
 constexpr int64_t kMaxTokenBytes = 4096;
-constexpr int64_t kMaxPemBytes = 1 << 20;
 
 // True the first time for each path: every channel of a process reads the same file.
 bool IsNew(const std::string& path) {

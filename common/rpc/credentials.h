@@ -2,6 +2,7 @@
 #ifndef GRPO_COMMON_RPC_CREDENTIALS_H_
 #define GRPO_COMMON_RPC_CREDENTIALS_H_
 
+#include <cstdint>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -13,6 +14,9 @@ namespace grpo::rpc {
 inline constexpr char kTokenKey[] = "authorization";
 inline constexpr char kTokenPrefix[] = "Bearer ";
 
+// Of a file of certificates or a key.
+inline constexpr int64_t kMaxPemBytes = 1 << 20;
+
 // The token of a file, without surrounding white space; empty for an empty path. InvalidArgument when the file holds no
 // token of printable ASCII without spaces. InvalidArgument also for a file that cannot be read or is above 4 KiB, and
 // for one that everybody may write; of one that everybody may read the log warns, once. Messages name the path and
@@ -20,7 +24,7 @@ inline constexpr char kTokenPrefix[] = "Bearer ";
 absl::StatusOr<std::string> ReadToken(const std::string& path);
 
 // The content of a PEM file; empty for an empty path. InvalidArgument, naming `key`, when the file cannot be read or is
-// no PEM. At most 1 MiB; whether it is a key or a certificate is not looked at. With `key` tls_key the file's rights
+// no PEM. At most kMaxPemBytes; whether it is a key or a certificate is not looked at. With `key` tls_key the file's rights
 // are looked at as those of a token.
 absl::StatusOr<std::string> ReadPem(absl::string_view key, const std::string& path);
 

@@ -6,12 +6,17 @@
 
 namespace grpo::rpc {
 
+// A renewed certificate is there hours before the old one ends.
+inline constexpr int kTlsRefreshSeconds = 30;
+
 // How a caller proves itself, and whom it believes. All empty: no token, no TLS.
 struct ClientOptions {
   // File whose content is sent as `authorization: Bearer ...`; empty sends none.
   std::string token_file = {};
   // PEM files. With a ca the channel speaks TLS; cert and key are for servers that ask for them.
   std::string tls_ca = {}, tls_cert = {}, tls_key = {};
+  // Seconds between two looks at the PEM files: what they hold is what the next connection is made with.
+  int tls_refresh_s = kTlsRefreshSeconds;
 };
 
 // Where a server listens and whom it lets in.
@@ -27,6 +32,8 @@ struct ServerOptions {
   std::string token_file = {};
   // PEM files. With cert and key the port speaks TLS; with ca too a client must present a certificate it signed.
   std::string tls_cert = {}, tls_key = {}, tls_ca = {};
+  // As in ClientOptions.
+  int tls_refresh_s = kTlsRefreshSeconds;
 };
 
 }  // namespace grpo::rpc

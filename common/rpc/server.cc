@@ -20,7 +20,9 @@
 #include "common/alarm.h"
 #include "common/rpc/credentials.h"
 #include "common/rpc/grpc_log.h"
+#include "common/rpc/refusals.h"
 #include "common/rpc/settings.h"
+#include "common/rpc/tls.h"
 #include "common/status_macros.h"
 #include "grpcpp/ext/proto_server_reflection_plugin.h"
 #include "grpcpp/health_check_service_interface.h"
@@ -88,22 +90,10 @@ absl::Status CheckExposure(const ServerOptions& options) {
     return absl::InvalidArgumentError(absl::StrCat(
         "host ", options.host,
         " can be reached from other machines: it needs tls_cert and tls_key, and tls_ca or token_file so that "
-        "callers prove themselves; or listen on 127.0.0.1"));
+        "callers prove themselves, or --tls-dir with certificates that `grpoctl certificates` made for this run; or "
+        "listen on 127.0.0.1"));
   }
   return absl::OkStatus();
-}
-
-absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeCredentials(const ServerOptions& options) {
-  if (options.tls_cert.empty()) return grpc::InsecureServerCredentials();
-  grpc::SslServerCredentialsOptions ssl(options.tls_ca.empty()
-                                            ? GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE
-                                            : GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
-  ASSIGN_OR_RETURN(ssl.pem_root_certs, ReadPem("tls_ca", options.tls_ca));
-  grpc::SslServerCredentialsOptions::PemKeyCertPair pair;
-  ASSIGN_OR_RETURN(pair.cert_chain, ReadPem("tls_cert", options.tls_cert));
-  ASSIGN_OR_RETURN(pair.private_key, ReadPem("tls_key", options.tls_key));
-  ssl.pem_key_cert_pairs.push_back(std::move(pair));
-  return grpc::SslServerCredentials(ssl);
 }
 
 // Linking the reflection library serves it everywhere; this makes it an option of each server.
@@ -176,7 +166,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
                                                       const std::vector<grpc::Service*>& services) {
   RETURN_IF_ERROR(CheckExposure(options));
   ASSIGN_OR_RETURN(const std::string token, ReadToken(options.token_file));
-  ASSIGN_OR_RETURN(const std::shared_ptr<grpc::ServerCredentials> credentials, MakeCredentials(options));
+  ASSIGN_OR_RETURN(const std::shared_ptr<grpc::ServerCredentials> credentials, MakeServerCredentials(options));
   RETURN_IF_ERROR(ProcessToken::Get().Acquire(token));
   // From here on the destructor releases the token.
   std::unique_ptr<Server> server(new Server);
@@ -226,14 +216,16 @@ absl::Duration TimeLeft(const grpc::ServerContextBase& context) {
 absl::Status CheckToken(const grpc::ServerContextBase& context) {
   absl::string_view token;
   const auto found = context.client_metadata().find(kTokenKey);
-  if (found != context.client_metadata().end()) {
+  const bool missing = found == context.client_metadata().end();
+  if (!missing) {
     token = absl::string_view(found->second.data(), found->second.size());
     if (!absl::ConsumePrefix(&token, kTokenPrefix)) token = "";
   }
   if (ProcessToken::Get().Accepts(token)) return absl::OkStatus();
-  return absl::UnauthenticatedError(found == context.client_metadata().end()
-                                        ? "this server asks for a token; give its file with --token-file"
-                                        : "wrong token; --token-file must name a copy of the server's token_file");
+  const char* const why = missing ? "this server asks for a token; give its file with --token-file"
+                                  : "wrong token; --token-file must name a copy of the server's token_file";
+  Refusals::OfProcess().Count(missing ? Refusal::kMissingToken : Refusal::kWrongToken, context.peer(), why);
+  return absl::UnauthenticatedError(why);
 }
 
 }  // namespace grpo::rpc

@@ -23,8 +23,9 @@ namespace grpo::rpc {
 class Server {
  public:
   // AlreadyExists when the port is taken, InvalidArgument for options that do not fit together, files that cannot be
-  // read, or a token other than that of a live server of this process. There is at least one service, and they outlive
-  // the server.
+  // read (MakeServerCredentials's errors), or a token other than that of a live server of this process. There is at
+  // least one service, and they outlive the server. With tls_ca each call of each method is asked for its caller's role
+  // before (tls.h).
   static absl::StatusOr<std::unique_ptr<Server>> Start(const ServerOptions& options,
                                                        const std::vector<grpc::Service*>& services);
   // Health says NOT_SERVING, calls in flight get until the deadline. Idempotent. Blocks until the calls have ended or
@@ -46,7 +47,8 @@ class Server {
 
 // OK when the caller may call: no token is configured for this server, or it sent the right one (constant-time
 // compare). Called by Handle; the configuration is per process, set by Server::Start. Unauthenticated otherwise; the
-// message says whether the token is missing or wrong and never holds it. Thread-safe.
+// message says whether the token is missing or wrong and never holds it. Refused callers are counted (refusals.h).
+// Thread-safe.
 absl::Status CheckToken(const grpc::ServerContextBase& context);
 
 // What is left of a call's time: below zero once it is over, infinite where the caller set no deadline. Not changed by

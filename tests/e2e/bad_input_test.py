@@ -220,9 +220,13 @@ class BadInputTest(harness.EndToEndTest):
         self.assertEqual([{"data": "later", "old_sha256": hashes[0], "new_sha256": hashes[1]}], changes)
         self.assertIn(f"its SHA-256 was {hashes[0]}", (self.run_dir / "logs/trainer.log").read_text())
 
-    def test_listening_for_everybody_without_tls(self):
+    def test_listening_for_everybody_with_a_token_that_would_cross_the_network_in_the_clear(self):
+        token = self.folder / "token"
+        token.write_text("sesame")
+        token.chmod(0o600)
         says = ["0.0.0.0", "tls_cert", "127.0.0.1"]
-        self.assert_run_fails(harness.EXIT_CONFIG, harness.TINY, "network.host=0.0.0.0", says=says)
+        overrides = ("network.host=0.0.0.0", f"network.token_file={token}")
+        self.assert_run_fails(harness.EXIT_CONFIG, harness.TINY, *overrides, says=says)
 
     def test_port_in_use(self):
         for key in ("network.trainer_port", "reward_server.port"):

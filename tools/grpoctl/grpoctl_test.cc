@@ -56,7 +56,7 @@ TEST(GrpoctlTest, HelpPutsExamplesBeforeUsage) {
   for (const char* verb :
        {"",      "run ",        "validate ",    "status ",      "watch ",  "pause ",        "resume ",
         "stop ", "checkpoint ", "health ",      "logs ",        "reward ", "reward score ", "reward equal ",
-        "ckpt ", "ckpt ls ",    "ckpt verify ", "completions ", "bench ",  "bench reward "}) {
+        "ckpt ", "ckpt ls ",    "ckpt verify ", "completions ", "bench ",  "bench reward ", "certificates "}) {
     const Result help = Grpoctl(std::string(verb) + "--help");
     EXPECT_EQ(help.exit_code, kExitOk) << verb;
     EXPECT_THAT(help.output, HasSubstr("Examples:\n  "));
@@ -85,6 +85,21 @@ TEST(GrpoctlTest, MissingFilesAreNamed) {
     EXPECT_THAT(result.output, StartsWith("grpoctl: ")) << line;
     EXPECT_THAT(result.output, HasSubstr("nowhere")) << line;
   }
+}
+
+TEST(GrpoctlTest, CertificatesAreMadeForTheRunThatIsNamed) {
+  const std::string folder = ::testing::TempDir() + "/certificates_run", dir = " --run-dir " + folder;
+  std::filesystem::remove_all(folder);
+  const Result unnamed = Grpoctl("certificates" + dir + " 2>&1");
+  EXPECT_NE(unnamed.exit_code, kExitOk);
+  EXPECT_THAT(unnamed.output, HasSubstr("--run-id"));
+  EXPECT_EQ(Grpoctl("certificates" + dir + " --run-id a-1 --any-host --host b 2>&1").exit_code, kExitUsage);
+  const Result made = Grpoctl("certificates" + dir + " --run-id a-1 --host node-a --host 10.0.0.7 2>/dev/null");
+  EXPECT_EQ(made.exit_code, kExitOk);
+  EXPECT_EQ(made.output, folder + "/tls\n");
+  for (const char* name : {"ca.pem", "ca.key", "worker.pem", "worker.key", "operator.pem"})
+    EXPECT_TRUE(std::filesystem::exists(folder + "/tls/" + name)) << name;
+  std::filesystem::remove_all(folder);
 }
 
 TEST(GrpoctlTest, UnreachableTrainerIsUnavailable) {

@@ -10,6 +10,7 @@
 #include "common/rpc/credentials.h"
 #include "common/rpc/endpoint.h"
 #include "common/status_macros.h"
+#include "tools/launch/run_certificates.h"
 
 namespace grpo {
 namespace {
@@ -49,7 +50,8 @@ absl::Status CheckHosts(const RunConfig& config, const std::vector<std::string>&
     errors.push_back("network.rendezvous_port is 0, but every rank must know it: choose one, such as 7001");
   if (hosts.size() > 1 && rpc::IsLoopback(network.host))
     errors.push_back(
-        absl::StrCat("network.host is ", network.host, ", which other machines do not reach: set 0.0.0.0, with TLS"));
+        absl::StrCat("network.host is ", network.host,
+                     ", which other machines do not reach: set 0.0.0.0; the run then makes certificates for itself"));
   if (hosts.size() > 1 && config.trainer.ranks > 1 && network.private_interface.empty())
     errors.push_back(
         "network.private_interface is not set, but the trainer's ranks are on several machines: name a network that "
@@ -69,6 +71,8 @@ class Planner {
     plan_.run_id = request.run_id;
     plan_.run_dir = request.run_dir;
     plan_.hosts = request.hosts;
+    if (NeedsRunCertificates(config.network))
+      tls_dir_ = request.tls_dir.empty() ? RunCertificateFolder(request.run_dir) : request.tls_dir;
     if (local_)
       plan_.hosts = {config.network.advertise_host.empty() ? config.network.host : config.network.advertise_host};
   }
@@ -80,7 +84,8 @@ class Planner {
     const NetworkOptions& network = config_.network;
     plan_.shared = {request_.run_dir, request_.programs.trainer, request_.programs.reward_server,
                     request_.programs.rollout_worker};
-    for (const std::string& file : {network.token_file, network.tls_cert, network.tls_key, network.tls_ca}) {
+    for (const std::string& file :
+         {network.token_file, network.tls_cert, network.tls_key, network.tls_ca, request_.tls_dir}) {
       if (!file.empty()) plan_.shared.push_back(file);
     }
     // Ranks check what workers use.
@@ -113,6 +118,11 @@ class Planner {
     process.argv.push_back(std::move(value));
   }
 
+  // What it takes to prove itself to the others.
+  void Identify(PlannedProcess& process) const {
+    if (!tls_dir_.empty()) AddFlag(process, "--tls-dir", {tls_dir_});
+  }
+
   void Serve(PlannedProcess& process, int64_t port) const {
     process.port = port;
     AddFlag(process, "--port", {"", Late::kPort});
@@ -140,10 +150,11 @@ class Planner {
     return environment;
   }
 
-  // What rank 0 has beside the others.
+  // What rank 0 has beside the others, who talk to it alone, over c10d.
   void Lead(PlannedProcess& process) const {
     // Whoever executes the plan here holds the run folder; elsewhere rank 0 takes its lock itself.
     if (local_) AddFlag(process, "--lock-fd", {"", Late::kLockFd});
+    Identify(process);
     Serve(process, config_.network.trainer_port);
     process.endpoint_path = RunEndpointPath(request_.run_dir);
     for (const auto& [name, policy] : config_.policies) {
@@ -168,6 +179,7 @@ class Planner {
     PlannedProcess process = Begin(name, role, index % NumHosts(), program);
     AddFlag(process, "--name", {name});
     AddFlag(process, "--coordinator", TrainerAddress());
+    Identify(process);
     process.after = {kTrainerName};
     return process;
   }
@@ -194,6 +206,8 @@ class Planner {
   const PlanRequest& request_;
   // Executed here, rather than rendered for other machines.
   const bool local_;
+  // Empty where the run has no certificates of its own.
+  std::string tls_dir_;
   RunPlan plan_;
 };
 

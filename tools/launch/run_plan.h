@@ -109,6 +109,9 @@ struct PlanRequest {
   // Names or addresses under which the machines reach each other. None: this machine alone, its processes children of
   // whoever executes the plan, ports found as they start.
   std::vector<std::string> hosts = {};
+  // Folder of the run's certificates as every process sees it, where the run makes its own (run_certificates.h); empty:
+  // RUN/tls. Each process that serves or calls is told of it by --tls-dir and takes the files of its role.
+  std::string tls_dir = {};
   // Go on from the newest checkpoint.
   bool resume = false;
 };

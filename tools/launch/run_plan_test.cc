@@ -165,6 +165,33 @@ TEST(RunPlan, OnThisMachineAddressesAreFoundLate) {
   }
 }
 
+// What other machines reach is encrypted without anybody asking, and each process proves its own role.
+TEST(RunPlan, OffLoopbackEveryProcessThatServesOrCallsIsToldOfTheRunsCertificates) {
+  RunConfig config = TwoHostConfig();
+  config.network.token_file = config.network.tls_cert = config.network.tls_key = "";
+  for (const std::string tls_dir : {"", "/mounted/tls"}) {
+    PlanRequest request = Request({"node-a", "node-b"});
+    request.tls_dir = tls_dir;
+    ASSERT_OK_AND_ASSIGN(const RunPlan plan, MakeRunPlan(config, request));
+    for (const PlannedProcess& process : plan.processes) {
+      const std::string command = absl::StrJoin(Fill(process.argv, {}), " ");
+      const std::string flag = absl::StrCat("--tls-dir ", tls_dir.empty() ? "/runs/quickstart/tls" : tls_dir);
+      if (process.role == Role::kTrainerRank) {
+        EXPECT_THAT(command, Not(HasSubstr("--tls-dir"))) << process.name;
+      } else {
+        EXPECT_THAT(command, HasSubstr(flag)) << process.name;
+      }
+    }
+    EXPECT_THAT(plan.shared, Contains(tls_dir.empty() ? "/runs/quickstart" : tls_dir));
+  }
+  // With files of one's own, or on loopback: none.
+  for (const RunConfig& other : {TwoHostConfig(), RunConfig()}) {
+    ASSERT_OK_AND_ASSIGN(const RunPlan plan, MakeRunPlan(other, Request()));
+    for (const PlannedProcess& process : plan.processes)
+      EXPECT_THAT(Fill(process.argv, {}), Not(Contains("--tls-dir"))) << process.name;
+  }
+}
+
 TEST(RunPlan, SaysWhatSeveralHostsNeed) {
   RunConfig config;
   config.trainer.ranks = 2;

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "common/rpc/check_message.h"
+#include "common/rpc/refusals.h"
 
 namespace grpo {
 namespace {
@@ -84,6 +85,14 @@ void StatusBoard::SetCheckpointError(const std::string& error) {
   Update([&](v1::RunStatus& status) { status.mutable_last_checkpoint()->set_error(error); });
 }
 
+void StatusBoard::SetAlert(const std::string& matter, const std::string& text) {
+  const MutexLock lock(&mutex_);
+  std::string& alert = alerts_[matter];
+  if (alert == text) return;
+  alert = text;
+  status_.set_sequence(status_.sequence() + 1);
+}
+
 v1::RunStatus StatusBoard::Snapshot() const {
   const MutexLock lock(&mutex_);
   return SnapshotLocked();
@@ -99,6 +108,11 @@ v1::RunStatus StatusBoard::SnapshotLocked() const {
   status.set_num_unlisted(AppendRows(coordinator_->Workers(), status.mutable_workers()) +
                           AppendRows(coordinator_->RewardServers(), status.mutable_reward_servers()));
   *status.mutable_leases() = coordinator_->Counters();
+  for (const auto& [matter, text] : alerts_) {
+    if (!text.empty()) status.add_alerts(text);
+  }
+  for (const auto& [reason, num_refused] : rpc::Refusals::OfProcess().Counts())
+    (*status.mutable_refused_callers())[reason] = num_refused;
   if (status.state() == v1::RUN_STATE_RUNNING) {
     std::string reason = pause_reason_;
     if (reason.empty() && status.phase() == "wait_rollouts") reason = coordinator_->BlockedReason(kBlockedTolerance);

@@ -39,8 +39,11 @@ class StatusBoard {
   // Why the newest save failed; shown until one succeeds.
   void SetCheckpointError(const std::string& error);
 
-  // All there is to say, as of now: ages, workers, leases and what blocks the run included. A RUNNING run is shown as
-  // PAUSED while SetPauseReason says so, or while groups are awaited that something has blocked for 3 s, and as STALLED
+  // What is amiss in one `matter`, in a sentence; empty when nothing is any more. Shown in RunStatus.alerts, by matter.
+  void SetAlert(const std::string& matter, const std::string& text);
+
+  // All there is to say, as of now: ages, workers, leases, callers that were refused and what blocks the run included. A RUNNING run is
+  // shown as PAUSED while SetPauseReason says so, or while groups are awaited that something has blocked for 3 s, and as STALLED
   // while SetRanks says so. Fits in one message, whatever workers and reward servers say of themselves
   // (RunStatus.num_unlisted), and its texts are UTF-8.
   v1::RunStatus Snapshot() const;
@@ -62,6 +65,8 @@ class StatusBoard {
   v1::RunStatus status_ ABSL_GUARDED_BY(mutex_);
   std::string pause_reason_ ABSL_GUARDED_BY(mutex_);
   std::string stall_reason_ ABSL_GUARDED_BY(mutex_);
+  // By matter.
+  std::map<std::string, std::string> alerts_ ABSL_GUARDED_BY(mutex_);
   // When SetCheckpoint was called.
   absl::Duration checkpoint_at_ ABSL_GUARDED_BY(mutex_);
 };

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/notification.h"
 #include "common/clock.h"
+#include "common/rpc/refusals.h"
 #include "common/status_testing.h"
 #include "coordinator/coordinator.h"
 #include "coordinator/testing.h"
@@ -53,6 +54,27 @@ TEST_F(StatusBoardTest, ASnapshotHasWhatWasWrittenAndTheTimeThatPassed) {
   EXPECT_EQ(status.stages(1).step(), 7) << "the stage that runs";
   EXPECT_EQ(status.elapsed_seconds(), 1.5);
   EXPECT_EQ(status.state(), v1::RUN_STATE_RUNNING);
+}
+
+TEST_F(StatusBoardTest, AnAlertIsShownUntilItIsNoneAnyMoreAndWhoeverWasRefusedIsCounted) {
+  const int64_t sequence = board_.Snapshot().sequence();
+  board_.SetAlert("ranks", "in the clear");
+  board_.SetAlert("certificates", "cannot be renewed");
+  v1::RunStatus status = board_.Snapshot();
+  ASSERT_EQ(status.alerts_size(), 2);
+  EXPECT_EQ(status.alerts(0), "cannot be renewed") << "by matter";
+  EXPECT_EQ(status.sequence(), sequence + 2);
+  board_.SetAlert("certificates", "cannot be renewed");
+  EXPECT_EQ(board_.Snapshot().sequence(), sequence + 2) << "nothing new";
+  board_.SetAlert("certificates", "");
+  status = board_.Snapshot();
+  ASSERT_EQ(status.alerts_size(), 1);
+  EXPECT_EQ(status.alerts(0), "in the clear");
+
+  const int64_t num_refused =
+      status.refused_callers().count("wrong_role") > 0 ? status.refused_callers().at("wrong_role") : 0;
+  rpc::Refusals::OfProcess().Count(rpc::Refusal::kWrongRole, "a worker", "may not stop the run");
+  EXPECT_EQ(board_.Snapshot().refused_callers().at("wrong_role"), num_refused + 1);
 }
 
 TEST_F(StatusBoardTest, EveryChangeHasItsNumber) {

@@ -2,6 +2,7 @@
 
 #include <optional>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/rpc/status.h"
 #include "common/status_macros.h"
@@ -87,9 +88,13 @@ absl::Status TrainerConnection::Explain(const grpc::Status& status) const {
       return absl::UnavailableError(absl::StrCat("no trainer answers at ", client->address(), " (", message,
                                                  "): ", AboutTheSilent(run_dir, pid)));
     case absl::StatusCode::kUnauthenticated:
+      // Of a certificate the trainer says itself what to do.
+      return absl::UnauthenticatedError(
+          absl::StrCat("the trainer at ", client->address(), " refused this caller (", message, ")",
+                       absl::StrContains(message, "token") ? ": name the run's token with --token-file FILE" : ""));
     case absl::StatusCode::kPermissionDenied:
-      return absl::Status(error.code(), absl::StrCat("the trainer at ", client->address(), " refused this caller (",
-                                                     message, "): name the run's token with --token-file FILE"));
+      return absl::PermissionDeniedError(
+          absl::StrCat("the trainer at ", client->address(), " refused this caller (", message, ")"));
     default:
       return absl::Status(error.code(), absl::StrCat("the trainer at ", client->address(), " says: ", message));
   }

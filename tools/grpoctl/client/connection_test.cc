@@ -10,6 +10,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "common/files.h"
+#include "common/rpc/certificate_folder.h"
+#include "common/rpc/certificates.h"
 #include "common/rpc/endpoint.h"
 #include "common/rpc/server.h"
 #include "common/status_testing.h"
@@ -117,6 +119,26 @@ TEST_F(ConnectionTest, TheRunsTokenIsSentUnlessAnotherWasNamed) {
   EXPECT_THAT(std::string(refused.status().message()), HasSubstr("name the run's token with --token-file FILE"));
   EXPECT_OK(Ask(At(server_->address(), {.token_file = Token("sesame")})));
   EXPECT_EQ(Ask(At(server_->address())).status().code(), absl::StatusCode::kUnauthenticated);
+}
+
+// As the trainer of a run with certificates of its own serves and says so.
+TEST_F(ConnectionTest, TheRunsFolderMakesOneItsOperatorAndFlagsAnotherRole) {
+  const std::string tls = run_dir_ + "/tls";
+  ASSERT_OK(rpc::IssueRunCertificates(tls, {.run_id = "run-1", .hosts = {"127.0.0.1"}}, rpc::WallTime()));
+  const auto files_of = [&](rpc::CallerRole role) {
+    return rpc::ClientOptions{.tls_ca = rpc::AuthorityPath(tls),
+                              .tls_cert = rpc::CertificatePath(tls, role),
+                              .tls_key = rpc::KeyPath(tls, role)};
+  };
+  const rpc::ClientOptions trainer = files_of(rpc::CallerRole::kTrainer);
+  Serve({.tls_cert = trainer.tls_cert, .tls_key = trainer.tls_key, .tls_ca = trainer.tls_ca});
+  WriteEndpointFile(files_of(rpc::CallerRole::kOperator));
+  EXPECT_OK(Ask(In(run_dir_)));
+  EXPECT_OK(Ask(In(run_dir_, files_of(rpc::CallerRole::kViewer))));
+  const absl::Status refused = Ask(In(run_dir_, files_of(rpc::CallerRole::kWorker))).status();
+  EXPECT_STATUS(refused, absl::StatusCode::kPermissionDenied, "refused this caller (role worker may not call");
+  EXPECT_THAT(std::string(refused.message()), ::testing::Not(HasSubstr("--token-file")));
+  EXPECT_EQ(Ask(At(server_->address())).status().code(), absl::StatusCode::kUnavailable);
 }
 
 TEST_F(ConnectionTest, ATrainerThatIsGoneMayBeResumedOnceItsSupervisorIs) {

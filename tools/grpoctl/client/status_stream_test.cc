@@ -101,6 +101,17 @@ TEST(StatusText, NamesTheRewardServers) {
     EXPECT_THAT(table, HasSubstr(part));
 }
 
+TEST(StatusText, SaysWhoWasRefusedAndWhatIsAmiss) {
+  v1::RunStatus status;
+  EXPECT_THAT(StatusTable(status), ::testing::Not(HasSubstr("refused  ")));
+  (*status.mutable_refused_callers())["wrong_role"] = 3;
+  (*status.mutable_refused_callers())["expired_certificate"] = 1;
+  status.add_alerts("ranks talk in the clear\x1b[2J");
+  const std::string table = StatusTable(status);
+  for (const char* part : {"callers: 1 expired_certificate, 3 wrong_role\n", "ALERT", "in the clear\\x1b[2J"})
+    EXPECT_THAT(table, HasSubstr(part));
+}
+
 TEST_F(StatusStreamTest, CallsGoThroughAndErrorsAreExplained) {
   ASSERT_OK_AND_ASSIGN(const TrainerConnection connection, TrainerConnection::Open(flags_));
   const auto status = connection.Call(&v1::TrainerService::Stub::GetStatus, v1::GetStatusRequest());

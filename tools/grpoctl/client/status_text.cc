@@ -1,5 +1,6 @@
 #include "tools/grpoctl/client/status_text.h"
 
+#include <map>
 #include <vector>
 
 #include "absl/strings/ascii.h"
@@ -29,6 +30,16 @@ std::string Seconds(int64_t milliseconds) {
   return absl::StrFormat("%.1f s", static_cast<double>(milliseconds) / 1000);
 }
 
+// "3 wrong_role, 1 other_run", by name.
+std::string RefusedCallers(const v1::RunStatus& status) {
+  std::map<std::string, int64_t> by_reason;
+  for (const auto& refused : status.refused_callers()) by_reason[refused.first] = refused.second;
+  std::vector<std::string> parts;
+  for (const auto& [reason, num_callers] : by_reason)
+    parts.push_back(absl::StrCat(num_callers, " ", Printable(reason)));
+  return absl::StrCat("callers: ", absl::StrJoin(parts, ", "));
+}
+
 std::string Overview(const v1::RunStatus& status) {
   Rows rows = {{"run", Printable(status.run_name()) + " (" + Printable(status.run_id()) + ")"}};
   rows.push_back(
@@ -52,6 +63,8 @@ std::string Overview(const v1::RunStatus& status) {
   }
   if (!status.last_checkpoint().error().empty())
     rows.push_back({"SAVE FAILED", Printable(status.last_checkpoint().error())});
+  if (!status.refused_callers().empty()) rows.push_back({"refused", RefusedCallers(status)});
+  for (const std::string& alert : status.alerts()) rows.push_back({"ALERT", Printable(alert)});
   rows.push_back({"run folder", Printable(status.run_dir())});
   std::string text;
   for (const auto& row : rows) absl::StrAppendFormat(&text, "%-14s %s\n", row[0], row[1]);

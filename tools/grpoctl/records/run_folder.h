@@ -5,6 +5,7 @@
 //   run_id                   names the run
 //   endpoint.json            where the trainer serves, while it does (common/rpc/endpoint.h)
 //   endpoints/<name>.json    where each reward server does
+//   tls/                     its own certificates (tools/launch/run_certificates.h), where it has some
 //   logs/<name>.log          stdout and stderr of each process, appended
 //   summary.json, metrics.jsonl, completions.sqlite, data.json, spending.json, checkpoints/    written by the trainer
 #ifndef GRPO_TOOLS_GRPOCTL_RECORDS_RUN_FOLDER_H_

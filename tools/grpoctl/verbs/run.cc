@@ -19,6 +19,7 @@
 #include "tools/grpoctl/records/run_folder.h"
 #include "tools/grpoctl/records/summary.h"
 #include "tools/grpoctl/verb.h"
+#include "tools/launch/run_certificates.h"
 #include "tools/launch/run_plan.h"
 #include "trainer/disk_need.h"
 #include "trainer/memory_need.h"
@@ -134,6 +135,15 @@ int ShowReport(const std::string& run_dir, const RunConfig& config) {
   return kExitOk;
 }
 
+// How this grpoctl calls the run's trainer. Where the run is to have certificates of its own, they are there then.
+absl::StatusOr<rpc::ClientOptions> PrepareClient(NetworkOptions network, const std::string& run_dir,
+                                                 const std::string& run_id) {
+  if (!NeedsRunCertificates(network)) return network.ClientOptions();
+  RETURN_IF_ERROR(MakeRunCertificates({.run_dir = run_dir, .run_id = run_id, .hosts = OwnHosts(network)}));
+  network.UseRunCertificates(RunCertificateFolder(run_dir), "operator");
+  return network.ClientOptions();
+}
+
 absl::StatusOr<int> Execute(const Prepared& prepared, int max_restarts) {
   const RunConfig& config = prepared.config.config;
   const std::string& run_dir = prepared.folder->path();
@@ -142,6 +152,7 @@ absl::StatusOr<int> Execute(const Prepared& prepared, int max_restarts) {
   ASSIGN_OR_RETURN(
       const RunPlan plan,
       MakeRunPlan(config, {.run_dir = run_dir, .run_id = run_id, .programs = programs, .resume = prepared.resume}));
+  ASSIGN_OR_RETURN(const rpc::ClientOptions client, PrepareClient(config.network, run_dir, run_id));
   // A newer build resolves more keys than the one that began, and the run's processes compare the file's hash.
   if (prepared.resume) RETURN_IF_ERROR(prepared.folder->Begin(prepared.config.resolved_yaml));
   ProgressPrinter printer(std::cerr, StyleFor(STDERR_FILENO), Clock::Real());
@@ -151,7 +162,7 @@ absl::StatusOr<int> Execute(const Prepared& prepared, int max_restarts) {
   return LocalRun(plan,
                   {.max_restarts_per_role = max_restarts,
                    .stop_within = stop_within,
-                   .client = config.network.ClientOptions(),
+                   .client = client,
                    .lock_fd = prepared.folder->lock_fd()},
                   &printer)
       .Run();
