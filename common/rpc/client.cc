@@ -22,6 +22,8 @@ constexpr int kInitialReconnectMs = 100;
 // Also the longest that one attempt to connect may take.
 constexpr int kMinReconnectMs = 2'000;
 constexpr int kMaxReconnectMs = 5'000;
+// A name is looked up again when the connection is lost, but not more often.
+constexpr int kMinLookUpMs = 1'000;
 // A channel that has had no connection for so long has waited longer than its backoff and an attempt may take.
 constexpr absl::Duration kOverdue = absl::Milliseconds(2 * kMaxReconnectMs);
 // Keeps the sum with the present time in range.
@@ -62,6 +64,8 @@ grpc::ChannelArguments MakeArguments() {
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, kInitialReconnectMs);
   arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, kMinReconnectMs);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kMaxReconnectMs);
+  // gRPC's own half a minute is long for a machine that came back under another address.
+  arguments.SetInt(GRPC_ARG_DNS_MIN_TIME_BETWEEN_RESOLUTIONS_MS, kMinLookUpMs);
   // A connection of its own for each client: heartbeats must not queue behind a transfer of weights.
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   // The environment's http_proxy is meant for the web.
