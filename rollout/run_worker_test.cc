@@ -52,7 +52,8 @@ class RunWorkerTest : public ::testing::Test {
     options.identity.worker_name = "rollout-0";
     options.make_generator = ScriptedGenerator::Factory(&script_);
     thread_ = std::thread([this, place, options] {
-      status_ = RunWorker(place, [this](absl::Duration timeout) { return stop_.WaitFor(timeout); }, options);
+      status_ = RunWorker(
+          place, [this](absl::Duration timeout) { return stop_.WaitFor(timeout); }, options);
     });
   }
 

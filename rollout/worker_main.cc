@@ -27,9 +27,10 @@ struct Flags {
 void Declare(CLI::App& app, Flags& flags) {
   app.add_option("--config", flags.config,
                  "Resolved configuration of the run; the worker reads `rollout_worker`, `network` and `policies`");
-  app.add_option("--coordinator", flags.coordinator,
-                 "Where the trainer is, which names the reward servers: HOST:PORT, or the path of the run's folder or of "
-                 "its endpoint.json, followed wherever the trainer is started next. It is waited for, however long.")
+  app.add_option(
+         "--coordinator", flags.coordinator,
+         "Where the trainer is, which names the reward servers: HOST:PORT, or the path of the run's folder or of "
+         "its endpoint.json, followed wherever the trainer is started next. It is waited for, however long.")
       ->required();
   app.add_option("--run-id", flags.worker.identity.run_id, "Run to join; empty joins the one that is served");
   app.add_option("--name", flags.worker.identity.worker_name, "Name of this worker, stable over restarts")

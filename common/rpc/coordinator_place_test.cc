@@ -60,8 +60,10 @@ TEST_F(CoordinatorPlaceTest, TheFolderAndItsFileAreTheSamePlace) {
 }
 
 TEST_F(CoordinatorPlaceTest, WhatAProcessWasToldItselfGoesBeforeWhatTheFileSays) {
-  Write("node-3:7000", {.token_file = "theirs", .tls_ca = "their-ca", .tls_cert = "their-cert", .tls_key = "their-key"});
-  ASSERT_OK_AND_ASSIGN(const auto place, CoordinatorPlace::Parse(run_dir_, {.tls_cert = "my-cert", .tls_key = "my-key"}));
+  Write("node-3:7000",
+        {.token_file = "theirs", .tls_ca = "their-ca", .tls_cert = "their-cert", .tls_key = "their-key"});
+  ASSERT_OK_AND_ASSIGN(const auto place,
+                       CoordinatorPlace::Parse(run_dir_, {.tls_cert = "my-cert", .tls_key = "my-key"}));
   ASSERT_OK_AND_ASSIGN(const Target target, place.Look());
   const rpc::ClientOptions expected = {
       .token_file = "theirs", .tls_ca = "their-ca", .tls_cert = "my-cert", .tls_key = "my-key"};
