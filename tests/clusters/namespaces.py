@@ -46,22 +46,22 @@ class Host:
         holder = ["setpriv", "--pdeathsig", "KILL", "unshare", "--net", "sh", "-c", "echo; exec sleep infinity"]
         self._holder = subprocess.Popen(holder, stdout=subprocess.PIPE)
         self._holder.stdout.readline()  # there is the namespace
-        self._port = f"p{address.rpartition('.')[2]}"
+        # The other end of its cable, in the test's own namespace: what goes to the host and comes from it passes here.
+        self.port = f"p{address.rpartition('.')[2]}"
 
     def connect(self, bridge):
         """Plugs the host in."""
         pid = self._holder.pid
-        _do("ip", "link", "add", self._port, "type", "veth", "peer", "name", "eth0", "netns", pid)
-        _do("ip", "link", "set", self._port, "master", bridge, "up")
+        _do("ip", "link", "add", self.port, "type", "veth", "peer", "name", "eth0", "netns", pid)
+        _do("ip", "link", "set", self.port, "master", bridge, "up")
         inside = ["nsenter", "--target", pid, "--net", "ip"]
         _do(*inside, "link", "set", "lo", "up")
         _do(*inside, "address", "add", f"{self.address}/24", "dev", "eth0")
         _do(*inside, "link", "set", "eth0", "up")
 
     def command(self, words, hidden=()):
-        """The words of a command line that runs `words` on this host, by which the folders `hidden` are seen empty.
-
-        The process that it starts is the command itself, so that a signal reaches it.
+        """The words of a command line that runs `words` on this host, where the folders `hidden` are empty, whatever they
+        hold elsewhere. The process that it starts is the command itself, so that a signal reaches it.
         """
         script = 'hostname "$1"; shift; while [ "$1" != -- ]; do mount -t tmpfs tmpfs "$1"; shift; done; shift; exec "$@"'
         enter = ["nsenter", "--target", self._holder.pid, "--net", "unshare", "--mount", "--uts"]
@@ -69,17 +69,17 @@ class Host:
 
     def cut(self):
         """Nothing passes any more, and nobody is told: packets are lost without an answer."""
-        _do("ip", "link", "set", self._port, "down")
+        _do("ip", "link", "set", self.port, "down")
 
     def mend(self):
-        _do("ip", "link", "set", self._port, "up")
+        _do("ip", "link", "set", self.port, "up")
 
     def close(self):
         self._holder.kill()
         self._holder.wait()
         self._holder.stdout.close()
         # Gone already where the kernel was quick to end the namespace.
-        subprocess.run(["ip", "link", "delete", self._port], stderr=subprocess.DEVNULL, check=False)
+        subprocess.run(["ip", "link", "delete", self.port], stderr=subprocess.DEVNULL, check=False)
 
 
 class Network:
