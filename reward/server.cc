@@ -89,7 +89,8 @@ void Reload(const std::string& path, RewardServiceImpl& service) {
 absl::StatusOr<std::unique_ptr<Membership>> Join(const RewardServerArguments& arguments, const NetworkOptions& network,
                                                  const std::string& address, const RewardServiceImpl& service) {
   if (arguments.coordinator.empty()) return nullptr;
-  ASSIGN_OR_RETURN(CoordinatorPlace place, CoordinatorPlace::Parse(arguments.coordinator, network.ClientOptions()));
+  ASSIGN_OR_RETURN(CoordinatorPlace place,
+                   CoordinatorPlace::Parse(arguments.coordinator, network.ClientOptions(), "reward_server"));
   v1::RegisterRewardServerRequest request;
   request.set_run_id(arguments.run_id);
   request.set_name(arguments.name.empty() ? address : arguments.name);

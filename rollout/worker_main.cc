@@ -43,7 +43,8 @@ absl::Status Run(Flags& flags) {
   if (!flags.config.empty()) RETURN_IF_ERROR(LoadWorkerConfig(flags.config, flags.worker));
   flags.worker.make_generator = MakeDefaultGenerator;
   RETURN_IF_ERROR(UseThreads(flags.worker.rollout.threads));
-  ASSIGN_OR_RETURN(const CoordinatorPlace place, CoordinatorPlace::Parse(flags.coordinator, flags.worker.client));
+  ASSIGN_OR_RETURN(const CoordinatorPlace place,
+                   CoordinatorPlace::Parse(flags.coordinator, flags.worker.client, "worker"));
   return RunWorker(place, WaitForStop, std::move(flags.worker));
 }
 

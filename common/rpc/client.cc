@@ -14,6 +14,7 @@
 #include "common/rpc/settings.h"
 #include "common/rpc/status.h"
 #include "common/status_macros.h"
+#include "common/thread.h"
 
 namespace grpo::rpc {
 namespace {
@@ -28,6 +29,23 @@ constexpr int kMinLookUpMs = 1'000;
 constexpr absl::Duration kOverdue = absl::Milliseconds(2 * kMaxReconnectMs);
 // Keeps the sum with the present time in range.
 constexpr absl::Duration kMaxDeadline = absl::Hours(24 * 365);
+
+// gRPC's synchronous calls see to the process's connections only while they wait, and one that finds none ends at once.
+// So a process that serves nothing and tries now and then might not get through a handshake of several exchanges (TLS)
+// within the time that an attempt has, again and again, for ever. One thread that waits for nothing sees to them all; it
+// lives as long as the process.
+void KeepConnectionsMoving() {
+  static const bool started = [] {
+    auto* const queue = new grpc::CompletionQueue;
+    StartThread("the watch over connections", [queue] {
+      void* tag = nullptr;
+      bool ok = false;
+      queue->Next(&tag, &ok);
+    }).detach();
+    return true;
+  }();
+  static_cast<void>(started);
+}
 
 // The HOST of "HOST:PORT".
 absl::StatusOr<absl::string_view> HostOf(absl::string_view address) {
@@ -90,6 +108,7 @@ absl::StatusOr<std::shared_ptr<Client>> Client::Create(const std::string& addres
   client->address_ = address;
   if (!token.empty()) client->bearer_ = absl::StrCat(kTokenPrefix, token);
   client->channel_ = grpc::CreateCustomChannel(address, credentials, MakeArguments());
+  KeepConnectionsMoving();
   return client;
 }
 

@@ -5,6 +5,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "common/clock.h"
 #include "common/rpc/endpoint.h"
 #include "common/status_macros.h"
@@ -21,11 +22,20 @@ bool IsAddress(absl::string_view text) {
          port >= 1 && port <= 65535;
 }
 
+// DIR/operator.pem as DIR/ROLE.pem; other names as they are.
+std::string OfRole(const std::string& path, const std::string& role, absl::string_view extension) {
+  absl::string_view folder = path;
+  if (role.empty() || !absl::ConsumeSuffix(&folder, absl::StrCat("/operator", extension))) return path;
+  return absl::StrCat(folder, "/", role, extension);
+}
+
 }  // namespace
 
-absl::StatusOr<CoordinatorPlace> CoordinatorPlace::Parse(const std::string& text, rpc::ClientOptions own) {
+absl::StatusOr<CoordinatorPlace> CoordinatorPlace::Parse(const std::string& text, rpc::ClientOptions own,
+                                                         const std::string& role) {
   CoordinatorPlace place;
   place.own_ = std::move(own);
+  place.role_ = role;
   if (absl::EndsWith(text, ".json")) {
     place.path_ = text;
   } else if (absl::StrContains(text, '/')) {
@@ -43,7 +53,9 @@ absl::StatusOr<CoordinatorPlace> CoordinatorPlace::Parse(const std::string& text
 
 absl::StatusOr<CoordinatorPlace::Target> CoordinatorPlace::Look() const {
   if (!is_file()) return Target{.address = address_, .client = own_};
-  ASSIGN_OR_RETURN(const Endpoint endpoint, ReadEndpoint(path_));
+  ASSIGN_OR_RETURN(Endpoint endpoint, ReadEndpoint(path_));
+  endpoint.client.tls_cert = OfRole(endpoint.client.tls_cert, role_, ".pem");
+  endpoint.client.tls_key = OfRole(endpoint.client.tls_key, role_, ".key");
   return Target{.address = endpoint.address, .client = rpc::OrElse(own_, endpoint.client)};
 }
 

@@ -30,9 +30,11 @@ class CoordinatorPlace {
   // Sleeps so long at most; true when the process is to stop. WaitForStop of common/stop_signal.h is one.
   using Sleep = std::function<bool(absl::Duration)>;
 
-  // `own`: how this process proves itself, by its own configuration; what that leaves open is taken from the file.
-  // InvalidArgument for a text that is neither. Looks at no file.
-  static absl::StatusOr<CoordinatorPlace> Parse(const std::string& text, rpc::ClientOptions own = {});
+  // `own`: how this process proves itself, by its own configuration; what that leaves open is taken from the file. Where
+  // the file names the certificate of the run's operator (operator.pem), those of `role` ("worker", "reward_server") lie
+  // beside it and are taken instead. InvalidArgument for a text that is neither. Looks at no file.
+  static absl::StatusOr<CoordinatorPlace> Parse(const std::string& text, rpc::ClientOptions own = {},
+                                                const std::string& role = "");
 
   // Whether the target is read from a file, which may be missing or change.
   bool is_file() const { return !path_.empty(); }
@@ -57,6 +59,8 @@ class CoordinatorPlace {
   // One of the two is empty.
   std::string address_, path_;
   rpc::ClientOptions own_;
+  // Empty: certificates are taken as the file names them.
+  std::string role_;
 };
 
 }  // namespace grpo

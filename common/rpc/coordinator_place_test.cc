@@ -70,6 +70,16 @@ TEST_F(CoordinatorPlaceTest, WhatAProcessWasToldItselfGoesBeforeWhatTheFileSays)
   EXPECT_EQ(target.client, expected);
 }
 
+TEST_F(CoordinatorPlaceTest, OfARunsOwnCertificatesEachRoleTakesItsOwn) {
+  Write("node-3:7000",
+        {.tls_ca = "/r/tls/ca.pem", .tls_cert = "/r/tls/operator.pem", .tls_key = "/r/tls/operator.key"});
+  ASSERT_OK_AND_ASSIGN(const auto place, CoordinatorPlace::Parse(run_dir_, {}, "worker"));
+  ASSERT_OK_AND_ASSIGN(const Target target, place.Look());
+  const rpc::ClientOptions expected = {
+      .tls_ca = "/r/tls/ca.pem", .tls_cert = "/r/tls/worker.pem", .tls_key = "/r/tls/worker.key"};
+  EXPECT_EQ(target.client, expected);
+}
+
 TEST_F(CoordinatorPlaceTest, WaitsUntilTheTrainerHasWrittenTheFile) {
   ASSERT_OK_AND_ASSIGN(const auto place, CoordinatorPlace::Parse(run_dir_));
   EXPECT_STATUS(place.Look(), absl::StatusCode::kNotFound, "endpoint.json");

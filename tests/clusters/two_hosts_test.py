@@ -7,6 +7,7 @@ them; nobody else may call, and whoever listens learns nothing.
 """
 
 import contextlib
+import json
 import os
 import pathlib
 import random
@@ -22,7 +23,7 @@ import grpc
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
 import harness  # noqa: E402
 import namespaces  # noqa: E402
-from harness import coordinator_pb2, reward_pb2, trainer_pb2, trainer_pb2_grpc  # noqa: E402
+from harness import coordinator_pb2, reward_pb2, trainer_pb2  # noqa: E402
 from packets import Capture  # noqa: E402
 from run_certificates import ROLES, RunCertificates  # noqa: E402
 from short_quickstart import SHORT  # noqa: E402
@@ -63,7 +64,8 @@ def with_network(config, values):
     """The text of a resolved configuration with other values in its `network`."""
     head, network, tail = re.fullmatch(r"(?s)(.*^network:\n)((?:  .*\n)*)(.*)", config, re.MULTILINE).groups()
     for key, value in values.items():
-        network, found = re.subn(rf"(?m)^  {key}: .*$", f"  {key}: {value}", network)
+        text = value if isinstance(value, int) else json.dumps(str(value))
+        network, found = re.subn(rf"(?m)^  {key}: .*$", f"  {key}: {text}", network)
         assert found == 1, f"{key} is not in {network}"
     return head + network + tail
 
@@ -77,6 +79,9 @@ class Cluster:
         self.run_dir.mkdir()
         self.processes = {}
         self._config = config
+        # Where rank 0 is, and how the others are told: HOST:PORT, or the run's folder.
+        self.leader = HOSTS[0]
+        self.by_folder = False
         self._tls = {}
 
     def __enter__(self):
@@ -98,7 +103,7 @@ class Cluster:
         if not config.exists():
             config.write_text(self._config)
         words = [program, "--config", config, "--run-id", RUN_ID, *self.tls_arguments(host, role), *arguments]
-        hidden = [] if host == "node-a" else [self.run_dir]
+        hidden = [] if self.by_folder or host == self.leader else [self.run_dir]
         with (self.folder / f"{name}.log").open("w") as log:
             self.processes[name] = subprocess.Popen(
                 self.network[host].command(words, hidden), stdout=log, stderr=log, env=os.environ | (environment or {})
@@ -107,31 +112,31 @@ class Cluster:
     def tls_arguments(self, host, role):
         return ("--tls-dir", self._tls_of(host, role))
 
-    def start_rank(self, rank, host):
-        place = {"RANK": rank, "WORLD_SIZE": 2, "LOCAL_RANK": 0, "MASTER_ADDR": HOSTS[0], "MASTER_PORT": RENDEZVOUS_PORT}
-        serves = ("--port", TRAINER_PORT, "--advertise-host", host) if rank == 0 else ()
-        self.start(
-            f"trainer-{rank}",
-            host,
-            harness.TRAINER,
-            "trainer",
-            "--run-dir",
-            self.run_dir,
-            *serves,
-            environment={name: str(value) for name, value in place.items()},
-        )
+    def start_ranks(self, *flags):
+        """Rank 0 on the leader, which comes last: the other waits for it."""
+        other = next(host for host in HOSTS if host != self.leader)
+        for rank, host in ((1, other), (0, self.leader)):
+            place = {"RANK": rank, "WORLD_SIZE": 2, "LOCAL_RANK": 0, "MASTER_ADDR": self.leader, "MASTER_PORT": RENDEZVOUS_PORT}
+            serves = ("--port", TRAINER_PORT, "--advertise-host", host) if rank == 0 else ()
+            environment = {name: str(value) for name, value in place.items()}
+            arguments = ("--run-dir", self.run_dir, *serves, *flags)
+            self.start(f"trainer-{rank}", host, harness.TRAINER, "trainer", *arguments, environment=environment)
 
     def start_reward_server(self, number, host):
         serves = ("--port", REWARD_PORT + number, "--advertise-host", host, "--name", f"reward-{number}")
-        self.start(f"reward-{number}", host, harness.REWARD_SERVER, "reward_server", "--coordinator", self.trainer, *serves)
+        self.start(f"reward-{number}", host, harness.REWARD_SERVER, "reward_server", "--coordinator", self.coordinator, *serves)
 
     def start_worker(self, number, host):
         name = f"rollout-{number}"
-        self.start(name, host, harness.ROLLOUT_WORKER, "worker", "--coordinator", self.trainer, "--name", name)
+        self.start(name, host, harness.ROLLOUT_WORKER, "worker", "--coordinator", self.coordinator, "--name", name)
 
     @property
     def trainer(self):
-        return f"{HOSTS[0]}:{TRAINER_PORT}"
+        return f"{self.leader}:{TRAINER_PORT}"
+
+    @property
+    def coordinator(self):
+        return self.run_dir if self.by_folder else self.trainer
 
     def start_all(self):
         """Rank 0 comes last: all others wait for it."""
@@ -139,8 +144,7 @@ class Cluster:
             self.start_worker(number, host)
         for number, host in enumerate(HOSTS[:2]):
             self.start_reward_server(number, host)
-        self.start_rank(1, HOSTS[1])
-        self.start_rank(0, HOSTS[0])
+        self.start_ranks()
 
     def log(self, name):
         return (self.folder / f"{name}.log").read_text()
@@ -170,9 +174,14 @@ class Cluster:
 
     def wait_to_end(self, timeout_s=300):
         """Every process ends by itself, and well."""
-        for name, process in self.processes.items():
-            code = process.wait(timeout_s)
-            assert code == harness.EXIT_OK, f"{name} ended with {code}:\n{self.log(name)}"
+
+        def all_ended():
+            codes = {name: process.poll() for name, process in self.processes.items()}
+            for name, code in codes.items():
+                assert code in (None, harness.EXIT_OK), f"{name} ended with {code}:\n{self.log(name)}"
+            return None not in codes.values()
+
+        harness.wait_until(all_ended, "every process has ended", timeout_s)
 
 
 class TwoHostsTest(harness.EndToEndTest):
@@ -247,8 +256,11 @@ class TwoHostsTest(harness.EndToEndTest):
     def test_reward_servers_and_workers_come_and_go(self):
         self.cluster.start_worker(0, "node-a")
         self.cluster.start_reward_server(0, "node-a")
-        self.cluster.start_rank(1, "node-b")
-        self.cluster.start_rank(0, "node-a")
+        # Long enough for the pauses between two attempts to be as long as they get.
+        harness.wait_until(lambda: self.cluster.log("rollout-0"), "the worker says that it waits")
+        began = time.monotonic()
+        harness.wait_until(lambda: time.monotonic() > began + 10, "it has waited")
+        self.cluster.start_ranks()
         self.cluster.wait_for_step("r1_zero", 1)
         self.cluster.start_reward_server(1, "node-b")
         self.cluster.start_worker(1, "node-b")
@@ -262,6 +274,20 @@ class TwoHostsTest(harness.EndToEndTest):
             self.cluster.processes.pop(name).wait(60)
         harness.wait_until(lambda: rewards() == {"reward-1"}, "the first has left")
         self.cluster.wait_to_end()
+        self.assert_equal_to_one_machine()
+
+    def test_a_trainer_that_is_started_on_another_machine_is_followed(self):
+        self.cluster.by_folder = True
+        self.cluster.start_all()
+        self.cluster.wait_for_step("r1_zero", 4)
+        for name in ("trainer-0", "trainer-1"):
+            self.cluster.processes[name].kill()
+            self.cluster.processes[name].wait()
+        self.cluster.leader = "node-b"
+        self.cluster.start_ranks("--resume")
+        self.cluster.wait_to_end()
+        self.assertIn("the trainer serves elsewhere now", self.cluster.log("rollout-0"))
+        self.assertIn("the trainer serves elsewhere now", self.cluster.log("reward-0"))
         self.assert_equal_to_one_machine()
 
     # --- Who may call ---
