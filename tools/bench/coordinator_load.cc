@@ -61,7 +61,8 @@ class Tally {
   void Add(absl::Duration took, const grpc::Status& status) {
     const MutexLock lock(&mutex_);
     if (status.ok()) ms_.push_back(absl::ToDoubleMilliseconds(took));
-    if (!status.ok()) ++errors_[absl::StrCat(status.error_code(), " ", status.error_message().substr(0, 80))];
+    if (!status.ok())
+      ++errors_[absl::StrCat(static_cast<int>(status.error_code()), " ", status.error_message().substr(0, 80))];
   }
   json ToJson(double seconds) {
     const MutexLock lock(&mutex_);
@@ -153,7 +154,7 @@ int Serve(const Flags& flags) {
 
 // --- work ---
 
-// One simulated worker: two threads and two connections, like a real one, and no model.
+// One simulated worker: two threads and two connections, like a real one, and no model. Its threads end with the process.
 class SimulatedWorker {
  public:
   SimulatedWorker(const Flags& flags, int64_t number, std::map<std::string, Tally>& tallies)
@@ -165,9 +166,6 @@ class SimulatedWorker {
     threads_.push_back(StartThread("the worker", [this] { Work(); }));
     threads_.push_back(StartThread("the heartbeat", [this] { Beat(); }));
     return absl::OkStatus();
-  }
-  void Join() {
-    for (std::thread& thread : threads_) thread.join();
   }
 
  private:
