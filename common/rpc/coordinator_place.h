@@ -30,9 +30,9 @@ class CoordinatorPlace {
   // Sleeps so long at most; true when the process is to stop. WaitForStop of common/stop_signal.h is one.
   using Sleep = std::function<bool(absl::Duration)>;
 
-  // `own`: how this process proves itself, by its own configuration; what that leaves open is taken from the file. Where
-  // the file names the certificate of the run's operator (operator.pem), those of `role` ("worker", "reward_server") lie
-  // beside it and are taken instead. InvalidArgument for a text that is neither. Looks at no file.
+  // `own`: how this process proves itself, by its own configuration; what that leaves open is taken from the file.
+  // Where the file names the certificate of the run's operator (operator.pem), those of `role` ("worker",
+  // "reward_server") lie beside it and are taken instead. InvalidArgument for a text that is neither. Looks at no file.
   static absl::StatusOr<CoordinatorPlace> Parse(const std::string& text, rpc::ClientOptions own = {},
                                                 const std::string& role = "");
 
@@ -46,8 +46,9 @@ class CoordinatorPlace {
 
   // Waits for the file, however long; the log says so at once and every minute. Aborted when `sleep` says stop.
   absl::StatusOr<Target> Wait(const Sleep& sleep) const;
-  // After a refusal (rpc::IsRefusal) by `target`: true once it has moved. False after kStale, at once where it cannot move, and when
-  // `sleep` says stop. A trainer that was killed leaves its file behind, and somebody else may have its port by now.
+  // After a refusal (rpc::IsRefusal) by `target`: true once it has moved. False after kStale, at once where it cannot
+  // move, and when `sleep` says stop. A trainer that was killed leaves its file behind, and somebody else may have its
+  // port by now.
   bool WaitForMove(const Target& target, const Sleep& sleep) const;
 
   // How often the file is looked at.

@@ -2,7 +2,7 @@
 // that each is measured by itself. tools/bench/coordinator_load starts both and prints a table.
 //
 //   coordinator_load serve --groups-per-step 1000 --payload-mb 500    a coordinator whose "trainer" offers and collects
-//   coordinator_load work --address HOST:PORT --workers 1000          lease, "generate", hand in, heartbeat, as workers do
+//   coordinator_load work --address HOST:PORT --workers 1000          lease, "generate", hand in, heartbeat
 //   coordinator_load pull --address HOST:PORT --workers 16            all of the weights, by each worker at a time
 //
 // `serve` prints its address, and then a line of JSON a second until it is told to stop; the others print one at their
@@ -154,7 +154,8 @@ int Serve(const Flags& flags) {
 
 // --- work ---
 
-// One simulated worker: two threads and two connections, like a real one, and no model. Its threads end with the process.
+// One simulated worker: two threads and two connections, like a real one, and no model. The threads end with the
+// process.
 class SimulatedWorker {
  public:
   SimulatedWorker(const Flags& flags, int64_t number, std::map<std::string, Tally>& tallies)
