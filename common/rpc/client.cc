@@ -32,8 +32,8 @@ constexpr absl::Duration kMaxDeadline = absl::Hours(24 * 365);
 
 // gRPC's synchronous calls see to the process's connections only while they wait, and one that finds none ends at once.
 // So a process that serves nothing and tries now and then might not get through a handshake of several exchanges (TLS)
-// within the time that an attempt has, again and again, for ever. One thread that waits for nothing sees to them all; it
-// lives as long as the process.
+// within the time that an attempt has, again and again, for ever. One thread, which waits for nothing else and lives as
+// long as the process, sees to them all.
 void KeepConnectionsMoving() {
   static const bool started = [] {
     auto* const queue = new grpc::CompletionQueue;
