@@ -17,7 +17,18 @@ struct ClientOptions {
   std::string tls_ca = {}, tls_cert = {}, tls_key = {};
   // Seconds between two looks at the PEM files: what they hold is what the next connection is made with.
   int tls_refresh_s = kTlsRefreshSeconds;
+
+  bool operator==(const ClientOptions&) const = default;
 };
+
+// Key by key `own` where it says something, `others` where it does not. Pure.
+inline ClientOptions OrElse(ClientOptions own, const ClientOptions& others) {
+  if (own.token_file.empty()) own.token_file = others.token_file;
+  if (own.tls_ca.empty()) own.tls_ca = others.tls_ca;
+  if (own.tls_cert.empty()) own.tls_cert = others.tls_cert;
+  if (own.tls_key.empty()) own.tls_key = others.tls_key;
+  return own;
+}
 
 // Where a server listens and whom it lets in.
 struct ServerOptions {
