@@ -1,0 +1,52 @@
+// Which of a run's machines have which of its processes, by the configuration's `launch`. Pure; any thread. No torch.
+#ifndef GRPO_TOOLS_LAUNCH_PLACES_H_
+#define GRPO_TOOLS_LAUNCH_PLACES_H_
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "configs/launch_options.h"
+#include "tools/launch/restart_rules.h"
+#include "trainer/run_config.h"
+
+namespace grpo {
+
+// A role of which a cluster is asked for machines, and how many processes it has; all ranks of the trainer are one.
+struct RoleCount {
+  Role role = Role::kTrainer;
+  // `launch.<role>`; the configuration's.
+  const LaunchRoleOptions* options = nullptr;
+  int64_t count = 0;
+};
+// In the order trainer, rollout_worker, reward_server. `config` outlives it.
+std::vector<RoleCount> RolesOf(const RunConfig& config);
+
+// A role's processes are in blocks of `per_host` on the hosts from number `first` on. 0 of them: where MakeRunPlan puts
+// them without launch.<role>.
+struct RoleHosts {
+  int64_t first = 0, per_host = 0;
+};
+
+// Hosts that so many processes take; 0 for none.
+int64_t NumHostsFor(int64_t count, int64_t per_host);
+// How many of a role's processes are on each of its hosts: launch.<role>.processes_per_node, or as many as it takes.
+// InvalidArgument, naming the keys, when the nodes do not hold all of them.
+absl::StatusOr<int64_t> ProcessesPerHost(const RoleCount& role);
+
+// Of all roles.
+struct Places {
+  // By RoleName.
+  std::map<std::string, RoleHosts> roles;
+  // Hosts that they take together. More nodes than processes of a role are not asked for.
+  int64_t num_hosts = 0;
+};
+// Roles share machines, all from the first host on; with launch.slurm.heterogeneous each has hosts of its own, in
+// RolesOf's order. Errors as ProcessesPerHost.
+absl::StatusOr<Places> PlacesOf(const RunConfig& config);
+
+}  // namespace grpo
+
+#endif  // GRPO_TOOLS_LAUNCH_PLACES_H_
