@@ -151,10 +151,16 @@ class Slurm:
     def kill_node(self, node):
         """The machine is gone: its slurmd and all steps on it, without a word."""
         self._kill(node)
-        for pid in _processes_with(f"SLURMD_NODENAME={node}\0".encode()):
-            if f"SLURM_CONF={self.folder / 'slurm.conf'}".encode() in _environ(pid):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+        tasks = [
+            pid
+            for pid in _processes_with(f"SLURM_CONF={self.folder / 'slurm.conf'}\0".encode())
+            if f"SLURMD_NODENAME={node}\0".encode() in _environ(pid)
+        ]
+        # First those that would tell of the deaths of the others.
+        keepers = {parent for parent in map(_parent, tasks) if _name(parent) == "slurmstepd"}
+        for pid in [*keepers, *tasks]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def call(self, *command, check=True, timeout_s=60):
         """One finished call of a client of Slurm's; its stdout."""
@@ -204,6 +210,22 @@ def _environ(pid):
     with contextlib.suppress(OSError):
         return pathlib.Path(f"/proc/{pid}/environ").read_bytes()
     return b""
+
+
+def _stat(pid):
+    """Name and parent of a process; of one that has ended, neither."""
+    with contextlib.suppress(OSError):
+        name, _, rest = pathlib.Path(f"/proc/{pid}/stat").read_text().partition("(")[2].rpartition(")")
+        return name, int(rest.split()[1])
+    return "", 0
+
+
+def _name(pid):
+    return _stat(pid)[0]
+
+
+def _parent(pid):
+    return _stat(pid)[1]
 
 
 def _processes_with(mark):
