@@ -33,10 +33,9 @@ std::optional<LaunchedJob> ReadJob(const std::string& run_dir) {
   const json document = json::parse(*text, nullptr, /*allow_exceptions=*/false);
   if (!document.is_object()) return std::nullopt;
   LaunchedJob job;
-  for (const auto& [key, field] : {std::pair<const char*, std::string*>{"target", &job.target},
-                                   {"job", &job.job},
-                                   {"submitted_at", &job.submitted_at},
-                                   {"run_id", &job.run_id}}) {
+  const std::pair<const char*, std::string*> fields[] = {
+      {"target", &job.target}, {"job", &job.job}, {"submitted_at", &job.submitted_at}, {"run_id", &job.run_id}};
+  for (const auto& [key, field] : fields) {
     if (!document.contains(key) || !document[key].is_string()) return std::nullopt;
     *field = document[key].get<std::string>();
   }

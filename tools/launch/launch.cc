@@ -63,7 +63,7 @@ absl::StatusOr<PolicyBytes> LargestPolicy(const RunConfig& config, Preflight& pr
 absl::StatusOr<RoleNeed> NeedOf(const RoleCount& role, double estimated_bytes) {
   ASSIGN_OR_RETURN(const int64_t per_host, ProcessesPerHost(role));
   const double estimate = std::max(kLeastGib, kMargin * (estimated_bytes / kGib + kLibrariesGib));
-  return RoleNeed{.nodes = NumHostsFor(role.count, per_host),
+  return RoleNeed{.nodes = role.Nodes(),
                   .processes_per_node = per_host,
                   .gpus = role.options->gpus_per_process,
                   .cpus = role.options->cpus_per_process,

@@ -1,6 +1,9 @@
 #include "tools/launch/launch.h"
 
+#include <stdlib.h>
 #include <sys/stat.h>
+
+#include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "common/files.h"

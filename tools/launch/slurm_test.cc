@@ -169,8 +169,8 @@ TEST_F(FakeSlurmTest, SubmitsAndStops) {
   EXPECT_EQ(job, "42");
   const std::string called = absl::StrCat(::testing::TempDir(), "/called");
   Client("scancel", absl::StrCat("echo \"$@\" > '", called, "'"));
-  for (const auto& [state, call] :
-       {std::pair<std::string, std::string>{"RUNNING", "--signal=USR1 --batch 42\n"}, {"PENDING", "42\n"}}) {
+  const std::pair<const char*, const char*> cases[] = {{"RUNNING", "--signal=USR1 --batch 42\n"}, {"PENDING", "42\n"}};
+  for (const auto& [state, call] : cases) {
     Client("scontrol", absl::StrCat("echo JobState=", state));
     ASSERT_OK(slurm_->Stop("42"));
     ASSERT_OK_AND_ASSIGN(const std::string said, ReadFile(called));

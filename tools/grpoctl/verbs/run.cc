@@ -131,9 +131,11 @@ void AddRunVerb(CLI::App& app, int* exit_code) {
       verb->add_option("--hosts", flags->hosts,
                        "For launchers: machines of the run, this one first; launch.<role> says who runs where")
           ->delimiter(',')
+          ->allow_extra_args(false)
           ->option_text("NAME,NAME");
   verb->add_option("--addresses", flags->addresses, "For launchers: where each of the hosts is reached")
       ->delimiter(',')
+      ->allow_extra_args(false)
       ->needs(hosts)
       ->option_text("HOST,HOST");
   CLI::Option* start_with =
