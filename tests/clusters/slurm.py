@@ -1,6 +1,6 @@
 """A Slurm cluster on this machine, for tests: three nodes, real daemons, nothing outside a scratch folder.
 
-Needs root and Debian's slurmctld, slurmd, slurm-client and munge (tools/clusters/slurm), and no running service of
+Needs root and Debian's slurmctld, slurmd, slurm-client and munge (tools/setup), and no running service of
 theirs. All daemons listen on loopback and are killed at the end, with whatever they started.
 """
 
@@ -61,7 +61,7 @@ def missing():
     """What this machine lacks for a cluster, in words; empty when it has all."""
     programs = [name for name in _PROGRAMS if shutil.which(name, path=_SEARCH) is None]
     if programs:
-        return f"no {', '.join(programs)}: tools/clusters/slurm installs them"
+        return f"no {', '.join(programs)}: tools/setup installs them"
     return "" if os.geteuid() == 0 else "only root can start the daemons"
 
 
@@ -77,7 +77,7 @@ def free_ports(count):
 class Slurm:
     """The cluster, as a context. `environment` makes Slurm's clients, and what calls them, see it."""
 
-    def __init__(self, cpus=4, memory_mb=4096):
+    def __init__(self, cpus=8, memory_mb=8192):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="slurm.", dir=os.environ.get("TEST_TMPDIR")))
         self.environment = dict(os.environ) | {"SLURM_CONF": str(self.folder / "slurm.conf"), "PATH": _SEARCH}
         self._daemons = {}
