@@ -101,10 +101,10 @@ absl::Status DryRun(const LaunchFlags& flags, const Draft& draft) {
   return absl::OkStatus();
 }
 
-// Writes and submits, with the run folder's lock held until the job is written down.
+// Writes and submits. The run folder's lock is held until then: the job may begin at once, and it takes it.
 absl::StatusOr<LaunchedJob> Submit(const LaunchFlags& flags, const LaunchTarget& target) {
   ASSIGN_OR_RETURN(PreparedRun prepared, PrepareRun(flags.selection));
-  const std::string& run_dir = prepared.folder->path();
+  const std::string run_dir = prepared.folder->path();
   if (prepared.finished)
     return absl::AlreadyExistsError(absl::StrCat("the run in ", run_dir, " is finished: `grpoctl report --run-dir ",
                                                  run_dir, "` shows it; choose another folder with --run-dir DIR"));
@@ -117,6 +117,7 @@ absl::StatusOr<LaunchedJob> Submit(const LaunchFlags& flags, const LaunchTarget&
   if (prepared.resume) RETURN_IF_ERROR(prepared.folder->Begin(prepared.config.resolved_yaml));
   RETURN_IF_ERROR(WriteLaunchFiles(draft.files, LaunchFolder(run_dir)));
   if (!flags.out.empty()) RETURN_IF_ERROR(WriteLaunchFiles(draft.files, flags.out));
+  prepared.folder.reset();
   const absl::StatusOr<std::string> name = target.Submit(LaunchFolder(run_dir));
   if (!name.ok()) {
     return absl::Status(name.status().code(), absl::StrCat("nothing was submitted: ", name.status().message(),
