@@ -18,7 +18,6 @@ constexpr absl::Duration kPollInterval = absl::Milliseconds(200);
 }  // namespace
 
 void JobFollower::FindTrainer() {
-  if (status_ != nullptr) return;
   const absl::StatusOr<Endpoint> endpoint = FindEndpoint(run_dir_);
   if (!endpoint.ok() || (endpoint->address == followed_.address && endpoint->pid == followed_.pid)) return;
   ConnectionFlags flags;
@@ -47,8 +46,6 @@ bool JobFollower::JobHasEnded() {
                                 state->reason.empty() ? "" : absl::StrCat(" (", Printable(state->reason), ")"))
                  : std::string(state.status().message());
   if (std::exchange(shown_state_, words) != words) printer_->Note(words);
-  // One that is stopped and queued again moves; the trainer that it starts serves anew.
-  if (state.ok() && state->word != "RUNNING") status_.reset();
   return state.ok() ? state->ended : absl::IsNotFound(state.status());
 }
 

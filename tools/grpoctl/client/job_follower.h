@@ -38,7 +38,8 @@ class JobFollower {
  private:
   // Shows what is new of the run. Holds its last state, once.
   std::optional<v1::RunState> ShowRun();
-  // Opens the trainer's status when it serves at another place than the one that was followed before.
+  // Opens the trainer's status when it serves at another place than the one that was followed before, as after a
+  // requeue.
   void FindTrainer();
   // Whether the cluster says that the job has ended. Shows a state that is new.
   bool JobHasEnded();
