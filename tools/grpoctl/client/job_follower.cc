@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "common/clock.h"
 #include "common/exit_codes.h"
 #include "tools/grpoctl/client/connection.h"
 #include "tools/grpoctl/records/run_folder.h"
@@ -51,14 +52,14 @@ bool JobFollower::JobHasEnded() {
 
 int JobFollower::Follow() {
   std::optional<v1::RunState> last;
-  absl::Time ask_at = absl::InfinitePast();
+  absl::Duration ask_at = -absl::InfiniteDuration();
   while (true) {
     if (const std::optional<v1::RunState> ended = ShowRun(); ended.has_value()) last = ended;
     // A stop may be followed by another start of the job.
     if (last.has_value() && *last != v1::RUN_STATE_STOPPED) return ExitCodeOf(*last);
-    if (absl::Now() >= ask_at) {
+    if (Clock::Real().Now() >= ask_at) {
       if (JobHasEnded()) return last.has_value() ? ExitCodeOf(*last) : kExitRunFailed;
-      ask_at = absl::Now() + options_.ask_every;
+      ask_at = Clock::Real().Now() + options_.ask_every;
     }
     absl::SleepFor(kPollInterval);
   }

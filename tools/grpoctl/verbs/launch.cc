@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include <ctime>
 #include <filesystem>
 #include <iostream>
 #include <memory>
@@ -13,7 +14,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "common/exit_codes.h"
 #include "common/files.h"
 #include "common/status_macros.h"
@@ -126,7 +127,7 @@ absl::StatusOr<LaunchedJob> Submit(const LaunchFlags& flags, const LaunchTarget&
                                                            flags.on, " --resume --run-dir ", run_dir, "`"));
   }
   job.job = *name;
-  job.submitted_at = absl::FormatTime(absl::RFC3339_sec, absl::Now(), absl::UTCTimeZone());
+  job.submitted_at = absl::FormatTime(absl::RFC3339_sec, absl::FromTimeT(std::time(nullptr)), absl::UTCTimeZone());
   RETURN_IF_ERROR(WriteJob(run_dir, job));
   Show(flags, draft);
   return job;
