@@ -127,7 +127,7 @@ absl::StatusOr<LaunchedJob> Submit(const LaunchFlags& flags, const LaunchTarget&
                                                            flags.on, " --resume --run-dir ", run_dir, "`"));
   }
   job.job = *name;
-  job.submitted_at = absl::FormatTime(absl::RFC3339_sec, absl::FromTimeT(std::time(nullptr)), absl::UTCTimeZone());
+  job.submitted_at = absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", absl::FromTimeT(std::time(nullptr)), absl::UTCTimeZone());
   RETURN_IF_ERROR(WriteJob(run_dir, job));
   Show(flags, draft);
   return job;

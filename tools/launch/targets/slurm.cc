@@ -190,8 +190,8 @@ absl::StatusOr<std::vector<Component>> ComponentsOf(const LaunchRequest& request
 // each step.
 Starter StarterFor(const LaunchRequest& request, Role role, const Share& share, int64_t group, bool apart) {
   const RoleNeed& need = NeedOf(request, role);
-  Starter starter{.argv = {"srun", "--quiet", "--input=none", "--disable-status", "--kill-on-bad-exit=0", "--wait=0",
-                           "--mpi=none", "--overlap", "--cpu-bind=none"},
+  Starter starter{.argv = {"srun", "--quiet", "--input=none", "--export=ALL", "--disable-status",
+                           "--kill-on-bad-exit=0", "--wait=0", "--mpi=none", "--overlap", "--cpu-bind=none"},
                   .stop_signal = SIGINT,
                   .kill_signal = SIGTERM};
   if (apart) starter.argv.push_back(absl::StrCat("--het-group=", group));
