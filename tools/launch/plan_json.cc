@@ -24,6 +24,7 @@ json WordsJson(const std::vector<Word>& words) {
 
 json ProcessJson(const PlannedProcess& process) {
   json document = {{"name", process.name}, {"role", RoleName(process.role)}, {"host", process.host}};
+  if (!process.starter.argv.empty()) document["start_with"] = process.starter.argv;
   document["argv"] = WordsJson(process.argv);
   if (!process.environment.empty()) document["environment"] = WordsJson(process.environment);
   document["log"] = process.log_path;

@@ -8,16 +8,20 @@ namespace {
 constexpr Reaction kNothing = Reaction::kNothing, kRestart = Reaction::kRestart, kAllRanks = Reaction::kRestartAllRanks,
                    kEndRun = Reaction::kEndRun;
 
+// Of Linux (SIGRTMAX), as the kernel counts them.
+constexpr int kLastSignal = 64;
+
 using Table = Reaction[kExits.size()][kRoles.size()];
 
 // A server that does not even start does not fit this machine or this configuration.
 constexpr Table kStartingTable = {
     // kTrainer  kTrainerRank  kRewardServer  kRolloutWorker
-    {kEndRun, kNothing, kEndRun, kRestart},     // kSuccess
-    {kAllRanks, kAllRanks, kEndRun, kRestart},  // kPeerLost
-    {kEndRun, kEndRun, kEndRun, kEndRun},       // kPermanent
-    {kEndRun, kEndRun, kEndRun, kRestart},      // kError
-    {kEndRun, kAllRanks, kEndRun, kRestart},    // kKilled
+    {kEndRun, kNothing, kEndRun, kRestart},      // kSuccess
+    {kAllRanks, kAllRanks, kEndRun, kRestart},   // kPeerLost
+    {kEndRun, kEndRun, kEndRun, kEndRun},        // kPermanent
+    {kEndRun, kEndRun, kEndRun, kRestart},       // kError
+    {kEndRun, kAllRanks, kEndRun, kRestart},     // kKilled
+    {kAllRanks, kAllRanks, kRestart, kRestart},  // kNotStarted
 };
 
 // A rank that was killed goes on from the last commit with the others; one that ended by itself has said its last word.
@@ -29,6 +33,7 @@ constexpr Table kRunningTable = {
     {kEndRun, kEndRun, kEndRun, kEndRun},        // kPermanent
     {kEndRun, kEndRun, kRestart, kRestart},      // kError
     {kAllRanks, kAllRanks, kRestart, kRestart},  // kKilled
+    {kAllRanks, kAllRanks, kRestart, kRestart},  // kNotStarted
 };
 
 }  // namespace
@@ -47,6 +52,7 @@ absl::string_view RoleName(Role role) {
 }
 
 Exit ClassifyExit(int code, bool has_peers) {
+  if (code > kExitSignalBase + kLastSignal) return Exit::kNotStarted;
   if (code > kExitSignalBase) return Exit::kKilled;
   switch (code) {
     case kExitOk:
@@ -71,7 +77,7 @@ Reaction ReactionTo(Phase phase, Exit exit, Role role) {
 }
 
 absl::string_view Name(Exit exit) {
-  constexpr absl::string_view kNames[] = {"success", "peer_lost", "permanent", "error", "killed"};
+  constexpr absl::string_view kNames[] = {"success", "peer_lost", "permanent", "error", "killed", "not_started"};
   return kNames[static_cast<int>(exit)];
 }
 

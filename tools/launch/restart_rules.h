@@ -32,11 +32,14 @@ enum class Exit {
   kError,
   // By a signal.
   kKilled,
+  // It never ran: what starts processes on other machines (Starter, run_plan.h) could not, for the machine may be gone.
+  kNotStarted,
 };
-inline constexpr std::array kExits = {Exit::kSuccess, Exit::kPeerLost, Exit::kPermanent, Exit::kError, Exit::kKilled};
+inline constexpr std::array kExits = {Exit::kSuccess, Exit::kPeerLost, Exit::kPermanent,
+                                      Exit::kError,   Exit::kKilled,   Exit::kNotStarted};
 
-// `code` as in common/exit_codes.h, 128+n after signal n. `has_peers`: it is one of several ranks. A code that is none
-// of those is kError.
+// `code` as in common/exit_codes.h, 128+n after signal n; what lies above the last signal is a starter's own word
+// (srun's, of Slurm's error numbers). `has_peers`: it is one of several ranks. A code that is none of those is kError.
 Exit ClassifyExit(int code, bool has_peers);
 
 // Where the process and the run were.

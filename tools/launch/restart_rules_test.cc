@@ -24,16 +24,19 @@ starting peer_lost restart_all_ranks  restart_all_ranks  end_run  restart
 starting permanent end_run            end_run            end_run  end_run
 starting error     end_run            end_run            end_run  restart
 starting killed    end_run            restart_all_ranks  end_run  restart
+starting not_started restart_all_ranks  restart_all_ranks  restart  restart
 running  success   end_run            nothing            restart  restart
 running  peer_lost restart_all_ranks  restart_all_ranks  restart  restart
 running  permanent end_run            end_run            end_run  end_run
 running  error     end_run            end_run            restart  restart
 running  killed    restart_all_ranks  restart_all_ranks  restart  restart
+running  not_started restart_all_ranks  restart_all_ranks  restart  restart
 ending   success   end_run            nothing            nothing  nothing
 ending   peer_lost end_run            nothing            nothing  nothing
 ending   permanent end_run            nothing            nothing  nothing
 ending   error     end_run            nothing            nothing  nothing
 ending   killed    end_run            nothing            nothing  nothing
+ending   not_started end_run            nothing            nothing  nothing
 )";
 
 TEST(RestartRules, EveryCell) {
@@ -61,6 +64,9 @@ TEST(RestartRules, ExitCodesFallIntoClasses) {
     EXPECT_EQ(Name(ClassifyExit(code, /*has_peers=*/true)), "error") << code;
   for (const int code : {kExitSignalBase + SIGKILL, kExitSignalBase + SIGTERM})
     EXPECT_EQ(Name(ClassifyExit(code, /*has_peers=*/false)), "killed") << code;
+  // srun's: SLURM_EXIT_ERROR, and an error number of Slurm's.
+  for (const int code : {222, 233}) EXPECT_EQ(Name(ClassifyExit(code, /*has_peers=*/true)), "not_started") << code;
+  EXPECT_EQ(Name(ClassifyExit(kExitSignalBase + SIGRTMAX, /*has_peers=*/true)), "killed");
   EXPECT_EQ(Name(ClassifyExit(kExitOk, /*has_peers=*/false)), "success");
   EXPECT_EQ(Name(ClassifyExit(kExitUnavailable, /*has_peers=*/true)), "peer_lost");
   EXPECT_EQ(Name(ClassifyExit(kExitUnavailable, /*has_peers=*/false)), "error");

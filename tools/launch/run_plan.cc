@@ -6,8 +6,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
 #include "common/files.h"
-#include "common/rpc/credentials.h"
 #include "common/rpc/endpoint.h"
 #include "common/status_macros.h"
 #include "tools/launch/run_certificates.h"
@@ -37,27 +37,67 @@ std::string Value(Late late, const LateValues& values) {
   return "";
 }
 
-// What is wrong with the configuration for machines that must know each other's ports beforehand.
-absl::Status CheckHosts(const RunConfig& config, const std::vector<std::string>& hosts) {
-  if (hosts.empty()) return absl::OkStatus();
-  const NetworkOptions& network = config.network;
-  std::vector<std::string> errors;
+// Where the others reach each of the hosts.
+const std::vector<std::string>& AddressesOf(const PlanRequest& request) {
+  return request.addresses.empty() ? request.hosts : request.addresses;
+}
+
+// What is wrong with the hosts themselves.
+void CheckNames(const PlanRequest& request, std::vector<std::string>* errors) {
+  const std::vector<std::string>& hosts = request.hosts;
   if (std::set<std::string>(hosts.begin(), hosts.end()).size() < hosts.size())
-    errors.push_back(absl::StrCat("the hosts ", absl::StrJoin(hosts, ", "), " are not all different"));
+    errors->push_back(absl::StrCat("the hosts ", absl::StrJoin(hosts, ", "), " are not all different"));
+  if (AddressesOf(request).size() != hosts.size())
+    errors->push_back(absl::StrCat("there are ", hosts.size(), " hosts and ", request.addresses.size(), " addresses"));
+}
+
+// What is wrong with the configuration for machines of which none can ask another for its ports.
+void CheckPorts(const RunConfig& config, std::vector<std::string>* errors) {
+  const NetworkOptions& network = config.network;
   if (network.trainer_port == 0)
-    errors.push_back("network.trainer_port is 0, but every machine must know it: choose one, such as 7000");
+    errors->push_back("network.trainer_port is 0, but every machine must know it: choose one, such as 7000");
   if (config.trainer.ranks > 1 && network.rendezvous_port == 0)
-    errors.push_back("network.rendezvous_port is 0, but every rank must know it: choose one, such as 7001");
-  if (hosts.size() > 1 && rpc::IsLoopback(network.host))
-    errors.push_back(
-        absl::StrCat("network.host is ", network.host,
-                     ", which other machines do not reach: set 0.0.0.0; the run then makes certificates for itself"));
-  if (hosts.size() > 1 && config.trainer.ranks > 1 && network.private_interface.empty())
-    errors.push_back(
-        "network.private_interface is not set, but the trainer's ranks are on several machines: name a network that "
-        "is theirs alone");
+    errors->push_back("network.rendezvous_port is 0, but every rank must know it: choose one, such as 7001");
+}
+
+// Ranks on each host that has any, but perhaps the last.
+int64_t RanksPerHost(const RunConfig& config, const PlanRequest& request) {
+  if (request.hosts.empty()) return config.trainer.ranks;
+  const auto place = request.places.find(std::string(RoleName(Role::kTrainer)));
+  if (place != request.places.end() && place->second.per_host > 0) return place->second.per_host;
+  return NumHostsFor(config.trainer.ranks, static_cast<int64_t>(request.hosts.size()));
+}
+
+bool RanksShareAHost(const RunConfig& config, const PlanRequest& request) {
+  return config.trainer.ranks <= RanksPerHost(config, request);
+}
+
+// What is wrong with the configuration for these machines.
+absl::Status CheckHosts(const RunConfig& config, const PlanRequest& request) {
+  if (request.hosts.empty()) return absl::OkStatus();
+  std::vector<std::string> errors;
+  CheckNames(request, &errors);
+  if (request.starters.empty()) CheckPorts(config, &errors);
+  const std::set<std::string> addresses(AddressesOf(request).begin(), AddressesOf(request).end());
+  if (addresses.size() > 1) {
+    for (std::string& error : ShortOfMachines(config.network, !RanksShareAHost(config, request)))
+      errors.push_back(std::move(error));
+  }
   if (errors.empty()) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrJoin(errors, "\n"));
+}
+
+// That there are as many hosts as each role's processes take.
+absl::Status CheckPlaces(const RunConfig& config, const PlanRequest& request) {
+  for (const RoleCount& role : RolesOf(config)) {
+    const auto place = request.places.find(std::string(RoleName(role.role)));
+    if (place == request.places.end()) continue;
+    const int64_t needed = NumHostsFor(role.count, place->second.per_host);
+    if (needed <= static_cast<int64_t>(request.hosts.size())) continue;
+    return absl::InvalidArgumentError(absl::StrCat("by launch.", place->first, " its ", role.count, " processes take ",
+                                                   needed, " hosts, but there are ", request.hosts.size()));
+  }
+  return absl::OkStatus();
 }
 
 void AddOnce(const std::string& path, std::vector<std::string>* paths) {
@@ -67,7 +107,11 @@ void AddOnce(const std::string& path, std::vector<std::string>* paths) {
 class Planner {
  public:
   Planner(const RunConfig& config, const PlanRequest& request)
-      : config_(config), request_(request), local_(request.hosts.empty()) {
+      : config_(config),
+        request_(request),
+        local_(request.hosts.empty()),
+        late_(local_ || !request.starters.empty()),
+        addresses_(AddressesOf(request)) {
     plan_.run_id = request.run_id;
     plan_.run_dir = request.run_dir;
     plan_.hosts = request.hosts;
@@ -98,13 +142,33 @@ class Planner {
  private:
   std::string ConfigPath() const { return absl::StrCat(request_.run_dir, "/config.yaml"); }
   int64_t NumHosts() const { return static_cast<int64_t>(plan_.hosts.size()); }
-  int64_t RanksPerHost() const { return (config_.trainer.ranks + NumHosts() - 1) / NumHosts(); }
+
+  RoleHosts Place(Role role) const {
+    const auto found = request_.places.find(std::string(RoleName(role)));
+    return local_ || found == request_.places.end() ? RoleHosts() : found->second;
+  }
+
+  // The host of a role's process number `index`.
+  int64_t HostOf(Role role, int64_t index) const {
+    const RoleHosts place = Place(role);
+    if (place.per_host > 0) return (place.first + index / place.per_host) % NumHosts();
+    return role == Role::kTrainer ? index / RanksPerHost(config_, request_) : index % NumHosts();
+  }
+
+  Starter StarterOn(Role role, const std::string& name, const std::string& host) const {
+    const auto found = request_.starters.find(std::string(RoleName(role)));
+    if (local_ || found == request_.starters.end()) return {};
+    Starter starter = found->second;
+    for (std::string& word : starter.argv) word = absl::StrReplaceAll(word, {{"{host}", host}, {"{name}", name}});
+    return starter;
+  }
 
   PlannedProcess Begin(const std::string& name, Role role, int64_t host, const std::string& program) const {
     PlannedProcess process;
     process.name = name;
     process.role = role;
     process.host = plan_.hosts[host];
+    process.starter = StarterOn(role, name, process.host);
     process.log_path = absl::StrCat(request_.run_dir, "/logs/", name, ".log");
     process.argv = {{program}, {"--config"}, {ConfigPath()}, {"--run-id"}, {request_.run_id}};
     // Elsewhere a launcher ends what it started.
@@ -125,23 +189,31 @@ class Planner {
   void Serve(PlannedProcess& process, int64_t port) const {
     process.port = port;
     AddFlag(process, "--port", {"", Late::kPort});
-    if (!local_) AddFlag(process, "--advertise-host", {process.host});
+    if (!local_) AddFlag(process, "--advertise-host", {AddressOf(process.host)});
+  }
+
+  std::string AddressOf(const std::string& host) const {
+    const auto found = std::find(plan_.hosts.begin(), plan_.hosts.end(), host);
+    return addresses_[found - plan_.hosts.begin()];
   }
 
   Word TrainerAddress() const {
-    if (local_) return {"", Late::kTrainerAddress};
-    return {absl::StrCat(plan_.hosts[0], ":", config_.network.trainer_port)};
+    if (late_) return {"", Late::kTrainerAddress};
+    return {absl::StrCat(addresses_[0], ":", config_.network.trainer_port)};
   }
+
+  // Where the ranks meet; those of one host need no network for it.
+  std::string Meeting() const { return RanksShareAHost(config_, request_) ? "127.0.0.1" : addresses_[0]; }
 
   // Also with one rank: what this process was given by a launcher of its own is not meant for the trainer. A rank that
   // was started before goes on from the last commit (trainer/dist/rank_environment.h).
   std::vector<Word> RankEnvironment(int64_t rank) const {
     std::vector<Word> environment = {{absl::StrCat("RANK=", rank)},
-                                     {absl::StrCat("LOCAL_RANK=", rank % RanksPerHost())},
+                                     {absl::StrCat("LOCAL_RANK=", rank % RanksPerHost(config_, request_))},
                                      {absl::StrCat("WORLD_SIZE=", config_.trainer.ranks)},
                                      {"TORCHELASTIC_RESTART_COUNT=", Late::kRestarts},
                                      {"TORCHELASTIC_USE_AGENT_STORE="},
-                                     {absl::StrCat("MASTER_ADDR=", local_ ? "127.0.0.1" : plan_.hosts[0])}};
+                                     {absl::StrCat("MASTER_ADDR=", Meeting())}};
     if (config_.trainer.ranks == 1) return environment;
     const int64_t rendezvous_port = config_.network.rendezvous_port;
     environment.push_back(rendezvous_port > 0 ? Word{absl::StrCat("MASTER_PORT=", rendezvous_port)}
@@ -166,7 +238,7 @@ class Planner {
     const bool leads = rank == 0;
     PlannedProcess process =
         Begin(leads ? kTrainerName : absl::StrCat(kTrainerName, "-", rank), leads ? Role::kTrainer : Role::kTrainerRank,
-              rank / RanksPerHost(), request_.programs.trainer);
+              HostOf(Role::kTrainer, rank), request_.programs.trainer);
     AddFlag(process, "--run-dir", {request_.run_dir});
     if (request_.resume) process.argv.push_back({"--resume"});
     if (leads) Lead(process);
@@ -176,7 +248,7 @@ class Planner {
 
   // What reward servers and workers have in common.
   PlannedProcess BeginMember(const std::string& name, Role role, int64_t index, const std::string& program) const {
-    PlannedProcess process = Begin(name, role, index % NumHosts(), program);
+    PlannedProcess process = Begin(name, role, HostOf(role, index), program);
     AddFlag(process, "--name", {name});
     AddFlag(process, "--coordinator", TrainerAddress());
     Identify(process);
@@ -190,8 +262,8 @@ class Planner {
         BeginMember(absl::StrCat("reward-", index), Role::kRewardServer, index, request_.programs.reward_server);
     Serve(process, options.port > 0 ? options.port + index : 0);
     if (options.metrics_port > 0) AddFlag(process, "--metrics-port", {absl::StrCat(options.metrics_port + index)});
-    // For whoever watches it here; of others the coordinator knows where they are, and they may see no run folder.
-    if (local_) {
+    // For whoever executes the plan; of others the coordinator knows where they are, and they may see no run folder.
+    if (late_) {
       process.endpoint_path = absl::StrCat(request_.run_dir, "/endpoints/", process.name, ".json");
       AddFlag(process, "--endpoint-file", {process.endpoint_path});
     }
@@ -211,8 +283,12 @@ class Planner {
 
   const RunConfig& config_;
   const PlanRequest& request_;
-  // Executed here, rather than rendered for other machines.
+  // All of it on this machine.
   const bool local_;
+  // Executed here, rather than rendered for other machines: ports are found late.
+  const bool late_;
+  // Of the hosts that were given.
+  const std::vector<std::string>& addresses_;
   // Empty where the run has no certificates of its own.
   std::string tls_dir_;
   RunPlan plan_;
@@ -227,7 +303,8 @@ std::vector<std::string> Fill(const std::vector<Word>& words, const LateValues& 
 }
 
 absl::StatusOr<RunPlan> MakeRunPlan(const RunConfig& config, const PlanRequest& request) {
-  RETURN_IF_ERROR(CheckHosts(config, request.hosts));
+  RETURN_IF_ERROR(CheckHosts(config, request));
+  if (!request.hosts.empty()) RETURN_IF_ERROR(CheckPlaces(config, request));
   RETURN_IF_ERROR(CheckUtf8Path("--run-dir", request.run_dir));
   return Planner(config, request).Make();
 }

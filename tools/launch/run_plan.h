@@ -13,11 +13,15 @@
 #ifndef GRPO_TOOLS_LAUNCH_RUN_PLAN_H_
 #define GRPO_TOOLS_LAUNCH_RUN_PLAN_H_
 
+#include <signal.h>
+
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "tools/launch/places.h"
 #include "tools/launch/restart_rules.h"
 #include "trainer/run_config.h"
 
@@ -59,6 +63,16 @@ struct LateValues {
 // One text for each word: its `text`, and behind it the value.
 std::vector<std::string> Fill(const std::vector<Word>& words, const LateValues& values);
 
+// What starts a process on its machine in place of whoever executes the plan, such as srun: a child that lives as long
+// as the process, ends with its exit code, and says by a code above that of any signal that it could not start it
+// (restart_rules.h).
+struct Starter {
+  // Words before the process's own; "{host}" and "{name}" in them stand for the process's. None: nothing is between.
+  std::vector<std::string> argv;
+  // What it passes on and the process stops by, and by what it kills the process and ends once that is gone.
+  int stop_signal = SIGTERM, kill_signal = SIGKILL;
+};
+
 // One process, as whoever starts it needs to know it.
 struct PlannedProcess {
   // "trainer", "trainer-1", "reward-0", "rollout-0": unique.
@@ -66,6 +80,8 @@ struct PlannedProcess {
   Role role = Role::kRolloutWorker;
   // One of RunPlan::hosts.
   std::string host;
+  // Without argv: a child.
+  Starter starter;
   // argv[0] is the program's path.
   std::vector<Word> argv;
   // "NAME=value", beside what the launcher's own environment holds.
@@ -119,10 +135,17 @@ struct PlanRequest {
   std::string tls_dir = {};
   // Go on from the newest checkpoint.
   bool resume = false;
+  // Of each host, where that is not its name.
+  std::vector<std::string> addresses = {};
+  // By role (RoleName). With any, whoever asks executes the plan itself, on the first of the hosts: ports are found as
+  // processes start, as on one machine, and hosts may share an address.
+  std::map<std::string, Starter> starters = {};
+  // By role, for hosts (PlacesOf). Without: ranks in blocks, the others in turn.
+  std::map<std::string, RoleHosts> places = {};
 };
 
 // InvalidArgument names each key that a run on these hosts needs otherwise: a port that all must know, an address that
-// the others reach, a network for the ranks. `config` is LoadRunConfig's. The same arguments give the same plan. With
+// the others reach, a network for the ranks. Also for hosts that are too few for the places. `config` is LoadRunConfig's. The same arguments give the same plan. With
 // hosts none is named twice.
 absl::StatusOr<RunPlan> MakeRunPlan(const RunConfig& config, const PlanRequest& request);
 

@@ -222,16 +222,61 @@ TEST(RunPlan, OffLoopbackEveryProcessThatServesOrCallsIsToldOfTheRunsCertificate
   }
 }
 
+// As Slurm's batch step executes it: machines by their names for srun, ports found late, at addresses of their own.
+TEST(RunPlan, StartersStandBeforeTheCommandsOfTheirRole) {
+  RunConfig config;
+  config.trainer.ranks = 2;
+  config.rewards["rules"];
+  config.rollout_worker.workers = 2;
+  PlanRequest request = Request({"n1", "n2", "n3"});
+  request.addresses = {"127.0.0.1", "127.0.0.1", "127.0.0.1"};
+  request.starters["trainer"] = {.argv = {"/usr/bin/srun", "-w{host}", "-J{name}"}, .stop_signal = SIGINT};
+  request.starters["rollout_worker"] = {.argv = {"/usr/bin/srun", "--mem=1", "{host}"}};
+  request.places = {{"trainer", {.per_host = 1}}, {"rollout_worker", {.first = 2, .per_host = 1}}};
+  ASSERT_OK_AND_ASSIGN(const RunPlan plan, MakeRunPlan(config, request));
+  EXPECT_EQ(Find(plan, "rollout-0").host, "n3");
+  EXPECT_THAT(Find(plan, "trainer-1").starter.argv, ElementsAre("/usr/bin/srun", "-wn2", "-Jtrainer-1"));
+  EXPECT_EQ(Find(plan, "trainer-1").starter.stop_signal, SIGINT);
+  EXPECT_THAT(Find(plan, "rollout-1").starter.argv, ElementsAre("/usr/bin/srun", "--mem=1", "n1"));
+  EXPECT_THAT(Find(plan, "reward-0").starter.argv, IsEmpty());
+  const LateValues late = {.port = 41, .trainer_address = "127.0.0.1:99", .rendezvous_port = 55};
+  EXPECT_THAT(Fill(Find(plan, "rollout-1").argv, late), Contains("127.0.0.1:99"));
+  EXPECT_THAT(Fill(Find(plan, "trainer-1").environment, late),
+              AllOf(Contains("MASTER_ADDR=127.0.0.1"), Contains("MASTER_PORT=55"), Contains("LOCAL_RANK=0")));
+  EXPECT_THAT(Fill(Find(plan, "trainer").argv, late),
+              AllOf(Contains("--advertise-host"), Contains("127.0.0.1"), Not(Contains("--lock-fd")),
+                    Not(Contains("--with-parent"))));
+  // Addresses that differ are machines that differ.
+  request.addresses = {"10.0.0.1", "10.0.0.2", "10.0.0.3"};
+  EXPECT_STATUS(MakeRunPlan(config, request), absl::StatusCode::kInvalidArgument, "network.host");
+  request.addresses.pop_back();
+  EXPECT_STATUS(MakeRunPlan(config, request), absl::StatusCode::kInvalidArgument, "3 hosts and 2 addresses");
+  config.rollout_worker.workers = 3;
+  request = Request({"n1", "n2"});
+  request.starters["trainer"];
+  request.addresses = {"127.0.0.1", "127.0.0.1"};
+  request.places = {{"rollout_worker", {.first = 1, .per_host = 1}}};
+  EXPECT_STATUS(MakeRunPlan(config, request), absl::StatusCode::kInvalidArgument, "launch.rollout_worker");
+}
+
 TEST(RunPlan, SaysWhatSeveralHostsNeed) {
   RunConfig config;
   config.trainer.ranks = 2;
-  const auto plan = MakeRunPlan(config, Request({"node-a", "node-a"}));
+  const auto plan = MakeRunPlan(config, Request({"node-a", "node-b", "node-b"}));
   for (const char* key : {"network.trainer_port", "network.rendezvous_port", "network.host",
                           "network.private_interface", "not all different"})
     EXPECT_STATUS(plan, absl::StatusCode::kInvalidArgument, key);
-  // A machine of a launcher's, alone.
-  config.trainer.ranks = 1;
+  // Ranks of one machine need no network of their own.
+  config.network.host = "0.0.0.0";
   config.network.trainer_port = 7000;
+  config.network.rendezvous_port = 7001;
+  PlanRequest together = Request({"node-a", "node-b"});
+  together.places = {{"trainer", {.per_host = 2}}};
+  ASSERT_OK_AND_ASSIGN(const RunPlan shared, MakeRunPlan(config, together));
+  EXPECT_THAT(Fill(Find(shared, "trainer-1").environment, {}), Contains("MASTER_ADDR=127.0.0.1"));
+  // A machine of a launcher's, alone.
+  config.network.host = "127.0.0.1";
+  config.trainer.ranks = 1;
   EXPECT_OK(MakeRunPlan(config, Request({"node-a"})));
 }
 
