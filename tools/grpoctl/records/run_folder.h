@@ -6,6 +6,8 @@
 //   endpoint.json            where the trainer serves, while it does (common/rpc/endpoint.h)
 //   endpoints/<name>.json    where each reward server does
 //   logs/<name>.log          stdout and stderr of each process, appended
+//   launch/job.json          of a launched run: the job that it was submitted as
+//   ended.json               how the run ended, while nothing serves it (trainer/records/run_end.h)
 //   summary.json, metrics.jsonl, completions.sqlite, data.json, spending.json, checkpoints/    written by the trainer
 #ifndef GRPO_TOOLS_GRPOCTL_RECORDS_RUN_FOLDER_H_
 #define GRPO_TOOLS_GRPOCTL_RECORDS_RUN_FOLDER_H_
