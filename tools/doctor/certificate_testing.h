@@ -2,6 +2,7 @@
 #ifndef GRPO_TOOLS_DOCTOR_CERTIFICATE_TESTING_H_
 #define GRPO_TOOLS_DOCTOR_CERTIFICATE_TESTING_H_
 
+#include <cstring>
 #include <functional>
 #include <memory>
 #include <string>
