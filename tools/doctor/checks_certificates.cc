@@ -86,17 +86,26 @@ void CheckHost(const CertificateChain& certificate, const NetworkOptions& networ
                     absl::StrCat("make one with subjectAltName ", host), kExitConfig);
 }
 
+void CheckToken(const std::string& path, Findings* findings) {
+  if (path.empty()) return;
+  const absl::StatusOr<std::string> token = rpc::ReadToken(path);
+  if (token.ok()) return CheckReaders("token_file", path, findings);
+  findings->Problem(std::string(token.status().message()), "make one: `openssl rand -hex 32`", kExitConfig);
+}
+
+void CheckAuthority(const CertificateChain& certificate, const CertificateChain& authority, Findings* findings) {
+  const std::string why = certificate.WhyNotVouchedFor(authority);
+  if (why.empty()) return findings->Ok("tls_ca vouches for tls_cert");
+  findings->Problem("tls_ca does not vouch for tls_cert: " + why,
+                    "the run's processes believe tls_ca alone: have it sign tls_cert", kExitConfig);
+}
+
 }  // namespace
 
 void CheckCertificates(const Subject& subject, Findings* findings) {
   if (subject.config == nullptr) return findings->Ok("without a configuration there are none to look at");
   const NetworkOptions& network = subject.config->network;
-  if (!network.token_file.empty()) {
-    const absl::StatusOr<std::string> token = rpc::ReadToken(network.token_file);
-    if (token.ok()) CheckReaders("token_file", network.token_file, findings);
-    if (!token.ok())
-      findings->Problem(std::string(token.status().message()), "make one: `openssl rand -hex 32`", kExitConfig);
-  }
+  CheckToken(network.token_file, findings);
   const std::optional<CertificateChain> certificate = ReadChain("tls_cert", network.tls_cert, findings);
   const std::optional<CertificateChain> authority = ReadChain("tls_ca", network.tls_ca, findings);
   if (!network.tls_key.empty()) CheckKey(certificate.has_value() ? &*certificate : nullptr, network.tls_key, findings);
@@ -106,13 +115,7 @@ void CheckCertificates(const Subject& subject, Findings* findings) {
     CheckHost(*certificate, network, findings);
   }
   if (authority.has_value()) CheckValidity("tls_ca", *authority, now, findings);
-  if (certificate.has_value() && authority.has_value()) {
-    const std::string why = certificate->WhyNotVouchedFor(*authority);
-    if (why.empty()) findings->Ok("tls_ca vouches for tls_cert");
-    if (!why.empty())
-      findings->Problem("tls_ca does not vouch for tls_cert: " + why,
-                        "the run's processes believe tls_ca alone: have it sign tls_cert", kExitConfig);
-  }
+  if (certificate.has_value() && authority.has_value()) CheckAuthority(*certificate, *authority, findings);
   if (!findings->list().empty()) return;
   if (rpc::IsLoopback(network.host)) return findings->Ok("none, and nothing of the run leaves this machine");
   findings->Warn(absl::StrCat("network.host ", network.host, " is not loopback, and there is no TLS"),

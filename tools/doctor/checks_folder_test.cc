@@ -11,20 +11,17 @@
 namespace grpo {
 namespace {
 
-namespace fs = std::filesystem;
-using ::testing::AllOf;
-using ::testing::HasSubstr;
-using ::testing::Not;
+using ::testing::AllOf, ::testing::HasSubstr, ::testing::Not;
 
 class RunFolderCheckTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    fs::remove_all(folder_);
-    ASSERT_OK(MakeFolders(folder_));
+  RunFolderCheckTest() {
+    std::filesystem::remove_all(folder_);
+    EXPECT_OK(MakeFolders(folder_));
     // The files that are made are of this machine's time.
     machine_.now = ThisMachine().Now();
   }
-  void TearDown() override { fs::remove_all(folder_); }
+  ~RunFolderCheckTest() override { std::filesystem::remove_all(folder_); }
 
   std::string Look(const std::string& type, const std::string& options) {
     machine_.files["/proc/self/mountinfo"] = absl::StrCat("27 1 254:0 / / rw - ", type, " x ", options, "\n");
@@ -41,7 +38,7 @@ TEST_F(RunFolderCheckTest, IsTriedWhereItWillBeAndLeavesNothing) {
               AllOf(HasSubstr("is on ext4, mounted at /"), HasSubstr("ok: a rename replaces a file at once"),
                     HasSubstr("fsync of a file and its folder ("), HasSubstr("ok: what two processes append"),
                     HasSubstr("1024.0 of 2048.0 GiB are free"), Not(HasSubstr("problem"))));
-  EXPECT_TRUE(fs::is_empty(folder_));
+  EXPECT_TRUE(std::filesystem::is_empty(folder_));
 }
 
 TEST_F(RunFolderCheckTest, MountsThatBreakPromisesAreSaid) {

@@ -41,17 +41,18 @@ std::string ValueOf(const std::string& text, absl::string_view key) {
   return "";
 }
 
+// Two numbers of a quota: processors. nullopt where one is none ("max").
+std::optional<double> Processors(absl::string_view quota_text, absl::string_view period_text) {
+  double quota = 0, period = 0;
+  if (!absl::SimpleAtod(quota_text, &quota) || !absl::SimpleAtod(period_text, &period)) return std::nullopt;
+  return quota > 0 && period > 0 ? std::optional<double>(quota / period) : std::nullopt;
+}
+
 // Of this process's group: processors that it gets, by its quota; nullopt without one. Of cgroup v2 the group and those
 // around it; of v1 what a container sees as its own.
 std::optional<double> QuotaOf(const Machine& machine) {
-  std::optional<double> least;
-  const auto take = [&least](double quota, double period) {
-    if (quota > 0 && period > 0) least = std::min(least.value_or(quota / period), quota / period);
-  };
-  double quota = 0, period = 0;
-  if (absl::SimpleAtod(machine.Read("/sys/fs/cgroup/cpu/cpu.cfs_quota_us").value_or(""), &quota) &&
-      absl::SimpleAtod(machine.Read("/sys/fs/cgroup/cpu/cpu.cfs_period_us").value_or(""), &period))
-    take(quota, period);
+  std::optional<double> least = Processors(machine.Read("/sys/fs/cgroup/cpu/cpu.cfs_quota_us").value_or(""),
+                                           machine.Read("/sys/fs/cgroup/cpu/cpu.cfs_period_us").value_or(""));
   std::string group;
   for (absl::string_view line : absl::StrSplit(machine.Read("/proc/self/cgroup").value_or(""), '\n')) {
     if (absl::ConsumePrefix(&line, "0::")) group = std::string(line);
@@ -60,10 +61,21 @@ std::optional<double> QuotaOf(const Machine& machine) {
     while (absl::EndsWith(group, "/")) group.pop_back();
     const std::string limit = machine.Read(absl::StrCat("/sys/fs/cgroup", group, "/cpu.max")).value_or("");
     const std::pair<std::string, std::string> words = absl::StrSplit(limit, ' ');
-    if (absl::SimpleAtod(words.first, &quota) && absl::SimpleAtod(words.second, &period)) take(quota, period);
+    const std::optional<double> here = Processors(words.first, words.second);
+    if (here.has_value()) least = std::min(least.value_or(*here), *here);
     if (group.empty()) return least;
     group.resize(group.rfind('/') == std::string::npos ? 0 : group.rfind('/'));
   }
+}
+
+// Those that compute in bfloat16 somewhere.
+std::vector<std::string> Bfloat16Policies(const RunConfig* config) {
+  std::vector<std::string> policies;
+  if (config == nullptr) return policies;
+  for (const auto& [name, policy] : config->policies) {
+    if (policy.compute_dtype == "bfloat16" || policy.head_dtype == "bfloat16") policies.push_back(name);
+  }
+  return policies;
 }
 
 void CheckInstructions(const Subject& subject, Findings* findings) {
@@ -80,14 +92,8 @@ void CheckInstructions(const Subject& subject, Findings* findings) {
       absl::StrCat(model, " with ", has.empty() ? "none of AVX2, AVX-512, AMX" : absl::StrJoin(has, ", "));
   if (flags.count("avx2") == 0)
     return findings->Warn(what, "products take several times as long; use a processor with AVX2 or later");
-  const bool multiplies_bfloat16 = flags.count("avx512_bf16") > 0 || flags.count("amx_bf16") > 0;
-  std::set<std::string> wanted;
-  if (subject.config != nullptr) {
-    for (const auto& [name, policy] : subject.config->policies) {
-      if (policy.compute_dtype == "bfloat16" || policy.head_dtype == "bfloat16") wanted.insert(name);
-    }
-  }
-  if (wanted.empty() || multiplies_bfloat16) return findings->Ok(what);
+  const std::vector<std::string> wanted = Bfloat16Policies(subject.config);
+  if (wanted.empty() || flags.count("avx512_bf16") + flags.count("amx_bf16") > 0) return findings->Ok(what);
   findings->Warn(absl::StrCat(what, ": products in bfloat16 (policies ", absl::StrJoin(wanted, ", "),
                               ") are slow, or computed otherwise than on a machine that has them"),
                  "float32 is as fast here; otherwise a processor with avx512_bf16 or amx_bf16");
