@@ -22,8 +22,8 @@ struct TestIdentity {
   std::string cert_pem, key_pem;
 };
 
-// Valid from `from` to `until`. `alt_name` as OpenSSL writes it: "DNS:node7". Without an issuer it signs itself, and may
-// sign others.
+// Valid from `from` to `until`. `alt_name` as OpenSSL writes it: "DNS:node7". Without an issuer it signs itself, and
+// may sign others.
 inline TestIdentity MakeTestIdentity(const std::string& name, const std::string& alt_name, absl::Time from,
                                      absl::Time until, const TestIdentity* issuer = nullptr) {
   TestIdentity made{.certificate = {X509_new(), &X509_free}, .key = {EVP_EC_gen("P-256"), &EVP_PKEY_free}};

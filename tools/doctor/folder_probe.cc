@@ -24,8 +24,8 @@ namespace {
 
 constexpr int kNumLines = 200, kLineBytes = 64;
 
-// A process that calls `body` and ends with what that returns. `body` makes system calls and nothing else: other threads
-// of this process may hold locks. -1 when there is none.
+// A process that calls `body` and ends with what that returns. `body` makes system calls and nothing else: other
+// threads of this process may hold locks. -1 when there is none.
 pid_t StartChild(absl::FunctionRef<int()> body) {
   const pid_t pid = ::fork();
   if (pid == 0) ::_exit(body());
@@ -112,9 +112,9 @@ absl::Status ProbeAppend(const std::string& folder) {
 
 absl::Status ProbeVisibility(const std::string& folder) {
   const std::string path = folder + "/visible";
-  for (const std::string text : {"first", "the second one"}) {
+  for (const char* const text : {"first", "the second one"}) {
     RETURN_IF_ERROR(WriteFileAtomically(path, text));
-    const int code = EndOf(StartChild([&] { return HoldsJust(path.c_str(), text.data(), text.size()); }));
+    const int code = EndOf(StartChild([&] { return HoldsJust(path.c_str(), text, std::strlen(text)); }));
     if (code != 0) return absl::DataLossError("another process does not read what was written and closed");
   }
   return absl::OkStatus();

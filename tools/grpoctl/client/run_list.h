@@ -27,9 +27,9 @@ struct RunList {
   std::vector<std::string> others;
 };
 
-// Those right under `folder`, or the folder itself where it is a run's. Asks no cluster, and of trainers only those whose
-// endpoint.json is this user's or root's: it says where this user's token is sent. NotFound when there is no such folder;
-// ErrnoStatus's codes when it cannot be read. Blocks for ten deadlines and what the file system takes.
+// Those right under `folder`, or the folder itself where it is a run's. Asks no cluster, and of trainers only those
+// whose endpoint.json is this user's or root's: it says where this user's token is sent. NotFound when there is no such
+// folder; ErrnoStatus's codes when it cannot be read. Blocks for ten deadlines and what the file system takes.
 absl::StatusOr<RunList> ListRuns(const std::string& folder, const RunListOptions& options, const Clock& clock);
 
 // Takes what the trainer says of itself. Pure.

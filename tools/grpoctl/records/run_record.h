@@ -44,8 +44,8 @@ struct RunRecord {
   std::filesystem::file_time_type started = std::filesystem::file_time_type::min();
 };
 
-// Whether a run was started in the folder or is to be: RUN/lock or RUN/launch/job.json is there, or the folder may not be
-// looked into.
+// Whether a run was started in the folder or is to be: RUN/lock or RUN/launch/job.json is there, or the folder may not
+// be looked into.
 bool IsRunFolder(const std::string& folder);
 
 // Of a folder that IsRunFolder. Never fails: what cannot be read stays empty. Any thread.
