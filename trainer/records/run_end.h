@@ -1,5 +1,5 @@
-// RUN/ended.json: how a run ended, for whoever comes when nothing serves it any more (`grpoctl runs`). Written by rank 0
-// at an orderly end and removed when the run goes on; a trainer that was killed leaves none. Links no torch.
+// RUN/ended.json: how a run ended, for whoever comes when nothing serves it any more (`grpoctl runs`). Written by rank
+// 0 at an orderly end and removed when the run goes on; a trainer that was killed leaves none. Links no torch.
 //
 //   {"state":"STOPPED","reason":"...","stage":"r1_zero","step":40,"num_steps":120}
 #ifndef GRPO_TRAINER_RECORDS_RUN_END_H_
@@ -28,8 +28,8 @@ struct RunEnd {
 // RUN/ended.json. Pure.
 std::string RunEndPath(const std::string& run_dir);
 
-// Of the run's last status, which is a terminal one. Nothing is written where `guard` forbids it (null: nobody else is in
-// the folder). What the disk refuses is a warning in the log: no result depends on it.
+// Of the run's last status, which is a terminal one. Nothing is written where `guard` forbids it (null: nobody else is
+// in the folder). What the disk refuses is a warning in the log: no result depends on it.
 void RecordRunEnd(RunGuard* guard, const std::string& run_dir, const v1::RunStatus& status);
 // Before the run goes on. Nothing happens where there is none.
 void RemoveRunEnd(const std::string& run_dir);
