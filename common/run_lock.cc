@@ -192,6 +192,18 @@ std::string RunLock::PathIn(const std::string& folder) {
   return folder + "/lock";
 }
 
+RunHolder RunLock::HolderOf(const std::string& folder) {
+  const ordered_json holder = ReadHolder(ReadFile(PathIn(folder), kMaxBytes).value_or(""));
+  const auto text = [&](const char* key) {
+    const auto found = holder.find(key);
+    return found != holder.end() && found->is_string() ? found->get<std::string>() : "";
+  };
+  const auto pid = holder.find("pid");
+  return {.host = text("host"),
+          .pid = pid != holder.end() && pid->is_number_integer() ? pid->get<int64_t>() : 0,
+          .run_id = text("run_id")};
+}
+
 RunLock::RunLock(std::string folder, std::string run_id, RunLockOptions options, std::unique_ptr<Hold> hold)
     : folder_(std::move(folder)), run_id_(std::move(run_id)), options_(std::move(options)), hold_(std::move(hold)) {}
 

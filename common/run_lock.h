@@ -31,11 +31,21 @@ struct RunLockOptions {
   std::function<int(int fd, int operation)> flock = ::flock;
 };
 
+// Who stands in the file: the holder, or the last one. Fields are empty or 0 where it does not say. Others may have
+// written it: nothing of it is to be believed or printed as it is.
+struct RunHolder {
+  std::string host;
+  int64_t pid = 0;
+  std::string run_id;
+};
+
 // Held until destruction or death. One thread.
 class RunLock {
  public:
   // RUN/lock. Pure.
   static std::string PathIn(const std::string& folder);
+  // By the file alone, which does not say whether it is still held. Never waits. Any thread.
+  static RunHolder HolderOf(const std::string& folder);
 
   // Creates the folder if need be. AlreadyExists when another process holds it, named by pid, host and run id; then
   // nothing was touched. ErrnoStatus's codes for the disk. `run_id` is for messages, and may come later. Blocks for a

@@ -60,6 +60,23 @@ TEST_F(RunLockTest, ASecondHolderIsToldWhoTheFirstIs) {
   EXPECT_OK(RunLock::Take(dir_));
 }
 
+TEST_F(RunLockTest, TheFileSaysWhoHoldsItAndWhateverElseIsInItIsNobody) {
+  EXPECT_EQ(RunLock::HolderOf(dir_).pid, 0);
+  {
+    const auto lock = Take();
+    const RunHolder holder = RunLock::HolderOf(dir_);
+    EXPECT_EQ(holder.pid, ::getpid());
+    EXPECT_EQ(holder.run_id, "run-1");
+    EXPECT_NE(holder.host, "");
+  }
+  for (const char* text : {"", "4711", "[1]", R"({"pid":"x","host":5,"run_id":null})"}) {
+    Put(text);
+    const RunHolder holder = RunLock::HolderOf(dir_);
+    EXPECT_EQ(holder.pid, 0) << text;
+    EXPECT_EQ(holder.host + holder.run_id, "") << text;
+  }
+}
+
 TEST_F(RunLockTest, AChildHoldsItWithTheParentThatHandedItDown) {
   auto parent = Take();
   ASSERT_OK_AND_ASSIGN(auto child, RunLock::Inherit(dir_, ::dup(parent->fd()), "run-1"));

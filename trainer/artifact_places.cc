@@ -14,11 +14,10 @@ namespace fs = std::filesystem;
 // What the run itself writes into its folder.
 const std::set<std::string>& Taken() {
   static const auto* const taken =
-      new std::set<std::string>{"answers",     "checkpoints",   "completions.sqlite", "config.yaml",
-                                "data.json",   "endpoint.json", "endpoints",          "lock",
-                                "logs",        "metrics.jsonl", "quarantine.jsonl",   "report.md",
-                                "report.html", "run_id",        "spending.json",      "summary.json",
-                                "synthesis"};
+      new std::set<std::string>{"answers",    "checkpoints",   "completions.sqlite", "config.yaml", "data.json",
+                                "ended.json", "endpoint.json", "endpoints",          "launch",      "lock",
+                                "logs",       "metrics.jsonl", "quarantine.jsonl",   "report.md",   "report.html",
+                                "run_id",     "spending.json", "summary.json",       "synthesis",   "tls"};
   return *taken;
 }
 

@@ -26,6 +26,7 @@
 #include "trainer/preflight.h"
 #include "trainer/ranks.h"
 #include "trainer/records/data_record.h"
+#include "trainer/records/run_end.h"
 #include "trainer/records/run_records.h"
 #include "trainer/resume.h"
 #include "trainer/rounds.h"
@@ -271,11 +272,8 @@ class Run {
     records_.spending->Save();
     absl::StatusOr<v1::CheckpointStatus> saved = SaveSnapshot(cursor);
     board_.SetPhase(phase);
-    if (saved.ok()) {
-      board_.SetCheckpoint(*saved);
-    } else {
-      board_.SetCheckpointError(std::string(saved.status().message()));
-    }
+    if (saved.ok()) board_.SetCheckpoint(*saved);
+    if (!saved.ok()) board_.SetCheckpointError(std::string(saved.status().message()));
     return saved;
   }
 
@@ -318,6 +316,7 @@ class Run {
                                                  : v1::RUN_STATE_FAILED);
       if (!result.ok()) status.set_state_reason(std::string(result.message()));
     });
+    RecordRunEnd(guard(), arguments_.run_dir, board_.Snapshot());
     control_.End();
     coordinator_.End();
     if (server_ == nullptr) return;
@@ -371,6 +370,7 @@ absl::Status ExecuteRun(RunArguments arguments, Collectives* collectives, const 
   const std::shared_ptr<RunGuard> guard = arguments.guard;
   // Left by a trainer that was killed: nobody is to call a dead address until this one serves.
   RemoveEndpoint(endpoint_path);
+  RemoveRunEnd(arguments.run_dir);
   const absl::Cleanup withdraw = [&] {
     // Of a folder that another has taken it is the other's.
     if (guard == nullptr || guard->IsOurs()) RemoveEndpoint(endpoint_path);

@@ -53,10 +53,11 @@ TEST(GrpoctlTest, NeitherItNorTheRewardServerLinksWhatComputes) {
 }
 
 TEST(GrpoctlTest, HelpPutsExamplesBeforeUsage) {
-  for (const char* verb :
-       {"",      "run ",        "validate ",    "status ",      "watch ",  "pause ",        "resume ",
-        "stop ", "checkpoint ", "health ",      "logs ",        "reward ", "reward score ", "reward equal ",
-        "ckpt ", "ckpt ls ",    "ckpt verify ", "completions ", "bench ",  "bench reward ", "certificates "}) {
+  for (const char* verb : {"",        "run ",          "validate ",     "status ",       "watch ",
+                           "pause ",  "resume ",       "stop ",         "checkpoint ",   "health ",
+                           "logs ",   "reward ",       "reward score ", "reward equal ", "runs ",
+                           "doctor ", "ckpt ",         "ckpt ls ",      "ckpt verify ",  "completions ",
+                           "bench ",  "bench reward ", "certificates ", "launch "}) {
     const Result help = Grpoctl(std::string(verb) + "--help");
     EXPECT_EQ(help.exit_code, kExitOk) << verb;
     EXPECT_THAT(help.output, HasSubstr("Examples:\n  "));
@@ -65,10 +66,10 @@ TEST(GrpoctlTest, HelpPutsExamplesBeforeUsage) {
 }
 
 TEST(GrpoctlTest, WrongCommandLinesAreUsageErrors) {
-  for (const char* line :
-       {"", "bogus", "status --bogus", "run", "run --resume --set a=b", "reward", "validate",
-        "reward score --profile x", "status --output xml", "status --address a:1 --run-dir b", "ckpt",
-        "ckpt verify a b", "bench", "bench nothing", "bench reward --repeats 0", "bench reward --model x"}) {
+  for (const char* line : {"", "bogus", "status --bogus", "run", "run --resume --set a=b", "reward", "validate",
+                           "reward score --profile x", "status --output xml", "status --address a:1 --run-dir b",
+                           "ckpt", "ckpt verify a b", "runs a b", "runs --output xml", "doctor --set a=b", "bench",
+                           "bench nothing", "bench reward --repeats 0", "bench reward --model x"}) {
     const Result result = Grpoctl(std::string(line) + " 2>&1 >/dev/null </dev/null");
     EXPECT_EQ(result.exit_code, kExitUsage) << line;
     EXPECT_NE(result.output, "") << line;
@@ -78,7 +79,7 @@ TEST(GrpoctlTest, WrongCommandLinesAreUsageErrors) {
 TEST(GrpoctlTest, MissingFilesAreNamed) {
   for (const char* line :
        {"run nowhere.yaml", "validate nowhere.yaml", "status --run-dir nowhere", "run --resume --run-dir nowhere",
-        "logs --run-dir nowhere", "ckpt ls --run-dir nowhere", "completions --run-dir nowhere",
+        "logs --run-dir nowhere", "runs nowhere", "ckpt ls --run-dir nowhere", "completions --run-dir nowhere",
         "ckpt verify --run-dir nowhere", "reward score --config nowhere.yaml"}) {
     const Result result = Grpoctl(std::string(line) + " 2>&1 >/dev/null </dev/null");
     EXPECT_EQ(result.exit_code, kExitNoInput) << line;
@@ -100,6 +101,18 @@ TEST(GrpoctlTest, CertificatesAreMadeForTheRunThatIsNamed) {
   for (const char* name : {"ca.pem", "ca.key", "worker.pem", "worker.key", "operator.pem"})
     EXPECT_TRUE(std::filesystem::exists(folder + "/tls/" + name)) << name;
   std::filesystem::remove_all(folder);
+}
+
+// The exit code is that of the first problem, and this machine may have others beside.
+TEST(GrpoctlTest, DoctorSaysWhatIsWrongAndWhatToDo) {
+  const Result result = Grpoctl("doctor nowhere.yaml --run-dir " + ::testing::TempDir() + "/run --output json");
+  EXPECT_EQ(result.exit_code, kExitNoInput);
+  const auto findings = nlohmann::json::parse(result.output, nullptr, /*allow_exceptions=*/false);
+  ASSERT_TRUE(findings.is_array()) << result.output;
+  EXPECT_EQ(findings[0]["check"], "configuration");
+  EXPECT_EQ(findings[0]["severity"], "problem");
+  EXPECT_EQ(Grpoctl("doctor --address 127.0.0.1:1 --run-dir x 2>/dev/null").exit_code, kExitUsage);
+  EXPECT_THAT(Grpoctl("doctor --address 127.0.0.1:1").output, HasSubstr("no trainer answers at 127.0.0.1:1"));
 }
 
 TEST(GrpoctlTest, UnreachableTrainerIsUnavailable) {

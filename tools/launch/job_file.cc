@@ -20,15 +20,18 @@ std::string LaunchFolder(const std::string& run_dir) {
   return run_dir + "/launch";
 }
 
+std::string JobPath(const std::string& run_dir) {
+  return LaunchFolder(run_dir) + "/job.json";
+}
+
 absl::Status WriteJob(const std::string& run_dir, const LaunchedJob& job) {
   const json document = {
       {"target", job.target}, {"job", job.job}, {"submitted_at", job.submitted_at}, {"run_id", job.run_id}};
-  return WriteFileAtomically(LaunchFolder(run_dir) + "/job.json",
-                             document.dump(-1, ' ', false, json::error_handler_t::replace) + "\n");
+  return WriteFileAtomically(JobPath(run_dir), document.dump(-1, ' ', false, json::error_handler_t::replace) + "\n");
 }
 
 std::optional<LaunchedJob> ReadJob(const std::string& run_dir) {
-  const absl::StatusOr<std::string> text = ReadFile(LaunchFolder(run_dir) + "/job.json", kMaxJobBytes);
+  const absl::StatusOr<std::string> text = ReadFile(JobPath(run_dir), kMaxJobBytes);
   if (!text.ok()) return std::nullopt;
   const json document = json::parse(*text, nullptr, /*allow_exceptions=*/false);
   if (!document.is_object()) return std::nullopt;

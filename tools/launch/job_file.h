@@ -20,8 +20,9 @@ struct LaunchedJob {
   std::string run_id;
 };
 
-// RUN/launch. Pure.
+// RUN/launch, and RUN/launch/job.json. Pure.
 std::string LaunchFolder(const std::string& run_dir);
+std::string JobPath(const std::string& run_dir);
 // WriteFileAtomically's errors; the folder is there. Any thread.
 absl::Status WriteJob(const std::string& run_dir, const LaunchedJob& job);
 // Nothing where the run was not launched, or the file cannot be read. Any thread.

@@ -1,4 +1,5 @@
-// What targets need to talk to a cluster's own client.
+#include "tools/launch/run_client.h"
+
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -25,7 +26,6 @@
 #include "common/files.h"
 #include "common/status_macros.h"
 #include "common/unix_socket.h"
-#include "tools/launch/target.h"
 
 namespace grpo {
 namespace {

@@ -1,9 +1,10 @@
+#include "tools/launch/run_client.h"
+
 #include <stdlib.h>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "common/status_testing.h"
-#include "tools/launch/target.h"
 
 namespace grpo {
 namespace {

@@ -6,7 +6,7 @@
 #include "common/files.h"
 #include "common/status_macros.h"
 #include "nlohmann/json.hpp"
-#include "tools/launch/target.h"
+#include "tools/launch/run_client.h"
 
 namespace grpo {
 namespace {

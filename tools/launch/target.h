@@ -11,7 +11,6 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "absl/time/time.h"
 #include "tools/launch/run_plan.h"
 #include "trainer/run_config.h"
 
@@ -87,14 +86,6 @@ class LaunchTarget {
 std::vector<std::string> LaunchTargetNames();
 // InvalidArgument lists the names.
 absl::StatusOr<std::unique_ptr<LaunchTarget>> MakeLaunchTarget(absl::string_view name);
-
-// The program's path: the first executable file of that name in PATH, or the name itself if it has a slash. NotFound.
-absl::StatusOr<std::string> FindInPath(const std::string& program);
-// How a shell reads `word` as one word that stands for itself.
-std::string ShellQuoted(absl::string_view word);
-// Runs argv[0], looked for in PATH, and returns what it wrote to stdout. NotFound when there is no such program;
-// otherwise errors carry its exit code and what it wrote to stderr. Killed after `timeout`: DeadlineExceeded.
-absl::StatusOr<std::string> RunClient(const std::vector<std::string>& argv, absl::Duration timeout);
 
 }  // namespace grpo
 

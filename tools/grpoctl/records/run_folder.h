@@ -7,6 +7,8 @@
 //   endpoints/<name>.json    where each reward server does
 //   tls/                     its own certificates (tools/launch/run_certificates.h), where it has some
 //   logs/<name>.log          stdout and stderr of each process, appended
+//   launch/job.json          of a launched run: the job that it was submitted as
+//   ended.json               how the run ended, while nothing serves it (trainer/records/run_end.h)
 //   summary.json, metrics.jsonl, completions.sqlite, data.json, spending.json, checkpoints/    written by the trainer
 #ifndef GRPO_TOOLS_GRPOCTL_RECORDS_RUN_FOLDER_H_
 #define GRPO_TOOLS_GRPOCTL_RECORDS_RUN_FOLDER_H_

@@ -24,6 +24,7 @@
 #include "absl/strings/str_split.h"
 #include "common/status_macros.h"
 #include "tools/launch/places.h"
+#include "tools/launch/run_client.h"
 #include "tools/launch/starters.h"
 #include "tools/launch/target.h"
 
