@@ -3,6 +3,7 @@
 #ifndef GRPO_TOOLS_LAUNCH_TARGET_H_
 #define GRPO_TOOLS_LAUNCH_TARGET_H_
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -10,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "tools/launch/run_plan.h"
 #include "trainer/run_config.h"
 
@@ -89,6 +91,10 @@ std::vector<std::string> LaunchTargetNames();
 // InvalidArgument lists the names.
 absl::StatusOr<std::unique_ptr<LaunchTarget>> MakeLaunchTarget(absl::string_view name);
 
+// The program's path: the first executable file of that name in PATH, or the name itself if it has a slash. NotFound.
+absl::StatusOr<std::string> FindInPath(const std::string& program);
+// How a shell reads `word` as one word that stands for itself.
+std::string ShellQuoted(absl::string_view word);
 // Runs argv[0], looked for in PATH, and returns what it wrote to stdout. NotFound when there is no such program;
 // otherwise errors carry its exit code and what it wrote to stderr. Killed after `timeout`: DeadlineExceeded.
 absl::StatusOr<std::string> RunClient(const std::vector<std::string>& argv, absl::Duration timeout);

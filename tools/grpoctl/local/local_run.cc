@@ -133,6 +133,10 @@ void LocalRun::PassQuitsOn() {
   const int64_t num_quits = NumQuitSignals();
   if (std::exchange(num_quits_, num_quits) == num_quits) return;
   supervisor_.SignalAll(SIGQUIT);
+  const bool reaches_all = std::all_of(plan_.processes.begin(), plan_.processes.end(),
+                                       [](const PlannedProcess& process) { return process.starter.argv.empty(); });
+  if (!reaches_all)
+    return printer_->Note("SIGQUIT reaches none of the processes that were started on other machines: send it there");
   printer_->Note(absl::StrCat("what every thread waits for is in ", plan_.run_dir, "/logs"));
 }
 

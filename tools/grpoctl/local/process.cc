@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/time/clock.h"
@@ -57,7 +58,8 @@ std::vector<std::string> WithOwnEnvironment(std::vector<std::string> additions) 
 
 absl::StatusOr<std::unique_ptr<Process>> Process::Start(const std::vector<std::string>& argv,
                                                         const std::string& log_path,
-                                                        const std::vector<std::string>& environment, int inherited_fd) {
+                                                        const std::vector<std::string>& environment, int inherited_fd,
+                                                        const KillBy& kill_by) {
   const int log_fd = ::open(log_path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
   if (log_fd < 0) return ErrnoStatus(errno, "open", log_path);
   const absl::Cleanup close_log = [log_fd] { ::close(log_fd); };
@@ -84,13 +86,21 @@ absl::StatusOr<std::unique_ptr<Process>> Process::Start(const std::vector<std::s
     ::waitpid(pid, nullptr, 0);
     return ErrnoStatus(exec_error, "start", argv[0]);
   }
-  return std::unique_ptr<Process>(new Process(pid));
+  return std::unique_ptr<Process>(new Process(pid, kill_by));
 }
 
 Process::~Process() {
+  Kill();
+  if (kill_by_.signal_number != SIGKILL) WaitFor(kill_by_.patience);
   if (Poll().has_value()) return;
-  ::kill(-pid_, SIGKILL);
+  // A go-between's group may hold what cleans up behind it (srun's second process): it alone is killed.
+  if (kill_by_.signal_number != SIGKILL) ::kill(pid_, SIGKILL);
   ::waitpid(pid_, nullptr, 0);
+}
+
+void Process::Kill() {
+  if (std::exchange(kill_sent_, true) || Poll().has_value()) return;
+  ::kill(kill_by_.signal_number == SIGKILL ? -pid_ : pid_, kill_by_.signal_number);
 }
 
 std::optional<int> Process::Poll() {

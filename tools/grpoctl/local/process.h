@@ -3,6 +3,7 @@
 #ifndef GRPO_TOOLS_GRPOCTL_LOCAL_PROCESS_H_
 #define GRPO_TOOLS_GRPOCTL_LOCAL_PROCESS_H_
 
+#include <signal.h>
 #include <sys/types.h>
 
 #include <memory>
@@ -15,6 +16,15 @@
 
 namespace grpo {
 
+// How a process is ended that does not end by itself.
+struct KillBy {
+  // SIGKILL goes to the process group. Anything else goes to the child alone, which is a go-between (Starter,
+  // tools/launch/run_plan.h): it kills what it started elsewhere and ends after that.
+  int signal_number = SIGKILL;
+  // How long a go-between is given before SIGKILL.
+  absl::Duration patience = absl::Seconds(40);
+};
+
 // One thread.
 class Process {
  public:
@@ -26,9 +36,9 @@ class Process {
   static absl::StatusOr<std::unique_ptr<Process>> Start(const std::vector<std::string>& argv,
                                                         const std::string& log_path,
                                                         const std::vector<std::string>& environment = {},
-                                                        int inherited_fd = -1);
+                                                        int inherited_fd = -1, const KillBy& kill_by = {});
 
-  // Kills the process group and waits for the child. Blocks until it is gone; what had ended is only reaped.
+  // Kill, and waits for the child. Blocks until it is gone; what had ended is only reaped.
   ~Process();
   Process(const Process&) = delete;
   Process& operator=(const Process&) = delete;
@@ -40,11 +50,15 @@ class Process {
   std::optional<int> WaitFor(absl::Duration timeout);
   // Sends a signal to the child; nothing happens once it has ended.
   void Signal(int signal_number);
+  // Sends what KillBy says, without waiting: of several, all end at a time. Once.
+  void Kill();
 
  private:
-  explicit Process(pid_t pid) : pid_(pid) {}
+  Process(pid_t pid, const KillBy& kill_by) : pid_(pid), kill_by_(kill_by) {}
 
   const pid_t pid_;
+  const KillBy kill_by_;
+  bool kill_sent_ = false;
   // Once it was reaped.
   std::optional<int> exit_code_;
 };

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <cstring>
+#include <utility>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -60,8 +61,10 @@ absl::Status Supervisor::StartAttempt(Child& child) {
     if (other->plan.role == Role::kTrainer) late.trainer_address = other->address;
   }
   if (IsRank(child.plan)) late.rendezvous_port = RendezvousPort(child.attempt);
-  ASSIGN_OR_RETURN(child.process, Process::Start(Fill(child.plan.argv, late), child.plan.log_path,
-                                                 Fill(child.plan.environment, late), late.lock_fd));
+  std::vector<std::string> argv = child.plan.starter.argv;
+  for (std::string& word : Fill(child.plan.argv, late)) argv.push_back(std::move(word));
+  ASSIGN_OR_RETURN(child.process, Process::Start(argv, child.plan.log_path, Fill(child.plan.environment, late),
+                                                 late.lock_fd, {.signal_number = child.plan.starter.kill_signal}));
   return absl::OkStatus();
 }
 
@@ -78,6 +81,7 @@ void Supervisor::NoticeEndpoint(Child& child) {
   const absl::StatusOr<Endpoint> endpoint = ReadEndpoint(child.plan.endpoint_path);
   if (!endpoint.ok()) return;
   child.address = endpoint->address;
+  child.served_pid = static_cast<int>(endpoint->pid);
   child.serves = true;
 }
 
@@ -112,18 +116,20 @@ std::optional<RunEnd> Supervisor::OnExit(Child& child, int exit_code) {
   const Exit exit = ClassifyExit(exit_code, HasPeers(child));
   const Reaction reaction = ReactionTo(PhaseOf(child), exit, role);
   const std::string ended = absl::StrCat(child.plan.name, " ended with ", DescribeExit(exit_code));
+  child.failed_starts = exit == Exit::kNotStarted ? child.failed_starts + 1 : 0;
   child.process.reset();
   child.serves = false;
   child.done = reaction == Reaction::kNothing;
   if (child.done) return std::nullopt;
   if (reaction == Reaction::kEndRun) {
-    if (stop_until_.has_value() && (exit == Exit::kKilled || exit == Exit::kPeerLost)) {
+    if (stop_until_.has_value() && (exit == Exit::kKilled || exit == Exit::kPeerLost || exit == Exit::kNotStarted)) {
       note_(absl::StrCat(ended, " instead of saving; the checkpoint before stands"));
       return RunEnd{kExitRetry, ""};
     }
     if (exit != Exit::kSuccess) return End(child, exit_code, ended);
     return role == Role::kTrainer ? RunEnd{} : End(child, kExitInternal, ended);
   }
+  if (exit == Exit::kNotStarted) return OnFailedStart(child, exit_code);
   const std::string role_name(RoleName(role));
   if (++restarts_by_role_[role_name] > options_.max_restarts_per_role) {
     return End(child, kExitRunFailed,
@@ -137,6 +143,25 @@ std::optional<RunEnd> Supervisor::OnExit(Child& child, int exit_code) {
   if (reaction == Reaction::kRestartAllRanks) return RestartAllRanks(delay);
   RestartLater(child, delay);
   return std::nullopt;
+}
+
+std::optional<RunEnd> Supervisor::OnFailedStart(Child& child, int exit_code) {
+  const std::string what =
+      absl::StrFormat("%s could not be started on %s (%s says %d)", child.plan.name, child.plan.host,
+                      child.plan.starter.argv.empty() ? "it" : child.plan.starter.argv[0], exit_code);
+  if (!IsRank(child.plan)) {
+    if (child.failed_starts == 1)
+      note_(absl::StrFormat("%s; the run goes on without it, and it is tried again every %.0f s", what,
+                            absl::ToDoubleSeconds(options_.start_again_after)));
+    RestartLater(child, options_.start_again_after);
+    return std::nullopt;
+  }
+  note_(what);
+  if (child.failed_starts >= options_.max_failed_starts) {
+    note_(absl::StrCat("the trainer needs ", child.plan.host, ": the run ends here and goes on elsewhere"));
+    return RunEnd{kExitRetry, ""};
+  }
+  return RestartAllRanks(child.backoff.Next());
 }
 
 std::vector<Supervisor::Child*> Supervisor::Ranks() const {
@@ -164,8 +189,12 @@ std::optional<RunEnd> Supervisor::RestartAllRanks(absl::Duration delay) {
     const Exit exit = exit_code.has_value() ? ClassifyExit(*exit_code, HasPeers(*rank)) : Exit::kSuccess;
     if (exit != Exit::kSuccess && ReactionTo(Phase::kRunning, exit, rank->plan.role) == Reaction::kEndRun)
       return End(*rank, *exit_code, absl::StrCat(rank->plan.name, " ended with ", DescribeExit(*exit_code)));
-    RestartLater(*rank, delay);
   }
+  // All at a time: behind a starter each may take a while.
+  for (Child* rank : Ranks()) {
+    if (rank->process != nullptr) rank->process->Kill();
+  }
+  for (Child* rank : Ranks()) RestartLater(*rank, delay);
   return std::nullopt;
 }
 
@@ -196,7 +225,8 @@ Supervisor::Child* Supervisor::Trainer() const {
 std::optional<int> Supervisor::TrainerPid(bool serving) const {
   const Child* const trainer = Trainer();
   if (trainer == nullptr || trainer->process == nullptr || (serving && !trainer->serves)) return std::nullopt;
-  return trainer->process->pid();
+  if (trainer->plan.starter.argv.empty()) return trainer->process->pid();
+  return trainer->serves && trainer->served_pid > 0 ? std::make_optional(trainer->served_pid) : std::nullopt;
 }
 
 void Supervisor::Stop(absl::Duration bound) {
@@ -204,7 +234,7 @@ void Supervisor::Stop(absl::Duration bound) {
   stop_bound_ = bound;
   stop_until_ = clock_.Now() + bound;
   Child* const trainer = Trainer();
-  if (trainer != nullptr && trainer->process != nullptr) trainer->process->Signal(SIGTERM);
+  if (trainer != nullptr && trainer->process != nullptr) Send(*trainer, SIGTERM);
 }
 
 std::optional<RunEnd> Supervisor::EndOfStop() {
@@ -224,9 +254,16 @@ std::optional<RunEnd> Supervisor::EndOfStop() {
   return RunEnd{kExitRetry, ""};
 }
 
+void Supervisor::Send(const Child& child, int signal_number) {
+  const Starter& starter = child.plan.starter;
+  if (starter.argv.empty()) return child.process->Signal(signal_number);
+  if (signal_number == SIGQUIT) return;
+  child.process->Signal(signal_number == SIGTERM ? starter.stop_signal : signal_number);
+}
+
 void Supervisor::SignalAll(int signal_number) {
   for (const std::unique_ptr<Child>& child : children_) {
-    if (child->process != nullptr) child->process->Signal(signal_number);
+    if (child->process != nullptr) Send(*child, signal_number);
   }
 }
 
@@ -236,8 +273,9 @@ void Supervisor::StopAll(absl::Duration grace) {
   const absl::Duration deadline = clock_.Now() + grace;
   for (const std::unique_ptr<Child>& child : children_) {
     if (child->process != nullptr) child->process->WaitFor(deadline - clock_.Now());
-    child->process.reset();
+    if (child->process != nullptr) child->process->Kill();
   }
+  for (const std::unique_ptr<Child>& child : children_) child->process.reset();
 }
 
 }  // namespace grpo

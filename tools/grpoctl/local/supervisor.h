@@ -37,6 +37,11 @@ class Supervisor {
     absl::Duration stable_after = absl::Minutes(1);
     // Of a RunEnd's message.
     int num_log_lines = 12;
+    // A process that cannot be started on its machine (Exit::kNotStarted) is tried again after so long, any number of
+    // times: the run goes on without it. But of a rank's, so many tries in a row end the run with 75, to be queued again
+    // for other machines.
+    absl::Duration start_again_after = absl::Seconds(30);
+    int max_failed_starts = 3;
     // Of the run folder's lock, handed down to the trainer's rank 0; -1: none.
     int lock_fd = -1;
   };
@@ -65,9 +70,10 @@ class Supervisor {
   //     ... does not end within `bound`             it is killed; 75
   // What went wrong is a note. Call once.
   void Stop(absl::Duration bound);
-  // To every process that there is.
+  // To every process that there is. SIGTERM as what a starter passes on; SIGQUIT not where there is a starter, which
+  // would take it for itself.
   void SignalAll(int signal_number);
-  // Of the trainer's rank 0, while it is there; `serving`: only while it serves.
+  // Of the trainer's rank 0, while it is there; `serving`: only while it serves. Behind a starter it is known only then.
   std::optional<int> TrainerPid(bool serving) const;
   // SIGTERM to every child, SIGKILL to those that are still there after `grace`. Blocks until all are gone.
   void StopAll(absl::Duration grace);
@@ -79,9 +85,11 @@ class Supervisor {
     std::unique_ptr<Process> process;  // null while it waits for its restart
     // Number of its newest start, from 1.
     int attempt = 0;
-    std::string address;  // where it serves or served last
-    bool serves = false;  // in this attempt
-    bool done = false;    // is gone, and nobody needs it again
+    std::string address;    // where it serves or served last
+    bool serves = false;    // in this attempt
+    int served_pid = 0;     // of the process that serves
+    int failed_starts = 0;  // in a row
+    bool done = false;      // is gone, and nobody needs it again
     // When its newest attempt began; not before when the next may, while `process` is null.
     absl::Duration started_at, restart_at;
     // Delays between its starts, longer after each death.
@@ -98,6 +106,10 @@ class Supervisor {
   Child* Trainer() const;
   // For ReactionTo: kEnding once nothing is restarted.
   Phase PhaseOf(const Child& child) const;
+  // For a starter as it takes them.
+  static void Send(const Child& child, int signal_number);
+  // It could not be started on its machine. Holds a value when the run is over.
+  std::optional<RunEnd> OnFailedStart(Child& child, int exit_code);
   // Does what the table says. Holds a value when the run is over.
   std::optional<RunEnd> OnExit(Child& child, int exit_code);
   // The trainer's ranks.
