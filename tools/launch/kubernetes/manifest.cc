@@ -262,11 +262,11 @@ absl::Status CheckRequest(const KubernetesOptions& options) {
 std::string KubernetesName(absl::string_view run_id) {
   std::string name;
   for (const char c : run_id) name += absl::ascii_isalnum(c) ? absl::ascii_tolower(c) : '-';
+  name.erase(0, name.find_first_not_of('-'));
+  if (name.empty() || !absl::ascii_isalpha(name[0])) name = absl::StrCat("run-", name);
   if (name.size() > kMaxNameBytes)
     name = absl::StrCat(name.substr(0, kMaxNameBytes - kTailBytes), name.substr(name.size() - kTailBytes));
-  name.erase(0, name.find_first_not_of('-'));
   name.erase(name.find_last_not_of('-') + 1);
-  if (name.empty() || !absl::ascii_isalpha(name[0])) name = absl::StrCat("run-", name.substr(0, kMaxNameBytes - 4));
   return name;
 }
 
