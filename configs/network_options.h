@@ -27,8 +27,10 @@ struct NetworkOptions {
       {.help = "Address that every server of the run binds to; anything but loopback needs TLS, and token_file or "
                "tls_ca."});
     v("advertise_host", advertise_host,
-      {.help = "Name or address under which others reach the servers of this machine, where that is not `host` (which "
-               "may be 0.0.0.0); empty: `host`. Of several machines each is told its own by --advertise-host."});
+      {.help =
+           "Name or address under which others reach the servers of this machine, where that is not `host`; empty: "
+           "`host`, or the machine's host name where `host` is 0.0.0.0. Of several machines each is told its own by "
+           "--advertise-host."});
     v("trainer_port", trainer_port,
       {.help = "Port of the trainer's services (Coordinator, TrainerService, health); 0 lets the system choose, "
                "endpoint.json tells.",

@@ -10,6 +10,7 @@
 #include "common/status_macros.h"
 #include "common/thread.h"
 #include "common/version.h"
+#include "common/wait_notice.h"
 
 namespace grpo {
 namespace {
@@ -17,12 +18,6 @@ namespace {
 constexpr absl::Duration kCallDeadline = absl::Seconds(5);
 // A server that is stopped does not wait longer for a coordinator that does not answer.
 constexpr absl::Duration kLeaveDeadline = absl::Seconds(1);
-
-// Answers that trying again does not change: another run, another wire contract, a wrong token.
-bool IsRefusal(const absl::Status& status) {
-  return absl::IsFailedPrecondition(status) || absl::IsInvalidArgument(status) || absl::IsUnauthenticated(status) ||
-         absl::IsPermissionDenied(status) || absl::IsUnimplemented(status);
-}
 
 }  // namespace
 
@@ -82,7 +77,7 @@ absl::StatusOr<v1::RegisterRewardServerResponse> Registration::Announce(absl::Du
 
 void Registration::Loop() {
   rpc::Backoff backoff;
-  bool reported = false;
+  WaitNotice away;
   while (true) {
     const auto response = Announce(kCallDeadline, /*leaving=*/false);
     absl::Duration pause;
@@ -91,22 +86,20 @@ void Registration::Loop() {
         spdlog::info("the run has ended");
         return End(absl::OkStatus());
       }
-      if (response->is_new() || reported)
+      if (away.End() || response->is_new())
         spdlog::info("registered with the coordinator at {}, run {} (epoch {})", coordinator_->address(),
                      response->run_id(), response->epoch());
-      reported = false;
       backoff.Reset();
       pause = absl::Milliseconds(std::max<int64_t>(1, response->heartbeat_interval_ms()));
     } else {
-      if (IsRefusal(response.status())) {
+      if (rpc::IsRefusal(response.status())) {
         return End(Annotate(response.status(),
                             absl::StrCat("the coordinator at ", coordinator_->address(), " refused this server")));
       }
       const bool stopped = absl::IsCancelled(response.status());
-      if (!reported && !stopped)
-        spdlog::warn("the coordinator at {} does not answer, trying again: {}", coordinator_->address(),
+      if (!stopped && away.Due())
+        spdlog::warn("the coordinator at {} does not answer{}, trying again: {}", coordinator_->address(), away.For(),
                      response.status().ToString());
-      reported = true;
       pause = backoff.Next();
     }
     MutexLock lock(&mutex_);

@@ -1,6 +1,5 @@
 #include "reward/registration.h"
 
-#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -11,32 +10,10 @@
 #include "common/rpc/server.h"
 #include "common/status_testing.h"
 #include "common/version.h"
+#include "reward/registration_testing.h"
 
 namespace grpo {
 namespace {
-
-// Answers as the test says and remembers what it was told. Thread-safe.
-class FakeCoordinator : public v1::Coordinator::Service {
- public:
-  grpc::Status RegisterRewardServer(grpc::ServerContext*, const v1::RegisterRewardServerRequest* request,
-                                    v1::RegisterRewardServerResponse* response) override {
-    MutexLock lock(&mutex);
-    requests.push_back(*request);
-    *response = answer;
-    return status;
-  }
-
-  // False when `condition` (called with the lock held) does not hold within 20 s.
-  bool Wait(const std::function<bool()>& condition) {
-    MutexLock lock(&mutex);
-    return mutex.AwaitFor(condition, absl::Seconds(20));
-  }
-
-  Mutex mutex;
-  v1::RegisterRewardServerResponse answer;
-  grpc::Status status;
-  std::vector<v1::RegisterRewardServerRequest> requests;
-};
 
 class RegistrationTest : public ::testing::Test {
  protected:

@@ -6,10 +6,12 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "common/files.h"
 #include "common/log.h"
+#include "common/rpc/coordinator_place.h"
 #include "common/rpc/endpoint.h"
 #include "common/rpc/server.h"
 #include "common/status_macros.h"
@@ -17,9 +19,9 @@
 #include "common/text_page.h"
 #include "configs/load.h"
 #include "configs/network_options.h"
+#include "reward/membership.h"
 #include "reward/options.h"
 #include "reward/profile.h"
-#include "reward/registration.h"
 #include "reward/sandbox.h"
 #include "reward/service.h"
 
@@ -45,7 +47,7 @@ struct RewardServerConfig {
 
 std::atomic<bool> reload_requested{false};
 
-// How often the configuration's file is looked at, and whether the run has ended.
+// How often the configuration's file is looked at, and what has become of the membership.
 constexpr absl::Duration kWatchInterval = absl::Seconds(1);
 // Calls in flight when the server stops get so long to end; grpoctl run waits a little longer.
 constexpr absl::Duration kDrain = absl::Seconds(4);
@@ -84,28 +86,29 @@ void Reload(const std::string& path, RewardServiceImpl& service) {
 }
 
 // Null when the server belongs to no run.
-absl::StatusOr<std::unique_ptr<Registration>> Join(const RewardServerArguments& arguments,
-                                                   const NetworkOptions& network, const std::string& address,
-                                                   const RewardServiceImpl& service) {
+absl::StatusOr<std::unique_ptr<Membership>> Join(const RewardServerArguments& arguments, const NetworkOptions& network,
+                                                 const std::string& address, const RewardServiceImpl& service) {
   if (arguments.coordinator.empty()) return nullptr;
-  ASSIGN_OR_RETURN(std::shared_ptr<rpc::Client> client,
-                   rpc::Client::Create(arguments.coordinator, network.ClientOptions()));
+  ASSIGN_OR_RETURN(CoordinatorPlace place,
+                   CoordinatorPlace::Parse(arguments.coordinator, network.ClientOptions(), "reward_server"));
   v1::RegisterRewardServerRequest request;
   request.set_run_id(arguments.run_id);
   request.set_name(arguments.name.empty() ? address : arguments.name);
   request.set_address(address);
-  return std::make_unique<Registration>(std::move(client), [request, &service] {
+  return Membership::Join(std::move(place), [request, &service] {
     v1::RegisterRewardServerRequest now = request;
     for (v1::RewardProfileRef& profile : service.Profiles()) *now.add_profiles() = std::move(profile);
     return now;
   });
 }
 
-absl::Status ServeUntilStopped(const std::string& path, RewardServiceImpl& service, const Registration* registration) {
+absl::Status ServeUntilStopped(const std::string& path, RewardServiceImpl& service, Membership* membership) {
   // A file that cannot be read for a moment has not changed.
   std::string loaded = ReadFile(path).value_or("");
   while (!WaitForStop(kWatchInterval)) {
-    if (registration != nullptr && registration->ended()) return registration->status();
+    if (membership != nullptr) {
+      if (const std::optional<absl::Status> ended = membership->Look(); ended.has_value()) return *ended;
+    }
     const std::string now = ReadFile(path).value_or(loaded);
     if (!reload_requested.exchange(false) && now == loaded) continue;
     loaded = now;
@@ -140,12 +143,11 @@ absl::Status ServeRewards(const RewardServerArguments& arguments) {
   }
   if (!arguments.endpoint_file.empty()) RETURN_IF_ERROR(WriteEndpoint(arguments.endpoint_file, endpoint));
   spdlog::info("scoring on {} with {} threads", endpoint.address, config.reward_server.threads);
-  ASSIGN_OR_RETURN(std::unique_ptr<Registration> registration,
-                   Join(arguments, config.network, endpoint.address, *service));
-  const absl::Status status = ServeUntilStopped(arguments.config, *service, registration.get());
+  ASSIGN_OR_RETURN(std::unique_ptr<Membership> membership, Join(arguments, config.network, endpoint.address, *service));
+  const absl::Status status = ServeUntilStopped(arguments.config, *service, membership.get());
   spdlog::info("stopping");
   // Workers go elsewhere before the server is gone.
-  registration.reset();
+  membership.reset();
   server->Shutdown(kDrain);
   return status;
 }

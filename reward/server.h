@@ -1,7 +1,8 @@
 // The reward server's process from its configuration to its end.
 //
 //   thread                  does
-//   ServeRewards' caller    looks every second for a stop, the run's end and a configuration that has changed
+//   ServeRewards' caller    looks every second for a stop, the run's end, a trainer that has moved and a configuration
+//                           that has changed
 //   gRPC's                  carry the streams, together with the pool's
 //   ScoringPool's           run the rules
 //   Registration's          tells the coordinator where this server is (only in a run)
@@ -26,7 +27,8 @@ struct RewardServerArguments {
   std::string advertise_host;
   // Where to write the address (common/rpc/endpoint.h); empty for nowhere.
   std::string endpoint_file;
-  // HOST:PORT of the run's trainer, with which to register; empty: this server belongs to no run.
+  // Where the run's trainer is, with which to register (common/rpc/coordinator_place.h); empty: this server belongs to
+  // no run.
   std::string coordinator;
   // Empty joins the run that is served.
   std::string run_id;

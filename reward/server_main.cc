@@ -30,9 +30,11 @@ int Main(int argc, char** argv) {
                  "Host under which others reach this one, in place of network.advertise_host.");
   app.add_option("--endpoint-file", arguments.endpoint_file,
                  "File to write {\"address\", \"pid\", \"metrics\"?} to once calls are answered.");
-  app.add_option("--coordinator", arguments.coordinator,
-                 "HOST:PORT of the trainer whose workers are to be served; ends with its run. Without it the server "
-                 "belongs to no run.");
+  app.add_option(
+      "--coordinator", arguments.coordinator,
+      "Where the trainer is whose workers are to be served: HOST:PORT, or the path of the run's folder or of its "
+      "endpoint.json, followed wherever the trainer is started next. It is waited for, however long, and the "
+      "server ends with its run. Without it the server belongs to no run.");
   app.add_option("--run-id", arguments.run_id, "Run to join; without it the one that is served.");
   app.add_option("--name", arguments.name,
                  "Name of this server in the run, stable over restarts (default: HOST:PORT).");

@@ -12,6 +12,7 @@
 #include "common/thread.h"
 #include "common/utf8.h"
 #include "common/version.h"
+#include "common/wait_notice.h"
 #include "coordinator/weight_channels.h"
 
 namespace grpo {
@@ -23,12 +24,6 @@ constexpr absl::Duration kCallDeadline = absl::Seconds(5);
 constexpr absl::Duration kLeaveDeadline = absl::Seconds(1);
 // Between heartbeats while no reward server is known: at a run's start they come a moment after the workers.
 constexpr absl::Duration kImpatientInterval = absl::Milliseconds(250);
-
-// Refusals that trying again does not cure: another run or configuration, another wire contract, a wrong token.
-bool IsRefusal(const absl::Status& status) {
-  return absl::IsFailedPrecondition(status) || absl::IsInvalidArgument(status) || absl::IsUnauthenticated(status) ||
-         absl::IsPermissionDenied(status);
-}
 
 bool SameKey(const v1::LeaseKey& a, const v1::LeaseKey& b) {
   return a.group_index() == b.group_index() && a.attempt() == b.attempt() && a.epoch() == b.epoch() &&
@@ -161,7 +156,7 @@ void Session::AddTokens(int64_t count) {
 
 void Session::Loop() {
   rpc::Backoff backoff;
-  bool reported = false;
+  WaitNotice away;
   while (!ended()) {
     bool registered;
     {
@@ -171,21 +166,19 @@ void Session::Loop() {
     }
     const absl::Status status = registered ? Heartbeat() : Register();
     if (status.ok()) {
-      if (reported) spdlog::info("the coordinator at {} answers again", client_->address());
-      reported = false;
+      if (away.End()) spdlog::info("the coordinator at {} answers again", client_->address());
       backoff.Reset();
       MutexLock lock(&mutex_);
       mutex_.AwaitFor([this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return ended_ || wake_; }, Interval());
       continue;
     }
-    if (!registered && IsRefusal(status)) {
+    if (!registered && rpc::IsRefusal(status)) {
       End(Annotate(status, absl::StrCat("the coordinator at ", client_->address(), " refused this worker")));
       return;
     }
-    if (!reported && !ended()) {
-      spdlog::warn("the coordinator at {} does not answer, trying again: {}", client_->address(), status.ToString());
-      reported = true;
-    }
+    if (!ended() && away.Due())
+      spdlog::warn("the coordinator at {} does not answer{}, trying again: {}", client_->address(), away.For(),
+                   status.ToString());
     WaitForEnd(backoff.Next());
   }
   if (absl::IsAborted(status())) Leave();

@@ -65,8 +65,8 @@ class Session {
   bool ended() const;
   // Sleeps at most `timeout`; true as soon as the session has ended.
   bool WaitForEnd(absl::Duration timeout) const;
-  // OK while it lasts and after the run's end; otherwise why it ended: the coordinator's refusal (FailedPrecondition,
-  // InvalidArgument, Unauthenticated or PermissionDenied), or what End was given.
+  // OK while it lasts and after the run's end; otherwise why it ended: the coordinator's refusal (rpc::IsRefusal), or
+  // what End was given.
   absl::Status status() const;
 
   // A lease is renewed by every heartbeat from Track to Untrack. `id` is the caller's own. Until this call the id

@@ -1,26 +1,25 @@
 // rollout_worker: the process that samples. Flags, configuration, object, run.
-#include <atomic>
 #include <string>
-#include <thread>
+#include <utility>
 
 #include "CLI/CLI.hpp"
-#include "absl/cleanup/cleanup.h"
 #include "absl/status/status.h"
 #include "common/exit_codes.h"
 #include "common/log.h"
+#include "common/rpc/coordinator_place.h"
 #include "common/status_macros.h"
 #include "common/stop_signal.h"
 #include "common/thread.h"
 #include "model/threads.h"
 #include "rollout/generator.h"
-#include "rollout/worker.h"
+#include "rollout/run_worker.h"
 #include "rollout/worker_config.h"
 
 namespace grpo {
 namespace {
 
 struct Flags {
-  std::string config;
+  std::string config, coordinator;
   bool with_parent = false;
   WorkerOptions worker;
 };
@@ -28,7 +27,10 @@ struct Flags {
 void Declare(CLI::App& app, Flags& flags) {
   app.add_option("--config", flags.config,
                  "Resolved configuration of the run; the worker reads `rollout_worker`, `network` and `policies`");
-  app.add_option("--coordinator", flags.worker.coordinator, "HOST:PORT of the trainer, which names the reward servers")
+  app.add_option(
+         "--coordinator", flags.coordinator,
+         "Where the trainer is, which names the reward servers: HOST:PORT, or the path of the run's folder or of "
+         "its endpoint.json, followed wherever the trainer is started next. It is waited for, however long.")
       ->required();
   app.add_option("--run-id", flags.worker.identity.run_id, "Run to join; empty joins the one that is served");
   app.add_option("--name", flags.worker.identity.worker_name, "Name of this worker, stable over restarts")
@@ -41,17 +43,9 @@ absl::Status Run(Flags& flags) {
   if (!flags.config.empty()) RETURN_IF_ERROR(LoadWorkerConfig(flags.config, flags.worker));
   flags.worker.make_generator = MakeDefaultGenerator;
   RETURN_IF_ERROR(UseThreads(flags.worker.rollout.threads));
-  ASSIGN_OR_RETURN(const std::unique_ptr<Worker> worker, Worker::Create(flags.worker));
-  std::atomic<bool> done = false;
-  std::thread watch = StartThread("the watch for signals", [&] {
-    while (!done && !WaitForStop(absl::Milliseconds(100))) continue;
-    if (!done) worker->Stop();
-  });
-  const absl::Cleanup join = [&] {
-    done = true;
-    watch.join();
-  };
-  return worker->Run();
+  ASSIGN_OR_RETURN(const CoordinatorPlace place,
+                   CoordinatorPlace::Parse(flags.coordinator, flags.worker.client, "worker"));
+  return RunWorker(place, WaitForStop, std::move(flags.worker));
 }
 
 int Main(int argc, char** argv) {

@@ -20,6 +20,7 @@ struct TrainerOptions {
   bool activation_checkpointing = false;
   int64_t head_chunk_bytes = kDefaultHeadChunkBytes;
   double collective_timeout_s = 300;
+  double rendezvous_timeout_s = 300;
   double stall_after_s = 120;
   int64_t max_skipped_steps = 5;
   double stop_within_s = 300;
@@ -50,6 +51,14 @@ struct TrainerOptions {
     v("collective_timeout_s", collective_timeout_s,
       {.help = "A rank that waits this long for another in the middle of a step gives up; then all ranks start again "
                "from the last checkpoint. Raise it when the slowest rank computes longer than this after the fastest.",
+       .unit = "seconds",
+       .min = 1,
+       .max = 86400});
+    v("rendezvous_timeout_s", rendezvous_timeout_s,
+      {.help =
+           "How long a rank waits at its start for the others: for rank 0's address to be known, for rank 0 to listen, "
+           "for the last to come. Then it ends with exit code 69, and whoever started it starts it again. Raise it "
+           "where machines come one by one.",
        .unit = "seconds",
        .min = 1,
        .max = 86400});

@@ -29,9 +29,11 @@ absl::Status RunRank(const RankEnvironment& environment, RunArguments arguments,
                                                        .lock_fd = lock_fd,
                                                        .resume = arguments.resume}));
   }
-  ASSIGN_OR_RETURN(const auto collectives,
-                   Collectives::Connect(environment, {.timeout = absl::Seconds(config.trainer.collective_timeout_s),
-                                                      .private_interface = config.network.private_interface}));
+  ASSIGN_OR_RETURN(
+      const auto collectives,
+      Collectives::Connect(environment, {.timeout = absl::Seconds(config.trainer.collective_timeout_s),
+                                         .start_timeout = absl::Seconds(config.trainer.rendezvous_timeout_s),
+                                         .private_interface = config.network.private_interface}));
   RETURN_IF_ERROR(ExpectSameConfiguration(*collectives, arguments.config.sha256));
   // Before, there is nothing to save.
   SetStopBound(absl::Seconds(config.trainer.stop_within_s));

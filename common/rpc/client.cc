@@ -14,6 +14,7 @@
 #include "common/rpc/settings.h"
 #include "common/rpc/status.h"
 #include "common/status_macros.h"
+#include "common/thread.h"
 
 namespace grpo::rpc {
 namespace {
@@ -22,10 +23,29 @@ constexpr int kInitialReconnectMs = 100;
 // Also the longest that one attempt to connect may take.
 constexpr int kMinReconnectMs = 2'000;
 constexpr int kMaxReconnectMs = 5'000;
+// A name is looked up again when the connection is lost, but not more often.
+constexpr int kMinLookUpMs = 1'000;
 // A channel that has had no connection for so long has waited longer than its backoff and an attempt may take.
 constexpr absl::Duration kOverdue = absl::Milliseconds(2 * kMaxReconnectMs);
 // Keeps the sum with the present time in range.
 constexpr absl::Duration kMaxDeadline = absl::Hours(24 * 365);
+
+// gRPC's synchronous calls see to the process's connections only while they wait, and one that finds none ends at once.
+// So a process that serves nothing and tries now and then might not get through a handshake of several exchanges (TLS)
+// within the time that an attempt has, again and again, for ever. One thread that waits for nothing sees to them all; it
+// lives as long as the process.
+void KeepConnectionsMoving() {
+  static const bool started = [] {
+    auto* const queue = new grpc::CompletionQueue;
+    StartThread("the watch over connections", [queue] {
+      void* tag = nullptr;
+      bool ok = false;
+      queue->Next(&tag, &ok);
+    }).detach();
+    return true;
+  }();
+  static_cast<void>(started);
+}
 
 // The HOST of "HOST:PORT".
 absl::StatusOr<absl::string_view> HostOf(absl::string_view address) {
@@ -62,6 +82,8 @@ grpc::ChannelArguments MakeArguments() {
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, kInitialReconnectMs);
   arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, kMinReconnectMs);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kMaxReconnectMs);
+  // gRPC's own half a minute is long for a machine that came back under another address.
+  arguments.SetInt(GRPC_ARG_DNS_MIN_TIME_BETWEEN_RESOLUTIONS_MS, kMinLookUpMs);
   // A connection of its own for each client: heartbeats must not queue behind a transfer of weights.
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   // The environment's http_proxy is meant for the web.
@@ -86,6 +108,7 @@ absl::StatusOr<std::shared_ptr<Client>> Client::Create(const std::string& addres
   client->address_ = address;
   if (!token.empty()) client->bearer_ = absl::StrCat(kTokenPrefix, token);
   client->channel_ = grpc::CreateCustomChannel(address, credentials, MakeArguments());
+  KeepConnectionsMoving();
   return client;
 }
 

@@ -2,6 +2,8 @@
 
 #include <unistd.h>
 
+#include <climits>
+
 #include "absl/strings/str_cat.h"
 #include "common/files.h"
 #include "common/status_macros.h"
@@ -56,7 +58,12 @@ absl::StatusOr<Endpoint> ReadEndpoint(const std::string& path) {
 }
 
 std::string AdvertisedAddress(const std::string& address, const std::string& host) {
-  return host.empty() ? address : absl::StrCat(host, address.substr(address.rfind(':')));
+  const size_t colon = address.rfind(':');
+  const std::string bound = address.substr(0, colon), port = address.substr(colon);
+  if (!host.empty()) return host + port;
+  if (bound != "0.0.0.0" && bound != "[::]") return address;
+  char name[HOST_NAME_MAX + 1] = {};
+  return ::gethostname(name, HOST_NAME_MAX) == 0 && name[0] != '\0' ? name + port : address;
 }
 
 }  // namespace grpo

@@ -40,8 +40,9 @@ void RemoveEndpoint(const std::string& path);
 // not say that the process still lives.
 absl::StatusOr<Endpoint> ReadEndpoint(const std::string& path);
 
-// What others call a server that is bound to `address` (HOST:PORT): `host`, if not empty, with its port. `address`
-// holds a colon.
+// What others call a server that is bound to `address` (HOST:PORT): `host`, if not empty, with its port. Without one
+// the address itself, or, where that is every address of this machine (0.0.0.0, [::]), which leads others to
+// themselves, this machine's host name. `address` holds a colon.
 std::string AdvertisedAddress(const std::string& address, const std::string& host);
 
 }  // namespace grpo

@@ -1,5 +1,9 @@
 #include "common/rpc/endpoint.h"
 
+#include <unistd.h>
+
+#include <climits>
+
 #include "absl/strings/str_cat.h"
 #include "common/files.h"
 #include "common/status_testing.h"
@@ -46,6 +50,13 @@ TEST(AdvertisedAddress, HasTheOtherHostAndTheSamePort) {
   EXPECT_EQ(AdvertisedAddress("0.0.0.0:7000", "node-3"), "node-3:7000");
   EXPECT_EQ(AdvertisedAddress("[::]:7000", "[fd00::3]"), "[fd00::3]:7000");
   EXPECT_EQ(AdvertisedAddress("127.0.0.1:7000", ""), "127.0.0.1:7000");
+}
+
+TEST(AdvertisedAddress, EveryAddressOfThisMachineIsCalledByItsName) {
+  char name[HOST_NAME_MAX + 1] = {};
+  ASSERT_EQ(::gethostname(name, HOST_NAME_MAX), 0);
+  EXPECT_EQ(AdvertisedAddress("0.0.0.0:7000", ""), absl::StrCat(name, ":7000"));
+  EXPECT_EQ(AdvertisedAddress("[::]:7000", ""), absl::StrCat(name, ":7000"));
 }
 
 }  // namespace

@@ -12,7 +12,18 @@ struct ClientOptions {
   std::string token_file = {};
   // PEM files. With a ca the channel speaks TLS; cert and key are for servers that ask for them.
   std::string tls_ca = {}, tls_cert = {}, tls_key = {};
+
+  bool operator==(const ClientOptions&) const = default;
 };
+
+// Key by key `own` where it says something, `others` where it does not. Pure.
+inline ClientOptions OrElse(ClientOptions own, const ClientOptions& others) {
+  if (own.token_file.empty()) own.token_file = others.token_file;
+  if (own.tls_ca.empty()) own.tls_ca = others.tls_ca;
+  if (own.tls_cert.empty()) own.tls_cert = others.tls_cert;
+  if (own.tls_key.empty()) own.tls_key = others.tls_key;
+  return own;
+}
 
 // Where a server listens and whom it lets in.
 struct ServerOptions {

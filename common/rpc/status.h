@@ -34,6 +34,13 @@ inline absl::Status FromGrpc(const grpc::Status& status) {
   return absl::Status(static_cast<absl::StatusCode>(status.error_code()), status.error_message());
 }
 
+// Whether this is an answer that asking again does not change: another run or configuration, another wire contract, a
+// wrong token or certificate.
+inline bool IsRefusal(const absl::Status& status) {
+  return absl::IsFailedPrecondition(status) || absl::IsInvalidArgument(status) || absl::IsUnauthenticated(status) ||
+         absl::IsPermissionDenied(status) || absl::IsUnimplemented(status);
+}
+
 }  // namespace grpo::rpc
 
 #endif  // GRPO_COMMON_RPC_STATUS_H_

@@ -63,17 +63,17 @@ TIMINGS = {"tokens_per_second", "peak_memory_bytes", "weight_buffer_bytes", "wor
 def _generate_client():
     """The Python modules of proto/, generated as a stranger would."""
     out = tempfile.mkdtemp(prefix="client.", dir=os.environ.get("TEST_TMPDIR"))
-    files = [f"proto/{name}.proto" for name in ("types", "coordinator", "trainer")]
+    files = [f"proto/{name}.proto" for name in ("types", "coordinator", "reward", "trainer")]
     include = pathlib.Path(protoc.__file__).parent / "_proto"
     arguments = ["protoc", f"-I{ROOT}", f"-I{include}", f"--python_out={out}", f"--grpc_python_out={out}", *files]
     if protoc.main(arguments) != 0:
         raise RuntimeError(f"protoc cannot read {files}")
     sys.path.insert(0, out)
-    modules = ("types_pb2", "coordinator_pb2", "coordinator_pb2_grpc", "trainer_pb2", "trainer_pb2_grpc")
+    modules = ("types_pb2", "coordinator_pb2", "coordinator_pb2_grpc", "reward_pb2", "trainer_pb2", "trainer_pb2_grpc")
     return [importlib.import_module(f"proto.{module}") for module in modules]
 
 
-types_pb2, coordinator_pb2, coordinator_pb2_grpc, trainer_pb2, trainer_pb2_grpc = _generate_client()
+types_pb2, coordinator_pb2, coordinator_pb2_grpc, reward_pb2, trainer_pb2, trainer_pb2_grpc = _generate_client()
 
 
 def wait_until(condition, what, timeout_s=60):

@@ -40,12 +40,11 @@ json ProcessJson(const PlannedProcess& process) {
   document["argv"] = WordsJson(process.argv);
   if (!process.environment.empty()) document["environment"] = WordsJson(process.environment);
   document["log"] = process.log_path;
-  if (!process.endpoint_path.empty()) {
-    document["port"] = process.port;
-    document["endpoint"] = process.endpoint_path;
-  }
+  if (process.port > 0 || !process.endpoint_path.empty()) document["port"] = process.port;
+  if (!process.endpoint_path.empty()) document["endpoint"] = process.endpoint_path;
   document["after"] = process.after;
   if (!process.reads.empty()) document["reads"] = process.reads;
+  if (!process.keeps.empty()) document["keeps"] = process.keeps;
   return document;
 }
 

@@ -117,7 +117,7 @@ class Planner {
     for (int64_t i = 0; i < config_.NumRewardServers(); ++i) AddRewardServer(i);
     for (int64_t i = 0; i < config_.NumWorkers(); ++i) AddWorker(i);
     const NetworkOptions& network = config_.network;
-    plan_.shared = {request_.run_dir, request_.programs.trainer, request_.programs.reward_server,
+    plan_.shared = {ConfigPath(), request_.programs.trainer, request_.programs.reward_server,
                     request_.programs.rollout_worker};
     for (const std::string& file : {network.token_file, network.tls_cert, network.tls_key, network.tls_ca}) {
       if (!file.empty()) plan_.shared.push_back(file);
@@ -131,6 +131,7 @@ class Planner {
   }
 
  private:
+  std::string ConfigPath() const { return absl::StrCat(request_.run_dir, "/config.yaml"); }
   int64_t NumHosts() const { return static_cast<int64_t>(plan_.hosts.size()); }
   int64_t RanksPerHost() const {
     const int64_t per_host = Place(Role::kTrainer).per_host;
@@ -164,8 +165,7 @@ class Planner {
     process.host = plan_.hosts[host];
     process.starter = StarterOn(role, name, process.host);
     process.log_path = absl::StrCat(request_.run_dir, "/logs/", name, ".log");
-    process.argv = {
-        {program}, {"--config"}, {absl::StrCat(request_.run_dir, "/config.yaml")}, {"--run-id"}, {request_.run_id}};
+    process.argv = {{program}, {"--config"}, {ConfigPath()}, {"--run-id"}, {request_.run_id}};
     // Elsewhere a launcher ends what it started.
     if (local_) process.argv.push_back({"--with-parent"});
     return process;
@@ -204,6 +204,7 @@ class Planner {
     if (leads) {
       Serve(process, config_.network.trainer_port);
       process.endpoint_path = RunEndpointPath(request_.run_dir);
+      process.keeps = {request_.run_dir};
       for (const auto& [name, policy] : config_.policies) {
         for (const std::string& path : {policy.path, policy.random_init.tokenizer}) AddOnce(path, &process.reads);
       }
@@ -239,8 +240,11 @@ class Planner {
         BeginMember(absl::StrCat("reward-", index), Role::kRewardServer, index, request_.programs.reward_server);
     Serve(process, options.port > 0 ? options.port + index : 0);
     if (options.metrics_port > 0) AddFlag(process, "--metrics-port", {absl::StrCat(options.metrics_port + index)});
-    process.endpoint_path = absl::StrCat(request_.run_dir, "/endpoints/", process.name, ".json");
-    AddFlag(process, "--endpoint-file", {process.endpoint_path});
+    // For whoever watches it here; of others the coordinator knows where they are, and they may see no run folder.
+    if (local_) {
+      process.endpoint_path = absl::StrCat(request_.run_dir, "/endpoints/", process.name, ".json");
+      AddFlag(process, "--endpoint-file", {process.endpoint_path});
+    }
     plan_.processes.push_back(std::move(process));
   }
 
@@ -248,6 +252,10 @@ class Planner {
     PlannedProcess process =
         BeginMember(absl::StrCat("rollout-", index), Role::kRolloutWorker, index, request_.programs.rollout_worker);
     AddFlag(process, "--attempt", {"", Late::kAttempt});
+    const auto is_endpoint = [](const auto& named) { return named.second.endpoint.given(); };
+    // What an endpoint has answered is paid for; whichever worker asks next finds it there.
+    if (std::any_of(config_.policies.begin(), config_.policies.end(), is_endpoint))
+      process.keeps = {absl::StrCat(request_.run_dir, "/answers")};
     plan_.processes.push_back(std::move(process));
   }
 

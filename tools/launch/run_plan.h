@@ -90,12 +90,16 @@ struct PlannedProcess {
   int64_t port = 0;
   // Where its stdout and stderr go.
   std::string log_path;
-  // Where it writes its address once it serves (common/rpc/endpoint.h); empty when it serves nothing.
+  // Where it writes its address once it serves (common/rpc/endpoint.h); empty when it serves nothing, or nobody looks
+  // there.
   std::string endpoint_path;
   // Processes that must serve before it starts.
   std::vector<std::string> after;
   // Files and folders that only this process reads; it must see them under these paths.
   std::vector<std::string> reads;
+  // Folders that it writes and must find again when it is started next: where that may be on another machine, they have
+  // to be on a file system that both see.
+  std::vector<std::string> keeps;
 };
 
 // A whole run. Value semantics.
@@ -105,8 +109,8 @@ struct RunPlan {
   std::vector<std::string> hosts;
   // In the order in which they start.
   std::vector<PlannedProcess> processes;
-  // Files and folders that every process must see under these paths: the run folder (config.yaml, logs, endpoints; the
-  // trainer writes its results there), programs, tokens and certificates.
+  // Files that every process must see under these paths, and that none of them writes, so that a copy on each machine
+  // will do: config.yaml, programs, tokens and certificates.
   std::vector<std::string> shared;
 };
 
@@ -140,6 +144,10 @@ struct PlanRequest {
 // the others reach, a network for the ranks. Also for hosts that are too few for the places. `config` is LoadRunConfig's. The same arguments give the same plan. With
 // hosts none is named twice.
 absl::StatusOr<RunPlan> MakeRunPlan(const RunConfig& config, const PlanRequest& request);
+
+// Which processes need a file system that several machines see, and for what; for people, a line each. With several
+// processes of a role "rollout-0 to rollout-3".
+std::string FileSystemText(const RunPlan& plan);
 
 // All of it, restart rules included, for people, tests and programs. Late words end in their name: "<attempt>". Keys in
 // a fixed order, so that a golden file can hold it.

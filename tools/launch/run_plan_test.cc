@@ -15,6 +15,7 @@ namespace grpo {
 namespace {
 
 using ::testing::AllOf;
+using ::testing::AnyOf;
 using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
@@ -127,8 +128,37 @@ TEST(RunPlan, RanksOfOneHostCountTheirDevicesFromZero) {
                       Contains("MASTER_PORT=7001"), Contains("TORCHELASTIC_RESTART_COUNT=2")));
     EXPECT_EQ(process.host, place[2]);
   }
-  EXPECT_THAT(plan.shared, AllOf(Contains("/runs/quickstart"), Contains("/secrets/token"), Contains("/secrets/key.pem"),
-                                 Contains("/bin/trainer")));
+}
+
+TEST(RunPlan, NobodyButTheTrainerNeedsTheRunFolder) {
+  ASSERT_OK_AND_ASSIGN(const RunPlan plan, MakeRunPlan(TwoHostConfig(), Request({"node-a", "node-b"})));
+  EXPECT_THAT(plan.shared,
+              ElementsAre("/runs/quickstart/config.yaml", "/bin/trainer", "/bin/reward_server", "/bin/rollout_worker",
+                          "/secrets/token", "/secrets/cert.pem", "/secrets/key.pem"));
+  for (const PlannedProcess& process : plan.processes) {
+    const bool leads = process.role == Role::kTrainer;
+    EXPECT_EQ(absl::StrJoin(process.keeps, ","), leads ? "/runs/quickstart" : "") << process.name;
+    EXPECT_EQ(process.endpoint_path.empty(), !leads) << "it would be written where nobody looks: " << process.name;
+    for (const std::string& word : Fill(process.argv, {})) {
+      if (process.role != Role::kTrainer && process.role != Role::kTrainerRank)
+        EXPECT_THAT(word, AnyOf(Not(HasSubstr("/runs/quickstart")), "/runs/quickstart/config.yaml")) << process.name;
+    }
+  }
+}
+
+TEST(RunPlan, SaysWhoNeedsASharedFileSystemAndForWhat) {
+  RunConfig config = TwoHostConfig();
+  ASSERT_OK_AND_ASSIGN(const RunPlan plan, MakeRunPlan(config, Request({"node-a", "node-b"})));
+  EXPECT_THAT(FileSystemText(plan),
+              AllOf(HasSubstr("Shared file system: trainer for /runs/quickstart (checkpoints"),
+                    HasSubstr("\nNo shared file system: trainer-1 to trainer-3, reward-0 to reward-1, rollout-0 to "
+                              "rollout-2; on each machine a copy of /runs/quickstart/config.yaml, /bin/trainer")));
+  // What endpoints have answered is not to be paid for twice.
+  config.policies["teacher"].endpoint.url = "https://teacher/v1";
+  ASSERT_OK_AND_ASSIGN(const RunPlan asking, MakeRunPlan(config, Request({"node-a", "node-b"})));
+  EXPECT_THAT(FileSystemText(asking),
+              AllOf(HasSubstr("\nShared file system: rollout-0 to rollout-2 for /runs/quickstart/answers ("),
+                    HasSubstr("\nNo shared file system: trainer-1 to trainer-3, reward-0 to reward-1; ")));
 }
 
 TEST(RunPlan, MoreHostsThanRanksLeaveTheLastOnesToWorkers) {

@@ -4,22 +4,32 @@
 #include <c10/util/Logging.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <functional>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "common/clock.h"
+#include "common/log.h"
 #include "common/status_macros.h"
+#include "common/stop_signal.h"
+#include "common/wait_notice.h"
 #include "model/tensor.h"
 
 namespace grpo {
 namespace {
+
+// Between two looks at what is waited for; also how soon a stop is noticed.
+constexpr absl::Duration kFirstPause = absl::Milliseconds(50), kLongestPause = absl::Seconds(1);
 
 std::chrono::milliseconds ToChrono(absl::Duration duration) {
   return std::chrono::milliseconds(absl::ToInt64Milliseconds(duration));
@@ -49,7 +59,34 @@ bool IsLoopback(const sockaddr& address) {
          IN6_IS_ADDR_LOOPBACK(&reinterpret_cast<const sockaddr_in6&>(address).sin6_addr) != 0;
 }
 
-// A socket that listens at exactly this address. Left to itself, TCPStore listens on every interface.
+// How long a rank waits for the others.
+struct Patience {
+  absl::Duration timeout;
+  // When it is over, by Clock::Real().
+  absl::Duration deadline = Clock::Real().Now() + timeout;
+};
+
+// Tries again while `attempt` is Unavailable, as long as patience lasts; then its last answer. The log says what is
+// waited for at once and every minute. Aborted when the process is told to stop.
+absl::Status Patiently(const Patience& patience, const std::function<std::string()>& what,
+                       const std::function<absl::Status()>& attempt) {
+  WaitNotice waiting;
+  absl::Duration pause = kFirstPause;
+  while (true) {
+    absl::Status status = attempt();
+    const absl::Duration left = patience.deadline - Clock::Real().Now();
+    if (!absl::IsUnavailable(status) || left <= absl::ZeroDuration()) return status;
+    if (waiting.Due())
+      spdlog::info("waiting{} for {}, {} more at most: {}", waiting.For(), what(),
+                   absl::FormatDuration(absl::Ceil(left, absl::Seconds(1))), std::string(status.message()));
+    if (WaitForStop(std::min(pause, left)))
+      return absl::AbortedError(absl::StrCat("stopped while waiting for ", what()));
+    pause = std::min(2 * pause, kLongestPause);
+  }
+}
+
+// A socket that listens at exactly this address. Left to itself, TCPStore listens on every interface. Unavailable for a
+// name that is not known (yet), or still means the machine on which rank 0 was before.
 absl::StatusOr<int> Listen(const RankEnvironment& environment) {
   ASSIGN_OR_RETURN(const Addresses addresses, Resolve(environment.master_addr, environment.master_port));
   const int fd = ::socket(addresses->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -60,22 +97,56 @@ absl::StatusOr<int> Listen(const RankEnvironment& environment) {
   }
   const int error = errno;
   if (fd >= 0) ::close(fd);
-  return absl::UnavailableError(absl::StrCat("rank 0 cannot listen at MASTER_ADDR ", environment.master_addr,
-                                             " MASTER_PORT ", environment.master_port, ": ", std::strerror(error)));
+  return absl::Status(error == EADDRNOTAVAIL ? absl::StatusCode::kUnavailable : absl::StatusCode::kFailedPrecondition,
+                      absl::StrCat("rank 0 cannot listen at MASTER_ADDR ", environment.master_addr, " MASTER_PORT ",
+                                   environment.master_port, ": ", std::strerror(error)));
+}
+
+// OK when somebody listens where the store of rank 0 is to be; Unavailable otherwise. Blocks for a second at most.
+absl::Status Knock(const RankEnvironment& environment) {
+  ASSIGN_OR_RETURN(const Addresses addresses, Resolve(environment.master_addr, environment.master_port));
+  int error = 0;
+  for (const addrinfo* address = addresses.get(); address != nullptr; address = address->ai_next) {
+    const int fd = ::socket(address->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    const absl::Cleanup close_fd = [fd] { ::close(fd); };
+    error = ::connect(fd, address->ai_addr, address->ai_addrlen) == 0 ? 0 : errno;
+    if (error == EINPROGRESS) {
+      pollfd connected = {.fd = fd, .events = POLLOUT, .revents = 0};
+      socklen_t size = sizeof(error);
+      if (::poll(&connected, 1, static_cast<int>(absl::ToInt64Milliseconds(kLongestPause))) <= 0) {
+        error = ETIMEDOUT;
+      } else {
+        ::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size);
+      }
+    }
+    if (error == 0) return absl::OkStatus();
+  }
+  return absl::UnavailableError(absl::StrCat("nobody listens there: ", std::strerror(error)));
 }
 
 absl::StatusOr<c10::intrusive_ptr<c10d::Store>> ConnectStore(const RankEnvironment& environment,
-                                                             absl::Duration timeout) {
+                                                             const Patience& patience) {
   c10d::TCPStoreOptions options;
   options.port = environment.master_port;
   options.isServer = environment.rank == 0 && !environment.agent_store;
   options.numWorkers = environment.world_size;
   options.waitWorkers = false;
-  options.timeout = ToChrono(timeout);
+  options.timeout = ToChrono(patience.timeout);
   // The other server reads requests one after the other and to their end: one half-sent request stops it for good.
   options.useLibUV = true;
-  if (options.isServer) {
+  const auto listen = [&]() -> absl::Status {
     ASSIGN_OR_RETURN(options.masterListenFd, Listen(environment));
+    return absl::OkStatus();
+  };
+  const auto where = [&] {
+    return absl::StrCat("the store of rank 0 at ", environment.master_addr, ":", environment.master_port);
+  };
+  if (options.isServer) {
+    RETURN_IF_ERROR(Patiently(
+        patience, [] { return "an address to listen at"; }, listen));
+  } else {
+    // c10d would wait, too, but in silence and deaf to a stop.
+    RETURN_IF_ERROR(Patiently(patience, where, [&] { return Knock(environment); }));
   }
   return TorchGuard([&]() -> absl::StatusOr<c10::intrusive_ptr<c10d::Store>> {
     c10::intrusive_ptr<c10d::Store> store = c10::make_intrusive<c10d::TCPStore>(environment.master_addr, options);
@@ -89,25 +160,33 @@ std::string ArrivalKey(int rank) {
   return absl::StrCat("arrived/", rank);
 }
 
-absl::Status WaitForAll(c10d::Store& store, const RankEnvironment& environment, absl::Duration timeout) {
-  std::vector<std::string> keys;
-  for (int rank = 0; rank < environment.world_size; ++rank) keys.push_back(ArrivalKey(rank));
-  const absl::Status status = TorchGuard([&] {
-    store.set(ArrivalKey(environment.rank), std::vector<uint8_t>{1});
-    store.wait(keys, ToChrono(timeout));
-    return absl::OkStatus();
-  });
-  if (status.ok()) return status;
+// "rank 1, 4 of 5": those that have not arrived. One question to the store for each.
+std::string NameMissing(c10d::Store& store, int world_size) {
   std::vector<int> missing;
   const absl::Status asked = TorchGuard([&] {
-    for (int rank = 0; rank < environment.world_size; ++rank) {
+    for (int rank = 0; rank < world_size; ++rank) {
       if (!store.check({ArrivalKey(rank)})) missing.push_back(rank);
     }
     return absl::OkStatus();
   });
-  if (!asked.ok()) return absl::UnavailableError(absl::StrCat("the store of rank 0 is gone: ", asked.message()));
-  return absl::UnavailableError(absl::StrCat("rank ", absl::StrJoin(missing, ", "), " of ", environment.world_size,
-                                             " did not arrive within ", absl::FormatDuration(timeout)));
+  return asked.ok() ? absl::StrCat("rank ", absl::StrJoin(missing, ", "), " of ", world_size) : "the store of rank 0";
+}
+
+absl::Status WaitForAll(c10d::Store& store, const RankEnvironment& environment, const Patience& patience) {
+  std::vector<std::string> keys;
+  for (int rank = 0; rank < environment.world_size; ++rank) keys.push_back(ArrivalKey(rank));
+  const auto ask = [&] {
+    return TorchGuard([&] {
+      store.set(ArrivalKey(environment.rank), std::vector<uint8_t>{1});
+      return store.check(keys) ? absl::OkStatus() : absl::UnavailableError("not all are there");
+    });
+  };
+  const auto missing = [&] { return NameMissing(store, environment.world_size); };
+  const absl::Status status = Patiently(patience, missing, ask);
+  if (status.ok() || absl::IsAborted(status)) return status;
+  if (!absl::IsUnavailable(status)) return Annotate(status, "the store of rank 0 is gone");
+  return absl::UnavailableError(
+      absl::StrCat(missing(), " did not arrive within ", absl::FormatDuration(patience.timeout)));
 }
 
 }  // namespace
@@ -130,15 +209,21 @@ absl::StatusOr<c10::intrusive_ptr<c10d::Store>> OpenStore(const RankEnvironment&
                                                           absl::Duration timeout) {
   // Waiting with a deadline is no incident here, but c10d warns of each.
   FLAGS_caffe2_log_level = 2;
-  RETURN_IF_ERROR(CheckPrivate(environment.master_addr, private_interface));
-  absl::StatusOr<c10::intrusive_ptr<c10d::Store>> store = ConnectStore(environment, timeout);
-  if (!store.ok()) {
-    return absl::UnavailableError(absl::StrCat("rank ", environment.rank, " cannot reach the store of rank 0 at ",
-                                               environment.master_addr, ":", environment.master_port, ": ",
-                                               store.status().message()));
+  const Patience patience{.timeout = timeout};
+  RETURN_IF_ERROR(Patiently(
+      patience, [&] { return absl::StrCat("the address of ", environment.master_addr); },
+      [&] { return CheckPrivate(environment.master_addr, private_interface); }));
+  absl::StatusOr<c10::intrusive_ptr<c10d::Store>> store = ConnectStore(environment, patience);
+  absl::Status status = store.status();
+  if (!status.ok()) {
+    status = Annotate(status, absl::StrCat("rank ", environment.rank, " cannot reach the store of rank 0 at ",
+                                           environment.master_addr, ":", environment.master_port));
+  } else {
+    status = WaitForAll(**store, environment, patience);
   }
-  RETURN_IF_ERROR(WaitForAll(**store, environment, timeout));
-  return store;
+  if (status.ok()) return store;
+  // But for a stop, whoever started the ranks is to start them again.
+  return absl::IsAborted(status) ? status : absl::UnavailableError(status.message());
 }
 
 }  // namespace grpo

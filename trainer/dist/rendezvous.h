@@ -13,8 +13,10 @@
 
 namespace grpo {
 
-// The store of these ranks (more than one); rank 0 serves it unless torchrun does. Returns when every rank has arrived;
-// Unavailable, naming those that have not, after `timeout`. c10d has no authentication, so its ports must be private:
+// The store of these ranks (more than one); rank 0 serves it unless torchrun does. Ranks may come in any order: one that
+// is early waits for the name of rank 0's machine to be known, for rank 0 to listen there, and for the others, and says
+// so in its log every minute. Returns when every rank has arrived; Unavailable, naming what is missing, after
+// `timeout`, and Aborted when the process is told to stop. c10d has no authentication, so its ports must be private:
 // rank 0 binds to the address that MASTER_ADDR names and to no other, and an address off loopback is refused unless
 // `private_interface` is not empty (docs/design.md law 9). InvalidArgument then. Keys of an earlier start by the same
 // torchrun are not seen. Turns c10d's own warnings off, for the process.

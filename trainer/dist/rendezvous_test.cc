@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <csignal>
 #include <string>
 #include <thread>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
@@ -14,6 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/free_port.h"
 #include "common/status_testing.h"
+#include "common/stop_signal.h"
 
 namespace grpo {
 namespace {
@@ -86,6 +88,34 @@ TEST_F(RendezvousTest, RanksThatHaveMetSeeWhatEachOtherWrites) {
   for (const auto& store : stores) ASSERT_OK(store);
   (*stores[2])->set("greeting", std::vector<uint8_t>{'h', 'i'});
   for (const auto& store : stores) EXPECT_EQ((*store)->get("greeting"), (std::vector<uint8_t>{'h', 'i'}));
+}
+
+TEST_F(RendezvousTest, ARankThatComesBeforeTheOthersWaitsForThem) {
+  const auto agent = Agent();
+  std::vector<absl::StatusOr<StorePointer>> early;
+  std::thread rank_1([&] { early = OpenAll({AtAgent(Environment(1, 2))}, kPatience); });
+  agent->wait({"grpo/0/arrived/1"}, std::chrono::seconds(30));
+  EXPECT_OK(OpenStore(AtAgent(Environment(0, 2)), "", kPatience));
+  rank_1.join();
+  EXPECT_OK(early[0]);
+}
+
+TEST_F(RendezvousTest, AStopEndsTheWait) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  const auto wait = [this] {
+    InstallStopSignal();
+    ::raise(SIGTERM);
+    const absl::Status status = OpenStore(Environment(1, 2), "", kPatience).status();
+    ::_exit(absl::IsAborted(status) ? 75 : 1);
+  };
+  EXPECT_EXIT(wait(), ::testing::ExitedWithCode(75), "");
+}
+
+TEST_F(RendezvousTest, AnUnknownNameIsWaitedForAndThenNamed) {
+  RankEnvironment environment = Environment(1, 2);
+  environment.master_addr = "no such host";
+  EXPECT_STATUS(OpenStore(environment, "eth1", kImpatience), kUnavailable,
+                "MASTER_ADDR no such host cannot be resolved");
 }
 
 // c10d by itself listens on every interface (docs/design.md law 9).

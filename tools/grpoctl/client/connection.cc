@@ -12,15 +12,6 @@
 namespace grpo {
 namespace {
 
-// What a caller wrote on the command line goes before what the run folder says.
-rpc::ClientOptions Merge(const rpc::ClientOptions& flags, rpc::ClientOptions options) {
-  if (!flags.token_file.empty()) options.token_file = flags.token_file;
-  if (!flags.tls_ca.empty()) options.tls_ca = flags.tls_ca;
-  if (!flags.tls_cert.empty()) options.tls_cert = flags.tls_cert;
-  if (!flags.tls_key.empty()) options.tls_key = flags.tls_key;
-  return options;
-}
-
 // What is known of a trainer that does not answer, and what to do.
 std::string AboutTheSilent(const std::string& run_dir, int64_t pid) {
   if (run_dir.empty()) {
@@ -72,7 +63,9 @@ absl::StatusOr<TrainerConnection> TrainerConnection::Open(const ConnectionFlags&
     ASSIGN_OR_RETURN(endpoint, FindEndpoint(connection.run_dir));
     connection.pid = endpoint.pid;
   }
-  ASSIGN_OR_RETURN(connection.client, rpc::Client::Create(endpoint.address, Merge(flags.client, endpoint.client)));
+  // What a caller wrote on the command line goes before what the run folder says.
+  ASSIGN_OR_RETURN(connection.client,
+                   rpc::Client::Create(endpoint.address, rpc::OrElse(flags.client, endpoint.client)));
   connection.stub = v1::TrainerService::NewStub(connection.client->channel());
   connection.deadline = absl::Seconds(flags.deadline_s);
   return connection;

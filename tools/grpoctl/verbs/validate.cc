@@ -9,6 +9,7 @@
 #include "tools/grpoctl/estimate.h"
 #include "tools/grpoctl/sibling.h"
 #include "tools/grpoctl/verb.h"
+#include "tools/launch/run_plan.h"
 #include "trainer/memory_need.h"
 #include "trainer/preflight.h"
 #include "trainer/run_config.h"
@@ -39,7 +40,14 @@ int Validate(const ValidateFlags& flags) {
     return Fail(fits);
   }
   for (const std::string& note : Notes(*checked)) std::cerr << "grpoctl: " << note << "\n";
-  std::cout << loaded->resolved_yaml << "\n" << *estimate << std::flush;
+  // As if it were to run here; what it keeps and shares does not depend on the machines.
+  const absl::StatusOr<RunPlan> plan = MakeRunPlan(
+      loaded->config,
+      {.run_dir = run_dir,
+       .run_id = loaded->config.run.name,
+       .programs = {.reward_server = "reward_server", .trainer = "trainer", .rollout_worker = "rollout_worker"}});
+  if (!plan.ok()) return Fail(plan.status());
+  std::cout << loaded->resolved_yaml << "\n" << *estimate << FileSystemText(*plan) << std::flush;
   // Last, because it takes this process's place: trying products out needs what grpoctl does not link.
   if (HasSibling()) return RunSibling({"model", "products", "--output", "table"});
   std::cerr << "grpoctl: which kernels multiply matrices here is said where //tools:grpoctl-model is built too\n";
