@@ -5,10 +5,13 @@ namespace, on the root file system of the image that deploy/image/build made; wh
 """
 
 import copy
+import json
+import os
 import pathlib
 import subprocess
 import sys
 import unittest
+from unittest import mock
 
 _HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(_HERE.parent / "e2e"), str(_HERE)]
@@ -182,9 +185,27 @@ class ManifestTest(harness.EndToEndTest):
         self.assertEqual("team-a", manifest.jobset["metadata"]["labels"]["kueue.x-k8s.io/queue-name"])
         self.assertNotIn("PersistentVolumeClaim", manifest.kinds())
 
+    def with_kubectl(self, *words):
+        """One call of grpoctl that finds a kubectl which notes what it is asked and answers as if all had been made."""
+        kubectl = self.folder / "bin/kubectl"
+        kubectl.parent.mkdir(exist_ok=True)
+        answer = {"kind": "List", "items": [{"kind": "JobSet", "metadata": {"namespace": "learning", "name": "set-1"}}]}
+        kubectl.write_text(f"#!/bin/sh\necho \"$@\" >>'{self.folder}/asked'\ncat <<'END'\n{json.dumps(answer)}\nEND\n")
+        kubectl.chmod(0o755)
+        with mock.patch.dict(os.environ, {"PATH": f"{kubectl.parent}:{os.environ['PATH']}"}):
+            result = harness.grpoctl("launch", harness.TINY, "--on", "kubernetes", *words, "--set", "launch.kubernetes.image=x")
+        self.assertEqual(0, result.returncode, result.stderr)
+        asked = self.folder / "asked"
+        return asked.read_text() if asked.exists() else ""
+
     def test_a_dry_run_asks_no_cluster(self):
-        # There is no kubectl in this PATH, and none is missed.
-        self.assertIsNotNone(self.manifest.jobset)
+        self.assertEqual("", self.with_kubectl("--dry-run", "--out", self.folder / "dry"))
+
+    def test_what_was_written_is_what_kubectl_is_given(self):
+        run_dir = self.folder / "run"
+        asked = self.with_kubectl("--run-dir", run_dir)
+        self.assertIn(f"apply --filename {run_dir}/launch/kubernetes.yaml", asked)
+        self.assertEqual("learning/set-1", json.loads((run_dir / "launch/job.json").read_text())["job"])
 
 
 class Cluster:
@@ -286,7 +307,8 @@ class ImageTest(harness.EndToEndTest):
         script = (
             'root=$1; shift; mount --bind "$root" "$root"; mount -o remount,bind,ro "$root"; '
             'mount -t proc proc "$root/proc"; mount --rbind /dev "$root/dev"; mount -t tmpfs tmpfs "$root/tmp"; '
-            'chmod 1777 "$root/tmp"; exec chroot --userspec=10001:10001 "$root" env -i HOME=/tmp PATH=/opt/grpo/bin:/usr/bin:/bin "$@"'
+            'chmod 1777 "$root/tmp"; '
+            'exec chroot --userspec=10001:10001 "$root" env -i HOME=/tmp PATH=/opt/grpo/bin:/usr/bin:/bin "$@"'
         )
         for folder in ("proc", "dev"):
             (IMAGE / folder).mkdir(exist_ok=True)
@@ -305,17 +327,17 @@ class ImageTest(harness.EndToEndTest):
 
     def test_a_short_run_finishes_on_the_read_only_image(self):
         config = harness.TINY.read_text().replace("../../configs", "/opt/grpo/configs")
-        script = f"cat >/tmp/tiny.yaml <<'END'\n{config}\nEND\ngrpoctl run /tmp/tiny.yaml --run-dir /tmp/run && test -s /tmp/run/summary.json"
+        script = f"cat >/tmp/tiny.yaml <<'END'\n{config}\nEND\n"
+        script += "grpoctl run /tmp/tiny.yaml --run-dir /tmp/run && test -s /tmp/run/summary.json"
         self.in_image("sh", "-ec", script)
 
     def test_nothing_of_the_machine_that_built_it_is_in_it(self):
         for name in ("etc/resolv.conf", "etc/hostname", "etc/apt/sources.list", "root/.ssh", "root/.netrc"):
             path = IMAGE / name
             self.assertFalse(path.exists() and path.stat().st_size > 0, name)
-        keys = [path for path in IMAGE.rglob("*") if path.suffix in {".key", ".p12"} and path.is_file()]
-        self.assertEqual([], keys)
-        set_id = [path for path in IMAGE.rglob("*") if path.is_file() and not path.is_symlink() and path.stat().st_mode & 0o6000]
-        self.assertEqual([], set_id)
+        files = [path for path in IMAGE.rglob("*") if path.is_file() and not path.is_symlink()]
+        self.assertEqual([], [path for path in files if path.suffix in {".key", ".p12"}])
+        self.assertEqual([], [path for path in files if path.stat().st_mode & 0o6000])
 
 
 if __name__ == "__main__":

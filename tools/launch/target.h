@@ -71,8 +71,9 @@ class LaunchTarget {
  public:
   virtual ~LaunchTarget() = default;
 
-  // The same request gives the same files; reads nothing but small files that the configuration names. The first is the one that Submit is given. InvalidArgument names each
-  // key that this kind of cluster needs otherwise, all of them together.
+  // The same request gives the same files; reads nothing but small files that the configuration names. The first is the
+  // one that Submit is given. InvalidArgument names each key that this kind of cluster needs otherwise, all of them
+  // together.
   virtual absl::StatusOr<std::vector<LaunchFile>> Render(const LaunchRequest& request) const = 0;
   // Submits what Render gave, as it lies in `folder` (RUN/launch), and returns the job's name there. NotFound when the
   // cluster's client is not on this machine (which one, and how to get it); Unavailable when the cluster does not answer.
