@@ -1,6 +1,6 @@
 """A Slurm cluster on this machine, for tests: three nodes, real daemons, nothing outside a scratch folder.
 
-Needs root and Debian's slurmctld, slurmd, slurm-client and munge (tools/clusters/slurm), and no running service of
+Needs root and Debian's slurmctld, slurmd, slurm-client and munge (tools/setup), and no running service of
 theirs. All daemons listen on loopback and are killed at the end, with whatever they started.
 """
 
@@ -61,7 +61,7 @@ def missing():
     """What this machine lacks for a cluster, in words; empty when it has all."""
     programs = [name for name in _PROGRAMS if shutil.which(name, path=_SEARCH) is None]
     if programs:
-        return f"no {', '.join(programs)}: tools/clusters/slurm installs them"
+        return f"no {', '.join(programs)}: tools/setup installs them"
     return "" if os.geteuid() == 0 else "only root can start the daemons"
 
 
@@ -77,7 +77,7 @@ def free_ports(count):
 class Slurm:
     """The cluster, as a context. `environment` makes Slurm's clients, and what calls them, see it."""
 
-    def __init__(self, cpus=4, memory_mb=4096):
+    def __init__(self, cpus=8, memory_mb=8192):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="slurm.", dir=os.environ.get("TEST_TMPDIR")))
         self.environment = dict(os.environ) | {"SLURM_CONF": str(self.folder / "slurm.conf"), "PATH": _SEARCH}
         self._daemons = {}
@@ -151,10 +151,16 @@ class Slurm:
     def kill_node(self, node):
         """The machine is gone: its slurmd and all steps on it, without a word."""
         self._kill(node)
-        for pid in _processes_with(f"SLURMD_NODENAME={node}\0".encode()):
-            if f"SLURM_CONF={self.folder / 'slurm.conf'}".encode() in _environ(pid):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+        tasks = [
+            pid
+            for pid in _processes_with(f"SLURM_CONF={self.folder / 'slurm.conf'}\0".encode())
+            if f"SLURMD_NODENAME={node}\0".encode() in _environ(pid)
+        ]
+        # First those that would tell of the deaths of the others.
+        keepers = {parent for parent in map(_parent, tasks) if _name(parent) == "slurmstepd"}
+        for pid in [*keepers, *tasks]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def call(self, *command, check=True, timeout_s=60):
         """One finished call of a client of Slurm's; its stdout."""
@@ -204,6 +210,22 @@ def _environ(pid):
     with contextlib.suppress(OSError):
         return pathlib.Path(f"/proc/{pid}/environ").read_bytes()
     return b""
+
+
+def _stat(pid):
+    """Name and parent of a process; of one that has ended, neither."""
+    with contextlib.suppress(OSError):
+        name, _, rest = pathlib.Path(f"/proc/{pid}/stat").read_text().partition("(")[2].rpartition(")")
+        return name, int(rest.split()[1])
+    return "", 0
+
+
+def _name(pid):
+    return _stat(pid)[0]
+
+
+def _parent(pid):
+    return _stat(pid)[1]
 
 
 def _processes_with(mark):

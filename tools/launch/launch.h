@@ -1,16 +1,13 @@
-// From a configuration to a job of a cluster: what is asked for, what is written, and what is remembered of it.
-//
-//   RUN/launch/<files>     what the target rendered, as it was submitted
-//   RUN/launch/job.json    {"target":"slurm","job":"42","submitted_at":"2026-11-30T02:51:12Z","run_id":"quickstart-0a1b2c3d"}
+// From a configuration to a job of a cluster: what is asked for, what is written, and whether it may be submitted.
 #ifndef GRPO_TOOLS_LAUNCH_LAUNCH_H_
 #define GRPO_TOOLS_LAUNCH_LAUNCH_H_
 
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "tools/launch/job_file.h"
 #include "tools/launch/target.h"
 #include "trainer/preflight.h"
 #include "trainer/run_config.h"
@@ -34,20 +31,6 @@ absl::StatusOr<LaunchRequest> MakeLaunchRequest(const RunConfig& config, Preflig
 
 // Replaces what is there. ErrnoStatus's codes.
 absl::Status WriteLaunchFiles(const std::vector<LaunchFile>& files, const std::string& folder);
-
-// A job that was submitted.
-struct LaunchedJob {
-  std::string target, job;
-  // RFC 3339, UTC.
-  std::string submitted_at;
-  std::string run_id;
-};
-// RUN/launch. Pure.
-std::string LaunchFolder(const std::string& run_dir);
-// WriteFileAtomically's errors; the folder is there.
-absl::Status WriteJob(const std::string& run_dir, const LaunchedJob& job);
-// Nothing where the run was not launched, or the file cannot be read.
-std::optional<LaunchedJob> ReadJob(const std::string& run_dir);
 
 // OK unless the job that job.json names may run yet. AlreadyExists names it, with its state and what to do; Unavailable
 // when its cluster does not say. Blocks as LaunchTarget::State.

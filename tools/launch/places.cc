@@ -28,12 +28,15 @@ absl::StatusOr<int64_t> ProcessesPerHost(const RoleCount& role) {
 }
 
 absl::StatusOr<Places> PlacesOf(const RunConfig& config) {
+  const bool apart = config.launch.slurm.heterogeneous;
   Places places;
+  for (const RoleCount& role : RolesOf(config))
+    places.num_hosts = apart ? places.num_hosts + role.Nodes() : std::max(places.num_hosts, role.Nodes());
+  int64_t next = 0;
   for (const RoleCount& role : RolesOf(config)) {
     ASSIGN_OR_RETURN(const int64_t per_host, ProcessesPerHost(role));
-    const int64_t first = config.launch.slurm.heterogeneous ? places.num_hosts : 0;
-    places.roles[std::string(RoleName(role.role))] = {.first = first, .per_host = per_host};
-    places.num_hosts = std::max(places.num_hosts, first + NumHostsFor(role.count, per_host));
+    places.roles[std::string(RoleName(role.role))] = {.first = next % places.num_hosts, .per_host = per_host};
+    next += apart ? role.Nodes() : NumHostsFor(role.count, per_host);
   }
   return places;
 }

@@ -20,12 +20,14 @@ struct RoleCount {
   // `launch.<role>`; the configuration's.
   const LaunchRoleOptions* options = nullptr;
   int64_t count = 0;
+  // Machines that are asked for it.
+  int64_t Nodes() const { return count == 0 ? 0 : options->nodes; }
 };
 // In the order trainer, rollout_worker, reward_server. `config` outlives it.
 std::vector<RoleCount> RolesOf(const RunConfig& config);
 
-// A role's processes are in blocks of `per_host` on the hosts from number `first` on. 0 of them: where MakeRunPlan puts
-// them without launch.<role>.
+// A role's processes are in blocks of `per_host` on the hosts from number `first` on, after the last on the first again.
+// 0 of them: where MakeRunPlan puts them without launch.<role>.
 struct RoleHosts {
   int64_t first = 0, per_host = 0;
 };
@@ -40,11 +42,12 @@ absl::StatusOr<int64_t> ProcessesPerHost(const RoleCount& role);
 struct Places {
   // By RoleName.
   std::map<std::string, RoleHosts> roles;
-  // Hosts that they take together. More nodes than processes of a role are not asked for.
+  // Hosts that they take together.
   int64_t num_hosts = 0;
 };
-// Roles share machines, all from the first host on; with launch.slurm.heterogeneous each has hosts of its own, in
-// RolesOf's order. Errors as ProcessesPerHost.
+// Roles share as many machines as launch.<role>.nodes says of any of them, each role beginning after the last of the one
+// before, the trainer on the first. With launch.slurm.heterogeneous each has machines of its own. Both in RolesOf's
+// order. Errors as ProcessesPerHost.
 absl::StatusOr<Places> PlacesOf(const RunConfig& config);
 
 }  // namespace grpo

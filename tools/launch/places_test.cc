@@ -22,15 +22,17 @@ TEST(Places, OneMachineHoldsAllUnlessTheConfigurationSaysOtherwise) {
   EXPECT_EQ(places.roles.at("rollout_worker").per_host, 10);
 }
 
-TEST(Places, RolesShareMachinesFromTheFirstOn) {
+TEST(Places, RolesShareMachinesEachBeginningWhereTheOneBeforeEnds) {
   RunConfig config = SixteenProcesses();
   config.launch.trainer.nodes = 2;
   config.launch.rollout_worker = {.nodes = 5, .processes_per_node = 3};
   ASSERT_OK_AND_ASSIGN(const Places places, PlacesOf(config));
+  EXPECT_EQ(places.num_hosts, 5);
+  EXPECT_EQ(places.roles.at("trainer").first, 0);
   EXPECT_EQ(places.roles.at("trainer").per_host, 2);
-  EXPECT_EQ(places.roles.at("rollout_worker").first, 0);
-  // Ten workers, three on a machine, need no fifth.
-  EXPECT_EQ(places.num_hosts, 4);
+  // Ten workers, three on a machine, are on four of them.
+  EXPECT_EQ(places.roles.at("rollout_worker").first, 2);
+  EXPECT_EQ(places.roles.at("reward_server").first, 1);
 }
 
 TEST(Places, HeterogeneousJobsHaveMachinesForEachRole) {

@@ -20,6 +20,7 @@
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
+#include "common/clock.h"
 #include "common/exit_codes.h"
 #include "common/files.h"
 #include "common/status_macros.h"
@@ -49,12 +50,12 @@ void ReadSome(Stream& stream) {
   if (got > 0 && stream.text.size() < kMaxOutputBytes) stream.text.append(buffer, static_cast<size_t>(got));
 }
 
-// Until both streams end; false when that takes longer than to `deadline`.
-bool ReadToEnd(Stream& out, Stream& err, absl::Time deadline) {
+// Until both streams end; false when that takes longer than to `deadline`, a time of Clock::Real.
+bool ReadToEnd(Stream& out, Stream& err, absl::Duration deadline) {
   while (out.open || err.open) {
     pollfd waiting[] = {{.fd = out.open ? out.read.get() : -1, .events = POLLIN, .revents = 0},
                         {.fd = err.open ? err.read.get() : -1, .events = POLLIN, .revents = 0}};
-    const absl::Duration left = deadline - absl::Now();
+    const absl::Duration left = deadline - Clock::Real().Now();
     if (left <= absl::ZeroDuration()) return false;
     ::poll(waiting, 2, static_cast<int>(std::min<int64_t>(absl::ToInt64Milliseconds(left) + 1, 1000)));
     if (waiting[0].revents != 0) ReadSome(out);
@@ -64,10 +65,10 @@ bool ReadToEnd(Stream& out, Stream& err, absl::Time deadline) {
 }
 
 // The child's exit code, 128+n after signal n; killed at the deadline, it has none.
-std::optional<int> Await(pid_t pid, absl::Time deadline) {
+std::optional<int> Await(pid_t pid, absl::Duration deadline) {
   int status = 0;
   while (::waitpid(pid, &status, WNOHANG) != pid) {
-    if (absl::Now() >= deadline) {
+    if (Clock::Real().Now() >= deadline) {
       ::kill(pid, SIGKILL);
       ::waitpid(pid, &status, 0);
       return std::nullopt;
@@ -114,7 +115,7 @@ absl::StatusOr<std::string> FindInPath(const std::string& program) {
 absl::StatusOr<std::string> RunClient(const std::vector<std::string>& argv, absl::Duration timeout) {
   std::vector<std::string> words = argv;
   ASSIGN_OR_RETURN(words[0], FindInPath(argv[0]));
-  const absl::Time deadline = absl::Now() + timeout;
+  const absl::Duration deadline = Clock::Real().Now() + timeout;
   int out_fds[2], err_fds[2];
   if (::pipe2(out_fds, O_CLOEXEC) != 0) return ErrnoStatus(errno, "make a pipe for", argv[0]);
   Stream out{.read = Descriptor(out_fds[0]), .text = ""};
@@ -126,7 +127,7 @@ absl::StatusOr<std::string> RunClient(const std::vector<std::string>& argv, absl
   out_write = Descriptor();
   err_write = Descriptor();
   const bool ended = ReadToEnd(out, err, deadline);
-  const std::optional<int> code = Await(pid, ended ? deadline : absl::Now());
+  const std::optional<int> code = Await(pid, ended ? deadline : Clock::Real().Now());
   const std::string command = absl::StrJoin(argv, " ");
   const std::string said(absl::StripAsciiWhitespace(err.text));
   if (!code.has_value()) {

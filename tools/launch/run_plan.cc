@@ -79,16 +79,15 @@ absl::Status CheckHosts(const RunConfig& config, const PlanRequest& request) {
   return absl::InvalidArgumentError(absl::StrJoin(errors, "\n"));
 }
 
-// That every process has a host.
+// That there are as many hosts as each role's processes take.
 absl::Status CheckPlaces(const RunConfig& config, const PlanRequest& request) {
   for (const RoleCount& role : RolesOf(config)) {
     const auto place = request.places.find(std::string(RoleName(role.role)));
-    if (place == request.places.end() || place->second.per_host == 0 || role.count == 0) continue;
-    const int64_t needed = place->second.first + NumHostsFor(role.count, place->second.per_host);
+    if (place == request.places.end()) continue;
+    const int64_t needed = NumHostsFor(role.count, place->second.per_host);
     if (needed <= static_cast<int64_t>(request.hosts.size())) continue;
-    return absl::InvalidArgumentError(absl::StrCat("by launch.", place->first, " the last of its ", role.count,
-                                                   " processes is on host ", needed, ", but there are ",
-                                                   request.hosts.size()));
+    return absl::InvalidArgumentError(absl::StrCat("by launch.", place->first, " its ", role.count, " processes take ",
+                                                   needed, " hosts, but there are ", request.hosts.size()));
   }
   return absl::OkStatus();
 }
@@ -146,7 +145,7 @@ class Planner {
   // The host of a role's process number `index`.
   int64_t HostOf(Role role, int64_t index) const {
     const RoleHosts place = Place(role);
-    if (place.per_host > 0) return place.first + index / place.per_host;
+    if (place.per_host > 0) return (place.first + index / place.per_host) % NumHosts();
     return role == Role::kTrainer ? index / RanksPerHost() : index % NumHosts();
   }
 

@@ -205,11 +205,12 @@ TEST(RunPlan, StartersStandBeforeTheCommandsOfTheirRole) {
   request.addresses = {"127.0.0.1", "127.0.0.1", "127.0.0.1"};
   request.starters["trainer"] = {.argv = {"/usr/bin/srun", "-w{host}", "-J{name}"}, .stop_signal = SIGINT};
   request.starters["rollout_worker"] = {.argv = {"/usr/bin/srun", "--mem=1", "{host}"}};
-  request.places = {{"trainer", {.per_host = 1}}, {"rollout_worker", {.first = 1, .per_host = 1}}};
+  request.places = {{"trainer", {.per_host = 1}}, {"rollout_worker", {.first = 2, .per_host = 1}}};
   ASSERT_OK_AND_ASSIGN(const RunPlan plan, MakeRunPlan(config, request));
+  EXPECT_EQ(Find(plan, "rollout-0").host, "n3");
   EXPECT_THAT(Find(plan, "trainer-1").starter.argv, ElementsAre("/usr/bin/srun", "-wn2", "-Jtrainer-1"));
   EXPECT_EQ(Find(plan, "trainer-1").starter.stop_signal, SIGINT);
-  EXPECT_THAT(Find(plan, "rollout-1").starter.argv, ElementsAre("/usr/bin/srun", "--mem=1", "n3"));
+  EXPECT_THAT(Find(plan, "rollout-1").starter.argv, ElementsAre("/usr/bin/srun", "--mem=1", "n1"));
   EXPECT_THAT(Find(plan, "reward-0").starter.argv, IsEmpty());
   const LateValues late = {.port = 41, .trainer_address = "127.0.0.1:99", .rendezvous_port = 55};
   EXPECT_THAT(Fill(Find(plan, "rollout-1").argv, late), Contains("127.0.0.1:99"));
@@ -223,6 +224,7 @@ TEST(RunPlan, StartersStandBeforeTheCommandsOfTheirRole) {
   EXPECT_STATUS(MakeRunPlan(config, request), absl::StatusCode::kInvalidArgument, "network.host");
   request.addresses.pop_back();
   EXPECT_STATUS(MakeRunPlan(config, request), absl::StatusCode::kInvalidArgument, "3 hosts and 2 addresses");
+  config.rollout_worker.workers = 3;
   request = Request({"n1", "n2"});
   request.starters["trainer"];
   request.addresses = {"127.0.0.1", "127.0.0.1"};

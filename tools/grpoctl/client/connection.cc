@@ -26,6 +26,14 @@ std::string AboutTheSilent(const std::string& run_dir, int64_t pid) {
                       run_dir, "`");
 }
 
+// Why nothing serves a run that was launched: it may stand in a queue.
+absl::Status WithItsJob(const absl::Status& error, const std::string& run_dir, const JobFlags& given) {
+  const std::optional<JobFlags> job = JobOf(given, run_dir);
+  const std::string state = job.has_value() ? DescribeJob(*job) : "";
+  if (state.empty()) return error;
+  return absl::UnavailableError(absl::StrCat(state, ": ", error.message()));
+}
+
 }  // namespace
 
 void AddRunDirFlag(CLI::App& verb, std::string* run_dir) {
@@ -37,7 +45,8 @@ void AddConnectionFlags(CLI::App& verb, ConnectionFlags* flags) {
   CLI::Option* address = verb.add_option("--address", flags->address, "Where the trainer serves, instead of --run-dir");
   address->option_text("HOST:PORT");
   AddRunDirFlag(verb, &flags->run_dir);
-  address->excludes("--run-dir");
+  AddJobFlags(verb, &flags->job);
+  address->excludes("--run-dir")->excludes("--job");
   verb.add_option("--token-file", flags->client.token_file, "File with the bearer token (default: the run's)")
       ->option_text("FILE");
   verb.add_option("--tls-ca", flags->client.tls_ca, "PEM authority that signed the server's certificate")
@@ -59,8 +68,10 @@ absl::StatusOr<TrainerConnection> TrainerConnection::Open(const ConnectionFlags&
   TrainerConnection connection;
   Endpoint endpoint{.address = flags.address};
   if (flags.address.empty()) {
-    ASSIGN_OR_RETURN(connection.run_dir, ResolveRunDir(flags.run_dir));
-    ASSIGN_OR_RETURN(endpoint, FindEndpoint(connection.run_dir));
+    ASSIGN_OR_RETURN(connection.run_dir, flags.job.given() ? RunDirOfJob(flags.job) : ResolveRunDir(flags.run_dir));
+    const absl::StatusOr<Endpoint> found = FindEndpoint(connection.run_dir);
+    if (!found.ok()) return WithItsJob(found.status(), connection.run_dir, flags.job);
+    endpoint = *found;
     connection.pid = endpoint.pid;
   }
   // What a caller wrote on the command line goes before what the run folder says.

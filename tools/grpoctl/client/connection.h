@@ -11,20 +11,22 @@
 #include "absl/time/time.h"
 #include "common/rpc/client.h"
 #include "proto/trainer.grpc.pb.h"
+#include "tools/grpoctl/client/job.h"
 
 namespace grpo {
 
-// Where a run is: --address wins, then --run-dir, then the newest run under runs/. `client` goes, key by key, before
+// Where a run is: --address wins, then --job, then --run-dir, then the newest run under runs/. `client` goes, key by key, before
 // what the run's endpoint.json says.
 struct ConnectionFlags {
   std::string address;
   std::string run_dir;
+  JobFlags job;
   rpc::ClientOptions client;
   // Of one call, in seconds.
   double deadline_s = 10;
 };
 
-// Adds --address, --run-dir, --token-file, --tls-ca, --tls-cert, --tls-key and --deadline; `flags` outlives the
+// Adds --address, --run-dir, --on, --job, --token-file, --tls-ca, --tls-cert, --tls-key and --deadline; `flags` outlives the
 // parsing.
 void AddConnectionFlags(CLI::App& verb, ConnectionFlags* flags);
 // Only --run-dir, for verbs that read files.
@@ -43,7 +45,7 @@ struct TrainerConnection {
   std::string run_dir;
   int64_t pid = 0;
 
-  // Does not call yet. FindEndpoint's errors (tools/grpoctl/records/run_folder.h) without an address;
+  // Does not call the trainer yet, but asks the cluster about a --job. FindEndpoint's errors (tools/grpoctl/records/run_folder.h) without an address;
   // rpc::Client::Create's.
   static absl::StatusOr<TrainerConnection> Open(const ConnectionFlags& flags);
 

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "common/exit_codes.h"
 #include "common/thread.h"
 #include "trainer/status/run_state.h"
 
@@ -73,6 +74,17 @@ void BackgroundStatus::Run() {
 std::optional<v1::RunStatus> BackgroundStatus::Take() {
   absl::MutexLock lock(&mutex_);
   return std::exchange(newest_, std::nullopt);
+}
+
+int ExitCodeOf(v1::RunState state) {
+  switch (state) {
+    case v1::RUN_STATE_FINISHED:
+      return kExitOk;
+    case v1::RUN_STATE_STOPPED:
+      return kExitRetry;
+    default:
+      return kExitRunFailed;
+  }
 }
 
 }  // namespace grpo

@@ -38,6 +38,9 @@ class StatusStream {
   grpc::ClientContext* context_ ABSL_GUARDED_BY(mutex_) = nullptr;
 };
 
+// The exit code of a verb that followed a run which ended in this state: 0, 75 when it can go on, 1. Pure.
+int ExitCodeOf(v1::RunState state);
+
 // Keeps the newest snapshot of a run in a thread of its own; a trainer that is away is asked again. Thread-safe.
 class BackgroundStatus {
  public:

@@ -35,7 +35,8 @@ int64_t PortOf(const std::string& address, int64_t otherwise) {
 }  // namespace
 
 std::string DescribeExit(int exit_code) {
-  if (exit_code <= kExitSignalBase) return absl::StrCat("exit code ", exit_code);
+  if (exit_code <= kExitSignalBase || exit_code > kExitSignalBase + SIGRTMAX)
+    return absl::StrCat("exit code ", exit_code);
   const int signal_number = exit_code - kExitSignalBase;
   return absl::StrCat("signal ", signal_number, " (", ::strsignal(signal_number), ")");
 }
@@ -121,14 +122,7 @@ std::optional<RunEnd> Supervisor::OnExit(Child& child, int exit_code) {
   child.serves = false;
   child.done = reaction == Reaction::kNothing;
   if (child.done) return std::nullopt;
-  if (reaction == Reaction::kEndRun) {
-    if (stop_until_.has_value() && (exit == Exit::kKilled || exit == Exit::kPeerLost || exit == Exit::kNotStarted)) {
-      note_(absl::StrCat(ended, " instead of saving; the checkpoint before stands"));
-      return RunEnd{kExitRetry, ""};
-    }
-    if (exit != Exit::kSuccess) return End(child, exit_code, ended);
-    return role == Role::kTrainer ? RunEnd{} : End(child, kExitInternal, ended);
-  }
+  if (reaction == Reaction::kEndRun) return EndBy(child, exit, exit_code, ended);
   if (exit == Exit::kNotStarted) return OnFailedStart(child, exit_code);
   const std::string role_name(RoleName(role));
   if (++restarts_by_role_[role_name] > options_.max_restarts_per_role) {
@@ -143,6 +137,15 @@ std::optional<RunEnd> Supervisor::OnExit(Child& child, int exit_code) {
   if (reaction == Reaction::kRestartAllRanks) return RestartAllRanks(delay);
   RestartLater(child, delay);
   return std::nullopt;
+}
+
+RunEnd Supervisor::EndBy(const Child& child, Exit exit, int exit_code, const std::string& ended) const {
+  if (stop_until_.has_value() && (exit == Exit::kKilled || exit == Exit::kPeerLost || exit == Exit::kNotStarted)) {
+    note_(absl::StrCat(ended, " instead of saving; the checkpoint before stands"));
+    return {kExitRetry, ""};
+  }
+  if (exit != Exit::kSuccess) return End(child, exit_code, ended);
+  return child.plan.role == Role::kTrainer ? RunEnd{} : End(child, kExitInternal, ended);
 }
 
 std::optional<RunEnd> Supervisor::OnFailedStart(Child& child, int exit_code) {

@@ -108,6 +108,8 @@ class Supervisor {
   Phase PhaseOf(const Child& child) const;
   // For a starter as it takes them.
   static void Send(const Child& child, int signal_number);
+  // The run is over because the child ended; `ended` says it in words.
+  RunEnd EndBy(const Child& child, Exit exit, int exit_code, const std::string& ended) const;
   // It could not be started on its machine. Holds a value when the run is over.
   std::optional<RunEnd> OnFailedStart(Child& child, int exit_code);
   // Does what the table says. Holds a value when the run is over.

@@ -13,13 +13,14 @@ namespace {
 
 struct LogsFlags {
   std::string run_dir;
+  JobFlags job;
   std::string role;
   bool follow = false;
   int num_lines = 50;
 };
 
 int Logs(const LogsFlags& flags) {
-  const absl::StatusOr<std::string> run_dir = ResolveRunDir(flags.run_dir);
+  const absl::StatusOr<std::string> run_dir = flags.job.given() ? RunDirOfJob(flags.job) : ResolveRunDir(flags.run_dir);
   if (!run_dir.ok()) return Fail(run_dir.status());
   LogFollower follower(*run_dir + "/logs", flags.role);
   const absl::Status shown = follower.ShowTails(std::cout, flags.num_lines);
@@ -39,9 +40,11 @@ void AddLogsVerb(CLI::App& app, int* exit_code) {
       app, "logs", "Print the last lines of a run's logs",
       "  grpoctl logs\n"
       "  grpoctl logs --run-dir runs/quickstart --role trainer -n 200\n"
-      "  grpoctl logs -f --role rollout",
+      "  grpoctl logs -f --role rollout\n"
+      "  grpoctl logs --on slurm --job 42",
       [flags] { return Logs(*flags); }, exit_code);
   AddRunDirFlag(*verb, &flags->run_dir);
+  AddJobFlags(*verb, &flags->job);
   verb->add_option("--role", flags->role, "Only logs whose name starts so: trainer, rollout, rollout-1, reward")
       ->option_text("ROLE");
   verb->add_flag("-f,--follow", flags->follow, "Go on with what is written from now on");

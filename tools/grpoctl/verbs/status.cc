@@ -29,7 +29,8 @@ void AddStatusVerb(CLI::App& app, int* exit_code) {
       app, "status", "Show what a run is doing",
       "  grpoctl status\n"
       "  grpoctl status --run-dir runs/quickstart --output json\n"
-      "  grpoctl status --address 127.0.0.1:41327",
+      "  grpoctl status --address 127.0.0.1:41327\n"
+      "  grpoctl status --on slurm --job 42",
       [flags, format] { return Status(*flags, *format); }, exit_code);
   AddConnectionFlags(*verb, flags.get());
   AddOutputOption(*verb, format.get());

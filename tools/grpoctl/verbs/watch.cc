@@ -16,17 +16,6 @@ namespace {
 
 constexpr absl::Duration kInterval = absl::Milliseconds(200);
 
-int ExitCodeOf(v1::RunState state) {
-  switch (state) {
-    case v1::RUN_STATE_FINISHED:
-      return kExitOk;
-    case v1::RUN_STATE_STOPPED:
-      return kExitRetry;
-    default:
-      return kExitRunFailed;
-  }
-}
-
 int Watch(const ConnectionFlags& flags, OutputFormat format) {
   const absl::StatusOr<TrainerConnection> connection = TrainerConnection::Open(flags);
   if (!connection.ok()) return Fail(connection.status());
@@ -55,6 +44,7 @@ void AddWatchVerb(CLI::App& app, int* exit_code) {
       app, "watch", "Follow a run's progress until it ends",
       "  grpoctl watch\n"
       "  grpoctl watch --run-dir runs/quickstart\n"
+      "  grpoctl watch --on slurm --job 42\n"
       "  grpoctl watch --output json | jq .state",
       [flags, format] { return Watch(*flags, *format); }, exit_code);
   AddConnectionFlags(*verb, flags.get());

@@ -152,9 +152,10 @@ struct Component {
   std::vector<Role> roles;
 };
 
-// Processes of a role on a machine.
-int64_t CountOn(const RoleCount& role, const RoleHosts& place, int64_t host) {
-  return std::clamp<int64_t>(role.count - (host - place.first) * place.per_host, 0, place.per_host);
+// Processes of a role on one of so many machines that roles share.
+int64_t CountOn(const RoleCount& role, const RoleHosts& place, int64_t host, int64_t num_hosts) {
+  const int64_t block = (host - place.first + num_hosts) % num_hosts;
+  return std::clamp<int64_t>(role.count - block * place.per_host, 0, place.per_host);
 }
 
 absl::StatusOr<std::vector<Component>> ComponentsOf(const LaunchRequest& request) {
@@ -166,7 +167,7 @@ absl::StatusOr<std::vector<Component>> ComponentsOf(const LaunchRequest& request
     const RoleHosts& place = places.roles.at(std::string(RoleName(role.role)));
     if (place.per_host == 0) continue;
     if (apart) {
-      components.push_back({.nodes = NumHostsFor(role.count, place.per_host), .share = {}, .roles = {}});
+      components.push_back({.nodes = role.Nodes(), .share = {}, .roles = {}});
       components.back().share.Add(place.per_host, NeedOf(request, role.role));
     }
     components.back().roles.push_back(role.role);
@@ -175,7 +176,7 @@ absl::StatusOr<std::vector<Component>> ComponentsOf(const LaunchRequest& request
     Share share;
     for (const RoleCount& role : RolesOf(request.config)) {
       const RoleHosts& place = places.roles.at(std::string(RoleName(role.role)));
-      if (place.per_host > 0) share.Add(CountOn(role, place, host), NeedOf(request, role.role));
+      if (place.per_host > 0) share.Add(CountOn(role, place, host, places.num_hosts), NeedOf(request, role.role));
     }
     components[0].share.Raise(share);
   }
@@ -189,8 +190,8 @@ absl::StatusOr<std::vector<Component>> ComponentsOf(const LaunchRequest& request
 // each step.
 Starter StarterFor(const LaunchRequest& request, Role role, const Share& share, int64_t group, bool apart) {
   const RoleNeed& need = NeedOf(request, role);
-  Starter starter{.argv = {"srun", "--quiet", "--input=none", "--disable-status", "--kill-on-bad-exit=0", "--wait=0",
-                           "--mpi=none", "--overlap", "--cpu-bind=none"},
+  Starter starter{.argv = {"srun", "--quiet", "--input=none", "--export=ALL", "--disable-status",
+                           "--kill-on-bad-exit=0", "--wait=0", "--mpi=none", "--overlap", "--cpu-bind=none"},
                   .stop_signal = SIGINT,
                   .kill_signal = SIGTERM};
   if (apart) starter.argv.push_back(absl::StrCat("--het-group=", group));

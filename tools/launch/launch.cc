@@ -1,0 +1,190 @@
+#include "tools/launch/launch.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <memory>
+#include <optional>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "common/files.h"
+#include "common/status_macros.h"
+#include "nlohmann/json.hpp"
+#include "tools/grpoctl/estimate.h"
+#include "tools/grpoctl/text.h"
+#include "tools/launch/places.h"
+#include "trainer/disk_need.h"
+#include "trainer/memory_need.h"
+
+namespace grpo {
+namespace {
+
+using json = nlohmann::ordered_json;
+
+constexpr double kGib = 1024.0 * 1024 * 1024;
+// What the libraries of a process take, and how much more than an estimate is asked for.
+constexpr double kLibrariesGib = 0.3, kMargin = 1.25, kLeastGib = 1;
+
+// Of the rank that needs most, in the stage that needs most.
+absl::StatusOr<double> RankBytes(const RunConfig& config, Preflight& preflight) {
+  ASSIGN_OR_RETURN(const std::vector<StageMemory> stages, StageMemories(config, preflight));
+  double most = 0;
+  for (const StageMemory& stage : stages) {
+    double bytes = stage.trainer.Total() + stage.own_parameters + stage.kept_by_rank_0, activations = 0;
+    for (const FrozenNeed& frozen : stage.frozen) {
+      bytes += frozen.memory.weights;
+      activations = std::max(activations, frozen.memory.activations);
+    }
+    most = std::max(most, bytes + activations);
+  }
+  return most;
+}
+
+// For what each policy that has weights asks of its holders.
+struct PolicyBytes {
+  // The largest worker, and rank 0's buffers for workers.
+  double worker = 0, buffers = 0;
+};
+absl::StatusOr<PolicyBytes> LargestPolicy(const RunConfig& config, Preflight& preflight) {
+  PolicyBytes most;
+  for (const auto& [name, policy] : config.policies) {
+    if (policy.endpoint.given()) continue;
+    ASSIGN_OR_RETURN(const PolicyShape* const shape, preflight.Shape(name));
+    most.worker = std::max(most.worker, EstimateWorker(shape->config, policy, config.rollout_worker).Total());
+    if (config.coordinator.shared_memory_weights)
+      most.buffers = std::max(most.buffers, EstimateWeightBuffers(shape->config, policy.compute_dtype));
+  }
+  return most;
+}
+
+absl::StatusOr<RoleNeed> NeedOf(const RoleCount& role, double estimated_bytes) {
+  ASSIGN_OR_RETURN(const int64_t per_host, ProcessesPerHost(role));
+  const double estimate = std::max(kLeastGib, kMargin * (estimated_bytes / kGib + kLibrariesGib));
+  return RoleNeed{.nodes = role.Nodes(),
+                  .processes_per_node = per_host,
+                  .gpus = role.options->gpus_per_process,
+                  .cpus = role.options->cpus_per_process,
+                  .memory_gib = role.options->memory_gib > 0 ? role.options->memory_gib : estimate};
+}
+
+// A role's row and object.
+struct RoleRow {
+  std::string name;
+  int64_t count;
+  const RoleNeed& need;
+};
+std::vector<RoleRow> RowsOf(const LaunchRequest& request) {
+  const std::vector<RoleCount> roles = RolesOf(request.config);
+  return {{"trainer", roles[0].count, request.trainer},
+          {"rollout_worker", roles[1].count, request.rollout_worker},
+          {"reward_server", roles[2].count, request.reward_server}};
+}
+
+std::string Port(int64_t port) {
+  return port == 0 ? "a port that is found when it starts" : absl::StrCat("port ", port);
+}
+
+}  // namespace
+
+absl::StatusOr<LaunchRequest> MakeLaunchRequest(const RunConfig& config, Preflight& preflight,
+                                                const LaunchPlace& place) {
+  ASSIGN_OR_RETURN(const double rank_bytes, RankBytes(config, preflight));
+  ASSIGN_OR_RETURN(const PolicyBytes policy, LargestPolicy(config, preflight));
+  ASSIGN_OR_RETURN(const double disk_bytes, DiskNeed(config, preflight));
+  const double estimates[] = {rank_bytes + policy.buffers, policy.worker, 0};
+  std::vector<RoleNeed> needs;
+  std::vector<std::string> errors;
+  const std::vector<RoleCount> roles = RolesOf(config);
+  for (size_t i = 0; i < roles.size(); ++i) {
+    const absl::StatusOr<RoleNeed> need = NeedOf(roles[i], estimates[i]);
+    if (!need.ok()) errors.emplace_back(need.status().message());
+    needs.push_back(need.ok() ? *need : RoleNeed());
+  }
+  if (!errors.empty()) return absl::InvalidArgumentError(absl::StrJoin(errors, "\n"));
+  return LaunchRequest{.config = config,
+                       .run_dir = place.run_dir,
+                       .run_id = place.run_id,
+                       .programs = place.programs,
+                       .grpoctl = place.grpoctl,
+                       .resume = place.resume,
+                       .trainer = needs[0],
+                       .rollout_worker = needs[1],
+                       .reward_server = needs[2],
+                       .disk_gib = disk_bytes / kGib};
+}
+
+absl::Status WriteLaunchFiles(const std::vector<LaunchFile>& files, const std::string& folder) {
+  RETURN_IF_ERROR(MakeFolders(folder));
+  for (const LaunchFile& file : files) {
+    const std::string path = absl::StrCat(folder, "/", file.name);
+    // What holds a secret is nobody else's at any moment, and WriteFileAtomically keeps no rights.
+    const mode_t before = ::umask(static_cast<mode_t>(0777 & ~file.mode));
+    const absl::Status written = WriteFileAtomically(path, file.content);
+    ::umask(before);
+    RETURN_IF_ERROR(written);
+    if (::chmod(path.c_str(), static_cast<mode_t>(file.mode)) != 0) return ErrnoStatus(errno, "chmod", path);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ExpectNoJob(const std::string& run_dir) {
+  const std::optional<LaunchedJob> job = ReadJob(run_dir);
+  if (!job.has_value()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const std::unique_ptr<LaunchTarget> target, MakeLaunchTarget(job->target));
+  const absl::StatusOr<JobState> state = target->State(job->job);
+  if (absl::IsNotFound(state.status())) return absl::OkStatus();
+  const std::string whose =
+      absl::StrCat("job ", job->job, " of ", job->target, ", run ", job->run_id, ", submitted ", job->submitted_at);
+  if (!state.ok()) {
+    return absl::UnavailableError(
+        absl::StrCat(run_dir, " was launched before (", whose,
+                     "), and whether that job still runs cannot be told: ", state.status().message()));
+  }
+  if (state->ended) return absl::OkStatus();
+  return absl::AlreadyExistsError(
+      absl::StrCat(run_dir, " is the folder of a run that was launched (", whose, ") and is ", Printable(state->word),
+                   ": watch it with `grpoctl watch --run-dir ", run_dir, "`, end it with `grpoctl stop --run-dir ",
+                   run_dir, "`, or choose another folder with --run-dir DIR"));
+}
+
+std::string LaunchText(const LaunchRequest& request, const std::string& target, const std::vector<LaunchFile>& files) {
+  std::vector<std::vector<std::string>> rows = {
+      {"role", "processes", "machines", "on each", "GPUs each", "CPUs each", "memory each"}};
+  for (const RoleRow& row : RowsOf(request)) {
+    rows.push_back({row.name, absl::StrCat(row.count), absl::StrCat(row.need.nodes),
+                    absl::StrCat(row.need.processes_per_node), absl::StrCat(row.need.gpus), absl::StrCat(row.need.cpus),
+                    FormatBytes(row.need.memory_gib * kGib)});
+  }
+  const NetworkOptions& network = request.config.network;
+  std::string text = absl::StrCat(
+      "Run ", Printable(request.run_id), " in ", Printable(request.run_dir), ", to be launched on ", target, ":\n\n",
+      FormatTable(rows), "\nServers bind to ", network.host, "; the trainer serves at ", Port(network.trainer_port),
+      request.config.trainer.ranks > 1 ? absl::StrCat(", its ranks meet at ", Port(network.rendezvous_port)) : "",
+      ".\nDisk: at most ", FormatBytes(request.disk_gib * kGib), " at a time in the run folder.\nFiles:");
+  for (const LaunchFile& file : files) absl::StrAppend(&text, " ", file.name);
+  return text + "\n";
+}
+
+std::string LaunchJson(const LaunchRequest& request, const std::string& target, const std::vector<LaunchFile>& files) {
+  json document = {{"target", target}, {"run_id", request.run_id}, {"run_dir", request.run_dir}};
+  for (const RoleRow& row : RowsOf(request)) {
+    document["roles"][row.name] = {{"processes", row.count},
+                                   {"nodes", row.need.nodes},
+                                   {"processes_per_node", row.need.processes_per_node},
+                                   {"gpus_per_process", row.need.gpus},
+                                   {"cpus_per_process", row.need.cpus},
+                                   {"memory_gib", row.need.memory_gib}};
+  }
+  const NetworkOptions& network = request.config.network;
+  document["addresses"] = {
+      {"host", network.host}, {"trainer_port", network.trainer_port}, {"rendezvous_port", network.rendezvous_port}};
+  document["disk_gib"] = request.disk_gib;
+  document["files"] = json::array();
+  for (const LaunchFile& file : files) document["files"].push_back(file.name);
+  return document.dump(2, ' ', false, json::error_handler_t::replace) + "\n";
+}
+
+}  // namespace grpo
