@@ -46,6 +46,11 @@ def launch(folder, settings, config=harness.TINY):
     return kubernetes_manifest.Manifest(next(folder.rglob("kubernetes.yaml")))
 
 
+def expect_image():
+    if not IMAGE.is_dir():
+        raise AssertionError(f"there is no {IMAGE}: tools/clusters/kubernetes makes it")
+
+
 def key_paths(node, path=()):
     """The paths of all keys whose names are the schema's."""
     if isinstance(node, dict):
@@ -263,9 +268,13 @@ class Cluster:
         return path.exists() and sum(f'"{stage}"' in line for line in path.read_text().splitlines())
 
 
-@unittest.skipUnless(IMAGE.is_dir(), f"there is no {IMAGE}: tools/clusters/kubernetes --image")
 class RunTest(harness.AgainstUndisturbedRunTest):
     SETTINGS = {"trainer.ranks": 2, "rollout_worker.workers": 2, "checkpoint.every_steps": 10}
+
+    @classmethod
+    def setUpClass(cls):
+        expect_image()
+        super().setUpClass()
 
     def launched(self, **launch_trainer):
         settings = {f"launch.trainer.{key}": value for key, value in launch_trainer.items()}
@@ -300,8 +309,11 @@ class RunTest(harness.AgainstUndisturbedRunTest):
         self.assert_finished(cluster)
 
 
-@unittest.skipUnless(IMAGE.is_dir(), f"there is no {IMAGE}: tools/clusters/kubernetes --image")
 class ImageTest(harness.EndToEndTest):
+    @classmethod
+    def setUpClass(cls):
+        expect_image()
+
     def in_image(self, *words, code=0):
         """What a program says that runs on the image's root file system, as the image's user, with a /tmp of its own."""
         script = (
