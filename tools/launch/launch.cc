@@ -4,13 +4,18 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <filesystem>
+#include <map>
 #include <memory>
 #include <optional>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "common/files.h"
+#include "common/rpc/certificate_folder.h"
+#include "common/rpc/credentials.h"
 #include "common/status_macros.h"
 #include "configs/load.h"
 #include "configs/network_options.h"
@@ -30,6 +35,9 @@ using json = nlohmann::ordered_json;
 constexpr double kGib = 1024.0 * 1024 * 1024;
 // What the libraries of a process take, and how much more than an estimate is asked for.
 constexpr double kLibrariesGib = 0.3, kMargin = 1.25, kLeastGib = 1;
+
+// Of certificates that are carried to where nobody renews them: longer than runs last.
+constexpr absl::Duration kCarriedLife = absl::Hours(365 * 24);
 
 // Of the rank that needs most, in the stage that needs most.
 absl::StatusOr<double> RankBytes(const RunConfig& config, Preflight& preflight) {
@@ -90,6 +98,26 @@ std::string Port(int64_t port) {
   return port == 0 ? "a port that is found when it starts" : absl::StrCat("port ", port);
 }
 
+// The files at these paths, those that are not empty, each once and by its base name.
+absl::StatusOr<std::vector<LaunchFile>> ReadAll(const std::vector<std::string>& paths) {
+  std::map<std::string, std::string> paths_by_name;
+  std::vector<LaunchFile> files;
+  for (const std::string& path : paths) {
+    if (path.empty()) continue;
+    const std::string name = std::filesystem::path(path).filename().string();
+    const auto [known, is_new] = paths_by_name.emplace(name, path);
+    if (!is_new && known->second == path) continue;
+    if (!is_new) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("network names ", known->second, " and ", path, ", which are to lie in one folder: rename one"));
+    }
+    absl::StatusOr<std::string> content = ReadFile(path, rpc::kMaxPemBytes);
+    if (!content.ok()) return absl::InvalidArgumentError(absl::StrCat("network: ", content.status().message()));
+    files.push_back({.name = name, .content = *std::move(content), .mode = 0600});
+  }
+  return files;
+}
+
 // Of a configuration, what WithLaunchDefaults looks at.
 struct NetworkGiven {
   NetworkOptions network;
@@ -139,7 +167,28 @@ absl::StatusOr<LaunchRequest> MakeLaunchRequest(const RunConfig& config, Preflig
                        .trainer = needs[0],
                        .rollout_worker = needs[1],
                        .reward_server = needs[2],
-                       .disk_gib = disk_bytes / kGib};
+                       .disk_gib = disk_bytes / kGib,
+                       .tls = place.tls};
+}
+
+absl::StatusOr<std::vector<LaunchFile>> PrepareTls(const LaunchTarget& target, const NetworkOptions& network,
+                                                   const std::string& folder, const std::string& run_id) {
+  std::vector<std::string> paths = {network.token_file, network.tls_ca, network.tls_cert, network.tls_key};
+  if (NeedsRunCertificates(network)) {
+    RETURN_IF_ERROR(MakeFolders(folder));
+    RETURN_IF_ERROR(MakeRunCertificates({.run_dir = folder,
+                                         .run_id = run_id,
+                                         .hosts = {},
+                                         .life = target.CarriesTls() ? kCarriedLife : rpc::kCertificateLife}));
+    const std::string made = RunCertificateFolder(folder);
+    paths = {rpc::AuthorityPath(made)};
+    for (const rpc::CallerRole role : rpc::kCallerRoles) {
+      paths.push_back(rpc::CertificatePath(made, role));
+      paths.push_back(rpc::KeyPath(made, role));
+    }
+  }
+  if (!target.CarriesTls()) return std::vector<LaunchFile>();
+  return ReadAll(paths);
 }
 
 absl::Status WriteLaunchFiles(const std::vector<LaunchFile>& files, const std::string& folder) {

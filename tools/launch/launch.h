@@ -7,6 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "configs/network_options.h"
 #include "tools/launch/job_file.h"
 #include "tools/launch/target.h"
 #include "trainer/preflight.h"
@@ -27,7 +28,14 @@ struct LaunchPlace {
   Programs programs;
   std::string grpoctl;
   bool resume = false;
+  std::vector<LaunchFile> tls = {};
 };
+
+// Makes the certificates of a run that is to have its own, in FOLDER/tls; they name no host, for nobody knows yet which
+// machines there will be. Returns what LaunchRequest::tls is to be for this target. InvalidArgument for files of the
+// configuration that cannot be read or have one name; MakeRunCertificates's errors.
+absl::StatusOr<std::vector<LaunchFile>> PrepareTls(const LaunchTarget& target, const NetworkOptions& network,
+                                                   const std::string& folder, const std::string& run_id);
 
 // The request of a configuration that LoadRunConfig made and that outlives it; `preflight` is its own. Memory is what
 // launch.<role> says, or the estimate and a quarter more, 1 GiB at least. InvalidArgument names each launch.<role>

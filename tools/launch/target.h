@@ -24,12 +24,21 @@ struct RoleNeed {
   double memory_gib = 0;
 };
 
+// A file to be submitted, or that what is submitted reads.
+struct LaunchFile {
+  // Relative to RUN/launch/.
+  std::string name;
+  std::string content;
+  // 0600 for what holds a secret.
+  int mode = 0644;
+};
+
 // What is to be launched.
 struct LaunchRequest {
   // Resolved and checked; outlives the request.
   const RunConfig& config;
-  // As PlanRequest has them; run_dir holds config.yaml once it is submitted, and for Kubernetes it is the path inside the
-  // containers' volume.
+  // As PlanRequest has them; run_dir holds config.yaml once it is submitted. In Kubernetes' containers it is another one
+  // (tools/launch/kubernetes/manifest.h).
   std::string run_dir, run_id;
   Programs programs;
   // This grpoctl, for what runs inside the job.
@@ -39,15 +48,9 @@ struct LaunchRequest {
   RoleNeed trainer, rollout_worker, reward_server;
   // Disk that the run needs, by the estimate.
   double disk_gib = 0;
-};
-
-// A file to be submitted, or that what is submitted reads.
-struct LaunchFile {
-  // Relative to RUN/launch/.
-  std::string name;
-  std::string content;
-  // 0600 for what holds a secret.
-  int mode = 0644;
+  // What proves the run's processes to each other, where the target carries it to them: all of RUN/tls, or every file
+  // that `network` names, by its base name.
+  std::vector<LaunchFile> tls = {};
 };
 
 // What a cluster says of a job.
@@ -67,8 +70,12 @@ class LaunchTarget {
  public:
   virtual ~LaunchTarget() = default;
 
-  // The same request gives the same files; pure. The first is the one that Submit is given. InvalidArgument names each
-  // key that this kind of cluster needs otherwise, all of them together.
+  // Whether LaunchRequest::tls goes along with what is submitted, for the run's processes see no file system of this
+  // machine's. Nobody renews what was brought there.
+  virtual bool CarriesTls() const { return false; }
+  // The same request gives the same files; reads nothing but small files that the configuration names. The first is the
+  // one that Submit is given. InvalidArgument names each key that this kind of cluster needs otherwise, all of them
+  // together.
   virtual absl::StatusOr<std::vector<LaunchFile>> Render(const LaunchRequest& request) const = 0;
   // Submits what Render gave, as it lies in `folder` (RUN/launch), and returns the job's name there. NotFound when the
   // cluster's client is not on this machine (which one, and how to get it); Unavailable when the cluster does not answer.

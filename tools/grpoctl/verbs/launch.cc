@@ -22,7 +22,6 @@
 #include "tools/grpoctl/local/local_run.h"
 #include "tools/grpoctl/local/prepare.h"
 #include "tools/grpoctl/verb.h"
-#include "tools/launch/run_certificates.h"
 #include "tools/launch/target.h"
 #include "trainer/preflight.h"
 
@@ -94,8 +93,14 @@ void Show(const LaunchFlags& flags, const Draft& draft) {
             << std::flush;
 }
 
-// Shows what would be submitted; with --out, writes it there.
-absl::Status DryRun(const LaunchFlags& flags, const Draft& draft) {
+// Shows what would be submitted; with --out, writes it there, with certificates where they are a part of it.
+absl::Status DryRun(const LaunchFlags& flags, const LaunchTarget& target, const Chosen& chosen, LaunchPlace place) {
+  const RunConfig& config = chosen.config.config;
+  if (chosen.is_new) RETURN_IF_ERROR(CheckNewRun(chosen.config, chosen.run_dir, /*here=*/false));
+  if (!flags.out.empty() && target.CarriesTls()) {
+    ASSIGN_OR_RETURN(place.tls, PrepareTls(target, config.network, flags.out, place.run_id));
+  }
+  ASSIGN_OR_RETURN(const Draft draft, DraftOf(target, config, place));
   Show(flags, draft);
   if (!flags.out.empty()) RETURN_IF_ERROR(WriteLaunchFiles(draft.files, flags.out));
   std::cerr << "grpoctl: nothing was submitted"
@@ -112,14 +117,11 @@ absl::StatusOr<LaunchedJob> Submit(const LaunchFlags& flags, const LaunchTarget&
                                                  run_dir, "` shows it; choose another folder with --run-dir DIR"));
   LaunchedJob job{.target = flags.on, .job = "", .submitted_at = "", .run_id = ""};
   ASSIGN_OR_RETURN(job.run_id, prepared.folder->RunId(prepared.config.config.run.name));
-  ASSIGN_OR_RETURN(
-      const Draft draft,
-      DraftOf(target, prepared.config.config,
-              {.run_dir = run_dir, .run_id = job.run_id, .programs = {}, .grpoctl = "", .resume = prepared.resume}));
+  LaunchPlace place = {
+      .run_dir = run_dir, .run_id = job.run_id, .programs = {}, .grpoctl = "", .resume = prepared.resume};
+  ASSIGN_OR_RETURN(place.tls, PrepareTls(target, prepared.config.config.network, run_dir, job.run_id));
+  ASSIGN_OR_RETURN(const Draft draft, DraftOf(target, prepared.config.config, place));
   if (prepared.resume) RETURN_IF_ERROR(prepared.folder->Begin(prepared.config.resolved_yaml));
-  // They name no host: which machines there will be nobody knows yet.
-  if (NeedsRunCertificates(prepared.config.config.network))
-    RETURN_IF_ERROR(MakeRunCertificates({.run_dir = run_dir, .run_id = job.run_id, .hosts = {}}));
   RETURN_IF_ERROR(WriteLaunchFiles(draft.files, LaunchFolder(run_dir)));
   if (!flags.out.empty()) RETURN_IF_ERROR(WriteLaunchFiles(draft.files, flags.out));
   prepared.folder.reset();
@@ -149,18 +151,17 @@ void SayHowToGoOn(const LaunchedJob& job, const LaunchTarget& target, const std:
 absl::StatusOr<int> Launch(const LaunchFlags& flags) {
   ASSIGN_OR_RETURN(const std::unique_ptr<LaunchTarget> target, MakeLaunchTarget(flags.on));
   ASSIGN_OR_RETURN(const Chosen chosen, Choose(flags.selection));
-  // Before anything is touched: what is wrong with the configuration for this kind of cluster.
-  ASSIGN_OR_RETURN(const Draft draft, DraftOf(*target, chosen.config.config,
-                                              {.run_dir = chosen.run_dir,
-                                               .run_id = RunIdIn(chosen.run_dir, chosen.config.config.run.name),
-                                               .programs = {},
-                                               .grpoctl = "",
-                                               .resume = !chosen.is_new}));
+  const LaunchPlace place = {.run_dir = chosen.run_dir,
+                             .run_id = RunIdIn(chosen.run_dir, chosen.config.config.run.name),
+                             .programs = {},
+                             .grpoctl = "",
+                             .resume = !chosen.is_new};
   if (flags.dry_run) {
-    if (chosen.is_new) RETURN_IF_ERROR(CheckNewRun(chosen.config, chosen.run_dir, /*here=*/false));
-    RETURN_IF_ERROR(DryRun(flags, draft));
+    RETURN_IF_ERROR(DryRun(flags, *target, chosen, place));
     return int{kExitOk};
   }
+  // Before anything is touched: what is wrong with the configuration for this kind of cluster.
+  RETURN_IF_ERROR(DraftOf(*target, chosen.config.config, place).status());
   RETURN_IF_ERROR(ExpectNoJob(chosen.run_dir));
   ASSIGN_OR_RETURN(const LaunchedJob job, Submit(flags, *target));
   SayHowToGoOn(job, *target, chosen.run_dir);
