@@ -145,8 +145,8 @@ struct PlanRequest {
 };
 
 // InvalidArgument names each key that a run on these hosts needs otherwise: a port that all must know, an address that
-// the others reach, a network for the ranks. Also for hosts that are too few for the places. `config` is LoadRunConfig's. The same arguments give the same plan. With
-// hosts none is named twice.
+// the others reach, a network for the ranks. Also for hosts that are too few for the places, and for one that is named
+// twice. `config` is LoadRunConfig's. The same arguments give the same plan.
 absl::StatusOr<RunPlan> MakeRunPlan(const RunConfig& config, const PlanRequest& request);
 
 // Which processes need a file system that several machines see, and for what; for people, a line each. With several
