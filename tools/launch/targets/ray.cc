@@ -8,8 +8,11 @@
 //               "exits": {"alone": {"permanent": "64-66,77-78"}, "with_peers": {...}}}     ClassifyExit
 //
 // A job's name is that of Ray's submission, with @ADDRESS behind it unless that is "auto".
+#include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <map>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -110,29 +113,31 @@ absl::Status Check(const RunConfig& config) {
   return absl::InvalidArgumentError(absl::StrJoin(errors, "\n"));
 }
 
+// Whether every rank is in one bundle, and so on one machine.
+bool RanksShareAMachine(const LaunchRequest& request, const Placement& placement) {
+  const int64_t per_host = placement.places.at(std::string(RoleName(Role::kTrainer))).per_host;
+  return request.config.trainer.ranks <= per_host;
+}
+
 absl::StatusOr<RunPlan> MakePlan(const LaunchRequest& request, const Placement& placement) {
-  const RunConfig& config = request.config;
+  RunConfig config = request.config;
   PlanRequest wanted{.run_dir = request.run_dir,
                      .run_id = request.run_id,
                      .programs = request.programs,
                      .hosts = placement.hosts,
                      .resume = request.resume};
-  // Roles need no network of their own to share a machine, and MakeRunPlan takes each stand-in for another machine:
-  // what has to hold of several is Check's to say.
-  const std::string address = OnLoopback(config) ? config.network.host : "";
-  RunConfig planned = config;
-  if (!address.empty()) {
-    wanted.addresses = std::vector<std::string>(placement.hosts.size(), address);
-  } else if (config.launch.trainer.nodes == 1 && planned.network.private_interface.empty()) {
-    planned.network.private_interface = "lo";
-  }
-  // The driver is the parent of all: what is known late it finds, and it starts children as they are.
-  wanted.starters[std::string(RoleName(Role::kTrainer))] = {};
   wanted.places = placement.places;
-  ASSIGN_OR_RETURN(RunPlan plan, MakeRunPlan(planned, wanted));
+  // The driver is the parent of all, and finds late what is known late.
+  wanted.starters[std::string(RoleName(Role::kTrainer))] = {};
+  if (OnLoopback(config)) wanted.addresses = std::vector<std::string>(placement.hosts.size(), config.network.host);
+  const bool together = RanksShareAMachine(request, placement);
+  // MakeRunPlan takes each stand-in for a machine; what has to hold of several is Check's to say.
+  if (together && config.network.private_interface.empty()) config.network.private_interface = "lo";
+  ASSIGN_OR_RETURN(RunPlan plan, MakeRunPlan(config, wanted));
   for (PlannedProcess& process : plan.processes) {
     for (Word& variable : process.environment) {
-      // Ray shows each actor its own GPUs alone.
+      // Ranks that are neighbours need no network, and Ray shows each actor its own GPUs alone.
+      if (together && absl::StartsWith(variable.text, "MASTER_ADDR=")) variable.text = "MASTER_ADDR=127.0.0.1";
       if (request.trainer.gpus > 0 && absl::StartsWith(variable.text, "LOCAL_RANK=")) variable.text = "LOCAL_RANK=0";
     }
   }
@@ -230,7 +235,7 @@ absl::StatusOr<std::string> SubmittedId(const std::string& output) {
   return output.substr(begin + kBefore.size(), end - begin - kBefore.size());
 }
 
-class RayTarget : public LaunchTarget {
+class Ray : public LaunchTarget {
  public:
   absl::StatusOr<std::vector<LaunchFile>> Render(const LaunchRequest& request) const override {
     RETURN_IF_ERROR(Check(request.config));
@@ -268,18 +273,21 @@ class RayTarget : public LaunchTarget {
     ASSIGN_OR_RETURN(const std::string output,
                      RunRay({"list", "jobs", "--address", name.address, "--filter",
                              absl::StrCat("submission_id=", name.id), "--format", "json", "--detail"}));
+    // Its words for an empty list, whatever the format.
+    if (absl::StrContains(output, "No resource in the cluster")) return Unknown(job);
     const json jobs = json::parse(output, nullptr, /*allow_exceptions=*/false);
     if (!jobs.is_array()) return absl::UnavailableError(absl::StrCat("Ray lists no jobs: ", output));
-    if (jobs.empty() || !jobs[0].is_object()) return Unknown(job);
+    if (jobs.empty() || !jobs.front().is_object()) return Unknown(job);
+    const json& found = jobs.front();
     const auto text = [](const json& object, const char* key) -> std::string {
       return object.contains(key) && object[key].is_string() ? object[key].get<std::string>() : "";
     };
-    JobState state{.word = text(jobs[0], "status"), .reason = text(jobs[0], "message")};
+    JobState state{.word = text(found, "status"), .reason = text(found, "message")};
     state.ended = state.word == "SUCCEEDED" || state.word == "FAILED" || state.word == "STOPPED";
     // The rest of it are the driver's last lines.
     state.reason = state.reason.substr(0, state.reason.find('\n'));
-    if (jobs[0].contains("metadata") && jobs[0]["metadata"].is_object())
-      state.run_dir = text(jobs[0]["metadata"], "grpo_run_dir");
+    if (found.contains("metadata") && found["metadata"].is_object())
+      state.run_dir = text(found["metadata"], "grpo_run_dir");
     return state;
   }
 
@@ -308,7 +316,7 @@ class RayTarget : public LaunchTarget {
 }  // namespace
 
 std::unique_ptr<LaunchTarget> MakeRay() {
-  return std::make_unique<RayTarget>();
+  return std::make_unique<Ray>();
 }
 
 }  // namespace grpo

@@ -30,6 +30,8 @@ GRACE_S = 5
 # How long after its bound a trainer is killed that did not end by itself.
 OWN_WORD_S = 5
 REMIND_S = 60
+# For `grpoctl launch` to write the job down and let go of the run folder.
+SUBMISSION_S = 60
 FIRST_SAFE_RAY = (2, 52)
 
 
@@ -195,8 +197,7 @@ class RayCluster:
         self._ray, self._launch, self._note = ray, launch, note
         # As a job Ray has said both.
         address = os.environ.get("RAY_ADDRESS") or launch["address"]
-        in_a_job = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
-        runtime = {} if in_a_job or not launch["working_dir"] else {"runtime_env": {"working_dir": launch["working_dir"]}}
+        runtime = {} if in_a_job() or not launch["working_dir"] else {"runtime_env": {"working_dir": launch["working_dir"]}}
         try:
             ray.init(address=address, log_to_driver=False, **runtime)
         except (ConnectionError, RuntimeError) as error:
@@ -265,6 +266,20 @@ class Stop:
         self.requested = True
 
 
+def in_a_job():
+    """Whether Ray started this, rather than a person."""
+    return "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
+
+
+def wait_for_submission(folder, stop):
+    """`grpoctl launch` holds the run folder, which rank 0 is to take, until it has written job.json."""
+    job, plan, deadline = folder / "job.json", folder / "plan.json", time.monotonic() + SUBMISSION_S
+    while in_a_job() and not stop.requested and time.monotonic() < deadline:
+        if job.exists() and job.stat().st_mtime_ns >= plan.stat().st_mtime_ns:
+            return
+        time.sleep(POLL_S)
+
+
 def note(message):
     print(f"{time.strftime('%H:%M:%S')} {message}", flush=True)
 
@@ -284,6 +299,7 @@ def supervise(supervisor, stop, launch):
 def execute(folder, max_restarts, stop):
     plan = json.loads((folder / "plan.json").read_text())
     launch = json.loads((folder / "ray.json").read_text())
+    wait_for_submission(folder, stop)
     cluster = RayCluster(launch, note)
     # Ray has handlers of its own.
     stop.install()

@@ -16,6 +16,8 @@ KILLED, NOT_STARTED = 128 + signal.SIGKILL, 255
 POLL_S = 0.1
 # A process that lived this long starts again without the delay that earlier deaths earned it.
 STABLE_S = 60
+# After an end that the coordinator asked for: the trainer's follows.
+SENT_HOME_S = 5
 LOG_LINES, LOG_LINE_CHARS = 12, 300
 
 
@@ -250,8 +252,8 @@ class Supervisor:
             child.deaths = 0
         delay = child.backoff()
         if exit_name == "success":
-            # It was sent home: the trainer's end follows, or it is needed again.
-            delay = max(delay, 1.0)
+            # It was sent home, or it is needed again.
+            delay = max(delay, SENT_HOME_S)
         else:
             self._note(f"{ended}; starts again in {delay:.1f} s")
         if reaction == "restart_all_ranks":
