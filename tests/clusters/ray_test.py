@@ -136,6 +136,7 @@ class RayTest(harness.AgainstUndisturbedRunTest):
     def test_a_driver_that_is_killed_takes_everything_along(self):
         job = self.launch()
         self.wait_for_step(job, "pretrain", 5)
+        self.assertTrue(self.rank(1))
         (driver,) = [pid for pid, command in harness.processes_of(self.run_dir).items() if "ray_driver.py" in command.split()[1]]
         os.kill(driver, signal.SIGKILL)
         self.assertEqual("FAILED", self.cluster.wait_for_end(job)["status"])

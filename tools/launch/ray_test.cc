@@ -9,7 +9,6 @@
 #include "common/status_testing.h"
 #include "gmock/gmock.h"
 #include "nlohmann/json.hpp"
-#include "tools/launch/restart_rules.h"
 #include "tools/launch/target.h"
 
 namespace grpo {
@@ -67,8 +66,9 @@ class RayTest : public ::testing::Test {
   // Each rank's "RANK=... LOCAL_RANK=... on <host ...>".
   std::vector<std::string> RanksAndHosts() const {
     std::vector<std::string> places;
-    for (const nlohmann::json& process : RenderedJson("plan.json")["processes"]) {
-      if (process["role"] != "trainer") continue;
+    const nlohmann::json plan = RenderedJson("plan.json");
+    for (const nlohmann::json& process : plan["processes"]) {
+      if (process["role"].get<std::string>() != "trainer") continue;
       places.push_back(absl::StrCat(process["environment"][0].get<std::string>(), " ",
                                     process["environment"][1].get<std::string>(), " on ",
                                     process["host"].get<std::string>()));
@@ -120,7 +120,7 @@ TEST_F(RayTest, EverythingGoesToOneMachineWhenItListensOnLoopback) {
   config_.network.host = "127.0.0.1";
   config_.launch.trainer.nodes = config_.launch.rollout_worker.nodes = 1;
   config_.launch.rollout_worker.processes_per_node = 0;
-  EXPECT_EQ(RenderedJson("ray.json")["strategy"], "STRICT_PACK");
+  EXPECT_EQ(RenderedJson("ray.json")["strategy"].get<std::string>(), "STRICT_PACK");
   EXPECT_THAT(Rendered("plan.json"), Not(HasSubstr("--advertise-host\",\n        \"<host")));
 }
 
@@ -140,9 +140,9 @@ TEST_F(RayTest, RanksOnSeveralMachinesNeedAPrivateNetwork) {
 TEST_F(RayTest, TheDriverReadsExitCodesAsClassifyExitDoes) {
   const nlohmann::json exits = RenderedJson("ray.json")["exits"];
   EXPECT_THAT(exits["alone"]["permanent"].get<std::string>(), HasSubstr("77-78"));
-  EXPECT_EQ(exits["alone"]["success"], "0");
+  EXPECT_EQ(exits["alone"]["success"].get<std::string>(), "0");
   EXPECT_FALSE(exits["alone"].contains("peer_lost"));
-  EXPECT_EQ(exits["with_peers"]["peer_lost"], "69");
+  EXPECT_EQ(exits["with_peers"]["peer_lost"].get<std::string>(), "69");
 }
 
 // A script called ray, first in PATH, that says what Ray's client was seen to say.
