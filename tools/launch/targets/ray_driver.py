@@ -202,6 +202,8 @@ class RayCluster:
             ray.init(address=address, log_to_driver=False, **runtime)
         except (ConnectionError, RuntimeError) as error:
             raise Refused(EXIT_UNAVAILABLE, f"there is no Ray cluster at {address}: {error}") from None
+        except ray.exceptions.RayError as error:
+            raise Refused(EXIT_NOT_ALLOWED, f"the Ray cluster at {address} does not let this in: {error}") from None
         bundles = [self._resources(bundle) for bundle in launch["bundles"]]
         self._group = ray.util.placement_group(bundles, strategy=launch["strategy"])
         self._reminded_at = time.monotonic()
