@@ -2,7 +2,6 @@
 #include <stdlib.h>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "common/files.h"
 #include "common/status_testing.h"
 #include "gmock/gmock.h"
@@ -14,7 +13,6 @@ namespace {
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
-using ::testing::SizeIs;
 
 class SlurmTest : public ::testing::Test {
  protected:
@@ -50,7 +48,7 @@ class SlurmTest : public ::testing::Test {
     EXPECT_OK(slurm);
     const absl::StatusOr<std::vector<LaunchFile>> files = (*slurm)->Render(request);
     EXPECT_OK(files);
-    EXPECT_THAT(*files, SizeIs(2));
+    EXPECT_EQ(files->size(), 2u);
     return *files;
   }
 
