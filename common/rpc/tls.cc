@@ -38,7 +38,7 @@ std::string Text(grpc::string_ref text) {
 }
 std::vector<std::string> Texts(const std::vector<grpc::string_ref>& texts) {
   std::vector<std::string> copies;
-  for (const grpc::string_ref text : texts) copies.push_back(Text(text));
+  for (const grpc::string_ref& text : texts) copies.push_back(Text(text));
   return copies;
 }
 

@@ -1,5 +1,7 @@
 // Kubernetes with JobSet, by kubectl. A job's name here is NAMESPACE/NAME.
+#include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -9,6 +11,7 @@
 #include "absl/strings/str_split.h"
 #include "common/status_macros.h"
 #include "nlohmann/json.hpp"
+#include "tools/launch/job_file.h"
 #include "tools/launch/kubernetes/manifest.h"
 #include "tools/launch/kubernetes/yaml_text.h"
 #include "tools/launch/run_client.h"
@@ -106,6 +109,13 @@ JobState StateOf(const json& job_set) {
   return state;
 }
 
+// The pods are told to stop. OK where there is none.
+absl::Status Delete(const std::string& job, const std::string& wait) {
+  ASSIGN_OR_RETURN(const Place place, ParseJob(job));
+  return Kubectl({"delete", kJobSets, place.name, "--namespace", place.name_space, "--ignore-not-found", wait})
+      .status();
+}
+
 class Kubernetes : public LaunchTarget {
  public:
   bool CarriesTls() const override { return true; }
@@ -117,6 +127,9 @@ class Kubernetes : public LaunchTarget {
   }
 
   absl::StatusOr<std::string> Submit(const std::string& folder) const override {
+    // One of the same name that has ended would stay as it is, and nothing would run.
+    const std::optional<LaunchedJob> before = ReadJob(std::filesystem::path(folder).parent_path().string());
+    if (before.has_value() && before->target == "kubernetes") RETURN_IF_ERROR(Delete(before->job, "--wait=true"));
     ASSIGN_OR_RETURN(const std::string said,
                      Kubectl({"apply", "--filename", absl::StrCat(folder, "/", kFile), "--output", "json"}));
     ASSIGN_OR_RETURN(const json answer, ParseAnswer(said));
@@ -137,12 +150,7 @@ class Kubernetes : public LaunchTarget {
 
   // The pods are told to stop (SIGTERM) and have terminationGracePeriodSeconds to save. Claim and configuration stay, so
   // that the run can go on.
-  absl::Status Stop(const std::string& job) const override {
-    ASSIGN_OR_RETURN(const Place place, ParseJob(job));
-    return Kubectl(
-               {"delete", kJobSets, place.name, "--namespace", place.name_space, "--ignore-not-found", "--wait=false"})
-        .status();
-  }
+  absl::Status Stop(const std::string& job) const override { return Delete(job, "--wait=false"); }
 
   std::vector<std::string> Hints(const std::string& job) const override {
     const absl::StatusOr<Place> place = ParseJob(job);
