@@ -217,7 +217,7 @@ absl::StatusOr<std::string> RunRay(std::vector<std::string> argv) {
 
 // "raysubmit_x" in "Job 'raysubmit_x' submitted successfully".
 absl::StatusOr<std::string> SubmittedId(const std::string& output) {
-  constexpr absl::string_view kBefore = "Job '", kAfter = "' submitted";
+  const std::string kBefore = "Job '", kAfter = "' submitted";
   const size_t end = output.find(kAfter);
   const size_t begin = end == std::string::npos ? end : output.rfind(kBefore, end);
   if (begin == std::string::npos) return absl::UnavailableError(absl::StrCat("Ray names no job: ", output));
