@@ -27,6 +27,9 @@ void InitLogging(const std::string& role) {
   formatter->add_flag<EscapedMessage>('*').set_pattern("%Y-%m-%d %H:%M:%S.%e %L %n] %*");
   logger->set_formatter(std::move(formatter));
   logger->flush_on(spdlog::level::trace);
+  // Never ends: a thread that lives as long as the process may log while that exits.
+  static auto* const kept = new std::shared_ptr<spdlog::logger>;
+  *kept = logger;
   spdlog::set_default_logger(std::move(logger));
 }
 

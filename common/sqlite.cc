@@ -1,5 +1,6 @@
 #include "common/sqlite.h"
 
+#include <errno.h>
 #include <sqlite3.h>
 
 #include <utility>
@@ -50,6 +51,7 @@ void SqliteStatement::BindBlob(int parameter, absl::string_view bytes) {
 }
 
 absl::StatusOr<bool> SqliteStatement::Step() {
+  errno = 0;
   const int code = sqlite3_step(statement_.get());
   if (code == SQLITE_ROW) return true;
   if (code == SQLITE_DONE) return false;
@@ -114,6 +116,7 @@ absl::StatusOr<std::unique_ptr<SqliteDatabase>> SqliteDatabase::Open(const std::
   if (absl::IsInvalidArgument(is_file)) return is_file;
   sqlite3* handle = nullptr;
   const int flags = read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
+  errno = 0;
   const int code = sqlite3_open_v2(path.c_str(), &handle, flags, nullptr);
   if (handle == nullptr) return absl::ResourceExhaustedError(absl::StrCat("no memory to open ", path));
   std::unique_ptr<SqliteDatabase> database(new SqliteDatabase(path, handle));
@@ -132,6 +135,7 @@ SqliteDatabase::~SqliteDatabase() {
 }
 
 absl::Status SqliteDatabase::Execute(const std::string& sql) {
+  errno = 0;
   const int code = sqlite3_exec(handle_, sql.c_str(), nullptr, nullptr, nullptr);
   return code == SQLITE_OK ? absl::OkStatus() : Error(code);
 }
@@ -148,6 +152,7 @@ absl::Status SqliteDatabase::Transaction(const std::function<absl::Status()>& bo
 absl::StatusOr<SqliteStatement> SqliteDatabase::Prepare(absl::string_view sql) const {
   sqlite3_stmt* statement = nullptr;
   const char* rest = nullptr;
+  errno = 0;
   const int code = sqlite3_prepare_v2(handle_, sql.data(), static_cast<int>(sql.size()), &statement, &rest);
   SqliteStatement prepared(this, statement);
   if ((code & 0xff) == SQLITE_ERROR || (code & 0xff) == SQLITE_AUTH || (code & 0xff) == SQLITE_TOOBIG)
@@ -180,7 +185,11 @@ void SqliteDatabase::AllowOnlyReading() {
 
 absl::Status SqliteDatabase::Error(int code) const {
   const std::string message = absl::StrCat(path_, ": ", sqlite3_errmsg(handle_));
+  // Of a commit that fails it keeps none; whoever calls this set errno to 0 before.
+  const int system_error = sqlite3_system_errno(handle_) != 0 ? sqlite3_system_errno(handle_) : errno;
   switch (code & 0xff) {
+    case SQLITE_IOERR:
+      return system_error == 0 ? absl::InternalError(message) : ErrnoStatus(system_error, "read or write", path_);
     case SQLITE_NOTADB:
     case SQLITE_CORRUPT:
       return absl::DataLossError(absl::StrCat(message, "; move the file away"));

@@ -32,7 +32,7 @@ class SqliteStatement {
   void BindBlob(int parameter, absl::string_view bytes);
 
   // Whether there is a row. Its columns are those of that row, until the next Step or Reset. False at the end. Errors
-  // are those of SqliteDatabase: DataLoss (no database, or damaged), ResourceExhausted (disk full), Unavailable (locked
+  // are those of SqliteDatabase: DataLoss (no database, or damaged), ResourceExhausted (disk full, or the file may not grow), Unavailable (locked
   // for longer than a second), PermissionDenied, InvalidArgument (what SQLite objects to in the SQL or a type),
   // Internal.
   absl::StatusOr<bool> Step();

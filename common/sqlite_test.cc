@@ -1,5 +1,7 @@
 #include "common/sqlite.h"
 
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -214,6 +216,21 @@ TEST_F(SqliteTest, AFullDiskIsResourceExhaustedAndWhatWasCommittedStays) {
   EXPECT_EQ(Count(*database_), 1);
   ASSERT_OK(database_->Execute("PRAGMA max_page_count=1000"));
   EXPECT_OK(database_->Transaction([&] { return database_->Execute("INSERT INTO t VALUES(randomblob(9000), 1)"); }));
+}
+
+// SQLite itself says "disk I/O error" of all that the system refuses.
+TEST_F(SqliteTest, WhatTheSystemRefusesIsSaidInItsWords) {
+  rlimit before = {};
+  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
+  const auto handler = ::signal(SIGXFSZ, SIG_IGN);
+  const rlimit limited = {.rlim_cur = 40'000, .rlim_max = before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &limited), 0);
+  const absl::Status refused = database_->Execute("INSERT INTO t VALUES(randomblob(100000), 1)");
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &before), 0);
+  ::signal(SIGXFSZ, handler);
+  EXPECT_STATUS(refused, absl::StatusCode::kResourceExhausted, path_);
+  EXPECT_THAT(std::string(refused.message()), HasSubstr("File too large"));
+  EXPECT_EQ(Count(*database_), 0);
 }
 
 // Another process that holds the file costs a second, not the run.

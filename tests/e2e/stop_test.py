@@ -74,8 +74,8 @@ def starts(run):
     harness.wait_until(lambda: "run tiny-" in run.stderr, "it starts")
 
 
-def hangs(run):
-    harness.wait_until(run.fired, "the worker hangs")
+def fails(run):
+    harness.wait_until(run.fired, "the failpoint is reached")
 
 
 # The table. A worker hangs at the first token of a version: 12 is what `tune` samples with, 13 what `measure` does.
@@ -83,8 +83,14 @@ STATES = {
     "starting": State(starts, ENDLESS, answers=False),
     "stepping": State(lambda run: run.wait_for_step("pretrain", EARLY), ENDLESS, ("pretrain", EARLY)),
     "paused": State(pause, ENDLESS, ("pretrain", EARLY)),
-    "starved": State(hangs, SHORT, ("tune", 0), failpoints="rollout.decode(policy tuned:)=stop@1"),
-    "evaluating": State(hangs, SHORT, ("measure", 0), failpoints="rollout.decode(policy tuned:13,)=stop@1"),
+    "saving": State(
+        fails,
+        ENDLESS | {"checkpoint.every_steps": EARLY},
+        ("pretrain", EARLY),
+        failpoints="files.fsync(/checkpoints/)=delay:2000@1",
+    ),
+    "starved": State(fails, SHORT, ("tune", 0), failpoints="rollout.decode(policy tuned:)=stop@1"),
+    "evaluating": State(fails, SHORT, ("measure", 0), failpoints="rollout.decode(policy tuned:13,)=stop@1"),
     "trainer waits for its restart": State(kill_trainer_again_and_again, ENDLESS, answers=False),
     "trainer does not answer": State(
         stop_trainer, ENDLESS | {"trainer.stop_within_s": 1}, answers=False, check=assert_silence_is_told
