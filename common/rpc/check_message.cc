@@ -97,9 +97,17 @@ absl::Status Named(absl::string_view name, const FieldDescriptor& field, const a
   return Wrong(absl::StrCat(name, is_message ? "." : " ", wrong.message()));
 }
 
+// Of these types every value is taken.
+bool IsUnbounded(FieldDescriptor::CppType type) {
+  return type == FieldDescriptor::CPPTYPE_INT32 || type == FieldDescriptor::CPPTYPE_UINT32 ||
+         type == FieldDescriptor::CPPTYPE_UINT64 || type == FieldDescriptor::CPPTYPE_BOOL;
+}
+
 absl::Status CheckList(const Message& message, const FieldDescriptor* field, bool is_content) {
   const int size = message.GetReflection()->FieldSize(message, field);
   const auto type = field->cpp_type();
+  // Token ids are tens of thousands in a completion.
+  if (IsUnbounded(type)) return absl::OkStatus();
   const bool takes_memory = type == FieldDescriptor::CPPTYPE_MESSAGE || type == FieldDescriptor::CPPTYPE_STRING;
   if (takes_memory && !is_content && size > kMaxEntries) {
     return Wrong(absl::StrCat(field->name(), " has ", size, " entries, at most ", kMaxEntries, " are taken"));

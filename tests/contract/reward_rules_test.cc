@@ -72,8 +72,8 @@ std::string RequiredOptions(const std::string& rule) {
       {"json_schema", R"({schema: '{"type": "object", "required": ["a"], "properties": {"a": {"minimum": 1}}}'})"},
       // A program that the suite puts there itself, and a server that it starts.
       {"program",
-       absl::StrCat("{command: [/usr/bin/python3, my_rule.py], deadline_s: 20, folder: ", ProgramFolder(), "}")},
-      {"remote", absl::StrCat("{profile: main, deadline_s: 20, address: \"", RemoteAddress(), "\"}")},
+       absl::StrCat("{command: [/usr/bin/python3, my_rule.py], deadline_s: 50, folder: ", ProgramFolder(), "}")},
+      {"remote", absl::StrCat("{profile: main, deadline_s: 50, address: \"", RemoteAddress(), "\"}")},
       {"regex", R"({pattern: '(a|b)*c|(?:answer>)\s*([0-9]+)', times: 100})"},
   };
   const auto found = options->find(rule);
