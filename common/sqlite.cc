@@ -183,13 +183,17 @@ void SqliteDatabase::AllowOnlyReading() {
   sqlite3_set_authorizer(handle_, AllowReading, nullptr);
 }
 
+int SqliteDatabase::SystemError() const {
+  // Of a commit that fails SQLite keeps none; whoever calls this set errno to 0 before.
+  const int kept = sqlite3_system_errno(handle_);
+  return kept != 0 ? kept : errno;
+}
+
 absl::Status SqliteDatabase::Error(int code) const {
+  const int system_error = SystemError();
   const std::string message = absl::StrCat(path_, ": ", sqlite3_errmsg(handle_));
-  // Of a commit that fails it keeps none; whoever calls this set errno to 0 before.
-  const int system_error = sqlite3_system_errno(handle_) != 0 ? sqlite3_system_errno(handle_) : errno;
+  if ((code & 0xff) == SQLITE_IOERR && system_error != 0) return ErrnoStatus(system_error, "read or write", path_);
   switch (code & 0xff) {
-    case SQLITE_IOERR:
-      return system_error == 0 ? absl::InternalError(message) : ErrnoStatus(system_error, "read or write", path_);
     case SQLITE_NOTADB:
     case SQLITE_CORRUPT:
       return absl::DataLossError(absl::StrCat(message, "; move the file away"));

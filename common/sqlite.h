@@ -103,6 +103,8 @@ class SqliteDatabase {
   SqliteDatabase(std::string path, sqlite3* handle) : path_(std::move(path)), handle_(handle) {}
   // The status of the last call's error.
   absl::Status Error(int code) const;
+  // The system's number for what failed last; 0 when it was not the system.
+  int SystemError() const;
 
   const std::string path_;
   sqlite3* const handle_;
