@@ -1,5 +1,7 @@
 #include "model/weights/weight_set.h"
 
+#include <ATen/ops/empty.h>
+
 #include <algorithm>
 #include <map>
 
@@ -40,6 +42,13 @@ at::ScalarType DtypeOf(const v1::TensorEntry& entry) {
 // Copies a tensor of the payload into `target`, of as many values; an undefined target takes nothing. Verifies it.
 absl::Status ReadTensor(const WeightSource::Reader& reader, const v1::TensorEntry& entry,
                         const v1::WeightsManifest& manifest, const at::Tensor& target) {
+  if (target.defined() && !target.is_cpu()) {
+    // One tensor a thread is on the host at a time; what is damaged does not come to the device.
+    const at::Tensor host = at::empty(target.sizes(), target.scalar_type());
+    RETURN_IF_ERROR(ReadTensor(reader, entry, manifest, host));
+    target.copy_(host);
+    return absl::OkStatus();
+  }
   const bool straight = target.defined() && target.scalar_type() == DtypeOf(entry);
   const int64_t value_bytes = ValueBytes(entry), num_values = entry.num_bytes() / value_bytes;
   const size_t target_bytes = target.defined() ? target.element_size() : 0;
@@ -58,7 +67,7 @@ absl::Status ReadTensor(const WeightSource::Reader& reader, const v1::TensorEntr
 }
 
 // Reads and verifies all of the source, on the process's threads; tensors go where `targets` says, by name, or nowhere
-// when it is null. They lie contiguous in this machine's memory.
+// when it is null. They are contiguous.
 absl::StatusOr<MadePolicy> ReadAll(const WeightSource& source, const std::map<std::string, at::Tensor>* targets) {
   const v1::WeightsManifest& manifest = source.manifest();
   RETURN_IF_ERROR(CheckManifest(manifest));
