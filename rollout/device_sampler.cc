@@ -141,7 +141,7 @@ at::Tensor DeviceSampler::Sample(const at::Tensor& logits, const at::Tensor& num
   at::Tensor weights = padded.narrow(1, 0, vocab_size_);
   at::sub_out(weights, logits, largest);
   weights.mul_(scale.to(at::kFloat)).exp_();
-  padded.narrow(1, vocab_size_, padded.size(1) - vocab_size_).zero_();
+  if (const int64_t beyond = padded.size(1) - vocab_size_; beyond > 0) padded.narrow(1, vocab_size_, beyond).zero_();
 
   auto [ids, totals] = FromAll(padded, Column(numbers, kUniform));
   if (num_ranked > 0) {
