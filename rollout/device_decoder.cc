@@ -58,7 +58,7 @@ void DeviceDecoder::SwapWeights(std::shared_ptr<const Transformer> model, int64_
   const at::ScalarType dtype = model_->placement().head;
   const at::Tensor head = model_->head().detach();
   if (head.scalar_type() == dtype) {
-    head_ = {};
+    head_ = at::Tensor();
   } else if (head_.defined()) {
     head_.copy_(head);
   } else {
