@@ -20,8 +20,8 @@ namespace grpo {
 // than two dimensions have neither.
 class AdamW {
  public:
-  // Named leaves that require grad, all on one device; they are updated in place. float32. Moments begin at zero, on the
-  // same device: with the parameters they are three times the weights' memory, gradients apart.
+  // Named leaves that require grad, all on one device; they are updated in place. float32. Moments begin at zero, on
+  // the same device: with the parameters they are three times the weights' memory, gradients apart.
   //
   // `stage_parameters` are leaves of the same kind that belong to the stage and not to the policy, such as learned
   // projections; contiguous. They are updated like the others, behind which they stand. A policy is saved and sent by
