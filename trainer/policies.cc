@@ -56,6 +56,8 @@ absl::StatusOr<WeightSet> Policy::Pack() const {
 }
 
 absl::Duration Policy::BeginUpdate(absl::Duration patience) {
+  // Of weights on a device others read a copy, which stays as it is.
+  if (!model->placement().device.is_cpu()) trained_ = sampled_ = nullptr;
   absl::Duration waited;
   for (std::shared_ptr<LiveWeights>* const form : {&trained_, &sampled_}) {
     const std::shared_ptr<LiveWeights> live = std::exchange(*form, nullptr);

@@ -44,14 +44,14 @@ struct Policy {
 
   // Id and number.
   v1::PolicyRef ref() const;
-  // The weights as they are now, without a copy: kSampled for workers, kTrained for checkpoints and the digest. The
-  // same source until the weights change, so that they are hashed once; where there is nothing to round, both forms are
-  // one. Hashes all weights the first time. Internal for what torch throws.
+  // The weights as they are now, without a copy unless they lie on a device: kSampled for workers, kTrained for
+  // checkpoints and the digest. The same source until the weights change, so that they are hashed once; where there is
+  // nothing to round, both forms are one. Hashes all weights the first time. Internal for what torch throws.
   absl::StatusOr<std::shared_ptr<const WeightSource>> Weights(WeightsForm form = WeightsForm::kTrained) const;
   // A copy of them. Needs their memory once more.
   absl::StatusOr<WeightSet> Pack() const;
   // Before the weights change: waits for whoever reads them, `patience` at most (WeightSource::Retire). Returns how
-  // long that took. Nobody holds a source: zero, at once.
+  // long that took. Nobody holds a source, or the weights lie on a device: zero, at once.
   absl::Duration BeginUpdate(absl::Duration patience);
 
  private:

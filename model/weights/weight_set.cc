@@ -1,5 +1,7 @@
 #include "model/weights/weight_set.h"
 
+#include <ATen/ops/empty.h>
+
 #include <algorithm>
 #include <map>
 
@@ -57,8 +59,18 @@ absl::Status ReadTensor(const WeightSource::Reader& reader, const v1::TensorEntr
   return hash.Finish() == entry.sha256() ? absl::OkStatus() : Damaged(manifest, entry.name());
 }
 
+// The same into a tensor on any device, by way of the host. Only what was verified reaches a device.
+absl::Status ReadTo(const WeightSource::Reader& reader, const v1::TensorEntry& entry,
+                    const v1::WeightsManifest& manifest, const at::Tensor& target) {
+  if (!target.defined() || target.is_cpu()) return ReadTensor(reader, entry, manifest, target);
+  const at::Tensor host = at::empty(target.sizes(), target.scalar_type());
+  RETURN_IF_ERROR(ReadTensor(reader, entry, manifest, host));
+  target.copy_(host);
+  return absl::OkStatus();
+}
+
 // Reads and verifies all of the source, on the process's threads; tensors go where `targets` says, by name, or nowhere
-// when it is null. They lie contiguous in this machine's memory.
+// when it is null. They are contiguous.
 absl::StatusOr<MadePolicy> ReadAll(const WeightSource& source, const std::map<std::string, at::Tensor>* targets) {
   const v1::WeightsManifest& manifest = source.manifest();
   RETURN_IF_ERROR(CheckManifest(manifest));
@@ -77,7 +89,7 @@ absl::StatusOr<MadePolicy> ReadAll(const WeightSource& source, const std::map<st
   RETURN_IF_ERROR(RunParallel(
       ThreadsForBytes(manifest.payload_bytes()), static_cast<int64_t>(entries.size()), [&](int64_t i) -> absl::Status {
         return TorchGuard([&] {
-          return ReadTensor(reader, *entries[i], manifest, targets ? targets->at(entries[i]->name()) : at::Tensor());
+          return ReadTo(reader, *entries[i], manifest, targets ? targets->at(entries[i]->name()) : at::Tensor());
         });
       }));
   return made;
