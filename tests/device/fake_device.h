@@ -6,8 +6,8 @@
 //   - a copy from pinned or into pinned memory that nobody waited for has not happened: the buffer on the host holds
 //     0x7f bytes, and the wait throws when the host wrote into what it was still sending;
 //   - waits for the device, copies and operators are counted.
-// Operators compute by ATen's CPU kernels, on copies; fake_kernels.cc has those that only accelerators have. Memory that
-// was not written holds 0x7f bytes. Not shown: kernels that differ, order between streams, nondeterminism, speed.
+// Operators compute by ATen's CPU kernels, on copies; fake_kernels.cc has those that only accelerators have. Memory
+// that was not written holds 0x7f bytes. Not shown: kernels that differ, order between streams, nondeterminism, speed.
 //
 // With GRPO_TEST_DEVICE set to anything but "fake" nothing is registered (device_under_test.h).
 #ifndef GRPO_TESTS_DEVICE_FAKE_DEVICE_H_
@@ -32,10 +32,11 @@ struct Counters {
   // Of tensors, waited for or not; none of what an operator copies in order to compute on the host.
   int64_t copies_to_device = 0, copies_to_host = 0;
   // Times that a host thread waited for a device: copies in either direction that are not both pinned and non_blocking,
-  // .item() and what else gives the host a number or a shape that depends on numbers, waits for events, streams, devices.
+  // .item() and what else gives the host a number or a shape that depends on numbers, waits for events, streams,
+  // devices.
   int64_t waits = 0;
-  // Of these, the ones that leave the device with nothing to do: all but waits for an event after which further operators
-  // had been given to the device. Waiting for the newest token is one.
+  // Of these, the ones that leave the device with nothing to do: all but waits for an event after which further
+  // operators had been given to the device. Waiting for the newest token is one.
   int64_t drains = 0;
 };
 Counters CountersNow();

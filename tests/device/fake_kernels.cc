@@ -126,8 +126,8 @@ void CheckHeads(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
   TORCH_CHECK(k.sizes() == v.sizes() && q.size(1) % k.size(1) == 0, "keys and values alike, heads shared evenly");
 }
 
-// Of all sequences: what each row of q [N, H, K] sees, [N, H, K], and log sum exp of its scores, [H, N]; float32, on the
-// host. A row that sees nothing gives zeros.
+// Of all sequences: what each row of q [N, H, K] sees, [N, H, K], and log sum exp of its scores, [H, N]; float32, on
+// the host. A row that sees nothing gives zeros.
 std::pair<at::Tensor, at::Tensor> Attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                                          const Sequences& sequences) {
   std::vector<at::Tensor> rows, sums;
@@ -193,13 +193,18 @@ void MultiplyInFloat32(const c10::OperatorHandle& op, torch::jit::Stack* stack) 
   TORCH_CHECK(a.device() == b.device() && a.scalar_type() == at::kBFloat16 && b.scalar_type() == at::kBFloat16 &&
                   arguments["out_dtype"].toScalarType() == at::kFloat,
               "out_dtype must be the same as input dtype or fp32 for fp16/bf16 inputs");
-  Return(op, stack, {at::mm(OnHost(a).to(at::kFloat), OnHost(b).to(at::kFloat)).to(a.device())});
+  const at::Tensor product = at::mm(OnHost(a).to(at::kFloat), OnHost(b).to(at::kFloat)).to(a.device());
+  const OptionalTensor out = arguments.optional("out");
+  TORCH_CHECK(!out || (out->scalar_type() == at::kFloat && out->sizes() == product.sizes()),
+              "out_dtype must be the same as the dtype of the provided out tensor");
+  Return(op, stack, {out ? out->copy_(product) : product});
 }
 
 TORCH_LIBRARY_IMPL(aten, PrivateUse1, library) {
   library.impl("_flash_attention_forward", torch::CppFunction::makeFromBoxedFunction<&FlashForward>());
   library.impl("_flash_attention_backward", torch::CppFunction::makeFromBoxedFunction<&FlashBackward>());
   library.impl("mm.dtype", torch::CppFunction::makeFromBoxedFunction<&MultiplyInFloat32>());
+  library.impl("mm.dtype_out", torch::CppFunction::makeFromBoxedFunction<&MultiplyInFloat32>());
 }
 
 }  // namespace
