@@ -33,8 +33,8 @@ namespace {
 constexpr auto kType = c10::DeviceType::PrivateUse1;
 
 std::atomic<int64_t> operators = 0, copies_to_device = 0, copies_to_host = 0, waits = 0, drains = 0;
-// What the thread copies in order to compute on the host is not counted, nor waited for.
-thread_local int uncounted = 0;
+// Operators that the thread is computing. What it copies for them is not counted, nor waited for.
+thread_local int computing = 0;
 
 // A copy between pinned memory and a device that nobody has waited for.
 struct PendingCopy {
@@ -91,7 +91,7 @@ CopyQueue& Queue() {
 
 // The host waits until the device has done all that it was given.
 void Drain() {
-  if (uncounted > 0) return;
+  if (computing > 0) return;
   Queue().Land(Queue().last_number());
   ++waits;
   ++drains;
@@ -165,7 +165,7 @@ class Guard final : public c10::impl::DeviceGuardImplInterface {
 
  private:
   static c10::Stream StreamOf(c10::Device device, c10::StreamId id) {
-    return {c10::Stream::UNSAFE, Device(device.index() < 0 ? CurrentDevice() : device.index()), id};
+    return c10::Stream(c10::Stream::UNSAFE, Device(device.index() < 0 ? CurrentDevice() : device.index()), id);
   }
   static void Land(Event* event) {
     event->done = true;
@@ -247,7 +247,7 @@ void CopyLater(const at::Tensor& from, const at::Tensor& to) {
 
 at::Tensor CopyFrom(const at::Tensor& from, const at::Tensor& to, bool non_blocking) {
   if (from.numel() == 0) return to;
-  if (uncounted > 0) {
+  if (computing > 0) {
     CopyNow(from, to);
     return to;
   }
@@ -331,10 +331,9 @@ bool WaitsForNumbers(const c10::FunctionSchema& schema, bool picks_by_mask) {
 void ComputeOnHost(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
   SameDevice devices(op);
   for (const c10::IValue& argument : torch::jit::last(*stack, op.schema().arguments().size())) devices.Look(argument);
-  ++operators;
   if (WaitsForNumbers(op.schema(), devices.picks_by_mask())) Drain();
   const MadeBy made_by(op.schema().name().c_str());
-  const Uncounted uncounted_copies;
+  const Computing computing_it;
   // A view that was a copy would lose what is written into it.
   at::native::cpu_fallback(op, stack, /*error_on_views=*/true);
 }
@@ -384,12 +383,13 @@ Counters operator-(const Counters& after, const Counters& before) {
           .drains = after.drains - before.drains};
 }
 
-Uncounted::Uncounted() {
-  ++uncounted;
+Computing::Computing() {
+  ++operators;
+  ++computing;
 }
 
-Uncounted::~Uncounted() {
-  --uncounted;
+Computing::~Computing() {
+  --computing;
 }
 
 }  // namespace grpo::fake

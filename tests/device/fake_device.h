@@ -46,13 +46,14 @@ Counters operator-(const Counters& after, const Counters& before);
 // Of tensors that are alive, rounded up to pages. Any thread.
 int64_t AllocatedBytes(int index = 0);
 
-// While one lives, what its thread copies is not counted: for kernels of the device.
-class Uncounted {
+// While one lives, its thread is the device, at one of its operators: that one is counted, what it copies is not. For
+// the kernels of the device.
+class Computing {
  public:
-  Uncounted();
-  ~Uncounted();
-  Uncounted(const Uncounted&) = delete;
-  Uncounted& operator=(const Uncounted&) = delete;
+  Computing();
+  ~Computing();
+  Computing(const Computing&) = delete;
+  Computing& operator=(const Computing&) = delete;
 };
 
 }  // namespace grpo::fake
