@@ -68,6 +68,7 @@ DeviceAttention::DeviceAttention(const PackedLayout& layout, c10::Device device,
     : device_(device), flash_(flash) {
   const std::vector<SequenceRows> sequences = RowsOf(layout);
   num_sequences_ = static_cast<int64_t>(sequences.size());
+  if (sequences.empty()) return;
   bool shares = false;
   for (const SequenceRows& sequence : sequences) {
     max_own_ = std::max(max_own_, sequence.num_own());

@@ -136,7 +136,7 @@ struct DeviceTargetLogprobsFunction : torch::autograd::Function<DeviceTargetLogp
                 "the output head's weights and hidden states are float32");
     TORCH_CHECK(hidden_in.dim() == 2 && target_ids.numel() == hidden_in.size(0), "one target for each hidden state");
     const at::Tensor hidden = hidden_in.to(dtype).contiguous(), head = head_in.to(dtype);
-    const at::Tensor targets = target_ids.reshape({-1, 1});  // [M, 1]
+    const at::Tensor targets = target_ids.reshape({hidden.size(0), 1});  // [M, 1]
     const at::Tensor logprobs = at::empty({hidden.size(0)}, hidden_in.options());
     const at::Tensor log_sum_exps = at::empty({hidden.size(0), 1}, hidden_in.options());
     ForEachLogitsChunk(hidden, head, chunk_bytes, [&](int64_t begin, at::Tensor& logits) {
