@@ -52,13 +52,16 @@ at::Tensor DeviceProduct(const at::Tensor& a, const at::Tensor& b) {
 void DeviceMatMulInto(const at::Tensor& a, const at::Tensor& b, const at::Tensor& out, const MatMulOptions& options) {
   TORCH_CHECK(options.bias == nullptr && options.packed_b == nullptr, "a device's products have neither of these");
   at::Tensor result = out;
-  const bool one_type = out.scalar_type() == a.scalar_type();
-  if (!options.accumulate) {
-    one_type ? at::mm_out(result, a, b) : at::mm_out(result, a, b, at::kFloat);
+  if (out.scalar_type() == a.scalar_type()) {
+    if (options.accumulate) {
+      result.addmm_(a, b);
+    } else {
+      at::mm_out(result, a, b);
+    }
     return;
   }
-  if (one_type) {
-    result.addmm_(a, b);
+  if (!options.accumulate) {
+    at::mm_out(result, a, b, out.scalar_type());
     return;
   }
   constexpr int64_t kBlockNumbers = int64_t{1} << 24;
