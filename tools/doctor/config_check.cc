@@ -3,7 +3,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "common/machine_memory.h"
+#include "tools/launch/gpus.h"
 #include "trainer/disk_need.h"
 #include "trainer/memory_need.h"
 #include "trainer/preflight.h"
@@ -25,7 +25,7 @@ void CheckNeeds(const LoadedConfig& loaded, const std::string& run_dir, Findings
   if (!checked.ok()) return Refused(checked.status(), "as it says; `grpoctl validate` checks again", findings);
   findings->Ok("data, reference answers, models and lengths fit");
   for (const std::string& note : Notes(*checked)) findings->Warn(note, "see `grpoctl validate`");
-  const absl::Status memory = CheckMemories(config, preflight, config.trainer.ranks, MachineMemoryBytes());
+  const absl::Status memory = CheckMemories(config, preflight, config.trainer.ranks, MemoryHere(config, VisibleGpus()));
   if (!memory.ok()) Refused(memory, "more memory, fewer ranks on this machine, or a smaller model", findings);
   const absl::StatusOr<double> need = DiskNeed(config, preflight);
   const absl::Status disk = need.ok() ? CheckDisk(*need, run_dir) : need.status();

@@ -4,11 +4,11 @@
 #include <memory>
 
 #include "common/exit_codes.h"
-#include "common/machine_memory.h"
 #include "common/status_macros.h"
 #include "tools/grpoctl/estimate.h"
 #include "tools/grpoctl/sibling.h"
 #include "tools/grpoctl/verb.h"
+#include "tools/launch/gpus.h"
 #include "tools/launch/run_plan.h"
 #include "trainer/memory_need.h"
 #include "trainer/preflight.h"
@@ -34,7 +34,8 @@ int Validate(const ValidateFlags& flags) {
   const absl::StatusOr<std::string> estimate = EstimateText(loaded->config, preflight, *checked, run_dir);
   if (!estimate.ok()) return Fail(estimate.status());
   const int64_t num_ranks = loaded->config.trainer.ranks;
-  if (const absl::Status fits = CheckMemories(loaded->config, preflight, num_ranks, MachineMemoryBytes()); !fits.ok()) {
+  const MemoryPlace place = MemoryHere(loaded->config, VisibleGpus());
+  if (const absl::Status fits = CheckMemories(loaded->config, preflight, num_ranks, place); !fits.ok()) {
     // They say where the memory goes; nothing of a refused configuration is a result.
     std::cerr << *estimate << "\n";
     return Fail(fits);
