@@ -11,6 +11,8 @@
 #include <optional>
 #include <tuple>
 
+#include "model/device_attention.h"
+
 namespace grpo {
 namespace {
 
@@ -37,10 +39,6 @@ class OrderDoesNotMatter {
 };
 
 }  // namespace
-
-bool FlashAttends(const at::Tensor& q) {
-  return !q.is_cpu() && q.scalar_type() == at::kBFloat16 && q.size(2) % 8 == 0 && q.size(2) <= 256;
-}
 
 DeviceKvCache::DeviceKvCache(const ModelConfig& config, const Placement& placement, int64_t num_slots,
                              int64_t max_tokens)
@@ -96,7 +94,7 @@ at::Tensor DeviceDecodeAttention::Attend(int64_t layer, const at::Tensor& q, con
     keys.index_copy_(0, rows_, k);
     values.index_copy_(0, rows_, v);
   }
-  if (FlashAttends(q)) return Flash(q, keys, values);
+  if (!q.is_cpu() && FlashTakes(q)) return Flash(q, keys, values);
   if (!mask_.defined()) {
     const at::Tensor tokens = at::arange(cache_->capacity(), lengths_.options());
     mask_ = (tokens.unsqueeze(0) < lengths_.unsqueeze(1)).unsqueeze(1).unsqueeze(1);

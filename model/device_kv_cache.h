@@ -81,9 +81,6 @@ class DeviceDecodeAttention : public Attention {
   at::Tensor mask_;
 };
 
-// Whether ATen's flash attention is for queries [N, H, K] of this device, dtype and K.
-bool FlashAttends(const at::Tensor& q);
-
 }  // namespace grpo
 
 #endif  // GRPO_MODEL_DEVICE_KV_CACHE_H_
