@@ -47,8 +47,10 @@ class EngineGenerator final : public Generator {
     }
     policy_ = policy;
     if (!same_model) return ResetEngine();
-    engine_->SwapWeights(policy_.model, policy_.manifest.policy().number());
-    return absl::OkStatus();
+    return TorchGuard([&] {
+      engine_->SwapWeights(policy_.model, policy_.manifest.policy().number());
+      return absl::OkStatus();
+    });
   }
 
   absl::StatusOr<std::vector<SampledGroup>> Step() override {

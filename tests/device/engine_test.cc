@@ -14,12 +14,14 @@
 #include <limits>
 #include <map>
 #include <memory>
+#include <string>
 #include <tuple>
 #include <utility>
 #include <vector>
 
 #include "model/device.h"
 #include "model/device_kv_cache.h"
+#include "model/weights/weight_set.h"
 #include "rollout/engine_testing.h"
 #include "tests/device/deterministic.h"
 #include "tests/device/device_under_test.h"
@@ -176,6 +178,74 @@ TEST(DeviceEngineTest, SamplesWhatTheEngineOfTheCpuSamples) {
   // Another machine's kernels may round a uniform number across a token's edge: one draw in some 100,000.
   EXPECT_LE(num_different, 1);
   EXPECT_LT(difference, 2e-5);
+}
+
+// Log-probabilities of the completion's tokens by one pass over all of it, as a trainer computes them.
+std::vector<double> FullLogprobs(const Transformer& model, const GenerateResult& result, const v1::Completion& tokens) {
+  std::vector<int64_t> ids(result.prompt_ids.begin(), result.prompt_ids.end());
+  const int64_t num_prompt = static_cast<int64_t>(ids.size());
+  ids.insert(ids.end(), tokens.ids().begin(), tokens.ids().end());
+  const int64_t length = static_cast<int64_t>(ids.size());
+  PackedAttention attention({length});
+  const at::Tensor hidden = model.Forward(Sent(ids), at::arange(length, Sent(ids).options()), attention);
+  const at::Tensor logprobs = model.Logits(hidden).cpu().log_softmax(1);
+  std::vector<double> chosen;
+  for (int64_t t = num_prompt; t < length; ++t) chosen.push_back(logprobs[t - 1][ids[t]].item<double>());
+  return chosen;
+}
+
+TEST(DeviceEngineTest, SampledLogprobsAreThoseOfTheFullForward) {
+  for (const auto& [dtype, tolerance] : {std::pair<at::ScalarType, double>{at::kFloat, 1e-4}, {at::kBFloat16, 5e-2}}) {
+    const auto model = TinyModel(1, OnDevice(dtype));
+    Engine engine(model, /*number=*/1, Options());
+    const auto results = RunAll(engine, Requests());
+    const c10::InferenceMode without_autograd;
+    double difference = 0;
+    for (const auto& [id, result] : results) {
+      for (const v1::Completion& completion : result.completions) {
+        const std::vector<double> want = FullLogprobs(*model, result, completion);
+        for (int t = 0; t < completion.ids_size(); ++t) {
+          difference = std::max(difference, std::abs(completion.sample_logprob(t) - want[t]));
+        }
+      }
+    }
+    std::printf("%s: sampled against full log-probabilities %g\n", at::toString(dtype), difference);
+    EXPECT_LT(difference, tolerance);
+  }
+}
+
+TEST(DeviceEngineTest, WeightsOfABfloat16PolicyComeInItWithADigestOfTheirOwn) {
+  const auto packed = [](const Transformer& model, WeightsForm form) {
+    v1::PolicyRef policy;
+    policy.set_policy_id("policy");
+    return *PackWeights(model, /*tokenizer_json=*/"{}", policy, /*companions=*/{}, form);
+  };
+  const auto sample = [](const std::shared_ptr<const Transformer>& model) {
+    Engine engine(model, /*number=*/1, Options());
+    return RunAll(engine, Requests());
+  };
+  // As a worker keeps them; a trainer keeps float32.
+  Placement placement = OnDevice(at::kBFloat16);
+  placement.storage = at::kBFloat16;
+  std::shared_ptr<Transformer> worker;
+  for (const uint64_t version : {3, 4}) {
+    const auto trainer = TinyModel(version, OnDevice(at::kBFloat16));
+    const WeightSet whole = packed(*trainer, WeightsForm::kTrained), rounded = packed(*trainer, WeightsForm::kSampled);
+    EXPECT_NE(whole.manifest.digest(), rounded.manifest.digest());
+    EXPECT_LT(rounded.payload.size(), 0.7 * static_cast<double>(whole.payload.size()));
+    const PayloadWeights source(rounded.manifest, {rounded.payload});
+    if (worker == nullptr) {
+      ASSERT_OK_AND_ASSIGN(MadePolicy made, ReadPolicy(source, placement));
+      worker = std::move(made.model);
+    } else {
+      ASSERT_OK(ReadInto(source, *worker));
+    }
+    EXPECT_EQ(CompareResults(sample(worker), sample(trainer)), 0) << "version " << version;
+    std::string damaged = rounded.payload;
+    damaged.back() ^= 1;
+    EXPECT_STATUS(ReadPolicy(PayloadWeights(rounded.manifest, {damaged}), placement), absl::StatusCode::kDataLoss,
+                  "another SHA-256");
+  }
 }
 
 TEST(DeviceEngineTest, ResultsDependOnNeitherNeighboursNorOrder) {
