@@ -17,6 +17,11 @@ namespace {
 // The CPU is a device like any other here, but that it has no flash kernel of this kind; tests/device has the rest.
 constexpr int64_t kSlots = 5, kMaxTokens = 50;
 
+at::Tensor Random(at::IntArrayRef shape, uint64_t seed) {
+  at::Generator generator = at::detail::createCPUGenerator(seed);
+  return at::randn(shape, generator);
+}
+
 ModelConfig ConfigWithHeads(int64_t num_heads, int64_t num_kv_heads, int64_t head_dim) {
   ModelConfig config;
   config.num_layers = 2;
@@ -24,11 +29,6 @@ ModelConfig ConfigWithHeads(int64_t num_heads, int64_t num_kv_heads, int64_t hea
   config.num_kv_heads = num_kv_heads;
   config.head_dim = head_dim;
   return config;
-}
-
-at::Tensor Random(at::IntArrayRef shape, uint64_t seed) {
-  at::Generator generator = at::detail::createCPUGenerator(seed);
-  return at::randn(shape, generator);
 }
 
 // One decode step of both caches after the same prefill of all slots.

@@ -10,6 +10,7 @@
 #include "common/seeds.h"
 #include "common/status_macros.h"
 #include "model/tensor.h"
+#include "rollout/sampler.h"
 
 namespace grpo {
 namespace {
