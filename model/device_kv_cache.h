@@ -20,8 +20,8 @@ class DeviceKvCache {
   // All slots are zero: what a slot holds beyond its length is read and weighed with zero, so it must be finite.
   DeviceKvCache(const ModelConfig& config, const Placement& placement, int64_t num_slots, int64_t max_tokens);
 
-  // Copies the first num_tokens of one slot to others: a prompt is computed once for its whole group. A slot that is its
-  // own source is passed by. Waits for nothing.
+  // Copies the first num_tokens of one slot to others: a prompt is computed once for its whole group. A slot that is
+  // its own source is passed by. Waits for nothing.
   void CopyPrefix(int64_t from_slot, const std::vector<int64_t>& to_slots, int64_t num_tokens);
 
   int64_t num_slots() const { return num_slots_; }
@@ -34,7 +34,8 @@ class DeviceKvCache {
   // Of one layer, [S capacity, Hkv, K]: slot s has rows s capacity .. (s + 1) capacity - 1.
   at::Tensor keys(int64_t layer) const { return keys_.select(0, layer); }
   at::Tensor values(int64_t layer) const { return values_.select(0, layer); }
-  // [S + 1] int32, what the flash kernel is told: the first row of each slot's query when each has one, and of its keys.
+  // [S + 1] int32, what the flash kernel is told: the first row of each slot's query, of which each has one, and of its
+  // keys.
   const at::Tensor& query_starts() const { return query_starts_; }
   const at::Tensor& key_starts() const { return key_starts_; }
 
@@ -61,8 +62,8 @@ class DevicePrefillAttention : public Attention {
 // One decode step: row s is the next token of slot s, for every slot of the cache (N = S). Its key and value are stored
 // at position positions[s], and it attends to 0 .. positions[s]. There are no idle rows: a slot that nobody decodes is
 // given position 0, and what comes of it is forgotten. In bfloat16 by the flash kernel over the slot's own length,
-// elsewhere by scaled_dot_product_attention over the whole capacity under a mask, so that a row's bits depend on its own
-// keys, values and length, and on S and the capacity (docs/design.md law 5). Waits for nothing. Not differentiable.
+// elsewhere by scaled_dot_product_attention over the whole capacity under a mask, so that a row's bits depend on its
+// own keys, values and length, and on S and the capacity (docs/design.md law 5). Waits for nothing. Not differentiable.
 class DeviceDecodeAttention : public Attention {
  public:
   // positions [S] int64 on the cache's device, each below its capacity. `cache` outlives it.
@@ -77,7 +78,7 @@ class DeviceDecodeAttention : public Attention {
   DeviceKvCache* const cache_;
   at::Tensor rows_;     // [S] int64: where the new token goes
   at::Tensor lengths_;  // [S] int32, with the new token
-  // [S, 1, 1, capacity] bool: true for what is attended to. Made when it is first used, which the flash kernel does not.
+  // [S, 1, 1, capacity] bool: true for what is attended to. Made when it is first used; the flash kernel needs none.
   at::Tensor mask_;
 };
 

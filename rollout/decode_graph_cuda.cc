@@ -27,7 +27,7 @@ class CudaDecodeGraph final : public DecodeGraph {
     if (failed_ || (steps_.size() >= kMaxGraphs && !steps_.contains(key))) return work();
     Step& step = steps_[key];
     if (step.graph != nullptr) return step.graph->replay();
-    // Once on the stream that is recorded, so that libraries have set themselves up there, outside of the graph's memory.
+    // Once on the stream that is recorded: libraries set themselves up there, outside of the graph's memory.
     if (!std::exchange(step.warm, true)) return OnStream(work);
     const absl::Status status = Record(step, work);
     if (status.ok()) return step.graph->replay();

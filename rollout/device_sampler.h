@@ -37,7 +37,7 @@ class DeviceSampler {
   // r. num_ranked: the largest of the rows' NumRanked; above 0 it costs a sort. Returns [2, R] float64: ids, and
   // log-probabilities as float32 has them, NaN for a row with a logit that is not finite (its id is below V all the
   // same). Waits for nothing, and launches the same for the same R and num_ranked. A row's bits depend on neither its
-  // place nor its neighbours, but that a cut row is summed in an order that num_ranked has a part in, in float64. Misfits
+  // place nor its neighbours, but that a cut row is summed, in float64, in an order that depends on num_ranked. Misfits
   // end in an exception of torch.
   at::Tensor Sample(const at::Tensor& logits, const at::Tensor& numbers, int64_t num_ranked) const;
 
