@@ -3,9 +3,12 @@
 #include <ATen/ops/from_blob.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <utility>
+#include <vector>
 
 #include "common/status_macros.h"
+#include "model/kv_cache.h"
 
 namespace grpo {
 namespace {
@@ -15,28 +18,56 @@ at::Tensor Int64View(std::vector<int64_t>& values) {
   return at::from_blob(values.data(), {static_cast<int64_t>(values.size())}, at::kLong);
 }
 
-}  // namespace
+class CpuDecoder final : public Decoder {
+ public:
+  CpuDecoder(std::shared_ptr<const Transformer> model, int64_t number, int64_t num_slots, int64_t max_tokens,
+             LapTimes* times)
+      : model_(std::move(model)),
+        packed_(num_slots),
+        number_(number),
+        cache_(model_->config(), model_->placement(), num_slots, max_tokens),
+        times_(*times),
+        prompts_together_(model_->RowsAreIndependent()),
+        draws_(num_slots),
+        left_(num_slots, 0),
+        lengths_(num_slots, -1),
+        next_ids_(num_slots, 0) {
+    packed_.Fill(*model_);
+  }
 
-CpuDecoder::CpuDecoder(std::shared_ptr<const Transformer> model, int64_t number, int64_t num_slots, int64_t max_tokens,
-                       LapTimes* times)
-    : model_(std::move(model)),
-      packed_(num_slots),
-      number_(number),
-      cache_(model_->config(), model_->placement(), num_slots, max_tokens),
-      times_(*times),
-      prompts_together_(model_->RowsAreIndependent()),
-      draws_(num_slots),
-      left_(num_slots, 0),
-      lengths_(num_slots, -1),
-      next_ids_(num_slots, 0) {
-  packed_.Fill(*model_);
-}
+  bool prompts_together() const override { return prompts_together_; }
+  const Transformer& model() const override { return *model_; }
+  void SwapWeights(std::shared_ptr<const Transformer> model, int64_t number) override {
+    model_ = std::move(model);
+    packed_.Fill(*model_);
+    number_ = number;
+  }
+  void Release(int64_t slot) override {
+    left_[slot] = 0;
+    lengths_[slot] = -1;
+    next_ids_[slot] = 0;
+  }
+  absl::StatusOr<std::vector<DrawnToken>> Prefill(const std::vector<PromptStart>& prompts) override;
+  absl::StatusOr<std::vector<DrawnToken>> Decode() override;
 
-void CpuDecoder::SwapWeights(std::shared_ptr<const Transformer> model, int64_t number) {
-  model_ = std::move(model);
-  packed_.Fill(*model_);
-  number_ = number;
-}
+ private:
+  // Draws the next token of slots[i] from row rows[i] of the logits [R, V].
+  absl::StatusOr<std::vector<DrawnToken>> DrawInto(const at::Tensor& logits, const std::vector<int64_t>& rows,
+                                                   const std::vector<int64_t>& slots);
+
+  std::shared_ptr<const Transformer> model_;
+  // model_'s, for decode steps.
+  PackedWeights packed_;
+  int64_t number_;
+  KvCache cache_;
+  LapTimes& times_;
+  // Whether prompts may share a forward pass.
+  const bool prompts_together_;
+  std::vector<Draw> draws_;        // [S], with the next token's index
+  std::vector<int64_t> left_;      // [S], tokens that may still be drawn
+  std::vector<int64_t> lengths_;   // [S], tokens of each slot in the cache; -1: idle
+  std::vector<int64_t> next_ids_;  // [S], the token that the next decode step feeds; 0 for idle slots
+};
 
 absl::StatusOr<std::vector<DrawnToken>> CpuDecoder::Prefill(const std::vector<PromptStart>& prompts) {
   std::vector<int64_t> ids, positions, lengths, first_slots, last_rows, rows, slots;
@@ -106,10 +137,11 @@ absl::StatusOr<std::vector<DrawnToken>> CpuDecoder::DrawInto(const at::Tensor& l
   return drawn;
 }
 
-void CpuDecoder::Release(int64_t slot) {
-  left_[slot] = 0;
-  lengths_[slot] = -1;
-  next_ids_[slot] = 0;
+}  // namespace
+
+std::unique_ptr<Decoder> MakeCpuDecoder(std::shared_ptr<const Transformer> model, int64_t number, int64_t num_slots,
+                                        int64_t max_tokens, LapTimes* times) {
+  return std::make_unique<CpuDecoder>(std::move(model), number, num_slots, max_tokens, times);
 }
 
 }  // namespace grpo

@@ -54,8 +54,8 @@ class Decoder {
   virtual absl::StatusOr<std::vector<DrawnToken>> Prefill(const std::vector<PromptStart>& prompts) = 0;
   // Draws one more token for each slot that was started, was not released and has not drawn all that it may, and
   // returns what is known by now, as above. Where there is nothing to draw, called again and again, in the end it has
-  // returned all that was drawn. An answer may hold several tokens of a slot: whoever releases it for one of them passes the
-  // later ones by.
+  // returned all that was drawn. An answer may hold several tokens of a slot: whoever releases it for one of them
+  // passes the later ones by.
   virtual absl::StatusOr<std::vector<DrawnToken>> Decode() = 0;
   // The slot's completion has ended, or nobody wants it. No later call returns a token of it.
   virtual void Release(int64_t slot) = 0;

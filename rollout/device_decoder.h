@@ -1,6 +1,6 @@
 // Decoding on a device, which is never waited for while it has nothing else to do: a call returns the tokens of the
-// call before, for a step needs only what lies on the device. The host learns a step late that a completion has ended; the
-// token that was drawn beyond its end is forgotten.
+// call before, for a step needs only what lies on the device. The host learns a step late that a completion has ended;
+// the token that was drawn beyond its end is forgotten.
 //
 //   host     step k: numbers of the draws --> launch --> begin the copy of k's tokens --> wait for that of k - 1
 //   device   step k-1's tokens --> forward pass --> draws --> step k's tokens
