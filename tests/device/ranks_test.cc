@@ -113,15 +113,15 @@ constexpr char kKeys[] =
 
 TEST(DeviceRanksTest, RanksLearnWhatOneDoesAndEndAStepWithTheSameWeights) {
   const auto alone = Collectives::SingleRank();
-  for (const auto& [algorithm, keys] :
-       {std::pair<const char*, const char*>{"grpo", kKeys},
-        {"feature_distill", "{features: {teacher: teacher}, teachers: [{policy: teacher}]}"}}) {
-    Trainee cpu(algorithm, keys, {}, alone.get());
+  for (const TraineeCase& of :
+       {TraineeCase{"Grpo", "grpo", kKeys},
+        TraineeCase{"Features", "feature_distill", "{features: {teacher: teacher}, teachers: [{policy: teacher}]}"}}) {
+    Trainee cpu(of.algorithm, of.keys, {}, alone.get());
     const Trainee::Outcome expected = cpu.Learn(InputFor(*cpu.algorithm, 51), *alone);
     for (const int world_size : {1, 2, 3}) {
       // Each step compares the weights of all ranks.
       RunRanksOnDevices(world_size, [&](Collectives& collectives, c10::Device device) {
-        Trainee there(algorithm, keys, {.micro_batch_tokens = 12, .device = device}, &collectives);
+        Trainee there(of.algorithm, of.keys, {.micro_batch_tokens = 12, .device = device}, &collectives);
         const Trainee::Outcome outcome = there.Learn(InputFor(*there.algorithm, 51), collectives);
         ASSERT_EQ(outcome.weights.size(), expected.weights.size());
         for (size_t i = 0; i < expected.weights.size(); ++i)
