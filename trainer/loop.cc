@@ -7,12 +7,14 @@
 #include <ATen/ops/linalg_vector_norm.h>
 #include <ATen/ops/stack.h>
 
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
 #include "model/device.h"
 #include "model/tensor.h"
+#include "model/tf32.h"
 #include "trainer/batch/on_device.h"
 #include "trainer/dist/agreement.h"
 #include "trainer/fingerprint.h"
@@ -183,6 +185,9 @@ absl::StatusOr<std::map<std::string, at::Tensor>> Loop::Accumulate(const std::ve
       times_.Lap(metric::kForwardSeconds);
       const auto outputs = OutputsOfAll(microbatch, std::move(of_policy));
       times_.Lap(metric::kPackSeconds);
+      // Of the output head and the losses, forward and backward; what the layers multiply stays as it is.
+      std::optional<Tf32Scope> tf32(std::in_place, policy_->placement().head_tf32);
+      predictors.register_hook([&tf32](const at::Tensor&) { tf32.reset(); });
       const at::Tensor policy_logprob = Logprobs(*policy_, microbatch, predictors);  // [M]
       const LossInput input = {.policy_logprob = policy_logprob,
                                .streams = microbatch.streams,
@@ -253,6 +258,7 @@ std::map<std::string, TargetOutputs> Loop::OutputsOfAll(const Microbatch& batch,
 }
 
 at::Tensor Loop::Logprobs(const Transformer& model, const Microbatch& batch, const at::Tensor& predictors) const {
+  const Tf32Scope tf32(model.placement().head_tf32);
   return TargetLogprobs(predictors, model.head(), batch.target_ids, options_.temperature, options_.head_chunk_bytes,
                         model.placement().head);
 }

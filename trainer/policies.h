@@ -63,8 +63,9 @@ struct Policy {
 // the run's seed and the policy's name.
 class PolicyStore {
  public:
-  PolicyStore(std::map<std::string, PolicyOptions> options, uint64_t run_seed)
-      : options_(std::move(options)), run_seed_(run_seed) {}
+  // All of them are placed on `device`.
+  PolicyStore(std::map<std::string, PolicyOptions> options, uint64_t run_seed, at::Device device = at::kCPU)
+      : options_(std::move(options)), run_seed_(run_seed), device_(device) {}
 
   // The options of a policy that is only an address; null for every other name.
   const EndpointOptions* Endpoint(const std::string& id) const;
@@ -103,6 +104,7 @@ class PolicyStore {
 
   const std::map<std::string, PolicyOptions> options_;
   const uint64_t run_seed_;
+  const at::Device device_;
   // By name; grows with Get and Restore.
   std::map<std::string, std::unique_ptr<Policy>> made_;
 };

@@ -126,6 +126,7 @@ absl::StatusOr<std::shared_ptr<LiveWeights>> LiveWeights::Of(const Transformer& 
     const bool rounds = model.placement().compute == at::kBFloat16;
     manifest.set_compute_dtype(rounds ? v1::DTYPE_BFLOAT16 : v1::DTYPE_FLOAT32);
     if (model.placement().head == at::kBFloat16) manifest.set_head_dtype(v1::DTYPE_BFLOAT16);
+    if (model.placement().head_tf32) manifest.set_head_dtype(v1::DTYPE_TF32);
     add(*manifest.mutable_tokenizer(), text(tokenizer_json));
     for (const auto& [name, content] : companions) {
       v1::CompanionFile& companion = *manifest.add_companions();

@@ -193,14 +193,18 @@ absl::Status VerifyWeights(const v1::WeightsManifest& manifest, absl::string_vie
   return VerifyWeights(PayloadWeights(manifest, {payload}));
 }
 
-Placement PlacementOf(const v1::WeightsManifest& manifest) {
+Placement PlacementOf(const v1::WeightsManifest& manifest, at::Device device) {
   const auto dtype = [](v1::DType named) { return named == v1::DTYPE_BFLOAT16 ? at::kBFloat16 : at::kFloat; };
-  return {.compute = dtype(manifest.compute_dtype()), .head = dtype(manifest.head_dtype())};
+  return {.device = device,
+          .compute = dtype(manifest.compute_dtype()),
+          .head = dtype(manifest.head_dtype()),
+          .head_tf32 = manifest.head_dtype() == v1::DTYPE_TF32};
 }
 
 bool SameModel(const v1::WeightsManifest& a, const v1::WeightsManifest& b) {
-  return a.config_json() == b.config_json() && PlacementOf(a).compute == PlacementOf(b).compute &&
-         PlacementOf(a).head == PlacementOf(b).head;
+  const Placement of_a = PlacementOf(a), of_b = PlacementOf(b);
+  return a.config_json() == b.config_json() && of_a.compute == of_b.compute && of_a.head == of_b.head &&
+         of_a.head_tf32 == of_b.head_tf32;
 }
 
 absl::StatusOr<MadePolicy> ReadPolicy(const WeightSource& source, Placement placement) {
