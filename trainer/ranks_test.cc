@@ -1,12 +1,7 @@
 #include "trainer/ranks.h"
 
-#include <unistd.h>
-
 #include <cmath>
-#include <filesystem>
 
-#include "absl/strings/str_cat.h"
-#include "common/files.h"
 #include "common/status_testing.h"
 #include "trainer/dist/rank_testing.h"
 #include "trainer/ranks_testing.h"
@@ -14,28 +9,12 @@
 namespace grpo {
 namespace {
 
-// A run of GRPO with a reference that is not the policy's start, so that it has a KL from the first step.
-absl::StatusOr<RunConfig> Config() {
-  const std::string shape = absl::StrCat(
-      "{random_init: {tokenizer: ", std::filesystem::absolute("configs/tokenizers/chickens_rabbits.json").string(),
-      ", hidden_size: 8, intermediate_size: 12, num_layers: 1, num_heads: 2, ", "num_kv_heads: 1}}");
-  const std::string path = absl::StrCat(::testing::TempDir(), "/ranks_test.", ::getpid(), ".yaml");
-  RETURN_IF_ERROR(WriteFileSynced(
-      path, absl::StrCat("run: {name: ranks, seed: 3}\npolicies:\n  student: ", shape, "\n  reference: ", shape,
-                         "\ndata:\n  problems: {source: chickens_rabbits}\nrewards:\n  rules: {rules: {math_answer: }}"
-                         "\nstages:\n  - {name: learn, type: train, algorithm: grpo, policy: student, data: problems, "
-                         "rewards: rules, steps: 9, kl_coefficient: 0.1, reference_policy: reference, "
-                         "minibatches_per_iteration: 2, iterations_per_step: 2}\n")));
-  ASSIGN_OR_RETURN(LoadedConfig loaded, LoadRunConfig(path));
-  return std::move(loaded.config);
-}
-
 constexpr int kSteps = 3;
 constexpr double kLearningRate = 1e-2;
 
 // The followers have weights, the policy that is only read, moments and batches from rank 0 alone.
 TEST(RanksTest, FollowersTakeTheStepsOfASingleRank) {
-  ASSERT_OK_AND_ASSIGN(const RunConfig config, Config());
+  ASSERT_OK_AND_ASSIGN(const RunConfig config, SmallGrpoRun());
   const StepInput input = RandomRollouts(/*seed=*/5, /*num_groups=*/4, /*group_size=*/4);
   const auto alone = Collectives::SingleRank();
   ASSERT_OK_AND_ASSIGN(const auto expected, LeadFirstStage(*alone, config, input, kSteps, kLearningRate));
@@ -57,7 +36,7 @@ TEST(RanksTest, FollowersTakeTheStepsOfASingleRank) {
 }
 
 TEST(RanksTest, AFollowerRefusesAStageThatDoesNotExistAndAStepBeforeItsStage) {
-  ASSERT_OK_AND_ASSIGN(const RunConfig config, Config());
+  ASSERT_OK_AND_ASSIGN(const RunConfig config, SmallGrpoRun());
   const auto follower_says = [&](const v1::RankCommand& command) {
     absl::Status said;
     RunRanks(2, [&](Collectives& collectives) {

@@ -1,5 +1,7 @@
 // Ranks that have a device each: sums, broadcasts and steps. With fewer devices than ranks, as on a machine with one
 // GPU, all have the first one, and what they sum goes through the host.
+#include "trainer/ranks.h"
+
 #include <ATen/DeviceAccelerator.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/full.h>
@@ -7,6 +9,7 @@
 #include <ATen/ops/zeros.h>
 
 #include <cmath>
+#include <functional>
 
 #include "absl/strings/str_cat.h"
 #include "common/status_testing.h"
@@ -16,6 +19,7 @@
 #include "trainer/batch/share.h"
 #include "trainer/dist/rank_testing.h"
 #include "trainer/fingerprint.h"
+#include "trainer/ranks_testing.h"
 
 namespace grpo {
 namespace {
@@ -113,15 +117,15 @@ constexpr char kKeys[] =
 
 TEST(DeviceRanksTest, RanksLearnWhatOneDoesAndEndAStepWithTheSameWeights) {
   const auto alone = Collectives::SingleRank();
-  for (const auto& [algorithm, keys] :
-       {std::pair<const char*, const char*>{"grpo", kKeys},
-        {"feature_distill", "{features: {teacher: teacher}, teachers: [{policy: teacher}]}"}}) {
-    Trainee cpu(algorithm, keys, {}, alone.get());
+  for (const TraineeCase& of :
+       {TraineeCase{"Grpo", "grpo", kKeys},
+        TraineeCase{"Features", "feature_distill", "{features: {teacher: teacher}, teachers: [{policy: teacher}]}"}}) {
+    Trainee cpu(of.algorithm, of.keys, {}, alone.get());
     const Trainee::Outcome expected = cpu.Learn(InputFor(*cpu.algorithm, 51), *alone);
     for (const int world_size : {1, 2, 3}) {
       // Each step compares the weights of all ranks.
       RunRanksOnDevices(world_size, [&](Collectives& collectives, c10::Device device) {
-        Trainee there(algorithm, keys, {.micro_batch_tokens = 12, .device = device}, &collectives);
+        Trainee there(of.algorithm, of.keys, {.micro_batch_tokens = 12, .device = device}, &collectives);
         const Trainee::Outcome outcome = there.Learn(InputFor(*there.algorithm, 51), collectives);
         ASSERT_EQ(outcome.weights.size(), expected.weights.size());
         for (size_t i = 0; i < expected.weights.size(); ++i)
@@ -130,6 +134,29 @@ TEST(DeviceRanksTest, RanksLearnWhatOneDoesAndEndAStepWithTheSameWeights) {
           EXPECT_NEAR(outcome.metrics.at(name), expected.metrics.at(name), 1e-4 * (1 + expected.metrics.at(name)));
       });
     }
+  }
+}
+
+// Weights travel as bytes that are verified, moments by the devices' own way.
+TEST(DeviceRanksTest, FollowersTakeTheStepsOfASingleRankOnTheCpu) {
+  ASSERT_OK_AND_ASSIGN(const RunConfig config, SmallGrpoRun());
+  const StepInput input = RandomRollouts(/*seed=*/5, /*num_groups=*/4, /*group_size=*/4);
+  const auto alone = Collectives::SingleRank();
+  ASSERT_OK_AND_ASSIGN(const auto expected, LeadFirstStage(*alone, config, input, /*steps=*/3, /*learning_rate=*/1e-2));
+  for (const int world_size : {1, 2, 3}) {
+    RunRanksOnDevices(world_size, [&](Collectives& collectives, c10::Device device) {
+      if (collectives.rank() > 0) {
+        EXPECT_OK(FollowRankZero(collectives, config, device));
+        return;
+      }
+      ASSERT_OK_AND_ASSIGN(const auto results, LeadFirstStage(collectives, config, input, 3, 1e-2, device));
+      for (size_t step = 0; step < expected.size(); ++step) {
+        for (const char* const name : {"loss", "kl", "grad_norm", "reward"}) {
+          const double value = expected[step].metrics.at(name);
+          EXPECT_NEAR(results[step].metrics.at(name), value, 1e-4 * (1 + std::abs(value))) << name << " " << step;
+        }
+      }
+    });
   }
 }
 
