@@ -140,15 +140,19 @@ def get_status(channel):
     return trainer_pb2_grpc.TrainerServiceStub(channel).GetStatus(trainer_pb2.GetStatusRequest(), timeout=5)
 
 
+def grpoctl_that_starts(programs):
+    """A copy of grpoctl that starts these: {name that it looks for beside itself: path}."""
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="programs.", dir=os.environ.get("TEST_TMPDIR")))
+    # A copy, since grpoctl looks beside the file that it really is; links, since the programs find LibTorch in that way.
+    shutil.copy(GRPOCTL, folder / "grpoctl")
+    for name, program in programs.items():
+        (folder / name).symlink_to(program.resolve())
+    return folder / "grpoctl"
+
+
 @functools.cache
 def _grpoctl_with_twins():
-    """A copy of grpoctl that starts the twins."""
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="twins.", dir=os.environ.get("TEST_TMPDIR")))
-    # A copy, since grpoctl looks beside the file that it really is; links, since the twins find LibTorch in that way.
-    shutil.copy(GRPOCTL, folder / "grpoctl")
-    for name, twin in _TWINS.items():
-        (folder / name).symlink_to(twin.resolve())
-    return folder / "grpoctl"
+    return grpoctl_that_starts(_TWINS)
 
 
 class Run:
@@ -248,7 +252,7 @@ class Run:
     def status(self):
         return get_status(self.channel())
 
-    def wait_for_step(self, stage, step):
+    def wait_for_step(self, stage, step, timeout_s=60):
         """Until so many steps of the stage are done; the status that showed it."""
 
         def reached():
@@ -261,7 +265,7 @@ class Run:
             current = next(row for row in status.stages if row.name == stage)
             return status if current.step >= step else None
 
-        return wait_until(reached, f"{stage} is at step {step}")
+        return wait_until(reached, f"{stage} is at step {step}", timeout_s)
 
     def reward_address(self):
         """Where the reward server serves that the coordinator names first."""
@@ -314,17 +318,19 @@ class EndToEndTest(unittest.TestCase):
 class AgainstUndisturbedRunTest(EndToEndTest):
     """Has one run that nobody touched, and a place for another that is compared with it."""
 
-    # Of the undisturbed run.
+    # Of the undisturbed run: what it does, the grpoctl that starts it, and how long it may take.
     CONFIG = TINY
     SETTINGS = {}
+    PROGRAM = GRPOCTL
+    PATIENCE_S = 60
 
     @classmethod
     def setUpClass(cls):
         scratch = tempfile.TemporaryDirectory(prefix="undisturbed.", dir=os.environ.get("TEST_TMPDIR"))
         cls.addClassCleanup(scratch.cleanup)
         cls.undisturbed = pathlib.Path(scratch.name, "run")
-        with Run(cls.undisturbed, cls.CONFIG, cls.SETTINGS) as run:
-            if run.wait() != EXIT_OK:
+        with Run(cls.undisturbed, cls.CONFIG, cls.SETTINGS, program=cls.PROGRAM) as run:
+            if run.wait(cls.PATIENCE_S) != EXIT_OK:
                 raise AssertionError(run.stderr)
         rewards = {record["reward"] for record in records(cls.undisturbed) if record["stage"] == "tune"}
         if cls.CONFIG == TINY and len(rewards) < 10:
