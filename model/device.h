@@ -20,13 +20,23 @@ namespace grpo {
 
 // "auto": accelerator number `local_rank` where this build has an accelerator and the machine one of that number, else
 // the CPU. "cpu". "cuda": GPU number local_rank; FailedPrecondition when this build or this machine has none. The name
-// of an accelerator that a test registered ("fake"): likewise. InvalidArgument for other names. local_rank counts the
-// devices that this process sees (CUDA_VISIBLE_DEVICES). Any thread.
+// of an accelerator that a test registered ("fake"): likewise, but that its numbers begin anew after its last device,
+// since each process has those of its own. InvalidArgument for other names. local_rank counts the devices that this
+// process sees (CUDA_VISIBLE_DEVICES); LocalRank is it. Any thread.
 absl::StatusOr<c10::Device> ResolveDevice(absl::string_view name, int local_rank);
+
+// LOCAL_RANK of the environment: which of the devices that this process sees is its own. 0 where it is not set or empty;
+// InvalidArgument for what is no number. Any thread that nobody changes the environment beside.
+absl::StatusOr<int> LocalRank();
+
+// Devices of this type that this process sees, at least 1 of the CPU's; 0 where this build has none. Any thread.
+int64_t NumDevices(c10::DeviceType type);
 
 // Before the first computation on `device`, once a process: makes it the current one, and with `deterministic` has
 // ATen take its deterministic kernels, whose results are the same bits each time (law 7); an operation that has none
-// throws. Nothing on the CPU. FailedPrecondition when CUDA started before: cuBLAS reads its part at its start.
+// throws. Nothing on the CPU. FailedPrecondition when CUDA started before, unless the environment had
+// CUBLAS_WORKSPACE_CONFIG from the start: cuBLAS reads that at its own. The process's main thread, before others are
+// there: it writes to the environment.
 absl::Status UseDevice(c10::Device device, bool deterministic);
 
 // A CPU tensor's numbers on `device`: through pinned memory, without waiting. The tensor itself on the CPU.
@@ -60,8 +70,10 @@ DeviceMemory MemoryOf(c10::Device device);
 
 // What it is called in the configuration, in a run's identity and in records: "cpu", "cuda", "fake"; without a number.
 std::string DeviceName(c10::Device device);
-// What it is: "NVIDIA H200", or DeviceName where c10 knows no more.
+// What it is: "NVIDIA H200", or DeviceName where nothing more is known.
 std::string DeviceModel(c10::Device device);
+// Both, for people: "cpu", "cuda (NVIDIA H200)", "fake".
+std::string DeviceText(c10::Device device);
 
 }  // namespace grpo
 

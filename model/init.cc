@@ -43,17 +43,20 @@ absl::StatusOr<InitializedModel> FolderModel(const std::string& folder, Placemen
 
 }  // namespace
 
-Placement PlacementOf(const PolicyOptions& options) {
+Placement PlacementOf(const PolicyOptions& options, at::Device device) {
   const auto dtype = [](const std::string& name) { return name == "bfloat16" ? at::kBFloat16 : at::kFloat; };
-  return {.compute = dtype(options.compute_dtype), .head = dtype(options.head_dtype)};
+  return {.device = device,
+          .compute = dtype(options.compute_dtype),
+          .head = dtype(options.head_dtype),
+          .head_tf32 = options.head_dtype == "tf32"};
 }
 
-absl::StatusOr<InitializedModel> MakePolicy(const PolicyOptions& options, uint64_t seed) {
+absl::StatusOr<InitializedModel> MakePolicy(const PolicyOptions& options, uint64_t seed, at::Device device) {
   const bool random = options.random_init.hidden_size > 0;
   if (random == !options.path.empty()) {
     return absl::InvalidArgumentError("give exactly one of path and random_init");
   }
-  const Placement placement = PlacementOf(options);
+  const Placement placement = PlacementOf(options, device);
   return random ? RandomModel(options.random_init, placement, seed) : FolderModel(options.path, placement);
 }
 

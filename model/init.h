@@ -22,14 +22,15 @@ struct InitializedModel {
   Companions companions;
 };
 
-// What `policies.<name>` computes in, on the CPU, with weights kept in float32.
-Placement PlacementOf(const PolicyOptions& options);
+// What `policies.<name>` computes in, on this device, with weights kept in float32.
+Placement PlacementOf(const PolicyOptions& options, at::Device device = at::kCPU);
 
-// Random weights by `seed` (random_init), or those of a Hugging Face folder (path, where the seed plays no part).
+// Random weights by `seed` (random_init), or those of a Hugging Face folder (path, where the seed plays no part); the
+// same numbers on any device.
 // initialize_from is the business of whoever holds the policies. NotFound for a missing file; InvalidArgument when
 // neither or both are given, or for what does not fit. The errors of LoadFolder and Tokenizer::FromJson name the
 // folder. What a folder asks for and is not done is logged in one line.
-absl::StatusOr<InitializedModel> MakePolicy(const PolicyOptions& options, uint64_t seed);
+absl::StatusOr<InitializedModel> MakePolicy(const PolicyOptions& options, uint64_t seed, at::Device device = at::kCPU);
 
 }  // namespace grpo
 

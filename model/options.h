@@ -66,8 +66,8 @@ struct PolicyOptions {
     v("head_dtype", head_dtype,
       {.help =
            "Of the output head's product, in trainer and workers alike; the logits are float32 either way. bfloat16 "
-           "is faster, and rounds what is multiplied.",
-       .choices = {"float32", "bfloat16"}});
+           "is faster, and rounds what is multiplied; so does tf32, less (10 bits of mantissa for 7), on GPUs alone.",
+       .choices = {"float32", "bfloat16", "tf32"}});
   }
 };
 

@@ -21,9 +21,14 @@ struct Placement {
   at::ScalarType storage = at::kFloat;
   // Of the output head's product: kFloat or kBFloat16. Its weights are kept in float32 and its result is float32.
   at::ScalarType head = at::kFloat;
+  // With head kFloat, on accelerators: the product may round its operands to TF32 (8 bits of exponent, 10 of mantissa),
+  // which their matrix units multiply several times as fast; sums stay float32. Tf32Scope (model/tf32.h) has it so.
+  bool head_tf32 = false;
 };
 
-// Unimplemented for a device that this build cannot compute on: any but the CPU. Names it.
+// Unimplemented for a device that this build cannot compute on, FailedPrecondition for one that this process does not
+// see, InvalidArgument for one without a number and for head_tf32 on the CPU or with another head than kFloat. Names it.
+// Any thread.
 absl::Status CheckPlacement(const Placement& placement);
 
 }  // namespace grpo

@@ -5,6 +5,7 @@
 
 #include "model/attention.h"
 #include "model/lm_head.h"
+#include "model/tf32.h"
 
 namespace grpo {
 
@@ -14,6 +15,7 @@ at::Tensor SequenceLogprobs(const Transformer& model, const std::vector<int64_t>
   PackedAttention attention({length});
   const at::Tensor hidden =
       model.Forward(all.narrow(0, 0, length), at::arange(length, at::kLong), attention);  // [T - 1, D]
+  const Tf32Scope tf32(model.placement().head_tf32);
   return TargetLogprobs(hidden, model.head(), all.narrow(0, 1, length), /*temperature=*/1, kDefaultHeadChunkBytes,
                         model.placement().head);
 }

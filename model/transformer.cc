@@ -16,6 +16,7 @@
 #include "model/linear.h"
 #include "model/rope.h"
 #include "model/tensor.h"
+#include "model/tf32.h"
 
 namespace grpo {
 namespace {
@@ -165,6 +166,7 @@ at::Tensor Transformer::MlpBlock(const Layer& layer, const at::Tensor& x, const 
 }
 
 at::Tensor Transformer::Logits(const at::Tensor& hidden, const PackedWeights* packed) const {
+  const Tf32Scope tf32(placement_.head_tf32);
   return Float32Linear(hidden.to(placement_.head), head_, packed != nullptr ? packed->head_.get() : nullptr);
 }
 

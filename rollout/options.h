@@ -4,8 +4,10 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <string>
 
 #include "configs/visit.h"
+#include "model/device_names.h"
 
 namespace grpo {
 
@@ -14,6 +16,7 @@ struct RolloutOptions {
   // Processes that `grpoctl run` starts on one machine.
   int64_t workers = 1;
   int64_t threads = 1;
+  std::string device = "auto";
   int64_t slots = 64;
   int64_t context_tokens = 0;
   // Of one attempt at one server, with the whole group.
@@ -29,6 +32,10 @@ struct RolloutOptions {
     v("workers", workers, {.help = "Rollout worker processes.", .min = 1, .max = 4096});
     v("threads", threads,
       {.help = "Threads of each worker's tensor operations.", .unit = "threads", .min = 1, .max = 1024});
+    v("device", device,
+      {.help = "What workers compute on: cuda, one GPU each, of those that the trainer's ranks leave on the machine, or "
+               "the same where they leave none; cpu; auto: a GPU where this build and the machine have one.",
+       .choices = DeviceNames()});
     v("slots", slots,
       {.help = "Completions decoded at the same time in each worker. The KV cache is slots x context_tokens; every "
                "decode step computes all slots, so that a completion's bits do not depend on its neighbours.",

@@ -26,7 +26,7 @@ absl::StatusOr<HeldPolicy> PolicyLoader::Load(const WeightSource& source, const 
 
 absl::StatusOr<MadePolicy> PolicyLoader::Make(const WeightSource& source) {
   model_.reset();  // before the new one is allocated, where nobody else holds it
-  Placement placement = PlacementOf(source.manifest());
+  Placement placement = PlacementOf(source.manifest(), device_);
   placement.storage = placement.compute;
   ASSIGN_OR_RETURN(MadePolicy made, ReadPolicy(source, placement));
   model_ = std::move(made.model);

@@ -15,6 +15,9 @@ namespace grpo {
 // One thread.
 class PolicyLoader {
  public:
+  // Its models lie on `device`.
+  explicit PolicyLoader(at::Device device = at::kCPU) : device_(device) {}
+
   // Reads and verifies a version, each byte once. `previous`, what this returned last, or null: where the architecture
   // is the same, its model takes the new weights in place, so nothing may sample with it meanwhile; a tokenizer that is
   // the same is not made again. ReadPolicy's errors (model/weights/weight_set.h); after one of them the weights of
@@ -25,6 +28,7 @@ class PolicyLoader {
   // A new model_; returns the rest.
   absl::StatusOr<MadePolicy> Make(const WeightSource& source);
 
+  const at::Device device_;
   // Of what Load returned last; null before.
   std::shared_ptr<Transformer> model_;
 };

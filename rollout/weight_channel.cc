@@ -15,8 +15,8 @@ namespace {
 
 class GrpcWeightChannel final : public WeightChannel {
  public:
-  GrpcWeightChannel(std::shared_ptr<rpc::Client> client, Session* session)
-      : puller_(std::move(client), session, &loader_) {}
+  GrpcWeightChannel(std::shared_ptr<rpc::Client> client, Session* session, at::Device device)
+      : loader_(device), puller_(std::move(client), session, &loader_) {}
 
   absl::StatusOr<HeldPolicy> Fetch(const v1::PolicyRef& policy, int64_t lease_id, const HeldPolicy* previous) override {
     return puller_.Pull(policy, lease_id, previous);
@@ -30,8 +30,8 @@ class GrpcWeightChannel final : public WeightChannel {
 // Whatever goes wrong here, gRPC has the time to try again.
 class MemfdWeightChannel final : public WeightChannel {
  public:
-  MemfdWeightChannel(std::string socket, std::shared_ptr<rpc::Client> client, Session* session)
-      : socket_(std::move(socket)), puller_(std::move(client), session, &loader_) {}
+  MemfdWeightChannel(std::string socket, std::shared_ptr<rpc::Client> client, Session* session, at::Device device)
+      : socket_(std::move(socket)), loader_(device), puller_(std::move(client), session, &loader_) {}
 
   absl::StatusOr<HeldPolicy> Fetch(const v1::PolicyRef& policy, int64_t lease_id, const HeldPolicy* previous) override {
     absl::StatusOr<HeldPolicy> held = Borrow(policy, previous);
@@ -70,10 +70,10 @@ std::vector<std::string> WeightChannelNames() {
 
 absl::StatusOr<std::unique_ptr<WeightChannel>> MakeWeightChannel(const std::string& name,
                                                                  std::shared_ptr<rpc::Client> client,
-                                                                 Session* session) {
-  if (name == kGrpcChannel) return std::make_unique<GrpcWeightChannel>(std::move(client), session);
+                                                                 Session* session, at::Device device) {
+  if (name == kGrpcChannel) return std::make_unique<GrpcWeightChannel>(std::move(client), session, device);
   if (ChannelName(name) == kMemfdChannel)
-    return std::make_unique<MemfdWeightChannel>(std::string(ChannelAddress(name)), std::move(client), session);
+    return std::make_unique<MemfdWeightChannel>(std::string(ChannelAddress(name)), std::move(client), session, device);
   return absl::InvalidArgumentError(absl::StrCat("there is no weight channel \"", name, "\" here, known are ",
                                                  absl::StrJoin(WeightChannelNames(), ", ")));
 }

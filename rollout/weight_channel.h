@@ -38,9 +38,11 @@ class WeightChannel {
 std::vector<std::string> WeightChannelNames();
 
 // `name` as the coordinator said it, with its address (coordinator/weight_channels.h). `client` is the channel to the
-// coordinator; `session` must outlive the result. InvalidArgument for a name that is not in WeightChannelNames.
+// coordinator; `session` must outlive the result. The models lie on `device`. InvalidArgument for a name that is not in
+// WeightChannelNames.
 absl::StatusOr<std::unique_ptr<WeightChannel>> MakeWeightChannel(const std::string& name,
-                                                                 std::shared_ptr<rpc::Client> client, Session* session);
+                                                                 std::shared_ptr<rpc::Client> client, Session* session,
+                                                                 at::Device device = at::kCPU);
 
 }  // namespace grpo
 

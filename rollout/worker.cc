@@ -196,7 +196,7 @@ absl::StatusOr<HeldPolicy> Worker::Fetch(const Job& job) {
   const std::string name = session_.WeightChannelName();
   if (name.empty()) return absl::CancelledError("the session has ended");
   if (name != weight_channel_name_) {
-    ASSIGN_OR_RETURN(weights_, MakeWeightChannel(name, client_, &session_));
+    ASSIGN_OR_RETURN(weights_, MakeWeightChannel(name, client_, &session_, options_.device));
     weight_channel_name_ = name;
   }
   return weights_->Fetch(job.lease.policy(), job.id, held_ ? &*held_ : nullptr);

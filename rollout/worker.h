@@ -54,6 +54,8 @@ struct WorkerOptions {
   // weight_channels are filled by Create.
   Session::Identity identity;
   RolloutOptions rollout;
+  // What it samples on: rollout.device, resolved (model/device.h).
+  at::Device device = at::kCPU;
   rpc::ClientOptions client;
   // What samples; must be given. Called again after a generator has failed.
   std::function<absl::StatusOr<std::unique_ptr<Generator>>(const GeneratorContext&)> make_generator;

@@ -10,6 +10,7 @@
 #include "common/status_macros.h"
 #include "common/stop_signal.h"
 #include "common/thread.h"
+#include "model/device.h"
 #include "model/threads.h"
 #include "rollout/generator.h"
 #include "rollout/run_worker.h"
@@ -42,10 +43,22 @@ void Declare(CLI::App& app, Flags& flags) {
   app.add_flag("--with-parent", flags.with_parent, "Die when the parent process dies");
 }
 
+// Makes what the configuration names ready. Sampling asks for the same bits each time of its own kernels
+// (docs/design.md law 5), so what ATen is asked for does not depend on an option.
+absl::StatusOr<c10::Device> PrepareDevice(const RolloutOptions& rollout) {
+  ASSIGN_OR_RETURN(const int local_rank, LocalRank());
+  absl::StatusOr<c10::Device> device = ResolveDevice(rollout.device, local_rank);
+  if (!device.ok()) return Annotate(device.status(), "rollout_worker.device");
+  RETURN_IF_ERROR(UseDevice(*device, /*deterministic=*/true));
+  spdlog::info("samples on {}", DeviceText(*device));
+  return device;
+}
+
 absl::Status Run(Flags& flags) {
   if (!flags.config.empty()) RETURN_IF_ERROR(LoadWorkerConfig(flags.config, flags.worker, flags.tls_dir));
   flags.worker.make_generator = MakeDefaultGenerator;
   RETURN_IF_ERROR(UseThreads(flags.worker.rollout.threads));
+  ASSIGN_OR_RETURN(flags.worker.device, PrepareDevice(flags.worker.rollout));
   ASSIGN_OR_RETURN(const CoordinatorPlace place,
                    CoordinatorPlace::Parse(flags.coordinator, flags.worker.client, "worker"));
   return RunWorker(place, WaitForStop, std::move(flags.worker));

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "absl/strings/str_format.h"
+#include "model/weights/host_pieces.h"
 
 namespace grpo {
 namespace {
@@ -32,8 +33,11 @@ class Hash {
 std::string WeightsHash(const std::vector<std::pair<std::string, at::Tensor>>& parameters) {
   Hash hash;
   for (const auto& [name, tensor] : parameters) {
-    const at::Tensor contiguous = tensor.detach().cpu().contiguous();
-    hash.Add(contiguous.const_data_ptr(), contiguous.nbytes());
+    // It has no error of its own.
+    ForEachHostPiece(tensor.detach().contiguous(), [&hash](absl::string_view bytes) {
+      hash.Add(bytes.data(), bytes.size());
+      return absl::OkStatus();
+    }).IgnoreError();
   }
   return hash.Hex();
 }

@@ -14,7 +14,8 @@ namespace grpo {
 
 // XXH3 of 128 bits over the parameters' bytes in order, 32 hex digits. It costs about a tenth of a millisecond a
 // megabyte, so every step can afford it; against intent, SHA-256 guards what is published and saved. Names play no
-// part, shapes only by the bytes' order. Waits for a copy where a tensor is on another device.
+// part, shapes only by the bytes' order, nor does the device: of tensors on one all bytes are copied to the host, piece
+// by piece while others are hashed. What torch throws passes through.
 std::string WeightsHash(const std::vector<std::pair<std::string, at::Tensor>>& parameters);
 
 // The same over the token ids of the batch and their number in each sequence. In the order of minibatches and

@@ -36,7 +36,10 @@ absl::StatusOr<std::unique_ptr<Learner>> Learner::Create(const TrainerOptions& o
     ASSIGN_OR_RETURN(frozen.emplace_back(), policies->Get(name));
   }
   std::vector<FrozenScorer> scorers;
-  LossModels models = {.policy = policy->model->config(), .frozen = {}, .seed = policies->run_seed()};
+  LossModels models = {.policy = policy->model->config(),
+                       .frozen = {},
+                       .seed = policies->run_seed(),
+                       .device = policy->model->placement().device};
   for (const auto& [name, stream] : algorithm.frozen()) {
     ASSIGN_OR_RETURN(const Policy* const scorer, policies->Get(name));
     scorers.push_back({.model = scorer->model.get(), .stream = stream, .policy = name});

@@ -7,16 +7,52 @@
 #include <ATen/ops/linalg_vector_norm.h>
 #include <ATen/ops/stack.h>
 
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
+#include "model/device.h"
 #include "model/tensor.h"
+#include "model/tf32.h"
+#include "trainer/batch/on_device.h"
 #include "trainer/dist/agreement.h"
 #include "trainer/fingerprint.h"
 #include "trainer/records/metrics.h"
 
 namespace grpo {
+namespace {
+
+// What one rank found in an update, by the names of metrics: scalars on one device, brought to the host all at once.
+absl::StatusOr<v1::UpdateReport> ReportOf(const std::map<std::string, at::Tensor>& found) {
+  return TorchGuard([&]() -> absl::StatusOr<v1::UpdateReport> {
+    const at::NoGradGuard no_grad;
+    std::vector<at::Tensor> scalars;
+    for (const auto& [name, scalar] : found) scalars.push_back(scalar.to(at::kDouble));
+    HostCopy copy(at::stack(scalars));
+    const double* number = copy.Wait().const_data_ptr<double>();
+    v1::UpdateReport report;
+    for (const auto& [name, scalar] : found) {
+      const double value = *number++;
+      if (name == metric::kGradNorm) {
+        report.set_grad_norm(value);
+      } else if (name == metric::kLogprobAbsDiffMax) {
+        report.set_logprob_abs_diff_max(value);
+      } else {
+        (*report.mutable_sums())[name] = value;
+      }
+    }
+    return report;
+  });
+}
+
+// A device's errors may show first here.
+absl::StatusOr<std::string> HashOf(const NamedTensors& parameters) {
+  return TorchGuard([&]() -> absl::StatusOr<std::string> { return WeightsHash(parameters); });
+}
+
+}  // namespace
+
 Loop::Loop(const Transformer* policy, std::vector<FrozenScorer> frozen, std::vector<std::unique_ptr<Loss>> losses,
            AdamW* optimizer, Collectives* collectives, Options options)
     : policy_(policy),
@@ -71,7 +107,7 @@ absl::StatusOr<StepResult> Loop::Step(const StepBatch& part, double learning_rat
   for (const auto& [name, sum] : sums) result.metrics[name] = sum / num_updates;
   result.metrics[metric::kSkippedUpdates] = num_skipped;
   collectives_->SetPhase("compare");
-  result.weights_hash = WeightsHash(policy_->NamedParameters());
+  ASSIGN_OR_RETURN(result.weights_hash, HashOf(policy_->NamedParameters()));
   RETURN_IF_ERROR(ExpectSameOnAllRanks(result.weights_hash));
   times_.Lap(metric::kCompareSeconds);
   for (const auto& [name, seconds] : times_.seconds()) result.metrics[name] = seconds;
@@ -83,26 +119,20 @@ absl::Status Loop::ExpectSameOnAllRanks(const std::string& weights_hash) {
   for (const auto& loss : losses_) {
     for (auto& named : loss->parameters()) own.push_back(std::move(named));
   }
-  return ExpectSameWeights(*collectives_, own.empty() ? weights_hash : absl::StrCat(weights_hash, WeightsHash(own)));
+  if (own.empty()) return ExpectSameWeights(*collectives_, weights_hash);
+  ASSIGN_OR_RETURN(const std::string own_hash, HashOf(own));
+  return ExpectSameWeights(*collectives_, absl::StrCat(weights_hash, own_hash));
 }
 
 absl::StatusOr<v1::UpdateReport> Loop::Update(const std::vector<Microbatch>& microbatches, double learning_rate,
                                               double done_frac) {
   optimizer_->ZeroGrad();
   times_.Lap(metric::kOptimizerSeconds);
-  v1::UpdateReport mine;
-  ASSIGN_OR_RETURN(const auto totals, Accumulate(microbatches, done_frac));
-  for (const auto& [name, total] : totals) {
-    const double value = total.item<double>();
-    if (name == metric::kLogprobAbsDiffMax) {
-      mine.set_logprob_abs_diff_max(value);
-    } else {
-      (*mine.mutable_sums())[name] = value;
-    }
-  }
+  ASSIGN_OR_RETURN(auto found, Accumulate(microbatches, done_frac));
   std::vector<at::Tensor> gradients = optimizer_->Gradients();
-  ASSIGN_OR_RETURN(const double norm, ReduceGradients(gradients));
-  mine.set_grad_norm(norm);
+  ASSIGN_OR_RETURN(found[metric::kGradNorm], ReduceGradients(gradients));
+  ASSIGN_OR_RETURN(const v1::UpdateReport mine, ReportOf(found));
+  times_.Lap(metric::kOptimizerSeconds);
   collectives_->SetPhase("agree");
   ASSIGN_OR_RETURN(v1::UpdateReport all, Agree(*collectives_, mine));
   times_.Lap(metric::kReduceSeconds);
@@ -120,9 +150,13 @@ absl::StatusOr<v1::UpdateReport> Loop::Update(const std::vector<Microbatch>& mic
 
 absl::StatusOr<std::vector<Microbatch>> Loop::PackAndScore(const std::vector<TokenStreams>& sequences) const {
   ASSIGN_OR_RETURN(std::vector<Microbatch> microbatches, Pack(sequences, options_.micro_batch_tokens));
-  RETURN_IF_ERROR(TorchGuard([&] {
+  RETURN_IF_ERROR(TorchGuard([&]() -> absl::Status {
     const at::NoGradGuard no_grad;
+    const c10::Device device = policy_->placement().device;
     for (Microbatch& microbatch : microbatches) {
+      // On the CPU whoever reads them checks them.
+      if (!device.is_cpu()) RETURN_IF_ERROR(ExpectInRange(microbatch, policy_->config()));
+      microbatch = OnDevice(std::move(microbatch), device);
       for (const FrozenScorer& frozen : frozen_) {
         if (frozen.stream.empty()) continue;
         const at::Tensor hidden = Outputs(*frozen.model, microbatch, /*layers=*/{}).hidden;
@@ -151,6 +185,9 @@ absl::StatusOr<std::map<std::string, at::Tensor>> Loop::Accumulate(const std::ve
       times_.Lap(metric::kForwardSeconds);
       const auto outputs = OutputsOfAll(microbatch, std::move(of_policy));
       times_.Lap(metric::kPackSeconds);
+      // Of the output head and the losses, forward and backward; what the layers multiply stays as it is.
+      std::optional<Tf32Scope> tf32(std::in_place, policy_->placement().head_tf32);
+      predictors.register_hook([&tf32](const at::Tensor&) { tf32.reset(); });
       const at::Tensor policy_logprob = Logprobs(*policy_, microbatch, predictors);  // [M]
       const LossInput input = {.policy_logprob = policy_logprob,
                                .streams = microbatch.streams,
@@ -166,7 +203,8 @@ absl::StatusOr<std::map<std::string, at::Tensor>> Loop::Accumulate(const std::ve
         for (const auto& [name, sum] : output.sums) add(name, sum);
       }
       times_.Lap(metric::kHeadSeconds);
-      // Autograd works from the loss back: when it knows this gradient, the layers are what is left.
+      // Autograd works from the loss back: when it knows this gradient, the layers are what is left. Of a device it does
+      // so on a thread of its own, which this one waits for.
       predictors.register_hook([this](const at::Tensor&) { times_.Lap(metric::kHeadBackwardSeconds); });
       microbatch_loss.backward();
       times_.Lap(metric::kBackwardSeconds);
@@ -182,16 +220,13 @@ absl::StatusOr<std::map<std::string, at::Tensor>> Loop::Accumulate(const std::ve
   });
 }
 
-absl::StatusOr<double> Loop::ReduceGradients(const std::vector<at::Tensor>& gradients) {
+absl::StatusOr<at::Tensor> Loop::ReduceGradients(const std::vector<at::Tensor>& gradients) {
   collectives_->SetPhase("all_reduce");
   times_.Lap(metric::kBackwardSeconds);
   RETURN_IF_ERROR(collectives_->AllReduceSum(gradients));
   times_.Lap(metric::kReduceSeconds);
-  return TorchGuard([&]() -> absl::StatusOr<double> {
-    const double norm = at::linalg_vector_norm(at::stack(at::_foreach_norm(gradients))).item<double>();
-    times_.Lap(metric::kOptimizerSeconds);
-    return norm;
-  });
+  return TorchGuard(
+      [&]() -> absl::StatusOr<at::Tensor> { return at::linalg_vector_norm(at::stack(at::_foreach_norm(gradients))); });
 }
 
 TargetOutputs Loop::Outputs(const Transformer& model, const Microbatch& batch, const std::set<int64_t>& layers) const {
@@ -223,6 +258,7 @@ std::map<std::string, TargetOutputs> Loop::OutputsOfAll(const Microbatch& batch,
 }
 
 at::Tensor Loop::Logprobs(const Transformer& model, const Microbatch& batch, const at::Tensor& predictors) const {
+  const Tf32Scope tf32(model.placement().head_tf32);
   return TargetLogprobs(predictors, model.head(), batch.target_ids, options_.temperature, options_.head_chunk_bytes,
                         model.placement().head);
 }

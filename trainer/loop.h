@@ -12,6 +12,11 @@
 // micro-batches and ranks is the loss, however it was cut (docs/design.md law 4). Whatever decides what happens to the
 // weights (is the update finite, by how much is it clipped) is agreed on before it happens, and the weights are
 // compared after.
+//
+// On a device (model/device.h) a micro-batch goes there once, by one copy, and nothing comes back until an update's
+// numbers do, gradients' norm included, by one copy too: that is the update's only wait. The host runs ahead of the
+// device, so the step's times are the host's, and what a device computes shows in optimizer_seconds, where it is waited
+// for.
 #ifndef GRPO_TRAINER_LOOP_H_
 #define GRPO_TRAINER_LOOP_H_
 
@@ -72,8 +77,9 @@ class Loop {
   };
 
   // Every stream that a loss reads is filled by the batch or by one of `frozen`, and every policy whose outputs it
-  // reads is among them. All pointers outlive the loop. The optimizer's parameters are those of `policy`, which require
-  // grad, and of the losses, which have begun (Loss::Begin).
+  // reads is among them. All models, the losses' parameters and the collectives' rank are on one device. All pointers
+  // outlive the loop. The optimizer's parameters are those of `policy`, which require grad, and of the losses, which
+  // have begun (Loss::Begin).
   Loop(const Transformer* policy, std::vector<FrozenScorer> frozen, std::vector<std::unique_ptr<Loss>> losses,
        AdamW* optimizer, Collectives* collectives, Options options);
 
@@ -105,15 +111,15 @@ class Loop {
   // together, which is returned, is not finite.
   absl::StatusOr<v1::UpdateReport> Update(const std::vector<Microbatch>& microbatches, double learning_rate,
                                           double done_frac);
-  // Accumulates the gradients of one minibatch and returns its loss and sums, scalars each. A rank without targets
-  // returns none, and its gradients stay zero.
+  // Accumulates the gradients of one minibatch and returns its loss and sums, scalars each, where the policy lies. A
+  // rank without targets returns none, and its gradients stay zero.
   absl::StatusOr<std::map<std::string, at::Tensor>> Accumulate(const std::vector<Microbatch>& microbatches,
                                                                double done_frac);
   // InternalError where the ranks' parameters, the losses' own among them, are no longer the same. `weights_hash` is
   // that of the policy's.
   absl::Status ExpectSameOnAllRanks(const std::string& weights_hash);
-  // Sums the gradients over the ranks; their norm. In place.
-  absl::StatusOr<double> ReduceGradients(const std::vector<at::Tensor>& gradients);
+  // Sums the gradients over the ranks; their norm, a scalar where they lie. In place.
+  absl::StatusOr<at::Tensor> ReduceGradients(const std::vector<at::Tensor>& gradients);
 
   const Transformer* const policy_;
   const std::vector<FrozenScorer> frozen_;

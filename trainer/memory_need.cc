@@ -195,23 +195,39 @@ absl::StatusOr<StageMemory> MemoryNeed(const RunConfig& config, Preflight& prefl
   return most;
 }
 
-absl::Status CheckMemory(const StageMemory& need, int64_t num_ranks, std::optional<int64_t> machine_bytes) {
+absl::Status CheckMemory(const StageMemory& need, int64_t num_ranks, const MemoryPlace& place) {
   const double bytes = need.AtLeast(num_ranks);
-  if (!machine_bytes.has_value() || bytes <= static_cast<double>(*machine_bytes)) return absl::OkStatus();
+  if (!place.bytes.has_value() || bytes <= static_cast<double>(*place.bytes)) return absl::OkStatus();
   // What matters first: grpoctl cuts long lines.
   return absl::FailedPreconditionError(
-      absl::StrFormat("stage %s needs at least %.2f GiB of memory, and this machine has %.2f GiB%s; that is weights, "
+      absl::StrFormat("stage %s needs at least %.2f GiB of memory, and %s has %.2f GiB%s; that is weights, "
                       "gradients and moments in %d trainer rank%s, which neither compute_dtype nor "
                       "trainer.micro_batch_tokens makes smaller: %s",
-                      need.stage, bytes / kGibibyte, static_cast<double>(*machine_bytes) / kGibibyte, LargestPart(need),
+                      need.stage, bytes / kGibibyte, place.name, static_cast<double>(*place.bytes) / kGibibyte, LargestPart(need),
                       num_ranks, num_ranks == 1 ? "" : "s", WhatToDo(need, num_ranks)));
 }
 
-absl::Status CheckMemories(const RunConfig& config, Preflight& preflight, int64_t num_ranks,
-                           std::optional<int64_t> machine_bytes, int64_t first_stage) {
+absl::Status CheckMemories(const RunConfig& config, Preflight& preflight, int64_t num_ranks, const MemoryPlace& place,
+                           int64_t first_stage) {
   ASSIGN_OR_RETURN(const std::vector<StageMemory> stages, StageMemories(config, preflight, first_stage));
-  for (const StageMemory& stage : stages) RETURN_IF_ERROR(CheckMemory(stage, num_ranks, machine_bytes));
+  for (const StageMemory& stage : stages) RETURN_IF_ERROR(CheckMemory(stage, num_ranks, place));
   return absl::OkStatus();
+}
+
+double StageMemory::OfRankZero() const {
+  double bytes = trainer.Total() + own_parameters + kept_by_rank_0, activations = 0;
+  for (const FrozenNeed& read : frozen) {
+    bytes += read.memory.weights;
+    activations = std::max(activations, read.memory.activations);
+  }
+  return bytes + activations;
+}
+
+absl::StatusOr<double> RankGpuBytes(const RunConfig& config, Preflight& preflight) {
+  ASSIGN_OR_RETURN(const std::vector<StageMemory> stages, StageMemories(config, preflight));
+  double most = 0;
+  for (const StageMemory& stage : stages) most = std::max(most, stage.OfRankZero());
+  return most + kGpuLibrariesBytes;
 }
 
 }  // namespace grpo

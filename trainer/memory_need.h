@@ -78,6 +78,8 @@ struct StageMemory {
 
   // Bytes without which no run does, in so many ranks of one machine, rank 0 among them: weights, gradients, moments.
   double AtLeast(int64_t num_ranks) const;
+  // Bytes of rank 0, of all ranks the one that needs most, with what is there for a micro-batch.
+  double OfRankZero() const;
 };
 
 // Of each stage from `first_stage` on, for a run that begins there; what stages before it made is in rank 0 too. Errors
@@ -89,12 +91,28 @@ absl::StatusOr<std::vector<StageMemory>> StageMemories(const RunConfig& config, 
 absl::StatusOr<StageMemory> MemoryNeed(const RunConfig& config, Preflight& preflight, int64_t num_ranks,
                                        int64_t first_stage = 0);
 
-// FailedPrecondition, with both numbers and the largest policy, when the stage needs more than `machine_bytes`
-// (common/machine_memory.h); OK where that is not known.
-absl::Status CheckMemory(const StageMemory& need, int64_t num_ranks, std::optional<int64_t> machine_bytes);
+// What models lie in.
+struct MemoryPlace {
+  // All of it (common/machine_memory.h), where that is known.
+  std::optional<int64_t> bytes;
+  // What a message calls it.
+  std::string name = "this machine";
+};
+
+// FailedPrecondition, with both numbers and the largest policy, when the stage needs more than there is; OK where that
+// is not known.
+absl::Status CheckMemory(const StageMemory& need, int64_t num_ranks, const MemoryPlace& place);
 // The same of every stage from `first_stage` on: the first that needs too much is named. Errors of StageMemories.
-absl::Status CheckMemories(const RunConfig& config, Preflight& preflight, int64_t num_ranks,
-                           std::optional<int64_t> machine_bytes, int64_t first_stage = 0);
+absl::Status CheckMemories(const RunConfig& config, Preflight& preflight, int64_t num_ranks, const MemoryPlace& place,
+                           int64_t first_stage = 0);
+
+// --- On GPUs, one rank each ---
+
+// Bytes on the GPU of a rank, in the stage that needs most: what StageMemory names, and what CUDA and its libraries take
+// of each GPU by themselves. Errors of StageMemories.
+absl::StatusOr<double> RankGpuBytes(const RunConfig& config, Preflight& preflight);
+// Context, kernels and workspaces of a process on a GPU, about.
+inline constexpr double kGpuLibrariesBytes = 1.5 * (1 << 30);
 
 }  // namespace grpo
 

@@ -188,27 +188,27 @@ TEST_F(StageMemoryTest, ATeacherLargerThanAnyMachineIsRefusedByName) {
   const RunFiles files(loaded_.config, folder_, loaded_.data_sha256, /*artifact_sha256=*/{});
   ASSERT_OK(preflight_->CheckAhead(files));
   ASSERT_OK_AND_ASSIGN(const StageMemory need, MemoryNeed(loaded_.config, *preflight_, /*num_ranks=*/2));
-  const absl::Status refused = CheckMemory(need, /*num_ranks=*/2, int64_t{1} << 45);
+  const absl::Status refused = CheckMemory(need, /*num_ranks=*/2, {int64_t{1} << 45});
   EXPECT_STATUS(refused, absl::StatusCode::kFailedPrecondition,
                 "policies.teacher (stages.soften.teachers.0.policy), which is only read, takes");
   EXPECT_THAT(std::string(refused.message()),
               AllOf(HasSubstr("stage soften needs at least"), HasSubstr("this machine has 32768.00 GiB"),
                     HasSubstr("in 2 trainer ranks"), HasSubstr("lower trainer.ranks"), HasSubstr("teacher_top_k")));
   // Not known: not refused.
-  EXPECT_OK(CheckMemory(need, /*num_ranks=*/2, std::nullopt));
+  EXPECT_OK(CheckMemory(need, /*num_ranks=*/2, {std::nullopt}));
 }
 
 TEST_F(StageMemoryTest, OnlyWhatCannotFitIsRefused) {
   ASSERT_OK(Memories(absl::StrCat(kPretrain, kSoften)));
   ASSERT_OK_AND_ASSIGN(const StageMemory need, MemoryNeed(loaded_.config, *preflight_, /*num_ranks=*/1));
   const auto bytes = static_cast<int64_t>(need.AtLeast(1));
-  EXPECT_OK(CheckMemory(need, /*num_ranks=*/1, bytes));
-  EXPECT_STATUS(CheckMemory(need, /*num_ranks=*/1, bytes - 1), absl::StatusCode::kFailedPrecondition, "stage soften");
+  EXPECT_OK(CheckMemory(need, /*num_ranks=*/1, {bytes}));
+  EXPECT_STATUS(CheckMemory(need, /*num_ranks=*/1, {bytes - 1}), absl::StatusCode::kFailedPrecondition, "stage soften");
   // The same stage in another rank beside it.
-  EXPECT_FALSE(CheckMemory(need, /*num_ranks=*/2, bytes).ok());
+  EXPECT_FALSE(CheckMemory(need, /*num_ranks=*/2, {bytes}).ok());
   ASSERT_OK(Memories(kPretrain));
   ASSERT_OK_AND_ASSIGN(const StageMemory alone, MemoryNeed(loaded_.config, *preflight_, /*num_ranks=*/1));
-  const absl::Status refused = CheckMemory(alone, /*num_ranks=*/1, 1000);
+  const absl::Status refused = CheckMemory(alone, /*num_ranks=*/1, {1000});
   EXPECT_THAT(std::string(refused.message()),
               AllOf(HasSubstr("policies.model (stages.first.policy), which is trained"), HasSubstr("smaller policies"),
                     Not(HasSubstr("trainer.ranks")), Not(HasSubstr("teacher_top_k"))));

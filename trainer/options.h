@@ -6,6 +6,7 @@
 #include <string>
 
 #include "configs/visit.h"
+#include "model/device_names.h"
 #include "model/options.h"
 
 namespace grpo {
@@ -16,6 +17,8 @@ namespace grpo {
 struct TrainerOptions {
   int64_t ranks = 1;
   int64_t threads = 1;
+  std::string device = "auto";
+  bool deterministic = true;
   int64_t micro_batch_tokens = 16384;
   bool activation_checkpointing = false;
   int64_t head_chunk_bytes = kDefaultHeadChunkBytes;
@@ -34,6 +37,14 @@ struct TrainerOptions {
        .max = 1024});
     v("threads", threads,
       {.help = "Threads of the trainer's tensor operations.", .unit = "threads", .min = 1, .max = 1024});
+    v("device", device,
+      {.help = "What the ranks compute on: cuda, one GPU for each rank of a machine (LOCAL_RANK says which); cpu; auto: "
+               "GPUs where this build and the machine have them. A run that began on one kind goes on there "
+               "(docs/gpus.md).",
+       .choices = DeviceNames()});
+    v("deterministic", deterministic,
+      {.help = "On GPUs: only kernels whose results are the same bits each time, so that a run that was killed and goes "
+               "on ends as one that was not. false may be faster."});
     v("micro_batch_tokens", micro_batch_tokens,
       {.help = "Tokens in one forward and backward at most (a longer sequence runs alone); bounds memory, does not "
                "change the loss.",

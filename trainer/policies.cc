@@ -56,6 +56,8 @@ absl::StatusOr<WeightSet> Policy::Pack() const {
 }
 
 absl::Duration Policy::BeginUpdate(absl::Duration patience) {
+  // Of weights on a device others read a copy, which stays as it is.
+  if (!model->placement().device.is_cpu()) trained_ = sampled_ = nullptr;
   absl::Duration waited;
   for (std::shared_ptr<LiveWeights>* const form : {&trained_, &sampled_}) {
     const std::shared_ptr<LiveWeights> live = std::exchange(*form, nullptr);
@@ -82,7 +84,7 @@ absl::StatusOr<Policy*> PolicyStore::Get(const std::string& id) {
 
 absl::Status PolicyStore::Restore(const WeightSource& weights) {
   const v1::WeightsManifest& manifest = weights.manifest();
-  ASSIGN_OR_RETURN(MadePolicy made, ReadPolicy(weights, PlacementOf(manifest)));
+  ASSIGN_OR_RETURN(MadePolicy made, ReadPolicy(weights, PlacementOf(manifest, device_)));
   auto policy = std::make_unique<Policy>();
   policy->id = manifest.policy().policy_id();
   policy->number = manifest.policy().number();
@@ -153,13 +155,13 @@ absl::StatusOr<std::string> PolicyStore::FirstOf(const std::string& id) const {
 absl::StatusOr<std::unique_ptr<Policy>> PolicyStore::MakeFromSource(const std::string& id,
                                                                     const std::string& source_id) const {
   // From memory where it is still as it was made.
-  const Placement placement = PlacementOf(options_.at(id));
+  const Placement placement = PlacementOf(options_.at(id), device_);
   if (const auto made = made_.find(source_id); made != made_.end() && made->second->number == 0)
     return CopyOf(*made->second, id, placement);
   PolicyOptions options = options_.at(source_id);
   options.compute_dtype = options_.at(id).compute_dtype;
   options.head_dtype = options_.at(id).head_dtype;
-  ASSIGN_OR_RETURN(InitializedModel initialized, MakePolicy(options, CombineSeeds(run_seed_, HashName(source_id))));
+  ASSIGN_OR_RETURN(InitializedModel initialized, MakePolicy(options, CombineSeeds(run_seed_, HashName(source_id)), device_));
   auto policy = std::make_unique<Policy>();
   policy->id = id;
   policy->model = std::move(initialized.model);
@@ -172,7 +174,7 @@ absl::StatusOr<std::unique_ptr<Policy>> PolicyStore::MakeFromSource(const std::s
 absl::StatusOr<std::unique_ptr<Policy>> PolicyStore::Make(const std::string& id, const PolicyOptions& options) {
   if (options.initialize_from.empty()) return MakeFromSource(id, id);
   ASSIGN_OR_RETURN(const Policy* origin, Get(options.initialize_from));
-  return CopyOf(*origin, id, PlacementOf(options));
+  return CopyOf(*origin, id, PlacementOf(options, device_));
 }
 
 }  // namespace grpo

@@ -44,14 +44,14 @@ struct Policy {
 
   // Id and number.
   v1::PolicyRef ref() const;
-  // The weights as they are now, without a copy: kSampled for workers, kTrained for checkpoints and the digest. The
-  // same source until the weights change, so that they are hashed once; where there is nothing to round, both forms are
-  // one. Hashes all weights the first time. Internal for what torch throws.
+  // The weights as they are now, without a copy unless they lie on a device: kSampled for workers, kTrained for
+  // checkpoints and the digest. The same source until the weights change, so that they are hashed once; where there is
+  // nothing to round, both forms are one. Hashes all weights the first time. Internal for what torch throws.
   absl::StatusOr<std::shared_ptr<const WeightSource>> Weights(WeightsForm form = WeightsForm::kTrained) const;
   // A copy of them. Needs their memory once more.
   absl::StatusOr<WeightSet> Pack() const;
   // Before the weights change: waits for whoever reads them, `patience` at most (WeightSource::Retire). Returns how
-  // long that took. Nobody holds a source: zero, at once.
+  // long that took. Nobody holds a source, or the weights lie on a device: zero, at once.
   absl::Duration BeginUpdate(absl::Duration patience);
 
  private:
@@ -63,8 +63,9 @@ struct Policy {
 // the run's seed and the policy's name.
 class PolicyStore {
  public:
-  PolicyStore(std::map<std::string, PolicyOptions> options, uint64_t run_seed)
-      : options_(std::move(options)), run_seed_(run_seed) {}
+  // All of them are placed on `device`.
+  PolicyStore(std::map<std::string, PolicyOptions> options, uint64_t run_seed, at::Device device = at::kCPU)
+      : options_(std::move(options)), run_seed_(run_seed), device_(device) {}
 
   // The options of a policy that is only an address; null for every other name.
   const EndpointOptions* Endpoint(const std::string& id) const;
@@ -103,6 +104,7 @@ class PolicyStore {
 
   const std::map<std::string, PolicyOptions> options_;
   const uint64_t run_seed_;
+  const at::Device device_;
   // By name; grows with Get and Restore.
   std::map<std::string, std::unique_ptr<Policy>> made_;
 };

@@ -53,8 +53,8 @@ std::vector<at::Tensor> Moments(const AdamW& optimizer) {
 
 class Follower {
  public:
-  Follower(Collectives& collectives, const RunConfig& config)
-      : collectives_(collectives), config_(config), policies_(config.policies, config.run.seed) {}
+  Follower(Collectives& collectives, const RunConfig& config, c10::Device device)
+      : collectives_(collectives), config_(config), policies_(config.policies, config.run.seed, device) {}
 
   absl::Status Run() {
     while (true) {
@@ -157,8 +157,8 @@ absl::Status SendEndOfRun(Collectives& collectives) {
   return SendToAll(collectives, command);
 }
 
-absl::Status FollowRankZero(Collectives& collectives, const RunConfig& config) {
-  return Follower(collectives, config).Run();
+absl::Status FollowRankZero(Collectives& collectives, const RunConfig& config, c10::Device device) {
+  return Follower(collectives, config, device).Run();
 }
 
 }  // namespace grpo

@@ -10,6 +10,8 @@
 #ifndef GRPO_TRAINER_RANKS_H_
 #define GRPO_TRAINER_RANKS_H_
 
+#include <c10/core/Device.h>
+
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "trainer/batch/streams.h"
@@ -33,8 +35,8 @@ absl::Status SendEndOfRun(Collectives& collectives);
 
 // Does what rank 0 says until the run ends. Unavailable when rank 0 or another rank is gone: all ranks start again.
 // Internal for a command that does not fit, or weights that have diverged. A first stop signal is only noted: rank 0
-// saves, then lets all go. Blocks.
-absl::Status FollowRankZero(Collectives& collectives, const RunConfig& config);
+// saves, then lets all go. Blocks. The models lie on `device`.
+absl::Status FollowRankZero(Collectives& collectives, const RunConfig& config, c10::Device device = c10::kCPU);
 
 }  // namespace grpo
 

@@ -12,6 +12,7 @@
 #include "common/status_macros.h"
 #include "common/version.h"
 #include "configs/load.h"
+#include "model/device.h"
 #include "trainer/checkpoint/store.h"
 #include "trainer/preflight.h"
 
@@ -28,6 +29,16 @@ absl::Status CheckConfig(const std::string& folder, const Snapshot& snapshot, co
                                                  " was saved under another configuration than the one given (SHA-256 ",
                                                  saved.ok() ? saved->sha256 : "unknown", ", now ", config.sha256,
                                                  "); resume with the run folder's own config.yaml"));
+}
+
+// Kinds of devices differ by more than last bits: other kernels, other sums, so soon other samples.
+absl::Status CheckDevice(const std::string& name, const Environment& saved, const Environment& now) {
+  const std::string was = DeviceOf(saved), is = DeviceOf(now);
+  if (was == is) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat(
+      "the checkpoint ", name, " was saved on ", was, ", and the trainer now computes on ", is,
+      ", which rounds otherwise: go on where there is ", was,
+      ", or take this device from here on with `grpoctl run --resume --allow-other-device`"));
 }
 
 // Key -> the first stage that has read the entry, of the stages up to the one that goes on.
@@ -52,15 +63,18 @@ absl::Status Refused(const DataChange& change, const LoadedConfig& config) {
 
 }  // namespace
 
-Environment CurrentEnvironment(int64_t world_size) {
+Environment CurrentEnvironment(int64_t world_size, c10::Device device, bool deterministic) {
   return {.build = absl::StrCat(kBuild, " with LibTorch ", TORCH_VERSION),
           .world_size = world_size,
           .threads = at::get_num_threads(),
-          .cpu_capability = at::get_cpu_capability()};
+          .cpu_capability = at::get_cpu_capability(),
+          .device = DeviceName(device),
+          .device_model = DeviceModel(device),
+          .deterministic = deterministic};
 }
 
 absl::StatusOr<std::optional<Snapshot>> LoadCheckpoint(const std::string& run_dir, const LoadedConfig& config,
-                                                       const Environment& now) {
+                                                       const Environment& now, bool allow_other_device) {
   const std::string folder = absl::StrCat(run_dir, "/checkpoints");
   const CheckpointStore store(folder, config.config.checkpoint.keep);
   ASSIGN_OR_RETURN(std::optional<CheckpointStore::Loaded> newest, store.LoadNewest());
@@ -73,6 +87,7 @@ absl::StatusOr<std::optional<Snapshot>> LoadCheckpoint(const std::string& run_di
     return absl::DataLossError(absl::StrCat("the checkpoint ", loaded->name, " goes on at stage ",
                                             snapshot->state.stage_index, ", which does not exist"));
   }
+  if (!allow_other_device) RETURN_IF_ERROR(CheckDevice(loaded->name, snapshot->state.environment, now));
   if (const std::string differences = Differences(snapshot->state.environment, now); !differences.empty()) {
     spdlog::error(
         "NOT BITWISE: from here on results may differ in their last bits from those of a run that was never "

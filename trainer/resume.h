@@ -3,6 +3,8 @@
 #ifndef GRPO_TRAINER_RESUME_H_
 #define GRPO_TRAINER_RESUME_H_
 
+#include <c10/core/Device.h>
+
 #include <optional>
 #include <string>
 
@@ -13,14 +15,16 @@
 
 namespace grpo {
 
-// That of this process. `world_size`: ranks of the trainer. After the number of threads was set.
-Environment CurrentEnvironment(int64_t world_size);
+// That of this process. `world_size`: ranks of the trainer. `device`: what this one computes on; `deterministic`: as
+// UseDevice was told. After the number of threads was set.
+Environment CurrentEnvironment(int64_t world_size, c10::Device device = c10::kCPU, bool deterministic = true);
 
 // nullopt when run_dir holds no checkpoint. DataLoss when there are some and none is whole; InvalidArgument when the
-// configuration is another. A checkpoint from another environment is taken, with a
-// loud line that names what differs. Its policies keep the checkpoint's files mapped.
+// configuration is another; FailedPrecondition when it was saved on another kind of device, unless `allow_other_device`:
+// what comes next would not be what the run would have become there. A checkpoint from another environment is taken
+// otherwise, with a loud line that names what differs. Its policies keep the checkpoint's files mapped.
 absl::StatusOr<std::optional<Snapshot>> LoadCheckpoint(const std::string& run_dir, const LoadedConfig& config,
-                                                       const Environment& now);
+                                                       const Environment& now, bool allow_other_device = false);
 
 // The record of run_dir/data.json, written, for a run that begins or, with `resume`, goes on from `state` (null: from its
 // start). A file that has changed and that no finished or begun stage has read is taken, with both hashes in the record

@@ -12,7 +12,6 @@
 #include "absl/time/clock.h"
 #include "common/files.h"
 #include "common/log.h"
-#include "common/machine_memory.h"
 #include "common/rpc/endpoint.h"
 #include "common/rpc/server.h"
 #include "common/status_macros.h"
@@ -42,6 +41,10 @@ namespace {
 
 using nlohmann::json;
 
+Environment Surrounding(const RunArguments& arguments, const Collectives& collectives) {
+  return CurrentEnvironment(collectives.world_size(), arguments.device, arguments.config.config.trainer.deterministic);
+}
+
 class Run {
  public:
   Run(RunArguments arguments, Collectives* collectives, std::optional<Snapshot> resumed, DataRecord data_record,
@@ -50,7 +53,7 @@ class Run {
         collectives_(collectives),
         surroundings_(surroundings),
         config_(arguments_.config.config),
-        policies_(config_.policies, config_.run.seed),
+        policies_(config_.policies, config_.run.seed, arguments_.device),
         checkpoints_(absl::StrCat(arguments_.run_dir, "/checkpoints"), config_.checkpoint.keep, guard()),
         resumed_(std::move(resumed)),
         data_record_(std::move(data_record)),
@@ -92,6 +95,7 @@ class Run {
     RETURN_IF_ERROR(OpenRecords());
     for (const auto& [stage, group_index] : records_.quarantine->entries()) coordinator_.Quarantine(stage, group_index);
     coordinator_.ExpectRules(RewardRuleNames(config_));
+    TellOfDevice(arguments_.device, saved_on_, &board_);
     local_weights_ = LendWeights(config_, arguments_.run_dir, &coordinator_);
     WarnOfOpenTraffic(config_.network, collectives_->world_size(), &board_);
     certificates_ = KeepCertificates(config_.network, &board_);
@@ -128,6 +132,7 @@ class Run {
                .progress = resumed_->state.progress,
                .learner = std::make_shared<OptimizerTensors>(std::move(resumed_->optimizer))};
     sequence_ = resumed_->state.sequence - cursor_.progress.step;
+    saved_on_ = DeviceOf(resumed_->state.environment);
     resumed_.reset();
     if (static_cast<int64_t>(reports_.size()) == cursor_.stage_index) return absl::OkStatus();
     return absl::DataLossError(
@@ -158,8 +163,9 @@ class Run {
     for (const auto& [name, policy] : policies_.made()) made.insert(name);
     ASSIGN_OR_RETURN(const std::vector<CheckedData> checked, preflight_.CheckAhead(Files(), cursor_.stage_index, made));
     Say(checked);
-    // Of this rank alone: who starts several on one machine counts them (grpoctl run).
-    RETURN_IF_ERROR(CheckMemories(config_, preflight_, /*num_ranks=*/1, MachineMemoryBytes(), cursor_.stage_index));
+    // Of this rank alone: who starts several on one machine counts them (grpoctl run). Each has a device of its own.
+    const MemoryPlace place = PlaceOfModels(arguments_.device);
+    RETURN_IF_ERROR(CheckMemories(config_, preflight_, /*num_ranks=*/1, place, cursor_.stage_index));
     // A run that goes on has its checkpoints; when one cannot be saved, checkpoint.on_error says what follows.
     if (arguments_.resume) return absl::OkStatus();
     ASSIGN_OR_RETURN(const double need, DiskNeed(config_, preflight_));
@@ -291,7 +297,7 @@ class Run {
     state.stage_reports = ToJson(reports_);
     state.config_sha256 = arguments_.config.sha256;
     state.data_sha256 = arguments_.config.data_sha256;
-    state.environment = CurrentEnvironment(collectives_->world_size());
+    state.environment = Surrounding(arguments_, *collectives_);
     ASSIGN_OR_RETURN(snapshot.policies, policies_.Trained());
     ASSIGN_OR_RETURN(state.frozen_policies, policies_.Frozen());
     ASSIGN_OR_RETURN(const auto files, SnapshotToFiles(snapshot));
@@ -354,6 +360,8 @@ class Run {
   std::unique_ptr<rpc::Server> server_;
   // Where it serves; empty before.
   Endpoint endpoint_;
+  // The kind of device of the checkpoint that the run goes on from; empty without one.
+  std::string saved_on_;
   std::unique_ptr<LocalWeights> local_weights_;
   // Where the next stage begins, or goes on.
   StageCursor cursor_;
@@ -377,8 +385,8 @@ absl::Status ExecuteRun(RunArguments arguments, Collectives* collectives, const 
   };
   std::optional<Snapshot> resumed;
   if (arguments.resume) {
-    ASSIGN_OR_RETURN(
-        resumed, LoadCheckpoint(arguments.run_dir, arguments.config, CurrentEnvironment(collectives->world_size())));
+    ASSIGN_OR_RETURN(resumed, LoadCheckpoint(arguments.run_dir, arguments.config, Surrounding(arguments, *collectives),
+                                             arguments.allow_other_device));
   }
   RETURN_IF_ERROR(MakeFolders(arguments.run_dir));
   ASSIGN_OR_RETURN(DataRecord data_record, OpenDataRecord(arguments.run_dir, arguments.config, arguments.resume,

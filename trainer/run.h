@@ -12,6 +12,8 @@
 #ifndef GRPO_TRAINER_RUN_H_
 #define GRPO_TRAINER_RUN_H_
 
+#include <c10/core/Device.h>
+
 #include <functional>
 #include <memory>
 #include <optional>
@@ -37,6 +39,10 @@ struct RunArguments {
   std::string run_id;
   // Go on from the newest checkpoint in run_dir; without one, from the start.
   bool resume = false;
+  // What the models lie on, made ready by UseDevice (model/device.h).
+  c10::Device device = c10::kCPU;
+  // Go on although the checkpoint was saved on another kind of device.
+  bool allow_other_device = false;
   // Port of the services in place of network.trainer_port: a restarted trainer comes back where its workers look for
   // it.
   std::optional<int64_t> port;

@@ -2,6 +2,8 @@
 #ifndef GRPO_TRAINER_RUN_SERVICES_H_
 #define GRPO_TRAINER_RUN_SERVICES_H_
 
+#include <c10/core/Device.h>
+
 #include <memory>
 #include <string>
 
@@ -9,6 +11,7 @@
 #include "configs/network_options.h"
 #include "coordinator/coordinator.h"
 #include "coordinator/local_weights.h"
+#include "trainer/memory_need.h"
 #include "trainer/run_config.h"
 #include "trainer/status/status_board.h"
 
@@ -22,6 +25,13 @@ std::unique_ptr<LocalWeights> LendWeights(const RunConfig& config, const std::st
 // Renews the certificates that the run made for itself; null where it has none. What is amiss is an alert on the board,
 // which outlives it. When this returns they are good, if they can be.
 std::unique_ptr<rpc::CertificateKeeper> KeepCertificates(const NetworkOptions& network, StatusBoard* board);
+
+// The bound on what the models take: the device's own memory, or the machine's on the CPU.
+MemoryPlace PlaceOfModels(c10::Device device);
+
+// What the ranks compute on, on the board for good; and where that is another kind of device than the one that the
+// checkpoint was saved on (`saved_on`, empty without one), an alert.
+void TellOfDevice(c10::Device device, const std::string& saved_on, StatusBoard* board);
 
 // c10d has no encryption: where ranks are on several machines, says so once in the log, and on the board for good.
 void WarnOfOpenTraffic(const NetworkOptions& network, int world_size, StatusBoard* board);

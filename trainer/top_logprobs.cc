@@ -12,6 +12,7 @@
 #include "model/attention.h"
 #include "model/lm_head.h"
 #include "model/tensor.h"
+#include "model/tf32.h"
 #include "trainer/algorithm/trace_streams.h"
 #include "trainer/batch/packer.h"
 
@@ -43,6 +44,7 @@ void Append(const Transformer& model, const Microbatch& batch, int64_t k, int64_
   const at::Tensor hidden =
       model.Forward(batch.ids, batch.positions, attention).index_select(0, batch.predictor_rows);  // [M, D]
   const at::ScalarType dtype = model.placement().head;
+  const Tf32Scope tf32(model.placement().head_tf32);
   ForEachLogitsChunk(hidden.to(dtype), model.head().to(dtype), chunk_bytes, [&](int64_t, const at::Tensor& logits) {
     const auto [values, ids] = at::topk(logits, k);  // [C, K], int64 ids
     const at::Tensor logprobs = (values - at::logsumexp(logits, -1, /*keepdim=*/true)).contiguous();

@@ -18,7 +18,7 @@
 #include "model/tensor.h"
 #include "model/tokenizer/tokenizer.h"
 #include "model/weights/folder.h"
-#include "model/weights/tensor_bytes.h"
+#include "model/weights/host_pieces.h"
 #include "model/weights/weight_files.h"
 
 namespace grpo {
@@ -126,8 +126,9 @@ absl::Status WriteShard(const Shard& shard, const ExportDtype& dtype, const std:
   // transformers asks for this key.
   RETURN_IF_ERROR(writer.Append(SafetensorsHeader(entries, {{"format", "pt"}})));
   for (const auto& [name, tensor] : shard.tensors) {
-    // No copy where the model keeps it so.
-    RETURN_IF_ERROR(writer.Append(BytesOf(tensor.to(dtype.torch).contiguous())));
+    // No copy where the model keeps it so, here.
+    RETURN_IF_ERROR(ForEachHostPiece(tensor.to(dtype.torch).contiguous(),
+                                     [&](absl::string_view bytes) { return writer.Append(bytes); }));
   }
   return writer.Finish();
 }

@@ -11,6 +11,7 @@
 #include "common/status_macros.h"
 #include "model/families.h"
 #include "model/tensor.h"
+#include "model/weights/host_pieces.h"
 #include "model/weights/manifest.h"
 #include "model/weights/tensor_bytes.h"
 
@@ -46,6 +47,13 @@ void CopyOut(const at::Tensor& tensor, at::ScalarType dtype, int64_t begin, absl
       at += count;
     }
   }
+}
+
+// What a part is read from: the model's own tensor on the CPU, which is rounded when it is read. Readers come at any
+// time and ask for small pieces, for which a device would have to finish all that it was given before: of a tensor there
+// it is a copy, rounded on the device to the same bits.
+at::Tensor HostTensor(const at::Tensor& tensor, at::ScalarType dtype) {
+  return tensor.is_cpu() ? tensor.contiguous() : OnHost(tensor.to(dtype).contiguous());
 }
 
 std::string HashOf(const LiveWeights::Part& part) {
@@ -118,6 +126,7 @@ absl::StatusOr<std::shared_ptr<LiveWeights>> LiveWeights::Of(const Transformer& 
     const bool rounds = model.placement().compute == at::kBFloat16;
     manifest.set_compute_dtype(rounds ? v1::DTYPE_BFLOAT16 : v1::DTYPE_FLOAT32);
     if (model.placement().head == at::kBFloat16) manifest.set_head_dtype(v1::DTYPE_BFLOAT16);
+    if (model.placement().head_tf32) manifest.set_head_dtype(v1::DTYPE_TF32);
     add(*manifest.mutable_tokenizer(), text(tokenizer_json));
     for (const auto& [name, content] : companions) {
       v1::CompanionFile& companion = *manifest.add_companions();
@@ -133,7 +142,7 @@ absl::StatusOr<std::shared_ptr<LiveWeights>> LiveWeights::Of(const Transformer& 
       add(entry, {.offset = 0,
                   .num_bytes = tensor.numel() * ValueBytes(entry),
                   .text = {},
-                  .tensor = tensor.contiguous(),
+                  .tensor = HostTensor(tensor, rounded ? at::kBFloat16 : at::kFloat),
                   .dtype = rounded ? at::kBFloat16 : at::kFloat});
     }
     manifest.set_payload_bytes(offset);

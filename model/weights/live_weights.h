@@ -25,7 +25,8 @@ enum class WeightsForm {
   kSampled,
 };
 
-// Holds the model's tensors, not copies of them: whoever changes the weights calls Retire before. Thread-safe.
+// Of a model on the CPU it holds the tensors, not copies of them: whoever changes the weights calls Retire before. Of
+// one on a device it holds a copy on the host in the payload's types, which no change touches. Thread-safe.
 class LiveWeights final : public WeightSource {
  public:
   // One version of `policy`: the model's weights as they are now, under Hugging Face's names; tokenizer_json and

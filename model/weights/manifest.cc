@@ -61,7 +61,7 @@ std::string ManifestDigest(const v1::WeightsManifest& manifest) {
   HashText(hash, manifest.config_json());
   // Manifests of before name none and meant float32.
   if (manifest.compute_dtype() == v1::DTYPE_BFLOAT16) HashText(hash, v1::DType_Name(manifest.compute_dtype()));
-  if (manifest.head_dtype() == v1::DTYPE_BFLOAT16)
+  if (manifest.head_dtype() == v1::DTYPE_BFLOAT16 || manifest.head_dtype() == v1::DTYPE_TF32)
     HashText(hash, absl::StrCat("head ", v1::DType_Name(manifest.head_dtype())));
   HashText(hash, manifest.tokenizer().sha256());
   for (const v1::CompanionFile& companion : manifest.companions()) {

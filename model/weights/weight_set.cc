@@ -1,5 +1,7 @@
 #include "model/weights/weight_set.h"
 
+#include <ATen/ops/empty.h>
+
 #include <algorithm>
 #include <map>
 
@@ -57,8 +59,18 @@ absl::Status ReadTensor(const WeightSource::Reader& reader, const v1::TensorEntr
   return hash.Finish() == entry.sha256() ? absl::OkStatus() : Damaged(manifest, entry.name());
 }
 
+// The same into a tensor on any device, by way of the host. Only what was verified reaches a device.
+absl::Status ReadTo(const WeightSource::Reader& reader, const v1::TensorEntry& entry,
+                    const v1::WeightsManifest& manifest, const at::Tensor& target) {
+  if (!target.defined() || target.is_cpu()) return ReadTensor(reader, entry, manifest, target);
+  const at::Tensor host = at::empty(target.sizes(), target.scalar_type());
+  RETURN_IF_ERROR(ReadTensor(reader, entry, manifest, host));
+  target.copy_(host);
+  return absl::OkStatus();
+}
+
 // Reads and verifies all of the source, on the process's threads; tensors go where `targets` says, by name, or nowhere
-// when it is null. They lie contiguous in this machine's memory.
+// when it is null. They are contiguous.
 absl::StatusOr<MadePolicy> ReadAll(const WeightSource& source, const std::map<std::string, at::Tensor>* targets) {
   const v1::WeightsManifest& manifest = source.manifest();
   RETURN_IF_ERROR(CheckManifest(manifest));
@@ -77,7 +89,7 @@ absl::StatusOr<MadePolicy> ReadAll(const WeightSource& source, const std::map<st
   RETURN_IF_ERROR(RunParallel(
       ThreadsForBytes(manifest.payload_bytes()), static_cast<int64_t>(entries.size()), [&](int64_t i) -> absl::Status {
         return TorchGuard([&] {
-          return ReadTensor(reader, *entries[i], manifest, targets ? targets->at(entries[i]->name()) : at::Tensor());
+          return ReadTo(reader, *entries[i], manifest, targets ? targets->at(entries[i]->name()) : at::Tensor());
         });
       }));
   return made;
@@ -181,14 +193,18 @@ absl::Status VerifyWeights(const v1::WeightsManifest& manifest, absl::string_vie
   return VerifyWeights(PayloadWeights(manifest, {payload}));
 }
 
-Placement PlacementOf(const v1::WeightsManifest& manifest) {
+Placement PlacementOf(const v1::WeightsManifest& manifest, at::Device device) {
   const auto dtype = [](v1::DType named) { return named == v1::DTYPE_BFLOAT16 ? at::kBFloat16 : at::kFloat; };
-  return {.compute = dtype(manifest.compute_dtype()), .head = dtype(manifest.head_dtype())};
+  return {.device = device,
+          .compute = dtype(manifest.compute_dtype()),
+          .head = dtype(manifest.head_dtype()),
+          .head_tf32 = manifest.head_dtype() == v1::DTYPE_TF32};
 }
 
 bool SameModel(const v1::WeightsManifest& a, const v1::WeightsManifest& b) {
-  return a.config_json() == b.config_json() && PlacementOf(a).compute == PlacementOf(b).compute &&
-         PlacementOf(a).head == PlacementOf(b).head;
+  const Placement of_a = PlacementOf(a), of_b = PlacementOf(b);
+  return a.config_json() == b.config_json() && of_a.compute == of_b.compute && of_a.head == of_b.head &&
+         of_a.head_tf32 == of_b.head_tf32;
 }
 
 absl::StatusOr<MadePolicy> ReadPolicy(const WeightSource& source, Placement placement) {

@@ -55,9 +55,9 @@ absl::StatusOr<WeightSet> PackWeights(const Transformer& model, const std::strin
 absl::Status VerifyWeights(const WeightSource& source);
 absl::Status VerifyWeights(const v1::WeightsManifest& manifest, absl::string_view payload);
 
-// What the manifest's policy computes in, on the CPU, with weights kept in float32. A manifest that names no types
+// What the manifest's policy computes in, on this device, with weights kept in float32. A manifest that names no types
 // means float32.
-Placement PlacementOf(const v1::WeightsManifest& manifest);
+Placement PlacementOf(const v1::WeightsManifest& manifest, at::Device device = at::kCPU);
 // Whether one model can take the weights of both: the architecture and what it computes in are the same.
 bool SameModel(const v1::WeightsManifest& a, const v1::WeightsManifest& b);
 

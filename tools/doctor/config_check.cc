@@ -25,7 +25,7 @@ void CheckNeeds(const LoadedConfig& loaded, const std::string& run_dir, Findings
   if (!checked.ok()) return Refused(checked.status(), "as it says; `grpoctl validate` checks again", findings);
   findings->Ok("data, reference answers, models and lengths fit");
   for (const std::string& note : Notes(*checked)) findings->Warn(note, "see `grpoctl validate`");
-  const absl::Status memory = CheckMemories(config, preflight, config.trainer.ranks, MachineMemoryBytes());
+  const absl::Status memory = CheckMemories(config, preflight, config.trainer.ranks, MemoryHere(config, VisibleGpus()));
   if (!memory.ok()) Refused(memory, "more memory, fewer ranks on this machine, or a smaller model", findings);
   const absl::StatusOr<double> need = DiskNeed(config, preflight);
   const absl::Status disk = need.ok() ? CheckDisk(*need, run_dir) : need.status();

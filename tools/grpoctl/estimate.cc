@@ -9,6 +9,7 @@
 #include "common/machine_memory.h"
 #include "common/status_macros.h"
 #include "tools/grpoctl/text.h"
+#include "tools/launch/gpus.h"
 #include "trainer/disk_need.h"
 #include "trainer/memory_need.h"
 
@@ -66,7 +67,49 @@ std::string MemoryLine(const StageMemory& need, int64_t num_ranks) {
       machine.has_value() ? FormatBytes(static_cast<double>(*machine)) : "an amount that it does not tell");
 }
 
+// Whether the ranks, or the workers, may compute on GPUs: here, or where a cluster is asked for some.
+bool MayTakeGpus(const std::string& device, const LaunchRoleOptions& launch) {
+  return TakesGpus(device, launch.gpus_per_process > 0 || !VisibleGpus().empty());
+}
+
+// What lies on each GPU; empty where the run takes none.
+absl::StatusOr<std::string> GpuLines(const RunConfig& config, Preflight& preflight) {
+  const bool ranks = MayTakeGpus(config.trainer.device, config.launch.trainer);
+  const bool workers =
+      config.NumWorkers() > 0 && MayTakeGpus(config.rollout_worker.device, config.launch.rollout_worker);
+  if (!ranks && !workers) return std::string();
+  std::string text = absl::StrCat("\nMemory on GPUs, about, ", FormatBytes(kGpuLibrariesBytes),
+                                  " of each for CUDA itself; where a rank and a worker share one, both:\n");
+  if (ranks) {
+    ASSIGN_OR_RETURN(const double bytes, RankGpuBytes(config, preflight));
+    absl::StrAppend(&text, "  each trainer rank ", FormatBytes(bytes),
+                    ", in the stage that needs most; a prompt that a group shares is computed for each completion\n");
+  }
+  if (!workers) return text;
+  for (const auto& [name, policy] : config.policies) {
+    if (policy.endpoint.given()) continue;
+    ASSIGN_OR_RETURN(const PolicyShape* const shape, preflight.Shape(name));
+    const GpuWorkerMemory worker = EstimateGpuWorker(shape->config, policy, config.rollout_worker);
+    absl::StrAppend(&text, "  each worker ", FormatBytes(worker.Total()), " for policy ", name, ": weights ",
+                    FormatBytes(worker.weights), ", keys and values ", FormatBytes(worker.kv_cache), ", sampling ",
+                    FormatBytes(worker.sampling), "\n");
+  }
+  return text;
+}
+
 }  // namespace
+
+GpuWorkerMemory EstimateGpuWorker(const ModelConfig& model, const PolicyOptions& policy,
+                                  const RolloutOptions& options) {
+  // A logit, its probability in double precision and that once more.
+  constexpr double kSamplingBytes = 4 + 8 + 8;
+  const auto slots = static_cast<double>(options.slots);
+  const double per_token = 2.0 * model.num_layers * model.num_kv_heads * model.head_dim;
+  const double bytes_each = policy.compute_dtype == "bfloat16" ? kFloatBytes / 2 : kFloatBytes;
+  return {.weights = EstimateSentWeights(model, policy.compute_dtype),
+          .kv_cache = bytes_each * slots * options.ContextTokens(model.max_positions) * per_token,
+          .sampling = kSamplingBytes * slots * static_cast<double>(model.vocab_size)};
+}
 
 WorkerMemory EstimateWorker(const ModelConfig& model, const PolicyOptions& policy, const RolloutOptions& options) {
   const auto bytes_of = [](const std::string& dtype) { return dtype == "bfloat16" ? kFloatBytes / 2 : kFloatBytes; };
@@ -106,10 +149,11 @@ absl::StatusOr<std::string> EstimateText(const RunConfig& config, Preflight& pre
   ASSIGN_OR_RETURN(const std::vector<StageMemory> of_stages, StageMemories(config, preflight));
   ASSIGN_OR_RETURN(const StageMemory need, MemoryNeed(config, preflight, config.trainer.ranks));
   ASSIGN_OR_RETURN(const double disk, DiskNeed(config, preflight));
+  ASSIGN_OR_RETURN(const std::string on_gpus, GpuLines(config, preflight));
   return absl::StrCat(
       FormatTable(stages), "\n", DataTable(checked),
       "\nMemory while a policy is trained, beside what the libraries take (about 0.3 GiB a process):\n",
-      FormatTable(memory), FrozenTable(of_stages),
+      FormatTable(memory), FrozenTable(of_stages), on_gpus,
       absl::StrFormat("\nProcesses: %d trainer ranks, %d rollout workers, %d reward servers\n", config.trainer.ranks,
                       config.NumWorkers(), config.NumRewardServers()),
       MemoryLine(need, config.trainer.ranks),

@@ -9,6 +9,7 @@
 #include "model/config.h"
 #include "model/options.h"
 #include "rollout/options.h"
+#include "trainer/memory_need.h"
 #include "trainer/preflight.h"
 #include "trainer/run_config.h"
 
@@ -25,7 +26,18 @@ struct WorkerMemory {
 // For keys and values in float32.
 WorkerMemory EstimateWorker(const ModelConfig& model, const PolicyOptions& policy, const RolloutOptions& options);
 
-// Tables: each stage's batch arithmetic and what its data are like, each policy's memory, and the disk. Of a
+// Bytes of one rollout worker on its GPU, for one policy.
+struct GpuWorkerMemory {
+  // The model's, its layers' matrices in what it computes in; keys and values of slots x context in every layer, in
+  // that too; a row of logits for each slot and what is drawn from it, about 20 bytes a number.
+  double weights = 0, kv_cache = 0, sampling = 0;
+  // With what CUDA takes by itself.
+  double Total() const { return weights + kv_cache + sampling + kGpuLibrariesBytes; }
+};
+GpuWorkerMemory EstimateGpuWorker(const ModelConfig& model, const PolicyOptions& policy, const RolloutOptions& options);
+
+// Tables: each stage's batch arithmetic and what its data are like, each policy's memory, on GPUs too where the run may
+// take some, and the disk. Of a
 // configuration that LoadRunConfig made and `preflight` has checked, which found `checked`; `run_dir` is where the run
 // would be. Errors as Preflight::Shape.
 absl::StatusOr<std::string> EstimateText(const RunConfig& config, Preflight& preflight,

@@ -43,21 +43,14 @@ constexpr absl::Duration kCarriedLife = absl::Hours(365 * 24);
 absl::StatusOr<double> RankBytes(const RunConfig& config, Preflight& preflight) {
   ASSIGN_OR_RETURN(const std::vector<StageMemory> stages, StageMemories(config, preflight));
   double most = 0;
-  for (const StageMemory& stage : stages) {
-    double bytes = stage.trainer.Total() + stage.own_parameters + stage.kept_by_rank_0, activations = 0;
-    for (const FrozenNeed& frozen : stage.frozen) {
-      bytes += frozen.memory.weights;
-      activations = std::max(activations, frozen.memory.activations);
-    }
-    most = std::max(most, bytes + activations);
-  }
+  for (const StageMemory& stage : stages) most = std::max(most, stage.OfRankZero());
   return most;
 }
 
 // For what each policy that has weights asks of its holders.
 struct PolicyBytes {
-  // The largest worker, and rank 0's buffers for workers.
-  double worker = 0, buffers = 0;
+  // The largest worker, on the CPU and on a GPU, and rank 0's buffers for workers.
+  double worker = 0, worker_gpu = 0, buffers = 0;
 };
 absl::StatusOr<PolicyBytes> LargestPolicy(const RunConfig& config, Preflight& preflight) {
   PolicyBytes most;
@@ -65,20 +58,37 @@ absl::StatusOr<PolicyBytes> LargestPolicy(const RunConfig& config, Preflight& pr
     if (policy.endpoint.given()) continue;
     ASSIGN_OR_RETURN(const PolicyShape* const shape, preflight.Shape(name));
     most.worker = std::max(most.worker, EstimateWorker(shape->config, policy, config.rollout_worker).Total());
+    most.worker_gpu =
+        std::max(most.worker_gpu, EstimateGpuWorker(shape->config, policy, config.rollout_worker).Total());
     if (config.coordinator.shared_memory_weights)
       most.buffers = std::max(most.buffers, EstimateWeightBuffers(shape->config, policy.compute_dtype));
   }
   return most;
 }
 
-absl::StatusOr<RoleNeed> NeedOf(const RoleCount& role, double estimated_bytes) {
+// What is wrong with the GPUs that are asked for a role's processes, which have this `device`.
+absl::Status CheckGpus(const RoleCount& role, const std::string& device) {
+  const int64_t gpus = role.options->gpus_per_process;
+  const std::string key = absl::StrCat("launch.", RoleName(role.role), ".gpus_per_process is ", gpus);
+  if (device == "cuda" && gpus == 0)
+    return absl::InvalidArgumentError(absl::StrCat(key, ", but ", RoleName(role.role), ".device is cuda: set it to 1"));
+  if (device == "cpu" && gpus > 0)
+    return absl::InvalidArgumentError(absl::StrCat(key, ", but ", RoleName(role.role), ".device is cpu: set it to 0"));
+  return absl::OkStatus();
+}
+
+// The bytes on the CPU and on the GPU by the estimates; `device`: the role's in the configuration.
+absl::StatusOr<RoleNeed> NeedOf(const RoleCount& role, const std::string& device, double estimated_bytes,
+                                double estimated_gpu_bytes) {
   ASSIGN_OR_RETURN(const int64_t per_host, ProcessesPerHost(role));
+  RETURN_IF_ERROR(CheckGpus(role, device));
   const double estimate = std::max(kLeastGib, kMargin * (estimated_bytes / kGib + kLibrariesGib));
   return RoleNeed{.nodes = role.Nodes(),
                   .processes_per_node = per_host,
                   .gpus = role.options->gpus_per_process,
                   .cpus = role.options->cpus_per_process,
-                  .memory_gib = role.options->memory_gib > 0 ? role.options->memory_gib : estimate};
+                  .memory_gib = role.options->memory_gib > 0 ? role.options->memory_gib : estimate,
+                  .gpu_memory_gib = role.options->gpus_per_process > 0 ? estimated_gpu_bytes / kGib : 0};
 }
 
 // A role's row and object.
@@ -148,12 +158,16 @@ absl::StatusOr<LaunchRequest> MakeLaunchRequest(const RunConfig& config, Preflig
   ASSIGN_OR_RETURN(const double rank_bytes, RankBytes(config, preflight));
   ASSIGN_OR_RETURN(const PolicyBytes policy, LargestPolicy(config, preflight));
   ASSIGN_OR_RETURN(const double disk_bytes, DiskNeed(config, preflight));
+  ASSIGN_OR_RETURN(const double rank_gpu_bytes, RankGpuBytes(config, preflight));
+  // In the order of RolesOf.
   const double estimates[] = {rank_bytes + policy.buffers, policy.worker, 0};
+  const double gpu_estimates[] = {rank_gpu_bytes, policy.worker_gpu, 0};
+  const std::string devices[] = {config.trainer.device, config.rollout_worker.device, "auto"};
   std::vector<RoleNeed> needs;
   std::vector<std::string> errors;
   const std::vector<RoleCount> roles = RolesOf(config);
   for (size_t i = 0; i < roles.size(); ++i) {
-    const absl::StatusOr<RoleNeed> need = NeedOf(roles[i], estimates[i]);
+    const absl::StatusOr<RoleNeed> need = NeedOf(roles[i], devices[i], estimates[i], gpu_estimates[i]);
     if (!need.ok()) errors.emplace_back(need.status().message());
     needs.push_back(need.ok() ? *need : RoleNeed());
   }
@@ -168,7 +182,8 @@ absl::StatusOr<LaunchRequest> MakeLaunchRequest(const RunConfig& config, Preflig
                        .rollout_worker = needs[1],
                        .reward_server = needs[2],
                        .disk_gib = disk_bytes / kGib,
-                       .tls = place.tls};
+                       .tls = place.tls,
+                       .allow_other_device = place.allow_other_device};
 }
 
 absl::StatusOr<std::vector<LaunchFile>> PrepareTls(const LaunchTarget& target, const NetworkOptions& network,
@@ -227,11 +242,13 @@ absl::Status ExpectNoJob(const std::string& run_dir) {
 
 std::string LaunchText(const LaunchRequest& request, const std::string& target, const std::vector<LaunchFile>& files) {
   std::vector<std::vector<std::string>> rows = {
-      {"role", "processes", "machines", "on each", "GPUs each", "CPUs each", "memory each"}};
+      {"role", "processes", "machines", "on each", "GPUs each", "CPUs each", "memory each",
+       "of a GPU each"}};
   for (const RoleRow& row : RowsOf(request)) {
     rows.push_back({row.name, absl::StrCat(row.count), absl::StrCat(row.need.nodes),
                     absl::StrCat(row.need.processes_per_node), absl::StrCat(row.need.gpus), absl::StrCat(row.need.cpus),
-                    FormatBytes(row.need.memory_gib * kGib)});
+                    FormatBytes(row.need.memory_gib * kGib),
+                    row.need.gpu_memory_gib > 0 ? FormatBytes(row.need.gpu_memory_gib * kGib) : ""});
   }
   const NetworkOptions& network = request.config.network;
   std::string text = absl::StrCat(
@@ -253,7 +270,8 @@ std::string LaunchJson(const LaunchRequest& request, const std::string& target, 
                                    {"processes_per_node", row.need.processes_per_node},
                                    {"gpus_per_process", row.need.gpus},
                                    {"cpus_per_process", row.need.cpus},
-                                   {"memory_gib", row.need.memory_gib}};
+                                   {"memory_gib", row.need.memory_gib},
+                                   {"gpu_memory_gib", row.need.gpu_memory_gib}};
   }
   const NetworkOptions& network = request.config.network;
   document["addresses"] = {

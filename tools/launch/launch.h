@@ -29,6 +29,7 @@ struct LaunchPlace {
   std::string grpoctl;
   bool resume = false;
   std::vector<LaunchFile> tls = {};
+  bool allow_other_device = false;
 };
 
 // Makes the certificates of a run that is to have its own, in FOLDER/tls; they name no host, for nobody knows yet which

@@ -10,6 +10,7 @@
 #include "common/files.h"
 #include "common/rpc/endpoint.h"
 #include "common/status_macros.h"
+#include "tools/launch/gpus.h"
 #include "tools/launch/run_certificates.h"
 
 namespace grpo {
@@ -241,6 +242,7 @@ class Planner {
               HostOf(Role::kTrainer, rank), request_.programs.trainer);
     AddFlag(process, "--run-dir", {request_.run_dir});
     if (request_.resume) process.argv.push_back({"--resume"});
+    if (request_.allow_other_device) process.argv.push_back({"--allow-other-device"});
     if (leads) Lead(process);
     process.environment = RankEnvironment(rank);
     plan_.processes.push_back(std::move(process));
@@ -270,10 +272,35 @@ class Planner {
     plan_.processes.push_back(std::move(process));
   }
 
+  // Processes of a role with a number below `count` on this host.
+  int64_t CountOn(int64_t host, Role role, int64_t count) const {
+    int64_t on_host = 0;
+    for (int64_t i = 0; i < count; ++i) on_host += HostOf(role, i) == host;
+    return on_host;
+  }
+
+  // Tells worker number `index` its GPU, where it sees others' too. A starter such as srun says by CUDA_VISIBLE_DEVICES
+  // itself which GPUs there are, those of all roles on the machine; others show each process its own alone.
+  std::vector<Word> GpuOf(int64_t index, const PlannedProcess& process) const {
+    if (config_.rollout_worker.device == "cpu") return {};
+    if (local_ && !request_.gpus.empty()) {
+      const int64_t num_ranks = config_.trainer.device == "cpu" ? 0 : config_.trainer.ranks;
+      const int64_t gpu = GpuOfWorker(index, num_ranks, static_cast<int64_t>(request_.gpus.size()));
+      return {{absl::StrCat("CUDA_VISIBLE_DEVICES=", request_.gpus[gpu])}, {"LOCAL_RANK=0"}};
+    }
+    const int64_t gpus_each = config_.launch.rollout_worker.gpus_per_process;
+    if (process.starter.argv.empty() || gpus_each == 0) return {};
+    const int64_t host = HostOf(Role::kRolloutWorker, index);
+    const int64_t of_ranks =
+        CountOn(host, Role::kTrainer, config_.trainer.ranks) * config_.launch.trainer.gpus_per_process;
+    return {{absl::StrCat("LOCAL_RANK=", of_ranks + CountOn(host, Role::kRolloutWorker, index) * gpus_each)}};
+  }
+
   void AddWorker(int64_t index) {
     PlannedProcess process =
         BeginMember(absl::StrCat("rollout-", index), Role::kRolloutWorker, index, request_.programs.rollout_worker);
     AddFlag(process, "--attempt", {"", Late::kAttempt});
+    process.environment = GpuOf(index, process);
     const auto is_endpoint = [](const auto& named) { return named.second.endpoint.given(); };
     // What an endpoint has answered is paid for; whichever worker asks next finds it there.
     if (std::any_of(config_.policies.begin(), config_.policies.end(), is_endpoint))

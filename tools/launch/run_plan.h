@@ -142,6 +142,11 @@ struct PlanRequest {
   std::map<std::string, Starter> starters = {};
   // By role, for hosts (PlacesOf). Without: ranks in blocks, the others in turn.
   std::map<std::string, RoleHosts> places = {};
+  // Without hosts: this machine's GPUs, which ranks and workers share out (tools/launch/gpus.h); none: there are none. On
+  // hosts each process sees what its launcher gives it, by launch.<role>.gpus_per_process.
+  std::vector<std::string> gpus = {};
+  // Of the trainer: go on although the checkpoint was saved on another kind of device.
+  bool allow_other_device = false;
 };
 
 // InvalidArgument names each key that a run on these hosts needs otherwise: a port that all must know, an address that

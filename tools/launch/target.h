@@ -22,6 +22,8 @@ struct RoleNeed {
   // Of each process.
   int64_t gpus = 0, cpus = 1;
   double memory_gib = 0;
+  // By the estimate, on its GPU; 0 where it has none.
+  double gpu_memory_gib = 0;
 };
 
 // A file to be submitted, or that what is submitted reads.
@@ -51,6 +53,8 @@ struct LaunchRequest {
   // What proves the run's processes to each other, where the target carries it to them: all of RUN/tls, or every file
   // that `network` names, by its base name.
   std::vector<LaunchFile> tls = {};
+  // PlanRequest's.
+  bool allow_other_device = false;
 };
 
 // What a cluster says of a job.

@@ -14,7 +14,7 @@
 
 namespace grpo {
 
-// N packed tokens and the M targets among them. Plain tensors on the CPU.
+// N packed tokens and the M targets among them. Plain tensors, as Pack makes them on the CPU.
 struct Microbatch {
   // Sequences back to back; [N] int64 each. The last token of a sequence is left out: nothing is predicted from it.
   // Positions count from 0 in each sequence. What consecutive sequences of a group begin with, up to the first target

@@ -8,6 +8,8 @@
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
 #include "google/protobuf/util/json_util.h"
+#include "model/tensor.h"
+#include "model/weights/host_pieces.h"
 #include "model/weights/safetensors.h"
 #include "model/weights/tensor_bytes.h"
 #include "model/weights/weight_set.h"
@@ -73,8 +75,10 @@ FileContent OptimizerContent(std::map<std::string, at::Tensor> state) {
     for (const auto& [name, tensor] : state)
       entries.push_back({.name = name, .dtype = "F32", .shape = tensor.sizes().vec(), .bytes = {}});
     RETURN_IF_ERROR(append(SafetensorsHeader(entries)));
-    for (const auto& [name, tensor] : state) RETURN_IF_ERROR(append(BytesOf(tensor)));
-    return absl::OkStatus();
+    return TorchGuard([&]() -> absl::Status {
+      for (const auto& [name, tensor] : state) RETURN_IF_ERROR(ForEachHostPiece(tensor, append));
+      return absl::OkStatus();
+    });
   }));
 }
 

@@ -32,7 +32,7 @@ struct Snapshot {
   CheckpointState state;
   // LoadedConfig::resolved_yaml.
   std::string resolved_yaml;
-  // float32, contiguous, on the CPU. By AdamW::State's names; empty outside of a train stage.
+  // float32, contiguous, on any device; read back, on the CPU. By AdamW::State's names; empty outside of a train stage.
   std::map<std::string, at::Tensor> optimizer;
   // Those that were trained, each once. Of a loaded snapshot they keep the checkpoint's files mapped.
   std::vector<std::shared_ptr<const WeightSource>> policies;

@@ -21,10 +21,27 @@ Environment EnvironmentFrom(const json& state) {
   return {.build = environment.value("build", ""),
           .world_size = environment.value("world_size", int64_t{0}),
           .threads = environment.value("threads", int64_t{0}),
-          .cpu_capability = environment.value("cpu_capability", "")};
+          .cpu_capability = environment.value("cpu_capability", ""),
+          .device = environment.value("device", ""),
+          .device_model = environment.value("device_model", ""),
+          .deterministic = environment.value("deterministic", true)};
+}
+
+json ToJson(const Environment& environment) {
+  return {{"build", environment.build},
+          {"world_size", environment.world_size},
+          {"threads", environment.threads},
+          {"cpu_capability", environment.cpu_capability},
+          {"device", environment.device},
+          {"device_model", environment.device_model},
+          {"deterministic", environment.deterministic}};
 }
 
 }  // namespace
+
+std::string DeviceOf(const Environment& environment) {
+  return environment.device.empty() ? "cpu" : environment.device;
+}
 
 std::string Differences(const Environment& saved, const Environment& now) {
   std::vector<std::string> differences;
@@ -34,6 +51,10 @@ std::string Differences(const Environment& saved, const Environment& now) {
   if (saved.threads > 0) AddDifference(differences, "threads", absl::StrCat(saved.threads), absl::StrCat(now.threads));
   if (!saved.cpu_capability.empty())
     AddDifference(differences, "CPU capability", saved.cpu_capability, now.cpu_capability);
+  AddDifference(differences, "device", DeviceOf(saved), DeviceOf(now));
+  if (!saved.device_model.empty()) AddDifference(differences, "device model", saved.device_model, now.device_model);
+  if (DeviceOf(saved) != "cpu" && DeviceOf(now) != "cpu" && !(saved.deterministic && now.deterministic))
+    differences.emplace_back("trainer.deterministic false");
   return absl::StrJoin(differences, "; ");
 }
 
@@ -56,11 +77,7 @@ std::string StateToJson(const CheckpointState& state) {
                {"stage_reports", state.stage_reports},
                {"config_sha256", state.config_sha256},
                {"data_sha256", state.data_sha256},
-               {"environment",
-                {{"build", state.environment.build},
-                 {"world_size", state.environment.world_size},
-                 {"threads", state.environment.threads},
-                 {"cpu_capability", state.environment.cpu_capability}}}};
+               {"environment", ToJson(state.environment)}};
   if (!state.progress.largest.empty()) text["largest"] = state.progress.largest;
   return text.dump(1, ' ', false, json::error_handler_t::replace) + "\n";
 }

@@ -26,7 +26,14 @@ struct Environment {
   int64_t threads = 0;
   // The instruction set that LibTorch's kernels use, such as "AVX2".
   std::string cpu_capability;
+  // Kind of the device that the ranks compute on, "cpu" or "cuda", and rank 0's model, "NVIDIA H200".
+  std::string device = {}, device_model = {};
+  // Whether a device was held to kernels that give the same bits each time.
+  bool deterministic = true;
 };
+
+// The kind of device; "cpu" where a checkpoint does not say, for then there was no other.
+std::string DeviceOf(const Environment& environment);
 
 // "threads 2, now 1; ..." for whatever both say differently; empty when a resumed run is bitwise the same. What the
 // checkpoint does not say counts as the same.

@@ -52,8 +52,10 @@ absl::Status ExpectSameWeights(Collectives& collectives, const std::string& weig
   return absl::OkStatus();
 }
 
-absl::Status ExpectSameConfiguration(Collectives& collectives, const std::string& config_sha256) {
+absl::Status ExpectSameConfiguration(Collectives& collectives, const std::string& config_sha256,
+                                     const std::string& device) {
   v1::RankHandshake mine;
+  mine.set_device(device);
   mine.set_build(kBuild);
   mine.set_config_sha256(config_sha256);
   ASSIGN_OR_RETURN(const std::vector<v1::RankHandshake> all, Exchange(collectives, mine));
@@ -63,6 +65,12 @@ absl::Status ExpectSameConfiguration(Collectives& collectives, const std::string
         absl::StrCat("rank ", rank, " is build ", all[rank].build(), " with configuration ", all[rank].config_sha256(),
                      ", rank 0 is build ", all[0].build(), " with configuration ", all[0].config_sha256(),
                      ": start every rank with the same binary and file"));
+  }
+  for (size_t rank = 1; rank < all.size(); ++rank) {
+    if (all[rank].device() == all[0].device()) continue;
+    return absl::InvalidArgumentError(absl::StrCat(
+        "rank ", rank, " computes on ", all[rank].device(), ", rank 0 on ", all[0].device(),
+        ": a machine has fewer GPUs than ranks, or none; lower trainer.ranks, or set trainer.device to cpu"));
   }
   return absl::OkStatus();
 }

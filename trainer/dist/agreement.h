@@ -23,9 +23,10 @@ bool IsFinite(const v1::UpdateReport& report);
 // rank is gone.
 absl::Status ExpectSameWeights(Collectives& collectives, const std::string& weights_hash);
 
-// InvalidArgument, on every rank, when a rank is of another build or was given another configuration than rank 0. The
-// first call of all ranks after Connect.
-absl::Status ExpectSameConfiguration(Collectives& collectives, const std::string& config_sha256);
+// InvalidArgument, on every rank, when a rank is of another build, was given another configuration than rank 0, or
+// computes on another kind of device ("cpu", "cuda"). The first call of all ranks after Connect.
+absl::Status ExpectSameConfiguration(Collectives& collectives, const std::string& config_sha256,
+                                     const std::string& device = "cpu");
 
 }  // namespace grpo
 

@@ -49,23 +49,55 @@ struct Bucket {
 
   void Land() {
     work->wait();
+    const c10::Device device = tensors[0].device();
+    // Back to where it came from, at once.
+    const at::Tensor sum = flat[0].device() == device ? flat[0] : ToDevice(flat[0], device);
     int64_t offset = 0;
     for (at::Tensor& tensor : tensors) {
-      tensor.copy_(flat[0].narrow(0, offset, tensor.numel()).view(tensor.sizes()));
+      tensor.copy_(sum.narrow(0, offset, tensor.numel()).view(tensor.sizes()));
       offset += tensor.numel();
     }
   }
 };
 
+// The host's, where the sum is made there and not where the tensor lies.
+at::Tensor ForSumOn(c10::Device device, const at::Tensor& tensor) {
+  return tensor.device() == device ? tensor : HostCopy(tensor).Wait();
+}
+
+constexpr int kPhaseFields = 5;
+
+// "7 1024 4096 8192 forward": the sequence, then bytes of memory, and last the name, which may hold anything.
+std::string PhaseText(const Collectives::Phase& phase) {
+  return absl::StrCat(phase.sequence, " ", phase.memory.allocated_bytes, " ", phase.memory.peak_bytes, " ",
+                      phase.memory.reserved_bytes, " ", phase.name);
+}
+
+// Of a text of another kind, that of a rank which has said nothing.
+Collectives::Phase PhaseOf(const std::string& text) {
+  const std::vector<std::string> fields = absl::StrSplit(text, absl::MaxSplits(' ', kPhaseFields - 1));
+  Collectives::Phase phase;
+  if (fields.size() == kPhaseFields && absl::SimpleAtoi(fields[0], &phase.sequence) &&
+      absl::SimpleAtoi(fields[1], &phase.memory.allocated_bytes) &&
+      absl::SimpleAtoi(fields[2], &phase.memory.peak_bytes) &&
+      absl::SimpleAtoi(fields[3], &phase.memory.reserved_bytes)) {
+    phase.name = fields[4];
+    return phase;
+  }
+  return {};
+}
+
 }  // namespace
 
-std::unique_ptr<Collectives> Collectives::SingleRank() {
-  return std::unique_ptr<Collectives>(new Collectives(/*rank=*/0, /*world_size=*/1, Options{}, /*store=*/nullptr));
+std::unique_ptr<Collectives> Collectives::SingleRank(c10::Device device) {
+  Options options;
+  options.device = device;
+  return std::unique_ptr<Collectives>(new Collectives(/*rank=*/0, /*world_size=*/1, options, /*store=*/nullptr));
 }
 
 absl::StatusOr<std::unique_ptr<Collectives>> Collectives::Connect(const RankEnvironment& environment,
                                                                   const Options& options) {
-  if (environment.world_size == 1) return SingleRank();
+  if (environment.world_size == 1) return SingleRank(options.device);
   ASSIGN_OR_RETURN(auto store, OpenStore(environment, options.private_interface, options.start_timeout));
   std::unique_ptr<Collectives> collectives;
   RETURN_IF_ERROR(TorchGuard([&] {
@@ -74,7 +106,9 @@ absl::StatusOr<std::unique_ptr<Collectives>> Collectives::Connect(const RankEnvi
   }));
   RETURN_IF_ERROR(collectives->Guard("connecting", [&] {
     collectives->gloo_ = MakeGloo(store, environment, options.private_interface, options.timeout);
-    GradientBackend gradients = MakeGradientBackend(store, environment, collectives->gloo_, options.timeout);
+    GradientBackend gradients = {.backend = collectives->gloo_};
+    if (!options.device.is_cpu() && !options.through_host)
+      gradients = MakeGradientBackend(store, environment, options.device, collectives->gloo_, options.timeout);
     collectives->gradients_ = std::move(gradients.backend);
     collectives->gradient_device_ = gradients.device;
   }));
@@ -116,7 +150,7 @@ absl::Status Collectives::AllReduceSum(const std::vector<at::Tensor>& tensors) {
         views.push_back(tensors[next].reshape({-1}));
         bytes += static_cast<int64_t>(tensors[next].nbytes());
       }
-      bucket.flat = {at::cat(views).to(gradient_device_)};
+      bucket.flat = {ForSumOn(gradient_device_, at::cat(views))};
       bucket.work = gradients_->allreduce(bucket.flat);
       in_flight.push_back(std::move(bucket));
       if (in_flight.size() < kBucketsInFlight) continue;
@@ -163,9 +197,27 @@ absl::Status Collectives::Broadcast(const std::vector<at::Tensor>& tensors) {
   return Guard("a broadcast", [&] {
     for (const at::Tensor& tensor : tensors) {
       std::vector<at::Tensor> one = {tensor.detach()};
-      gloo_->broadcast(one)->wait();
+      if (tensor.is_cpu()) {
+        gloo_->broadcast(one)->wait();
+      } else if (tensor.device() == gradient_device_) {
+        gradients_->broadcast(one)->wait();
+      } else {
+        BroadcastThroughHost(one[0]);
+      }
     }
   });
+}
+
+void Collectives::BroadcastThroughHost(const at::Tensor& tensor) {
+  const at::Tensor flat = tensor.view({-1});
+  const int64_t piece = std::max<int64_t>(1, options_.bucket_bytes / static_cast<int64_t>(flat.element_size()));
+  for (int64_t begin = 0; begin < flat.numel(); begin += piece) {
+    const at::Tensor there = flat.narrow(0, begin, std::min(piece, flat.numel() - begin));
+    std::vector<at::Tensor> here = {rank_ == 0 ? HostCopy(there).Wait()
+                                               : at::empty(there.sizes(), there.scalar_type())};
+    gloo_->broadcast(here)->wait();
+    if (rank_ > 0) there.copy_(here[0]);
+  }
 }
 
 absl::Status Collectives::Send(std::vector<std::string> messages) {
@@ -218,15 +270,17 @@ std::string Collectives::ReceiveBytes(int rank) {
 
 void Collectives::SetPhase(absl::string_view phase) {
   Phase now;
+  const DeviceMemory memory = MemoryOf(options_.device);
   {
     absl::MutexLock lock(&phase_mutex_);
     phase_.name = std::string(phase);
     ++phase_.sequence;
+    phase_.memory = memory;
     now = phase_;
   }
   Failpoint("trainer.phase", absl::StrCat("rank ", rank_, ": ", phase)).IgnoreError();
   if (world_size_ == 1) return;
-  const std::string value = absl::StrCat(now.sequence, " ", now.name);
+  const std::string value = PhaseText(now);
   // Of a store that is gone the next collective tells.
   TorchGuard([&] {
     store_->set(PhaseKey(rank_), std::vector<uint8_t>(value.begin(), value.end()));
@@ -241,9 +295,7 @@ absl::StatusOr<std::vector<Collectives::Phase>> Collectives::Phases() {
       for (int rank = 0; rank < world_size_; ++rank) {
         if (!phases_store_->check({PhaseKey(rank)})) continue;
         const std::vector<uint8_t> value = phases_store_->get(PhaseKey(rank));
-        const std::pair<std::string, std::string> parts =
-            absl::StrSplit(std::string(value.begin(), value.end()), absl::MaxSplits(' ', 1));
-        if (absl::SimpleAtoi(parts.first, &phases[rank].sequence)) phases[rank].name = parts.second;
+        phases[rank] = PhaseOf(std::string(value.begin(), value.end()));
       }
       return absl::OkStatus();
     }));

@@ -17,6 +17,7 @@
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "model/device.h"
 #include "trainer/dist/rank_environment.h"
 
 namespace c10d {
@@ -41,10 +42,15 @@ class Collectives {
     // Gradients are summed in messages of this size at least (but for the last): few enough to hide latency, small
     // enough that copying one overlaps with sending another.
     int64_t bucket_bytes = int64_t{25} << 20;
+    // Where this rank computes. Its own among the ranks of its machine, unless through_host.
+    c10::Device device = c10::kCPU;
+    // Sums and broadcasts of a device's tensors go through the host's memory and over Gloo where its own backend would
+    // do it: for ranks that share a GPU, which NCCL refuses. Slow.
+    bool through_host = false;
   };
 
   // One process that is all ranks there are. Listens nowhere. Every call returns at once: a sum is the rank's own.
-  static std::unique_ptr<Collectives> SingleRank();
+  static std::unique_ptr<Collectives> SingleRank(c10::Device device = c10::kCPU);
   // Joins the ranks of the environment. Returns when all are there. OpenStore's errors (trainer/dist/rendezvous.h).
   // With a world size of 1 it is SingleRank.
   static absl::StatusOr<std::unique_ptr<Collectives>> Connect(const RankEnvironment& environment,
@@ -57,15 +63,17 @@ class Collectives {
   bool broken() const { return broken_; }
 
   // Replaces each tensor by its sum over the ranks; every rank gets the same bits. float32, contiguous. Every rank
-  // gives tensors of the same shapes in the same order. Over NCCL in a build for GPUs. At most two buckets are copies
-  // at a time.
+  // gives tensors of the same shapes in the same order, all on its device. GPUs sum over NCCL, and the host does not
+  // wait for that: what it then asks of the device comes after it. Other devices' tensors go through the host and over
+  // Gloo. At most two buckets are copies at a time.
   absl::Status AllReduceSum(const std::vector<at::Tensor>& tensors);
   // What each rank gave, by rank. Texts may have different lengths and hold any bytes. Two exchanges: lengths, then
   // contents padded to the longest.
   absl::StatusOr<std::vector<std::string>> AllGather(const std::string& mine);
   // Rank 0's bytes, to all. What the others' held is replaced.
   absl::Status Broadcast(std::string& bytes);
-  // Rank 0's values, into the others' tensors of the same shapes. Contiguous.
+  // Rank 0's values, into the others' tensors of the same shapes. Contiguous; on the CPU or on the ranks' devices, over
+  // what AllReduceSum says.
   absl::Status Broadcast(const std::vector<at::Tensor>& tensors);
 
   // Rank 0 has something to do for all: message r goes to rank r, messages[0] nowhere. world_size messages. Returns
@@ -78,11 +86,13 @@ class Collectives {
   // Tells everybody what this rank is doing. Never an error: a store that is gone shows in the next collective. The
   // training thread.
   void SetPhase(absl::string_view phase);
-  // What each rank said last, by rank, and a number that changes with each SetPhase. Any thread; waits for the network.
+  // What each rank said last, by rank, with a number that changes with each SetPhase. Any thread; waits for the network.
   struct Phase {
     // Empty before the rank's first SetPhase.
     std::string name;
     int64_t sequence = 0;
+    // Of its device, when it said so; zeros on the CPU.
+    DeviceMemory memory = {};
   };
   // Internal when the store is gone.
   absl::StatusOr<std::vector<Phase>> Phases();
@@ -92,6 +102,8 @@ class Collectives {
 
   // Runs a collective; what it throws becomes Unavailable. Sets broken_.
   absl::Status Guard(absl::string_view what, const std::function<void()>& body);
+  // Rank 0's values of a device's tensor, in pieces through the host's memory.
+  void BroadcastThroughHost(const at::Tensor& tensor);
   // Bytes of one rank to another, in two messages: length, content.
   void SendBytes(std::string& bytes, int rank);
   std::string ReceiveBytes(int rank);

@@ -29,7 +29,7 @@ struct DivergenceRows {
 class Divergence {
  public:
   virtual ~Divergence() = default;
-  // log p and log q: [C, V], natural logarithms, both float32 or both float64, on the CPU; C may be 0. Rows need not
+  // log p and log q: [C, V], natural logarithms, both float32 or both float64, on one device; C may be 0. Rows need not
   // sum to 1 (a cut tail): the formula is then taken as it stands, and may be negative. -inf where a probability is 0.
   //
   // 0 log 0 is 0. Where the divergence is infinite (forward_kl: p_v > 0 = q_v; reverse_kl: q_v > 0 = p_v) so are value

@@ -8,6 +8,8 @@
 // TRL 1.13's generalized_jsd_loss (GKDTrainer; DistillationTrainer has the same) is this with the same beta inside
 // (0, 1). At 0 and 1 themselves it leaps to KL(p || q) and KL(q || p), undivided; here those are forward_kl and
 // reverse_kl, and beta is neither.
+#include <ATen/TensorOperators.h>
+
 #include "trainer/divergence/divergence_plugin.h"
 #include "trainer/divergence/pointwise.h"
 
@@ -37,6 +39,14 @@ struct JensenShannon {
     const pointwise::Mixture<Real> m = pointwise::Mix(log_teacher, log_student, beta);
     const Real of_teacher = p == Real{} ? Real{} : pointwise::Constant<Real>(-beta) * p * m.log_over_teacher;
     const Real of_student = q == Real{} ? Real{} : pointwise::Constant<Real>(beta - 1) * q * m.log_over_student;
+    return {.value = of_teacher + of_student, .log_student_gradient = of_student};
+  }
+
+  Point<at::Tensor> operator()(const at::Tensor& log_teacher, const at::Tensor& log_student) const {
+    const at::Tensor p = pointwise::Probability(log_teacher), q = pointwise::Probability(log_student);
+    const pointwise::Mixture<at::Tensor> m = pointwise::Mix(log_teacher, log_student, beta);
+    const at::Tensor of_teacher = pointwise::OrZero(-beta * p * m.log_over_teacher, p);
+    const at::Tensor of_student = pointwise::OrZero((beta - 1) * q * m.log_over_student, q);
     return {.value = of_teacher + of_student, .log_student_gradient = of_student};
   }
 

@@ -11,6 +11,9 @@
 //
 // in a .cc, and PointwiseDivergence<X> is the Divergence. Real is double or simd::Floats, sixteen at once: what is
 // written with + - * / and `condition ? a : b` serves both. X is constructed from its options, or from nothing.
+//
+// For tensors on a device X has a second operator(), of whole tensors: the same formula in ATen's operations, which
+// keep about ten temporaries of the rows' size.
 #ifndef GRPO_TRAINER_DIVERGENCE_POINTWISE_H_
 #define GRPO_TRAINER_DIVERGENCE_POINTWISE_H_
 
@@ -25,7 +28,8 @@
 
 namespace grpo {
 
-// What one entry of the vocabulary adds to the value, and the value's derivative by its log q.
+// What one entry of the vocabulary adds to the value, and the value's derivative by its log q. Real is at::Tensor for
+// all entries of some rows, [C, V] each.
 template <class Real>
 struct Point {
   Real value, log_student_gradient;
@@ -106,6 +110,13 @@ GRPO_SIMD_INLINE Mixture<Real> Mix(Real log_teacher, Real log_student, double te
           .student_share = teacher_larger ? share_of_smaller : share_of_larger};
 }
 
+// The same of tensors, wherever they lie, by ATen's operations; nothing in them waits for a device. For a division by
+// zero, or the like, terms put a 0 themselves: OrZero.
+at::Tensor Probability(const at::Tensor& log);
+Mixture<at::Tensor> Mix(const at::Tensor& log_teacher, const at::Tensor& log_student, double teacher_weight);
+// `value`, and 0 where the probability is 0.
+at::Tensor OrZero(const at::Tensor& value, const at::Tensor& probability);
+
 }  // namespace pointwise
 
 // --- Rows ---
@@ -142,10 +153,16 @@ double SumEntries(const Term& term, const Row<double>& row) {
   return total;
 }
 
-// Divergence::Compute with what sums one row of each dtype and writes its gradient. Rows are shared out over threads.
+// Divergence::Compute of rows on the CPU, which fit together, with what sums one row of each dtype and writes its
+// gradient. Rows are shared out over threads.
 DivergenceRows ForEachRow(const at::Tensor& log_teacher, const at::Tensor& log_student,
                           absl::FunctionRef<double(const Row<float>&)> sum_floats,
                           absl::FunctionRef<double(const Row<double>&)> sum_doubles);
+
+// The rows of what a term says of all their entries: values are summed in double.
+DivergenceRows SumEntries(const Point<at::Tensor>& entries);
+// What does not fit together, device apart, ends in an exception.
+void CheckRows(const at::Tensor& log_teacher, const at::Tensor& log_student);
 
 template <class Term>
 class PointwiseDivergence : public Divergence {
@@ -154,6 +171,8 @@ class PointwiseDivergence : public Divergence {
   explicit PointwiseDivergence(const Options&... options) : term_(options...) {}
 
   DivergenceRows Compute(const at::Tensor& log_teacher, const at::Tensor& log_student) const override {
+    CheckRows(log_teacher, log_student);
+    if (!log_student.is_cpu()) return SumEntries(term_(log_teacher, log_student));
     return ForEachRow(
         log_teacher, log_student, [this](const Row<float>& row) { return SumRow(term_, row); },
         [this](const Row<double>& row) { return SumEntries(term_, row); });

@@ -4,6 +4,8 @@
 //   d / d log q_v = -(1 - skew) p_v q_v / m_v
 // At most -log skew, and the derivative vanishes with q_v: what the student cannot do yet does not drown the rest.
 // skew 0 is forward_kl.
+#include <ATen/TensorOperators.h>
+
 #include "trainer/divergence/divergence_plugin.h"
 #include "trainer/divergence/pointwise.h"
 #include "trainer/divergence/skew.h"
@@ -21,6 +23,13 @@ struct SkewedKl {
     const auto nothing = p == Real{};
     return {.value = nothing ? Real{} : -p * m.log_over_teacher,
             .log_student_gradient = nothing ? Real{} : pointwise::Constant<Real>(skew - 1) * p * m.student_share};
+  }
+
+  Point<at::Tensor> operator()(const at::Tensor& log_teacher, const at::Tensor& log_student) const {
+    const at::Tensor p = pointwise::Probability(log_teacher);
+    const pointwise::Mixture<at::Tensor> m = pointwise::Mix(log_teacher, log_student, skew);
+    return {.value = pointwise::OrZero(-p * m.log_over_teacher, p),
+            .log_student_gradient = pointwise::OrZero((skew - 1) * p * m.student_share, p)};
   }
 
   double skew;

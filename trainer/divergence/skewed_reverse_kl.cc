@@ -3,6 +3,8 @@
 //   D = KL(q || m)
 //   d / d log q_v = q_v (log q_v - log m_v + (1 - skew) p_v / m_v)
 // At most -log skew. skew 0 is reverse_kl.
+#include <ATen/TensorOperators.h>
+
 #include "trainer/divergence/divergence_plugin.h"
 #include "trainer/divergence/pointwise.h"
 #include "trainer/divergence/skew.h"
@@ -21,6 +23,13 @@ struct SkewedReverseKl {
     const Real value = nothing ? Real{} : -q * m.log_over_student;
     const Real pull = nothing ? Real{} : pointwise::Constant<Real>(1 - skew) * q * m.teacher_share;
     return {.value = value, .log_student_gradient = value + pull};
+  }
+
+  Point<at::Tensor> operator()(const at::Tensor& log_teacher, const at::Tensor& log_student) const {
+    const at::Tensor q = pointwise::Probability(log_student);
+    const pointwise::Mixture<at::Tensor> m = pointwise::Mix(log_teacher, log_student, 1 - skew);
+    const at::Tensor value = pointwise::OrZero(-q * m.log_over_student, q);
+    return {.value = value, .log_student_gradient = value + pointwise::OrZero((1 - skew) * q * m.teacher_share, q)};
   }
 
   double skew;

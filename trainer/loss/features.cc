@@ -49,7 +49,8 @@ class Features : public Loss {
       // Uniform within 1 / sqrt(fan-in), as PyTorch begins a linear layer.
       const double bound = 1 / std::sqrt(static_cast<double>(width));
       for (int64_t k = 0; k < projection.numel(); ++k) numbers[k] = static_cast<float>(bound * (2 * rng.Uniform() - 1));
-      projections_.emplace_back(name, projection.requires_grad_(true));
+      // The same numbers wherever they lie.
+      projections_.emplace_back(name, projection.to(models.device).requires_grad_(true));
     }
     return absl::OkStatus();
   }
@@ -70,7 +71,7 @@ class Features : public Loss {
     const at::Tensor& weight = input.streams.at(stream::kDistillWeight);  // [M]
     const LayerOutputs& student = input.outputs.at("").layers;
     const LayerOutputs& teacher = input.outputs.at(options_.teacher).layers;
-    at::Tensor squares = at::zeros({}), cosines = at::zeros({});
+    at::Tensor squares = at::zeros({}, weight.options().dtype(at::kFloat)), cosines = squares;
     for (size_t i = 0; i < pairs_.size(); ++i) {
       at::Tensor of_student = student.at(pairs_[i].student);     // [M, D]
       const at::Tensor& wanted = teacher.at(pairs_[i].teacher);  // [M, D of the teacher]

@@ -8,6 +8,7 @@
 #define GRPO_TRAINER_LOSS_LOSS_H_
 
 #include <ATen/core/Tensor.h>
+#include <c10/core/Device.h>
 
 #include <map>
 #include <memory>
@@ -49,9 +50,11 @@ struct LossModels {
   std::map<std::string, const ModelConfig*> frozen;
   // For parameters that begin at random.
   uint64_t seed = 0;
+  // Where the models lie, and where parameters are to lie.
+  c10::Device device = c10::kCPU;
 };
 
-// The M targets of one micro-batch. References live as long as the call.
+// The M targets of one micro-batch, all on the models' device. References live as long as the call.
 struct LossInput {
   // [M], requires grad. Natural logarithm at the algorithm's temperature, float32.
   const at::Tensor& policy_logprob;
@@ -80,7 +83,8 @@ struct LossOutput {
 };
 
 // Pure but for Begin; any thread. What does not fit (a stream that is not there) is a bug and ends in an exception
-// (TorchGuard).
+// (TorchGuard). Nothing in Compute asks a device for a number (.item(), shapes that depend on values): the update waits
+// for all of them at once (trainer/loop.h).
 class Loss {
  public:
   virtual ~Loss() = default;

@@ -35,8 +35,8 @@ namespace grpo {
 namespace {
 
 // Tensors of the size of a chunk's logits that are there at a time: of student and teacher logits and
-// log-probabilities, and a divergence's own.
-constexpr int64_t kTensorsOfAChunk = 8;
+// log-probabilities, and a divergence's own; on a device that has its temporaries too.
+constexpr int64_t kTensorsOfAChunk = 8, kTensorsOfADeviceChunk = 20;
 
 // The tokens of C rows on which a teacher is compared.
 struct TeacherRows {
@@ -99,7 +99,7 @@ class SoftLabels : public Loss {
 
   LossOutput Compute(const LossInput& input) const override {
     const at::Tensor& weight = input.streams.at(stream::kDistillWeight);  // [M]
-    at::Tensor divergence = at::zeros({}, at::kDouble);
+    at::Tensor divergence = at::zeros({}, weight.options().dtype(at::kDouble));
     double temperature = 0;
     for (const TeacherOptions& teacher : options_.teachers)
       temperature += Share(teacher) * teacher.temperature.At(input.done_frac);
@@ -123,7 +123,8 @@ class SoftLabels : public Loss {
       return sum;
     };
     LossOutput output;
-    output.loss = SumOverLogits(input.outputs.at(""), input.head_chunk_bytes / kTensorsOfAChunk, rows);
+    const int64_t num_tensors = weight.is_cpu() ? kTensorsOfAChunk : kTensorsOfADeviceChunk;
+    output.loss = SumOverLogits(input.outputs.at(""), input.head_chunk_bytes / num_tensors, rows);
     output.sums[metric_] = divergence;
     output.sums[metric::kDistillTemperature] = temperature * weight.sum();
     return output;

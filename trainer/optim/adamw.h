@@ -20,12 +20,12 @@ namespace grpo {
 // than two dimensions have neither.
 class AdamW {
  public:
-  // Named leaves that require grad; they are updated in place. float32. Moments begin at zero: with the parameters they
-  // are three times the weights' memory, gradients apart.
+  // Named leaves that require grad, all on one device; they are updated in place. float32. Moments begin at zero, on
+  // the same device: with the parameters they are three times the weights' memory, gradients apart.
   //
   // `stage_parameters` are leaves of the same kind that belong to the stage and not to the policy, such as learned
-  // projections; contiguous, on the CPU. They are updated like the others, behind which they stand. A policy is saved
-  // and sent by others; these are saved and sent by State. No name may be another's, nor be the name of a moment.
+  // projections; contiguous. They are updated like the others, behind which they stand. A policy is saved and sent by
+  // others; these are saved and sent by State. No name may be another's, nor be the name of a moment.
   AdamW(std::vector<std::pair<std::string, at::Tensor>> parameters, const OptimizerOptions& options,
         std::vector<std::pair<std::string, at::Tensor>> stage_parameters = {});
 
@@ -35,7 +35,7 @@ class AdamW {
   // copies: scaling them scales what Step uses.
   std::vector<at::Tensor> Gradients();
   // Moves the parameters along -gradients. By AdamW's rule, with the options' betas, eps and weight decay. The term of
-  // an l2 above 0 is added to the gradients in place. What torch throws passes through.
+  // an l2 above 0 is added to the gradients in place. What torch throws passes through. Waits for no device.
   void Step(double learning_rate);
   // What Step calls first, before any parameter changes.
   void SetBeforeUpdate(std::function<void()> before_update) { before_update_ = std::move(before_update); }
@@ -44,10 +44,11 @@ class AdamW {
   int64_t num_steps() const { return num_steps_; }
 
   // State to save: "<parameter>.exp_avg" and "<parameter>.exp_avg_sq", in the parameters' order, then the values of the
-  // stage's own parameters under their own names; and the step count. None requires grad. Not copies: the next Step
-  // changes them, and who writes into them changes the optimizer and the stage's parameters.
+  // stage's own parameters under their own names; and the step count. None requires grad. Not copies, and where the
+  // parameters are: the next Step changes them, and who writes into them changes the optimizer and the stage's
+  // parameters.
   std::vector<std::pair<std::string, at::Tensor>> State() const;
-  // The same back, in place. InvalidArgument names a tensor that is missing or of another shape. Tensors beyond those
+  // The same back, in place, from any device. InvalidArgument names a tensor that is missing or of another shape. Tensors beyond those
   // are passed over. After an error some moments and values may be the new ones.
   absl::Status SetState(const std::map<std::string, at::Tensor>& state, int64_t num_steps);
 
@@ -62,7 +63,7 @@ class AdamW {
   // The stage's own are the last num_stage_parameters_ of all of them.
   std::vector<std::string> names_;
   std::vector<at::Tensor> parameters_, exp_avg_, exp_avg_sq_;
-  // Scalar float32 each, as the kernel wants them.
+  // Scalar float32 each, beside their parameter, as the kernel wants them.
   std::vector<at::Tensor> step_counts_;
   size_t num_stage_parameters_;
   std::vector<Group> groups_;

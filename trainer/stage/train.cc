@@ -197,6 +197,12 @@ class Training {
     (*metrics)[metric::kUpdateSeconds] = absl::ToDoubleSeconds(times.ended - times.received);
     (*metrics)[metric::kStepSeconds] = seconds;
     (*metrics)[metric::kPeakMemoryBytes] = static_cast<double>(PeakMemoryBytes());
+    for (const v1::RankStatus& rank : context_.board.Snapshot().ranks()) {
+      if (!rank.has_device_memory()) continue;
+      (*metrics)[metric::DeviceAllocatedBytes(rank.rank())] = rank.device_memory().allocated_bytes();
+      (*metrics)[metric::DevicePeakBytes(rank.rank())] = rank.device_memory().peak_bytes();
+      (*metrics)[metric::DeviceReservedBytes(rank.rank())] = rank.device_memory().reserved_bytes();
+    }
     (*metrics)[metric::kWeightBufferBytes] = static_cast<double>(context_.groups.coordinator.weight_buffer_bytes());
     const auto num_tokens = metrics->find(metric::kNumTokens);
     if (num_tokens != metrics->end() && seconds > 0)

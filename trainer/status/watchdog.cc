@@ -67,6 +67,12 @@ void Watchdog::Look() {
     status.set_rank(static_cast<int32_t>(rank));
     status.set_phase(seen.ranks[rank].phase);
     status.set_phase_for_ms(absl::ToInt64Milliseconds(detector_.phase_ages()[rank]));
+    const DeviceMemory& memory = (*phases)[rank].memory;
+    // Of the CPU all is zero.
+    if (memory.peak_bytes == 0 && memory.reserved_bytes == 0) continue;
+    status.mutable_device_memory()->set_allocated_bytes(memory.allocated_bytes);
+    status.mutable_device_memory()->set_peak_bytes(memory.peak_bytes);
+    status.mutable_device_memory()->set_reserved_bytes(memory.reserved_bytes);
   }
   board_->SetRanks(std::move(ranks), detector_.reason());
 }

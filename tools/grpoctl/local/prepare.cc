@@ -6,9 +6,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/files.h"
-#include "common/machine_memory.h"
 #include "common/status_macros.h"
 #include "tools/grpoctl/records/summary.h"
+#include "tools/launch/gpus.h"
 #include "trainer/disk_need.h"
 #include "trainer/memory_need.h"
 #include "trainer/preflight.h"
@@ -50,7 +50,11 @@ void AddRunSelection(CLI::App& verb, RunSelection* selection) {
   verb.add_option("--run-dir", selection->run_dir,
                   "Folder for everything that the run writes (default: runs/<run.name>)")
       ->option_text("DIR");
-  verb.add_flag("--resume", selection->resume, "Go on with the run in the folder, from its last checkpoint");
+  CLI::Option* resume =
+      verb.add_flag("--resume", selection->resume, "Go on with the run in the folder, from its last checkpoint");
+  verb.add_flag("--allow-other-device", selection->allow_other_device,
+                "Go on, although that was saved on another kind of device (cpu, cuda): results differ from here on")
+      ->needs(resume);
 }
 
 std::string ResumeHint(const RunSelection& selection, const std::string& run_dir) {
@@ -101,7 +105,7 @@ absl::Status CheckNewRun(const LoadedConfig& given, const std::string& run_dir, 
   ASSIGN_OR_RETURN(const std::vector<CheckedData> checked, preflight.CheckAhead(files));
   ASSIGN_OR_RETURN(const double need, DiskNeed(given.config, preflight));
   RETURN_IF_ERROR(CheckDisk(need, run_dir));
-  if (here) RETURN_IF_ERROR(CheckMemories(given.config, preflight, given.config.trainer.ranks, MachineMemoryBytes()));
+  if (here) RETURN_IF_ERROR(CheckMemories(given.config, preflight, given.config.trainer.ranks, MemoryHere(given.config, VisibleGpus())));
   for (const std::string& note : Notes(checked)) std::cerr << "grpoctl: " << note << "\n";
   return absl::OkStatus();
 }

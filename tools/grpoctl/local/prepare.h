@@ -22,10 +22,12 @@ struct RunSelection {
   std::vector<std::string> overrides;
   std::string run_dir;
   bool resume = false;
+  // Go on, on another kind of device than the checkpoint was saved on.
+  bool allow_other_device = false;
   // Whether its processes will run here, so that this machine's memory has to do.
   bool here = true;
 };
-// CONFIG, --set, --run-dir, --resume; `selection` outlives the parsing.
+// CONFIG, --set, --run-dir, --resume, --allow-other-device; `selection` outlives the parsing.
 void AddRunSelection(CLI::App& verb, RunSelection* selection);
 
 // "`grpoctl run --resume --run-dir DIR`", for messages.

@@ -15,6 +15,7 @@
 #include "tools/grpoctl/local/prepare.h"
 #include "tools/grpoctl/records/closing.h"
 #include "tools/grpoctl/verb.h"
+#include "tools/launch/gpus.h"
 #include "tools/launch/places.h"
 #include "tools/launch/run_certificates.h"
 #include "tools/launch/run_plan.h"
@@ -62,9 +63,13 @@ absl::StatusOr<rpc::ClientOptions> PrepareClient(NetworkOptions network, const P
 // The plan's request: of this machine, or of those that a launcher names.
 absl::StatusOr<PlanRequest> RequestOf(const RunFlags& flags, const PreparedRun& prepared) {
   PlanRequest request{.run_dir = prepared.folder->path(), .run_id = "", .programs = {}, .resume = prepared.resume};
+  request.allow_other_device = flags.selection.allow_other_device;
   ASSIGN_OR_RETURN(request.programs, FindPrograms());
   ASSIGN_OR_RETURN(request.run_id, prepared.folder->RunId(prepared.config.config.run.name));
-  if (flags.hosts.empty()) return request;
+  if (flags.hosts.empty()) {
+    request.gpus = VisibleGpus();
+    return request;
+  }
   request.hosts = flags.hosts;
   request.addresses = flags.addresses;
   ASSIGN_OR_RETURN(request.starters, ReadStarters(flags.start_with));

@@ -34,7 +34,8 @@ int Validate(const ValidateFlags& flags) {
   const absl::StatusOr<std::string> estimate = EstimateText(loaded->config, preflight, *checked, run_dir);
   if (!estimate.ok()) return Fail(estimate.status());
   const int64_t num_ranks = loaded->config.trainer.ranks;
-  if (const absl::Status fits = CheckMemories(loaded->config, preflight, num_ranks, MachineMemoryBytes()); !fits.ok()) {
+  const MemoryPlace place = MemoryHere(loaded->config, VisibleGpus());
+  if (const absl::Status fits = CheckMemories(loaded->config, preflight, num_ranks, place); !fits.ok()) {
     // They say where the memory goes; nothing of a refused configuration is a result.
     std::cerr << *estimate << "\n";
     return Fail(fits);

@@ -85,6 +85,7 @@ absl::StatusOr<RunPlan> PlanOf(const LaunchRequest& request, const PodSurroundin
                                    .rollout_worker = bin + "rollout_worker"},
                       .tls_dir = kTlsFolder,
                       .resume = true};
+  plan.allow_other_device = request.allow_other_device;
   for (const PodRole& role : roles) {
     plan.places[std::string(RoleName(role.role))] = {
         .first = static_cast<int64_t>(plan.hosts.size()),

@@ -119,6 +119,7 @@ absl::StatusOr<RunPlan> MakePlan(const LaunchRequest& request, const Placement& 
                      .hosts = placement.hosts,
                      .resume = request.resume};
   wanted.places = placement.places;
+  wanted.allow_other_device = request.allow_other_device;
   // The driver is the parent of all, and finds late what is known late.
   wanted.starters[std::string(RoleName(Role::kTrainer))] = {};
   if (OnLoopback(request.config))

@@ -74,7 +74,7 @@ run_here() {
   [[ -z ${asked} ]] || return 0
   (
     IFS=,
-    exec @GRPOCTL@ run --resume --run-dir @RUN_DIR@ \
+    exec @GRPOCTL@ run --resume@OTHER_DEVICE@ --run-dir @RUN_DIR@ \
       --hosts "${hosts[*]}" --addresses "${addresses[*]}" --start-with @STARTERS@
   ) &
   run=$!
@@ -330,6 +330,7 @@ class Slurm : public LaunchTarget {
     }
     const std::string body =
         absl::StrReplaceAll(kBody, {{"@NOTICE@", absl::StrCat(request.config.launch.slurm.stop_notice_s)},
+                                    {"@OTHER_DEVICE@", request.allow_other_device ? " --allow-other-device" : ""},
                                     {"@GRPOCTL@", ShellQuoted(request.grpoctl)},
                                     {"@RUN_DIR@", ShellQuoted(request.run_dir)},
                                     {"@STARTERS@", ShellQuoted(absl::StrCat(request.run_dir, "/launch/", kStarters))}});
