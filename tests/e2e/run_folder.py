@@ -12,6 +12,9 @@ TIMINGS = {"tokens_per_second", "peak_memory_bytes", "weight_buffer_bytes", "wor
     for what in ("step wait update weights_wait sample score pack forward head head_backward backward reduce optimizer compare").split()
 }
 
+# Likewise, of each rank.
+MEMORY_OF_DEVICES = "device_memory/"
+
 
 def processes_of(folder):
     """{pid: command line} of the living processes that name this folder."""
@@ -32,7 +35,7 @@ def json_lines(path):
 def records(run_dir):
     """metrics.jsonl without what the clock says."""
     lines = json_lines(run_dir / "metrics.jsonl")
-    return [{key: value for key, value in line.items() if key not in TIMINGS} for line in lines]
+    return [{key: value for key, value in line.items() if key not in TIMINGS and not key.startswith(MEMORY_OF_DEVICES)} for line in lines]
 
 
 def completions(run_dir):
