@@ -81,7 +81,7 @@ class CheckGpuTest(unittest.TestCase):
         self.addCleanup(folder.cleanup)
         self.folder, self.programs = pathlib.Path(folder.name), pathlib.Path(folder.name, "programs")
         for name, text in (
-            ("tests/device/check_gpu", CHECK_GPU), ("tests/device/model_test", SUITE), ("tools/grpoctl", GRPOCTL), ("tools/grpoctl-model", BENCH)):
+            ("tests/device/check_gpu", CHECK_GPU), ("tests/device/trainer_test", SUITE), ("tools/grpoctl", GRPOCTL), ("tools/grpoctl-model", BENCH)):
             path = self.programs / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
@@ -150,8 +150,8 @@ class CheckGpuTest(unittest.TestCase):
         self.assertIn("1 of 2 pass: Device.Sums", text)
         code, rows, text = self.check("--parts", "suites", suite="crashes")
         self.assertEqual(1, code, text)
-        self.assertEqual("failed", self.outcomes(rows, "suite")["model_test"])
-        self.assertEqual("skipped", self.outcomes(rows, "suite")["engine_test"])
+        self.assertEqual("failed", self.outcomes(rows, "suite")["trainer_test"])
+        self.assertEqual("skipped", self.outcomes(rows, "suite")["state_test"])
 
     def test_what_hangs_is_ended_in_time_and_the_rest_is_skipped(self):
         code, rows, text = self.check("--parts", "suites", "decode", suite="hangs", minutes=0.05)

@@ -66,10 +66,11 @@ def _stage_programs(staged, programs, targets, torch_home):
             subprocess.run(["strip", "--strip-unneeded", staged / "lib" / name], check=True, capture_output=True)
 
 
-def _facts(root, torch):
+def _facts(root, torch, targets):
     commit = subprocess.run(["git", "-C", root, "describe", "--always", "--dirty", "--abbrev=40"], capture_output=True, text=True, check=False)
     version = (torch / "version.py").read_text().partition("__version__ = '")[2].partition("'")[0]
-    return {"commit": commit.stdout.strip(), "torch": version}
+    suites = [program_of(target).rpartition("/")[2] for target in targets if target.endswith("_test")]
+    return {"commit": commit.stdout.strip(), "torch": version, "suites": suites}
 
 
 def pack(root, targets):
@@ -88,7 +89,7 @@ def pack(root, targets):
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, copy)
     _stage_programs(staged, programs, targets, site_packages)
-    (staged / "check_gpu.json").write_text(json.dumps(_facts(root, site_packages / "torch")) + "\n")
+    (staged / "check_gpu.json").write_text(json.dumps(_facts(root, site_packages / "torch", targets)) + "\n")
     archive = folder / "check_gpu.tar.xz"
     with tarfile.open(archive, "w:xz") as tar:
         tar.add(staged, arcname="check_gpu")
