@@ -219,13 +219,13 @@ _ROLLOUT = ("--prompts", 16, "--group", 16, "--prompt-tokens", 128, "--new-token
 _STEP = ("--prompts", 8, "--group", 8, "--prompt-tokens", 128, "--new-tokens", 384)
 # Verb, shape, what is varied, and the tokens a second that docs/gpus.md works out for an H200.
 BENCHES = (
-    ("rollout", "0.5b", ("--dtype", "bfloat16", "--head-dtype", "tf32", "--slots", 64), "40,000"),
-    ("rollout", "0.5b", ("--dtype", "bfloat16", "--head-dtype", "tf32", "--slots", 256), "120,000"),
-    ("step", "0.5b", ("--dtype", "bfloat16", "--head-dtype", "float32"), "26,000"),
-    ("step", "0.5b", ("--dtype", "bfloat16", "--head-dtype", "tf32"), "75,000"),
-    ("step", "0.5b", ("--dtype", "bfloat16", "--head-dtype", "bfloat16"), "80,000"),
+    ("rollout", "0.5b", ("--dtype", "bfloat16", "--head-dtype", "tf32", "--slots", 64), "50,000"),
+    ("rollout", "0.5b", ("--dtype", "bfloat16", "--head-dtype", "tf32", "--slots", 256), "150,000"),
+    ("step", "0.5b", ("--dtype", "bfloat16", "--head-dtype", "float32"), "27,000"),
+    ("step", "0.5b", ("--dtype", "bfloat16", "--head-dtype", "tf32"), "82,000"),
+    ("step", "0.5b", ("--dtype", "bfloat16", "--head-dtype", "bfloat16"), "82,000"),
     ("rollout", "0.5b", ("--dtype", "float32", "--slots", 64), ""),
-    ("rollout", "1.5b", ("--dtype", "bfloat16", "--head-dtype", "tf32", "--slots", 256), "80,000"),
+    ("rollout", "1.5b", ("--dtype", "bfloat16", "--head-dtype", "tf32", "--slots", 256), "120,000"),
     ("step", "1.5b", ("--dtype", "bfloat16", "--head-dtype", "tf32"), "27,000"),
 )
 
