@@ -12,6 +12,8 @@
 
 namespace grpo {
 
+class DeviceAttention;
+
 // How the tokens of one forward pass see each other. One thread.
 class Attention {
  public:
@@ -31,9 +33,10 @@ struct PackedLayout {
 };
 
 // Whole sequences: each token attends to the sequence that its own goes on from, and to the tokens of its own up to
-// itself. Differentiable once. float32 or bfloat16, computed in float32. What a token gives has the same bits whether
-// what comes before is shared or written out, whatever its neighbours and the number of threads, and as in a decode step
-// over the same tokens (law 5). The gradient of what is shared is summed in the layout's order.
+// itself. Differentiable once. float32 or bfloat16, computed in float32. On the CPU what a token gives has the same
+// bits whether what comes before is shared or written out, whatever its neighbours and the number of threads, and as in
+// a decode step over the same tokens (law 5); the gradient of what is shared is summed in the layout's order. On other
+// devices it is model/device_attention.h's, with no such promise, and the host waits for nothing.
 class PackedAttention : public Attention {
  public:
   // A layout that breaks its rules is a bug of the caller and ends in an exception of torch.
@@ -46,10 +49,12 @@ class PackedAttention : public Attention {
 
  private:
   std::shared_ptr<const Plan> plan_;
+  // Of the device that was last asked for; null on the CPU.
+  std::shared_ptr<const DeviceAttention> on_device_;
 };
 
 // What PackedAttention computes, by ATen's own operations, one sequence after the other, in q's dtype: what the kernels
-// are tested against, and the way of other devices and types.
+// are tested against, and the way of other types and of odd heads.
 at::Tensor PlainPackedAttention(const PackedLayout& layout, const at::Tensor& q, const at::Tensor& k,
                                 const at::Tensor& v);
 

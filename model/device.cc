@@ -39,14 +39,15 @@ absl::Status Missing(absl::string_view name, int64_t count, int local_rank) {
   const std::string what = absl::StrCat("device ", name, ": ");
   const std::optional<c10::DeviceType> built = Accelerator();
   if (!built.has_value() || NameOf(*built) != name) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        what, "this build computes on ", built.has_value() ? NameOf(*built) : std::string("the CPU"),
-        " alone; build with --config=cuda and LibTorch for CUDA, or take device cpu or auto"));
+    return absl::FailedPreconditionError(
+        absl::StrCat(what, "this build computes on ", built.has_value() ? NameOf(*built) : std::string("the CPU"),
+                     " alone; build with --config=cuda and LibTorch for CUDA, or take device cpu or auto"));
   }
   if (count == 0) {
     return absl::FailedPreconditionError(
-        absl::StrCat(what, "this process sees none; `grpoctl doctor` says what is amiss with driver and GPUs, and "
-                           "CUDA_VISIBLE_DEVICES may hide them"));
+        absl::StrCat(what,
+                     "this process sees none; `grpoctl doctor` says what is amiss with driver and GPUs, and "
+                     "CUDA_VISIBLE_DEVICES may hide them"));
   }
   return absl::FailedPreconditionError(
       absl::StrCat(what, "there is no number ", local_rank, " for local rank ", local_rank, ", this process sees ",
@@ -59,9 +60,9 @@ absl::Status FixWorkspace(bool started) {
   if (given != nullptr && (std::strcmp(given, kWorkspace) == 0 || std::strcmp(given, kSmallWorkspace) == 0))
     return absl::OkStatus();
   if (given != nullptr) {
-    return absl::FailedPreconditionError(
-        absl::StrCat(kWorkspaceVariable, " is ", given, ", with which cuBLAS gives other bits each time: unset it, "
-                     "or set deterministic to false"));
+    return absl::FailedPreconditionError(absl::StrCat(kWorkspaceVariable, " is ", given,
+                                                      ", with which cuBLAS gives other bits each time: unset it, "
+                                                      "or set deterministic to false"));
   }
   if (started) {
     return absl::FailedPreconditionError(
@@ -96,8 +97,8 @@ absl::StatusOr<int> LocalRank() {
   if (text == nullptr || *text == '\0') return 0;
   int rank = 0;
   if (absl::SimpleAtoi(text, &rank) && rank >= 0) return rank;
-  return absl::InvalidArgumentError(absl::StrCat(
-      "the environment variable LOCAL_RANK is '", text, "', it must be the number of a device, from 0, or not be set"));
+  return absl::InvalidArgumentError(absl::StrCat("the environment variable LOCAL_RANK is '", text,
+                                                 "', it must be the number of a device, from 0, or not be set"));
 }
 
 absl::StatusOr<c10::Device> ResolveDevice(absl::string_view name, int local_rank) {

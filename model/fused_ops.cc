@@ -1,14 +1,19 @@
 #include "model/fused_ops.h"
 
 #include <ATen/Parallel.h>
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
+#include <ATen/ops/rms_norm.h>
+#include <ATen/ops/silu.h>
 #include <ATen/ops/sum.h>
 #include <ATen/ops/zeros.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
 #include <cmath>
+#include <vector>
 
 #include "model/cpu_types.h"
 #include "model/simd.h"
@@ -292,19 +297,53 @@ struct SwiGluFunction : torch::autograd::Function<SwiGluFunction> {
   }
 };
 
+// What follows runs on other devices, by ATen's kernels.
+
+// heads [N, heads, K] of one projection, rope [N, 2, K / 2]: each rotated, in heads' dtype. Numbers of float32 and
+// bfloat16 multiply in float32.
+at::Tensor RotateOnDevice(const at::Tensor& heads, const at::Tensor& rope) {
+  const std::vector<at::Tensor> halves = heads.chunk(2, 2);                                         // a, b
+  const at::Tensor cosine = rope.select(1, 0).unsqueeze(1), sine = rope.select(1, 1).unsqueeze(1);  // [N, 1, K / 2]
+  return at::cat({halves[0] * cosine - halves[1] * sine, halves[1] * cosine + halves[0] * sine}, 2)
+      .to(heads.scalar_type());
+}
+
+// Keeps gate_up only, as the CPU's does.
+struct DeviceSwiGluFunction : torch::autograd::Function<DeviceSwiGluFunction> {
+  static Variable forward(AutogradContext* context, const Variable& gate_up) {
+    context->save_for_backward({gate_up});
+    const std::vector<at::Tensor> parts = gate_up.chunk(2, 1);
+    return at::silu(parts[0]) * parts[1];
+  }
+
+  static variable_list backward(AutogradContext* context, const variable_list& grads) {
+    const std::vector<at::Tensor> parts = context->get_saved_variables()[0].chunk(2, 1);
+    const at::Tensor gate = parts[0].to(at::kFloat), sigmoid = gate.sigmoid(), dy = grads[0].to(at::kFloat);
+    const at::Tensor d_gate = dy * parts[1] * sigmoid * (1 + gate * (1 - sigmoid)), d_up = dy * gate * sigmoid;
+    return {at::cat({d_gate, d_up}, 1).to(grads[0].scalar_type())};
+  }
+};
+
 }  // namespace
 
 at::Tensor RmsNorm(const at::Tensor& x, const at::Tensor& weight, double eps, at::ScalarType dtype) {
+  if (!x.is_cpu()) return at::rms_norm(x, {x.size(1)}, weight, eps).to(dtype);
   return RmsNormFunction::apply(x, weight, eps, dtype);
 }
 
 std::tuple<at::Tensor, at::Tensor, at::Tensor> SplitAndRotate(const at::Tensor& qkv, const at::Tensor& rope,
                                                               int64_t num_heads, int64_t num_kv_heads) {
+  if (!qkv.is_cpu()) {
+    const std::vector<at::Tensor> heads = qkv.unflatten(1, {num_heads + 2 * num_kv_heads, 2 * rope.size(2)})
+                                              .split_with_sizes({num_heads, num_kv_heads, num_kv_heads}, 1);
+    return {RotateOnDevice(heads[0], rope), RotateOnDevice(heads[1], rope), heads[2]};
+  }
   variable_list parts = SplitAndRotateFunction::apply(qkv, rope, num_heads, num_kv_heads);
   return {parts[0], parts[1], parts[2]};
 }
 
 at::Tensor SwiGlu(const at::Tensor& gate_up) {
+  if (!gate_up.is_cpu()) return DeviceSwiGluFunction::apply(gate_up);
   return SwiGluFunction::apply(gate_up);
 }
 

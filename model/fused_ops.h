@@ -1,6 +1,7 @@
 // The element-wise parts of a decoder layer, each as one differentiable operation instead of half a dozen: a small
-// model's time is operations, not arithmetic. float32 or bfloat16 on the CPU, computed in float32; each row is computed
-// by itself in a fixed order, whatever the thread count. Misfitting shapes or dtypes are a bug and end in an exception
+// model's time is operations, not arithmetic. float32 or bfloat16, computed in float32; on the CPU each row is computed
+// by itself in a fixed order, whatever the thread count. On other devices by ATen's operations, where SwiGlu rounds
+// once more between its two. All arguments on one device. Misfitting shapes or dtypes are a bug and end in an exception
 // of torch. First derivatives only.
 #ifndef GRPO_MODEL_FUSED_OPS_H_
 #define GRPO_MODEL_FUSED_OPS_H_
@@ -12,8 +13,8 @@
 namespace grpo {
 
 // x / sqrt(mean(x^2) + eps) * weight over the last dimension (arXiv:1910.07467). x [N, D] and weight [D] float32.
-// Returns [N, D] of `dtype`. The gradient of `weight` is summed over fixed blocks of rows, in an order that N alone
-// decides.
+// Returns [N, D] of `dtype`. On the CPU the gradient of `weight` is summed over fixed blocks of rows, in an order that
+// N alone decides.
 at::Tensor RmsNorm(const at::Tensor& x, const at::Tensor& weight, double eps, at::ScalarType dtype = at::kFloat);
 
 // Rotary position embedding (arXiv:2104.09864) in Hugging Face's layout, where component i is paired with i + K/2 and

@@ -1,8 +1,11 @@
 #include "model/linear.h"
 
 #include <ATen/ops/empty.h>
+#include <ATen/ops/mm.h>
 #include <ATen/record_function.h>
 #include <torch/csrc/autograd/custom_function.h>
+
+#include <algorithm>
 
 namespace grpo {
 namespace {
@@ -39,9 +42,47 @@ at::Tensor GradOfWeight(const at::Tensor& d_out, const at::Tensor& x) {
   return d_weight;
 }
 
+// a b of a device, in float32: products of bfloat16 are summed and returned so.
+at::Tensor DeviceProduct(const at::Tensor& a, const at::Tensor& b) {
+  return a.scalar_type() == at::kFloat ? at::mm(a, b) : at::mm(a, b, at::kFloat);
+}
+
+// MatMulInto on a device. What is added to in float32 gets products of bfloat16 in blocks of rows, so that there is
+// never a second gradient of an output head.
+void DeviceMatMulInto(const at::Tensor& a, const at::Tensor& b, const at::Tensor& out, const MatMulOptions& options) {
+  TORCH_CHECK(options.bias == nullptr && options.packed_b == nullptr, "a device's products have neither of these");
+  at::Tensor result = out;
+  if (out.scalar_type() == a.scalar_type()) {
+    if (options.accumulate) {
+      result.addmm_(a, b);
+    } else {
+      at::mm_out(result, a, b);
+    }
+    return;
+  }
+  if (!options.accumulate) {
+    at::mm_out(result, a, b, out.scalar_type());
+    return;
+  }
+  constexpr int64_t kBlockNumbers = int64_t{1} << 24;
+  const int64_t block_rows = std::max<int64_t>(1, kBlockNumbers / std::max<int64_t>(1, out.size(1)));
+  for (int64_t begin = 0; begin < out.size(0); begin += block_rows) {
+    const int64_t count = std::min(block_rows, out.size(0) - begin);
+    out.narrow(0, begin, count).add_(DeviceProduct(a.narrow(0, begin, count), b));
+  }
+}
+
+// Product on a device.
+at::Tensor DeviceLinear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
+                        at::ScalarType out_type) {
+  if (bias.numel() > 0) return DeviceProduct(x, weight.t()).add_(bias).to(out_type);
+  return out_type == x.scalar_type() ? at::mm(x, weight.t()) : DeviceProduct(x, weight.t());
+}
+
 // x weight^T (+ bias, where it has elements), with nothing for a gradient.
 at::Tensor Product(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, at::ScalarType out_type,
                    const PackedMatrix* packed = nullptr) {
+  if (!x.is_cpu()) return DeviceLinear(x, weight, bias, out_type);
   at::Tensor out = at::empty({x.size(0), weight.size(0)}, out_type);
   MatMulInto(x.contiguous(), weight.t(), out,
              {.bias = bias.numel() > 0 ? bias.const_data_ptr<float>() : nullptr, .packed_b = packed});
@@ -108,6 +149,7 @@ void MatMulInto(const at::Tensor& a_in, const at::Tensor& b_in, const at::Tensor
               "a product's result is dense and has its shape");
   // Who looks at where time goes (grpoctl bench --profile) sees it as one of torch's operators.
   RECORD_FUNCTION("grpo::matmul", std::vector<c10::IValue>({a_in, b_in}));
+  if (!out.is_cpu()) return DeviceMatMulInto(a_in, b_in, out, options);
   // Of a packed b only the shape is looked at.
   const at::Tensor a = Operand(a_in), b = options.packed_b != nullptr ? b_in : Operand(b_in);
   const bool rounds = out.scalar_type() == at::kBFloat16 && !HasBfloat16Products();

@@ -1,5 +1,5 @@
-// Linear layers, differentiable, over model/matmul.h. The weights' gradient is summed in float32 whatever the layer
-// computes in.
+// Linear layers, differentiable, over model/matmul.h on the CPU and over ATen's products on other devices. The weights'
+// gradient is summed in float32 whatever the layer computes in.
 #ifndef GRPO_MODEL_LINEAR_H_
 #define GRPO_MODEL_LINEAR_H_
 
@@ -10,8 +10,9 @@
 namespace grpo {
 
 // x [N, D], float32 or bfloat16: what is computed in. weight [F, D], of x's type or float32, which is then rounded to
-// it. On the CPU; misfitting shapes are a bug of the caller and end in an exception (TorchGuard). First derivatives
-// only. `packed`: the weight, packed as its transpose for N rows, and only where no gradient is asked for; may be null.
+// it. All on one device; misfitting shapes are a bug of the caller and end in an exception (TorchGuard). First
+// derivatives only. `packed`: the weight, packed as its transpose for N rows, on the CPU alone, and only where no
+// gradient is asked for; may be null.
 
 // x weight^T (+ bias [F], float32; may be undefined). [N, F] of x's type, or float32.
 at::Tensor Linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
@@ -24,11 +25,12 @@ at::Tensor AddLinear(const at::Tensor& residual, const at::Tensor& x, const at::
 // kFloat or kBFloat16.
 MatrixType MatrixTypeOf(at::ScalarType dtype);
 
-// Whether products of this type of operands give a row the same bits however many rows there are, here.
+// Whether products of this type of operands give a row the same bits however many rows there are, on this CPU.
 bool RowsAreIndependent(at::ScalarType dtype);
 
-// out [m, n] (+)= a b; all on the CPU, a and b of one type, out dense. MatMul's, and where it has no products of
-// bfloat16 the same numbers multiplied and summed in float32.
+// out [m, n] (+)= a b; all on one device, a and b of one type, out dense, of that type or float32. MatMul's, and where
+// it has no products of bfloat16 the same numbers multiplied and summed in float32. Elsewhere than on the CPU the
+// options are without a bias and without a packed matrix, and the device's library sums in float32.
 void MatMulInto(const at::Tensor& a, const at::Tensor& b, const at::Tensor& out, const MatMulOptions& options = {});
 
 // The transpose of `weight` for products of `rows` rows, into `packed`, which is made when it is null.

@@ -1,7 +1,11 @@
 #include "model/lm_head.h"
 
 #include <ATen/Parallel.h>
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/amax.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/gather.h>
+#include <ATen/ops/sum.h>
 #include <ATen/ops/zeros.h>
 #include <torch/csrc/autograd/custom_function.h>
 
@@ -124,6 +128,54 @@ struct TargetLogprobsFunction : torch::autograd::Function<TargetLogprobsFunction
   }
 };
 
+// The same by ATen's operations, for other devices.
+struct DeviceTargetLogprobsFunction : torch::autograd::Function<DeviceTargetLogprobsFunction> {
+  static Variable forward(AutogradContext* context, const Variable& hidden_in, const Variable& head_in,
+                          const Variable& target_ids, double temperature, int64_t chunk_bytes, at::ScalarType dtype) {
+    TORCH_CHECK(hidden_in.scalar_type() == at::kFloat && head_in.scalar_type() == at::kFloat,
+                "the output head's weights and hidden states are float32");
+    TORCH_CHECK(hidden_in.dim() == 2 && target_ids.numel() == hidden_in.size(0), "one target for each hidden state");
+    const at::Tensor hidden = hidden_in.to(dtype).contiguous(), head = head_in.to(dtype);
+    const at::Tensor targets = target_ids.reshape({hidden.size(0), 1});  // [M, 1]
+    const at::Tensor logprobs = at::empty({hidden.size(0)}, hidden_in.options());
+    const at::Tensor log_sum_exps = at::empty({hidden.size(0), 1}, hidden_in.options());
+    ForEachLogitsChunk(hidden, head, chunk_bytes, [&](int64_t begin, at::Tensor& logits) {
+      const int64_t count = logits.size(0);
+      logits.mul_(1 / temperature);
+      const at::Tensor of_targets = at::gather(logits, 1, targets.narrow(0, begin, count));  // [C, 1]
+      const at::Tensor largest = at::amax(logits, 1, /*keepdim=*/true);
+      // In the buffer itself: a second one as large would halve the chunks.
+      const at::Tensor sums = at::sum(logits.sub_(largest).exp_(), 1, /*keepdim=*/true).log_().add_(largest);
+      log_sum_exps.narrow(0, begin, count).copy_(sums);
+      logprobs.narrow(0, begin, count).copy_((of_targets - sums).squeeze(1));
+    });
+    context->save_for_backward({hidden, head, targets, log_sum_exps});
+    context->saved_data["scale"] = 1 / temperature;
+    context->saved_data["chunk_bytes"] = chunk_bytes;
+    return logprobs;
+  }
+
+  static variable_list backward(AutogradContext* context, const variable_list& grads) {
+    const variable_list saved = context->get_saved_variables();
+    const at::Tensor &hidden = saved[0], &head = saved[1], &targets = saved[2], &log_sum_exps = saved[3];
+    const double scale = context->saved_data["scale"].toDouble();
+    const at::Tensor factors = (grads[0] * scale).unsqueeze(1);  // [M, 1]
+    const at::TensorOptions options = hidden.options().dtype(at::kFloat);
+    const at::Tensor d_hidden = at::empty(hidden.sizes(), options), d_head = at::zeros(head.sizes(), options);
+    ForEachLogitsChunk(hidden, head, context->saved_data["chunk_bytes"].toInt(),
+                       [&](int64_t begin, at::Tensor& logits) {
+                         const int64_t count = logits.size(0);
+                         const at::Tensor factor = factors.narrow(0, begin, count);
+                         logits.mul_(scale).sub_(log_sum_exps.narrow(0, begin, count)).exp_().mul_(factor.neg());
+                         logits.scatter_add_(1, targets.narrow(0, begin, count), factor);
+                         const at::Tensor d_logits = logits.to(hidden.scalar_type());
+                         MatMulInto(d_logits, head, d_hidden.narrow(0, begin, count));
+                         MatMulInto(d_logits.t(), hidden.narrow(0, begin, count), d_head, {.accumulate = true});
+                       });
+    return {d_hidden, d_head, Variable(), Variable(), Variable(), Variable()};
+  }
+};
+
 }  // namespace
 
 void ForEachLogitsChunk(const at::Tensor& hidden, const at::Tensor& head, int64_t chunk_bytes,
@@ -143,6 +195,9 @@ void ForEachLogitsChunk(const at::Tensor& hidden, const at::Tensor& head, int64_
 
 at::Tensor TargetLogprobs(const at::Tensor& hidden, const at::Tensor& head, const at::Tensor& target_ids,
                           double temperature, int64_t chunk_bytes, at::ScalarType dtype) {
+  if (!hidden.is_cpu()) {
+    return DeviceTargetLogprobsFunction::apply(hidden, head, target_ids, temperature, chunk_bytes, dtype);
+  }
   return TargetLogprobsFunction::apply(hidden, head, target_ids, temperature, chunk_bytes, dtype);
 }
 

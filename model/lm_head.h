@@ -16,8 +16,10 @@ namespace grpo {
 // operands, and those of the gradients, are rounded to `dtype` first, which is kFloat or kBFloat16 (Placement.head).
 //   hidden [M, D], head [V, D], float32; target_ids [M] int64, below V; temperature > 0. Returns [M], differentiable
 // once in hidden and head. Rows are taken in chunks whose logits fit chunk_bytes (one row at least); the backward pass
-// computes them again, so that beside the result only hidden is kept. On the CPU; misfitting shapes are a bug and end
-// in an exception of torch. M may be 0. Row m depends on hidden_m, head and target_ids_m only.
+// computes them again, so that beside the result only hidden is kept. All on one device; misfitting shapes are a bug
+// and end in an exception of torch, and so do target ids beyond V on the CPU (a device ends the process at them: who
+// moved them there has looked). M may be 0. Row m depends on hidden_m, head and target_ids_m only. The host never waits
+// for a device.
 at::Tensor TargetLogprobs(const at::Tensor& hidden, const at::Tensor& head, const at::Tensor& target_ids,
                           double temperature, int64_t chunk_bytes = kDefaultHeadChunkBytes,
                           at::ScalarType dtype = at::kFloat);

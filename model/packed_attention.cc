@@ -13,6 +13,7 @@
 #include "model/attention.h"
 #include "model/attention_kernel.h"
 #include "model/cpu_types.h"
+#include "model/device_attention.h"
 
 namespace grpo {
 
@@ -306,8 +307,14 @@ PackedAttention::PackedAttention(PackedLayout layout) {
 
 at::Tensor PackedAttention::Attend(int64_t, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
   TORCH_CHECK(q.size(0) == plan_->num_rows, "attention over ", plan_->num_rows, " rows was given ", q.size(0));
-  const bool in_kernel =
-      q.is_cpu() && (q.scalar_type() == at::kFloat || q.scalar_type() == at::kBFloat16) && q.size(2) % 2 == 0;
+  if (!q.is_cpu()) {
+    const bool flash = FlashTakes(q);
+    if (on_device_ == nullptr || on_device_->device() != q.device() || on_device_->flash() != flash) {
+      on_device_ = std::make_shared<DeviceAttention>(plan_->layout, q.device(), flash);
+    }
+    return on_device_->Attend(q, k, v);
+  }
+  const bool in_kernel = (q.scalar_type() == at::kFloat || q.scalar_type() == at::kBFloat16) && q.size(2) % 2 == 0;
   return in_kernel ? PackedAttentionFunction::apply(q, k, v, plan_) : PlainPackedAttention(plan_->layout, q, k, v);
 }
 

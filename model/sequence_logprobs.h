@@ -11,9 +11,9 @@
 
 namespace grpo {
 
-// The natural log-probability of each token after the first at temperature 1, [T - 1], float32; computed as the model's
-// placement says, head included. ids: T of at least 2, and at most max_positions + 1. Differentiable when the parameters
-// require grad. Misfits end in an exception of torch (TorchGuard).
+// The natural log-probability of each token after the first at temperature 1, [T - 1], float32, on the model's device;
+// computed as its placement says, head included. ids: T of at least 2, and at most max_positions + 1. Differentiable
+// when the parameters require grad. Misfits end in an exception of torch (TorchGuard).
 at::Tensor SequenceLogprobs(const Transformer& model, const std::vector<int64_t>& ids);
 
 }  // namespace grpo

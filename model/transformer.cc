@@ -73,7 +73,8 @@ Transformer::Transformer(const ModelConfig& config, Placement placement) : confi
 
 void Transformer::InitializeRandom(uint64_t seed) {
   for (const auto& [name, parameter] : NamedParameters()) {
-    const at::Tensor tensor = parameter.detach();
+    // Drawn on the host: every device gets the same numbers.
+    const at::Tensor there = parameter.detach(), tensor = there.cpu();
     // Named, so that a tensor's draws do not depend on which others there are.
     Rng rng(CombineSeeds(seed, HashName(name)));
     const double fan_in_scale = 1 / std::sqrt(static_cast<double>(tensor.size(-1)));
@@ -87,6 +88,7 @@ void Transformer::InitializeRandom(uint64_t seed) {
       const bool into_residual = absl::EndsWith(name, "o_proj.weight") || absl::EndsWith(name, "down_proj.weight");
       FillNormal(tensor, into_residual ? 0.5 * fan_in_scale : fan_in_scale, rng);
     }
+    if (!there.is_cpu()) there.copy_(tensor);
   }
 }
 
@@ -196,7 +198,8 @@ int64_t PackedWeights::size_bytes() const {
 }
 
 bool Transformer::RowsAreIndependent() const {
-  return grpo::RowsAreIndependent(placement_.compute) && grpo::RowsAreIndependent(placement_.head);
+  return placement_.device.is_cpu() && grpo::RowsAreIndependent(placement_.compute) &&
+         grpo::RowsAreIndependent(placement_.head);
 }
 
 NamedTensors Transformer::NamedParameters() const {

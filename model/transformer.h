@@ -39,7 +39,7 @@ using LayerOutputs = std::map<int64_t, at::Tensor>;
 class Transformer;
 
 // A model's matrices once more, in the layout in which products with a given number of rows are fastest: for decode
-// steps, which have as many rows as slots. Thread-compatible.
+// steps, which have as many rows as slots. Of models on the CPU alone. Thread-compatible.
 class PackedWeights {
  public:
   // For passes over num_rows rows.
@@ -70,18 +70,18 @@ class Transformer {
 
   // Matrices normal with deviation 1/sqrt(fan-in), half of that for the two projections back into the residual stream,
   // 0.02 for the embedding; norms 1; biases uniform within 1/sqrt(fan-in). Same seed, same weights. Each tensor's
-  // numbers come from the seed and its name. REQUIRES: weights kept in float32.
+  // numbers come from the seed and its name, on every device the same. REQUIRES: weights kept in float32.
   void InitializeRandom(uint64_t seed);
 
-  // Takes the numbers of another model of the same architecture, in the types that are kept here. Both on the CPU.
-  // Misfits end in an exception of torch.
+  // Takes the numbers of another model of the same architecture, in the types that are kept here, from whichever device
+  // they lie on. Misfits end in an exception of torch.
   void CopyWeights(const Transformer& from);
 
-  // ids and positions [N] int64; positions below max_positions. Returns the hidden states after the final norm, [N, D]
-  // float32. Differentiable when the parameters require grad. N may hold several sequences: `attention` knows where
-  // they begin, and is used for this pass only. `packed`, of this model's weights and N rows, is for passes without
-  // gradients, and may be null; with it the bits are the same where MatMulTraits say so (model/matmul.h). `outputs` may
-  // be null; a layer in it that does not exist is a bug.
+  // ids and positions [N] int64, on the model's device; positions below max_positions. Returns the hidden states after
+  // the final norm, [N, D] float32. Differentiable when the parameters require grad. N may hold several sequences:
+  // `attention` knows where they begin, and is used for this pass only. `packed`, of this model's weights and N rows,
+  // is for passes without gradients, and may be null; with it the bits are the same where MatMulTraits say so
+  // (model/matmul.h). `outputs` may be null; a layer in it that does not exist is a bug.
   at::Tensor Forward(const at::Tensor& ids, const at::Tensor& positions, Attention& attention,
                      const PackedWeights* packed = nullptr, LayerOutputs* outputs = nullptr) const;
   // The same, keeping for the backward pass the input of each layer only (activation checkpointing): each layer is
@@ -106,7 +106,8 @@ class Transformer {
   NamedTensors HuggingFaceTensors() const;
 
   // Whether a row of a forward pass has the same bits however many rows there are: as the machine's products have it
-  // (model/matmul.h), for attention and the rest have it in any case.
+  // (model/matmul.h), for attention and the rest have it in any case. Never on a device, whose libraries choose their
+  // kernels by size.
   bool RowsAreIndependent() const;
 
   const ModelConfig& config() const { return config_; }

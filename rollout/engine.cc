@@ -1,6 +1,5 @@
 #include "rollout/engine.h"
 
-#include <ATen/ops/from_blob.h>
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
@@ -20,11 +19,6 @@ constexpr int32_t kMaxCompletions = 1 << 20;
 
 // Tokens of the prompts that are computed together: enough to keep the machine busy, and little memory.
 constexpr int64_t kPrefillTokens = 4096;
-
-// A view: `values` must outlive it.
-at::Tensor Int64View(std::vector<int64_t>& values) {
-  return at::from_blob(values.data(), {static_cast<int64_t>(values.size())}, at::kLong);
-}
 
 absl::Status CheckSampling(const v1::SamplingParams& sampling) {
   if (sampling.num_completions() < 1 || sampling.num_completions() > kMaxCompletions) {
@@ -59,19 +53,12 @@ Cut CutOf(const v1::SamplingParams& sampling) {
 }  // namespace
 
 Engine::Engine(std::shared_ptr<const Transformer> model, int64_t number, Options options, const Clock& clock)
-    : model_(std::move(model)),
-      packed_(options.num_slots),
-      number_(number),
+    : number_(number),
       options_(options),
       clock_(clock),
-      cache_(model_->config(), model_->placement(), options.num_slots, options.max_tokens),
-      slots_(options.num_slots),
-      lengths_(options.num_slots, -1),
-      next_ids_(options.num_slots, 0),
-      prompts_together_(model_->RowsAreIndependent()),
-      times_(clock) {
-  packed_.Fill(*model_);
-}
+      times_(clock),
+      decoder_(MakeDecoder(std::move(model), number, options.num_slots, options.max_tokens, &times_)),
+      slots_(options.num_slots) {}
 
 absl::Status Engine::Add(GenerateRequest request) {
   RETURN_IF_ERROR(CheckSampling(request.sampling));
@@ -84,12 +71,12 @@ absl::Status Engine::Add(GenerateRequest request) {
     return absl::InvalidArgumentError(absl::StrCat(
         "the prompt has ", prompt_tokens, " tokens and up to ", new_tokens, " new ones follow, but the context holds ",
         options_.max_tokens, "; shorten the prompt, lower max_new_tokens, or raise rollout_worker.context_tokens ",
-        "(at most the policy's max_positions, ", model_->config().max_positions, ")"));
+        "(at most the policy's max_positions, ", decoder_->model().config().max_positions, ")"));
   }
   for (const uint32_t id : request.prompt_ids) {
-    if (id >= model_->config().vocab_size) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "the prompt holds token ", id, ", but the policy's vocabulary has ", model_->config().vocab_size));
+    if (const int64_t vocab_size = decoder_->model().config().vocab_size; id >= vocab_size) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("the prompt holds token ", id, ", but the policy's vocabulary has ", vocab_size));
     }
   }
   auto group = std::make_unique<Group>();
@@ -114,8 +101,7 @@ void Engine::Cancel(int64_t id) {
 }
 
 void Engine::SwapWeights(std::shared_ptr<const Transformer> model, int64_t number) {
-  model_ = std::move(model);
-  packed_.Fill(*model_);
+  decoder_->SwapWeights(std::move(model), number);
   number_ = number;
 }
 
@@ -124,7 +110,7 @@ absl::StatusOr<std::vector<GenerateResult>> Engine::Step() {
     const c10::InferenceMode without_autograd;
     times_.Start();
     absl::Status status = Admit();
-    if (status.ok()) status = DecodeStep();
+    if (status.ok()) status = Take(decoder_->Decode());
     if (!status.ok()) return Annotate(status, absl::StrCat("sampling with version ", number_, " of the policy"));
     return TakeWhole();
   });
@@ -144,7 +130,7 @@ absl::Status Engine::Admit() {
     const int64_t count = std::min<int64_t>(wanted, free.size() - next);
     if (count == 0) continue;
     const int64_t prompt_tokens = static_cast<int64_t>(group->request.prompt_ids.size());
-    if (!together.empty() && (!prompts_together_ || num_tokens + prompt_tokens > kPrefillTokens)) {
+    if (!together.empty() && (!decoder_->prompts_together() || num_tokens + prompt_tokens > kPrefillTokens)) {
       RETURN_IF_ERROR(Prefill(together));
       together.clear();
       num_tokens = 0;
@@ -157,91 +143,55 @@ absl::Status Engine::Admit() {
 }
 
 absl::Status Engine::Prefill(const std::vector<Admission>& admissions) {
-  std::vector<int64_t> ids, positions, lengths, first_slots, last_rows, rows, slots;
-  for (const auto& [group, group_slots] : admissions) {
+  std::vector<PromptStart> prompts;
+  for (const auto& [group, slots] : admissions) {
     if (group->num_admitted == 0) group->started = clock_.Now();
-    const std::vector<uint32_t>& prompt = group->request.prompt_ids;
-    ids.insert(ids.end(), prompt.begin(), prompt.end());
-    for (size_t t = 0; t < prompt.size(); ++t) positions.push_back(static_cast<int64_t>(t));
-    lengths.push_back(static_cast<int64_t>(prompt.size()));
-    first_slots.push_back(group_slots[0]);
-    rows.insert(rows.end(), group_slots.size(), static_cast<int64_t>(last_rows.size()));
-    last_rows.push_back(static_cast<int64_t>(ids.size()) - 1);
-    slots.insert(slots.end(), group_slots.begin(), group_slots.end());
-  }
-  PrefillAttention attention(&cache_, lengths, first_slots);
-  const at::Tensor hidden = model_->Forward(Int64View(ids), Int64View(positions), attention);  // [P of all, D]
-  for (size_t i = 0; i < admissions.size(); ++i) {
-    const auto& [group, group_slots] = admissions[i];
-    cache_.CopyPrefix(group_slots[0], group_slots, lengths[i]);
-    for (const int64_t slot : group_slots) {
-      slots_[slot] = {.group = group, .index = group->num_admitted++};
-      lengths_[slot] = lengths[i];
+    const v1::SamplingParams& sampling = group->request.sampling;
+    PromptStart& prompt = prompts.emplace_back();
+    prompt.ids = group->request.prompt_ids;
+    for (const int64_t slot : slots) {
+      const int32_t index = group->num_admitted++;
+      slots_[slot] = {.group = group, .index = index};
+      prompt.slots.push_back({.slot = slot,
+                              .draw = {.temperature = sampling.temperature(),
+                                       .cut = CutOf(sampling),
+                                       .seed = SampleSeed(group->request.seed, index)},
+                              .max_new_tokens = sampling.max_new_tokens()});
     }
   }
-  times_.Lap("prefill");
-  // The last token of a prompt predicts the first of every completion.
-  const at::Tensor logits = model_->Logits(hidden.index_select(0, Int64View(last_rows)));  // [number of prompts, V]
-  times_.Lap("head");
-  return SampleInto(logits, rows, slots);
+  return Take(decoder_->Prefill(prompts));
 }
 
-absl::Status Engine::DecodeStep() {
-  std::vector<int64_t> running;
-  for (int64_t slot = 0; slot < options_.num_slots; ++slot) {
-    if (slots_[slot].group != nullptr) running.push_back(slot);
-  }
-  if (running.empty()) return absl::OkStatus();
-  std::vector<int64_t> positions = lengths_;
-  for (int64_t& position : positions) position = std::max<int64_t>(position, 0);  // idle slots
-  DecodeAttention attention(&cache_, &lengths_);
-  const at::Tensor hidden = model_->Forward(Int64View(next_ids_), Int64View(positions), attention, &packed_);  // [S, D]
-  times_.Lap("decode");
-  const at::Tensor logits = model_->Logits(hidden, &packed_);  // [S, V]
-  times_.Lap("head");
-  for (const int64_t slot : running) ++lengths_[slot];
-  return SampleInto(logits, running, running);
-}
-
-absl::Status Engine::SampleInto(const at::Tensor& logits, const std::vector<int64_t>& rows,
-                                const std::vector<int64_t>& slots) {
-  std::vector<Draw> draws(slots.size());
-  for (size_t i = 0; i < slots.size(); ++i) {
-    const auto& [group, index] = slots_[slots[i]];
-    draws[i] = {.row = rows[i],
-                .temperature = group->request.sampling.temperature(),
-                .cut = CutOf(group->request.sampling),
-                .seed = SampleSeed(group->request.seed, index),
-                .token_index = static_cast<uint64_t>(group->completions[index].ids_size())};
-  }
-  ASSIGN_OR_RETURN(const std::vector<SampledToken> tokens, Sample(logits, draws));
-  num_tokens_generated_ += tokens.size();
-  for (size_t i = 0; i < slots.size(); ++i) {
-    const auto& [group, index] = slots_[slots[i]];
-    next_ids_[slots[i]] = tokens[i].id;
-    if (Append(*group, index, tokens[i])) {
-      ++group->num_finished;
-      Release(slots[i]);
-    }
+absl::Status Engine::Take(const absl::StatusOr<std::vector<DrawnToken>>& drawn) {
+  RETURN_IF_ERROR(drawn.status());
+  for (const DrawnToken& token : *drawn) {
+    const auto [group, index] = slots_[token.slot];
+    // An earlier token of these has ended it.
+    if (group == nullptr) continue;
+    ++num_tokens_generated_;
+    if (!Append(*group, index, token)) continue;
+    ++group->num_finished;
+    Release(token.slot);
   }
   times_.Lap("sample");
   return absl::OkStatus();
 }
 
-bool Engine::Append(Group& group, int32_t index, const SampledToken& token) const {
+bool Engine::Append(Group& group, int32_t index, const DrawnToken& drawn) const {
+  const SampledToken& token = drawn.token;
   v1::Completion& completion = group.completions[index];
   completion.add_ids(token.id);
   completion.add_sample_logprob(token.sample_logprob);
-  if (completion.spans().empty() || completion.spans().rbegin()->policy_number() != number_) {
+  if (completion.spans().empty() || completion.spans().rbegin()->policy_number() != drawn.number) {
     v1::Span* span = completion.add_spans();
-    span->set_policy_number(number_);
+    span->set_policy_number(drawn.number);
     span->set_source(v1::SPAN_SOURCE_POLICY);
     span->set_trainable(true);
   }
   v1::Span& span = *completion.mutable_spans()->rbegin();
   span.set_num_tokens(span.num_tokens() + 1);
 
-  const std::vector<int64_t>& ends = model_->config().eos_token_ids;
+  const std::vector<int64_t>& ends = decoder_->model().config().eos_token_ids;
   if (!options_.ignore_end_tokens && std::find(ends.begin(), ends.end(), int64_t{token.id}) != ends.end()) {
     completion.set_finish_reason(v1::FINISH_REASON_STOP);
     return true;
@@ -260,8 +210,7 @@ bool Engine::Append(Group& group, int32_t index, const SampledToken& token) cons
 
 void Engine::Release(int64_t slot) {
   slots_[slot] = {};
-  lengths_[slot] = -1;
-  next_ids_[slot] = 0;
+  decoder_->Release(slot);
 }
 
 std::vector<GenerateResult> Engine::TakeWhole() {

@@ -8,6 +8,9 @@
 // What a completion holds does not depend on its neighbours (docs/design.md law 5): where the bits of a product's rows
 // depend on how many there are (model/matmul.h), a prompt is computed in a forward pass of its own; a decode step always
 // computes every slot; token t draws UniformAt(SampleSeed(seed, i), t).
+//
+// It computes where the model lies (rollout/decoder.h). On a device the host runs a step behind: Step launches the next
+// tokens, then waits for those of the step before, so that the device has work all the time.
 #ifndef GRPO_ROLLOUT_ENGINE_H_
 #define GRPO_ROLLOUT_ENGINE_H_
 
@@ -22,11 +25,10 @@
 #include "absl/status/statusor.h"
 #include "common/clock.h"
 #include "common/lap_times.h"
-#include "model/kv_cache.h"
 #include "model/tokenizer/tokenizer.h"
 #include "model/transformer.h"
 #include "proto/types.pb.h"
-#include "rollout/sampler.h"
+#include "rollout/decoder.h"
 #include "rollout/stop_strings.h"
 
 namespace grpo {
@@ -81,10 +83,10 @@ class Engine {
   // Forgets a group; its slots are free at once. Unknown ids are ignored.
   void Cancel(int64_t id);
 
-  // Replaces the weights between decode steps; the architecture must be the same. Also for a model whose weights were
-  // changed in place: the engine keeps a copy of its own (PackedWeights). Running completions go on with the
-  // new ones over the keys and values they have, and their spans record where the version changed. Waiting groups are
-  // sampled with them from the start.
+  // Replaces the weights between decode steps; architecture and device must be the same. Also for a model whose weights
+  // were changed in place: the engine may keep a copy of its own (PackedWeights), and on a device the same places spare
+  // it a new recording of its graph. Running completions go on with the new ones over the keys and values they have, and
+  // their spans record where the version changed. Waiting groups are sampled with them from the start.
   void SwapWeights(std::shared_ptr<const Transformer> model, int64_t number);
 
   // Admits waiting prompts into free slots, then decodes one token for every running completion. Returns the groups
@@ -102,7 +104,8 @@ class Engine {
   // Since construction, cancelled groups included.
   int64_t num_tokens_generated() const { return num_tokens_generated_; }
   // Where the time of all steps went, in seconds: "prefill" (the layers over prompts, copies of the cache), "decode"
-  // (the layers over slots), "head" and "sample" of both.
+  // (the layers over slots), "head" and "sample" of both. On a device these are the host's: launches, of a recorded step
+  // all in "decode", and in "sample" the wait for the step before.
   const std::map<std::string, double>& seconds() const { return times_.seconds(); }
 
  private:
@@ -136,36 +139,25 @@ class Engine {
   // Computes the groups' prompts in one pass, each into its slots, and starts one completion in each slot with its first
   // token.
   absl::Status Prefill(const std::vector<Admission>& admissions);
-  // One token for every running completion; OK when none runs.
-  absl::Status DecodeStep();
-  // Draws the next token of the completion in slots[i] from row rows[i] of the logits [R, V]; completions that end
-  // leave their slots.
-  absl::Status SampleInto(const at::Tensor& logits, const std::vector<int64_t>& rows,
-                          const std::vector<int64_t>& slots);
+  // Takes what the decoder knows; completions that end leave their slots.
+  absl::Status Take(const absl::StatusOr<std::vector<DrawnToken>>& drawn);
   // True when completion `index` of the group ended.
-  bool Append(Group& group, int32_t index, const SampledToken& token) const;
+  bool Append(Group& group, int32_t index, const DrawnToken& drawn) const;
   // The slot is idle; its keys and values stay until others take their place.
   void Release(int64_t slot);
   // Takes the groups whose completions have all ended, in the order of Add.
   std::vector<GenerateResult> TakeWhole();
 
-  std::shared_ptr<const Transformer> model_;
-  // model_'s, for decode steps.
-  PackedWeights packed_;
-  // Version of model_, for spans.
+  // Version of the weights, for messages.
   int64_t number_;
   const Options options_;
   const Clock& clock_;
-  KvCache cache_;
+  LapTimes times_;
+  const std::unique_ptr<Decoder> decoder_;
   // In the order of Add; pointers to them stay valid.
   std::deque<std::unique_ptr<Group>> groups_;
-  std::vector<Slot> slots_;        // [S]
-  std::vector<int64_t> lengths_;   // [S], tokens of each slot in the cache; -1: idle
-  std::vector<int64_t> next_ids_;  // [S], the token that the next decode step feeds; 0 for idle slots
-  // Whether prompts may share a forward pass.
-  const bool prompts_together_;
+  std::vector<Slot> slots_;  // [S]
   int64_t num_tokens_generated_ = 0;
-  LapTimes times_;
 };
 
 }  // namespace grpo

@@ -33,8 +33,9 @@ struct RolloutOptions {
     v("threads", threads,
       {.help = "Threads of each worker's tensor operations.", .unit = "threads", .min = 1, .max = 1024});
     v("device", device,
-      {.help = "What workers compute on: cuda, one GPU each, of those that the trainer's ranks leave on the machine, or "
-               "the same where they leave none; cpu; auto: a GPU where this build and the machine have one.",
+      {.help =
+           "What workers compute on: cuda, one GPU each, of those that the trainer's ranks leave on the machine, or "
+           "the same where they leave none; cpu; auto: a GPU where this build and the machine have one.",
        .choices = DeviceNames()});
     v("slots", slots,
       {.help = "Completions decoded at the same time in each worker. The KV cache is slots x context_tokens; every "

@@ -69,8 +69,8 @@ std::vector<std::string> WeightChannelNames() {
 }
 
 absl::StatusOr<std::unique_ptr<WeightChannel>> MakeWeightChannel(const std::string& name,
-                                                                 std::shared_ptr<rpc::Client> client,
-                                                                 Session* session, at::Device device) {
+                                                                 std::shared_ptr<rpc::Client> client, Session* session,
+                                                                 at::Device device) {
   if (name == kGrpcChannel) return std::make_unique<GrpcWeightChannel>(std::move(client), session, device);
   if (ChannelName(name) == kMemfdChannel)
     return std::make_unique<MemfdWeightChannel>(std::string(ChannelAddress(name)), std::move(client), session, device);

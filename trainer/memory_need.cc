@@ -203,8 +203,8 @@ absl::Status CheckMemory(const StageMemory& need, int64_t num_ranks, const Memor
       absl::StrFormat("stage %s needs at least %.2f GiB of memory, and %s has %.2f GiB%s; that is weights, "
                       "gradients and moments in %d trainer rank%s, which neither compute_dtype nor "
                       "trainer.micro_batch_tokens makes smaller: %s",
-                      need.stage, bytes / kGibibyte, place.name, static_cast<double>(*place.bytes) / kGibibyte, LargestPart(need),
-                      num_ranks, num_ranks == 1 ? "" : "s", WhatToDo(need, num_ranks)));
+                      need.stage, bytes / kGibibyte, place.name, static_cast<double>(*place.bytes) / kGibibyte,
+                      LargestPart(need), num_ranks, num_ranks == 1 ? "" : "s", WhatToDo(need, num_ranks)));
 }
 
 absl::Status CheckMemories(const RunConfig& config, Preflight& preflight, int64_t num_ranks, const MemoryPlace& place,

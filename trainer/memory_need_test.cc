@@ -198,6 +198,16 @@ TEST_F(StageMemoryTest, ATeacherLargerThanAnyMachineIsRefusedByName) {
   EXPECT_OK(CheckMemory(need, /*num_ranks=*/2, {std::nullopt}));
 }
 
+TEST_F(StageMemoryTest, AGpuHoldsWhatRankZeroNeedsWithItsActivations) {
+  ASSERT_OK(Memories(absl::StrCat(kPretrain, kSoften)));
+  ASSERT_OK_AND_ASSIGN(const StageMemory need, MemoryNeed(loaded_.config, *preflight_, /*num_ranks=*/1));
+  EXPECT_GT(need.OfRankZero(), need.AtLeast(1));
+  ASSERT_OK_AND_ASSIGN(const double bytes, RankGpuBytes(loaded_.config, *preflight_));
+  EXPECT_GE(bytes, need.OfRankZero() + kGpuLibrariesBytes);
+  EXPECT_STATUS(CheckMemory(need, /*num_ranks=*/1, {.bytes = 1000, .name = "the GPU"}),
+                absl::StatusCode::kFailedPrecondition, "and the GPU has 0.00 GiB");
+}
+
 TEST_F(StageMemoryTest, OnlyWhatCannotFitIsRefused) {
   ASSERT_OK(Memories(absl::StrCat(kPretrain, kSoften)));
   ASSERT_OK_AND_ASSIGN(const StageMemory need, MemoryNeed(loaded_.config, *preflight_, /*num_ranks=*/1));

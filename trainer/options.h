@@ -38,13 +38,15 @@ struct TrainerOptions {
     v("threads", threads,
       {.help = "Threads of the trainer's tensor operations.", .unit = "threads", .min = 1, .max = 1024});
     v("device", device,
-      {.help = "What the ranks compute on: cuda, one GPU for each rank of a machine (LOCAL_RANK says which); cpu; auto: "
-               "GPUs where this build and the machine have them. A run that began on one kind goes on there "
-               "(docs/gpus.md).",
+      {.help =
+           "What the ranks compute on: cuda, one GPU for each rank of a machine (LOCAL_RANK says which); cpu; auto: "
+           "GPUs where this build and the machine have them. A run that began on one kind goes on there "
+           "(docs/gpus.md).",
        .choices = DeviceNames()});
     v("deterministic", deterministic,
-      {.help = "On GPUs: only kernels whose results are the same bits each time, so that a run that was killed and goes "
-               "on ends as one that was not. false may be faster."});
+      {.help =
+           "On GPUs: only kernels whose results are the same bits each time, so that a run that was killed and goes "
+           "on ends as one that was not. false may be faster."});
     v("micro_batch_tokens", micro_batch_tokens,
       {.help = "Tokens in one forward and backward at most (a longer sequence runs alone); bounds memory, does not "
                "change the loss.",

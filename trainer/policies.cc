@@ -161,7 +161,8 @@ absl::StatusOr<std::unique_ptr<Policy>> PolicyStore::MakeFromSource(const std::s
   PolicyOptions options = options_.at(source_id);
   options.compute_dtype = options_.at(id).compute_dtype;
   options.head_dtype = options_.at(id).head_dtype;
-  ASSIGN_OR_RETURN(InitializedModel initialized, MakePolicy(options, CombineSeeds(run_seed_, HashName(source_id)), device_));
+  ASSIGN_OR_RETURN(InitializedModel initialized,
+                   MakePolicy(options, CombineSeeds(run_seed_, HashName(source_id)), device_));
   auto policy = std::make_unique<Policy>();
   policy->id = id;
   policy->model = std::move(initialized.model);

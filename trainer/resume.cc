@@ -35,10 +35,10 @@ absl::Status CheckConfig(const std::string& folder, const Snapshot& snapshot, co
 absl::Status CheckDevice(const std::string& name, const Environment& saved, const Environment& now) {
   const std::string was = DeviceOf(saved), is = DeviceOf(now);
   if (was == is) return absl::OkStatus();
-  return absl::FailedPreconditionError(absl::StrCat(
-      "the checkpoint ", name, " was saved on ", was, ", and the trainer now computes on ", is,
-      ", which rounds otherwise: go on where there is ", was,
-      ", or take this device from here on with `grpoctl run --resume --allow-other-device`"));
+  return absl::FailedPreconditionError(
+      absl::StrCat("the checkpoint ", name, " was saved on ", was, ", and the trainer now computes on ", is,
+                   ", which rounds otherwise: go on where there is ", was,
+                   ", or take this device from here on with `grpoctl run --resume --allow-other-device`"));
 }
 
 // Key -> the first stage that has read the entry, of the stages up to the one that goes on.

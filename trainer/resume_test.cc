@@ -17,6 +17,7 @@ namespace grpo {
 namespace {
 
 namespace fs = std::filesystem;
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
@@ -51,11 +52,13 @@ class LoadCheckpointTest : public ::testing::Test {
     EXPECT_OK(config);
     return config.value_or(LoadedConfig{});
   }
-  void Save(const std::string& resolved_yaml) {
+  // On the CPU, or on another kind of device.
+  void Save(const std::string& resolved_yaml, const std::string& device = "cpu") {
     Snapshot snapshot = ExampleSnapshot();
     snapshot.resolved_yaml = resolved_yaml;
     snapshot.state.data_sha256 = Config().data_sha256;
     snapshot.state.environment = CurrentEnvironment(/*world_size=*/1);
+    snapshot.state.environment.device = device;
     ASSERT_OK_AND_ASSIGN(const CheckpointFiles files, SnapshotToFiles(snapshot));
     ASSERT_OK(CheckpointStore(run_dir_ + "/checkpoints", 2).Save(snapshot.state.sequence, files));
   }
@@ -126,6 +129,16 @@ TEST_F(LoadCheckpointTest, AnotherEnvironmentIsTakenWithALoudLine) {
   EXPECT_OK(Load(/*world_size=*/4));
   EXPECT_THAT(log_.str(), HasSubstr("NOT BITWISE"));
   EXPECT_THAT(log_.str(), HasSubstr("other circumstances: world size 1, now 4\n"));
+}
+
+TEST_F(LoadCheckpointTest, GoesOnOnAnotherKindOfDeviceOnlyWhenThatIsAskedFor) {
+  Save(Config().resolved_yaml, "cuda");
+  const absl::Status refused = Load().status();
+  EXPECT_STATUS(refused, absl::StatusCode::kFailedPrecondition,
+                "was saved on cuda, and the trainer now computes on cpu");
+  EXPECT_THAT(std::string(refused.message()), HasSubstr("--allow-other-device"));
+  EXPECT_OK(LoadCheckpoint(run_dir_, Config(), CurrentEnvironment(/*world_size=*/1), /*allow_other_device=*/true));
+  EXPECT_THAT(log_.str(), AllOf(HasSubstr("NOT BITWISE"), HasSubstr("device cuda, now cpu")));
 }
 
 TEST_F(LoadCheckpointTest, RefusesAnotherConfiguration) {

@@ -17,6 +17,7 @@
 #include "data/sources.h"
 #include "reward/profile.h"
 #include "trainer/artifact_places.h"
+#include "trainer/device_conflicts.h"
 #include "trainer/endpoint_check.h"
 #include "trainer/rounds.h"
 #include "trainer/stage/stage.h"
@@ -80,6 +81,7 @@ class Checker {
     }
     for (const auto& [name, policy] : config_.policies) CheckPolicy(name, policy);
     for (const Conflict& conflict : ArtifactConflicts(config_.artifacts)) Add(conflict.key, conflict.message);
+    for (const Conflict& conflict : DeviceConflicts(config_)) Add(conflict.key, conflict.message);
     const CoordinatorOptions& coordinator = config_.coordinator;
     if (coordinator.lease_ttl_s <= 2 * coordinator.heartbeat_interval_s) {
       Add("coordinator.lease_ttl_s",

@@ -223,6 +223,22 @@ TEST_F(RunConfigTest, ALeaseOutlivesTheSilenceOfALostWorker) {
                 "must be more than two heartbeat intervals of 2 s");
 }
 
+TEST_F(RunConfigTest, DevicesAndWhatOnlyGpusDoAreChecked) {
+  ASSERT_OK_AND_ASSIGN(const LoadedConfig loaded, Load(kYaml));
+  EXPECT_EQ(loaded.config.trainer.device, "auto");
+  EXPECT_EQ(loaded.config.rollout_worker.device, "auto");
+  EXPECT_TRUE(loaded.config.trainer.deterministic);
+  EXPECT_STATUS(Load(kYaml, {"trainer.device=gpu"}).status(), absl::StatusCode::kInvalidArgument,
+                "must be one of auto, cpu, cuda");
+  const std::string tf32 = "policies.base.head_dtype=tf32";
+  EXPECT_OK(Load(kYaml, {tf32}));
+  EXPECT_OK(Load(kYaml, {tf32, "trainer.device=cuda"}));
+  for (const std::string& role : {std::string("trainer"), std::string("rollout_worker")}) {
+    EXPECT_STATUS(Load(kYaml, {tf32, role + ".device=cpu"}).status(), absl::StatusCode::kInvalidArgument,
+                  "policies.base.head_dtype: is tf32, which is for GPUs, but " + role + ".device is cpu");
+  }
+}
+
 TEST_F(RunConfigTest, NamesThatBecomeFilesAreChecked) {
   EXPECT_STATUS(ErrorOf("name: measure", "name: learn"), absl::StatusCode::kInvalidArgument,
                 "run.yaml:17: stages.1.name: another stage is called learn too");

@@ -41,9 +41,8 @@ void TellOfDevice(c10::Device device, const std::string& saved_on, StatusBoard* 
   board->Update([&](v1::RunStatus& status) { status.set_device(DeviceText(device)); });
   const std::string now = DeviceName(device);
   if (saved_on.empty() || saved_on == now) return;
-  const std::string text =
-      absl::StrCat("the run goes on on ", now, ", where its checkpoint was saved on ", saved_on,
-                   ": from here on results differ from those of a run that stayed where it was");
+  const std::string text = absl::StrCat("the run goes on on ", now, ", where its checkpoint was saved on ", saved_on,
+                                        ": from here on results differ from those of a run that stayed where it was");
   spdlog::warn("{}", text);
   board->SetAlert("device", text);
 }

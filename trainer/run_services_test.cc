@@ -9,6 +9,7 @@
 #include "common/clock.h"
 #include "common/files.h"
 #include "common/log.h"
+#include "common/machine_memory.h"
 #include "common/rpc/certificate_folder.h"
 #include "common/rpc/certificates.h"
 #include "common/status_testing.h"
@@ -47,6 +48,25 @@ TEST_F(RunServicesTest, TrafficOfRanksThatIsNotEncryptedIsSaidLoudly) {
   WarnOfOpenTraffic(network, 2, &board_);
   EXPECT_THAT(::testing::internal::GetCapturedStderr(), HasSubstr("over eth1 WITHOUT ENCRYPTION"));
   EXPECT_THAT(Alerts(), ElementsAre(HasSubstr("over eth1 WITHOUT ENCRYPTION")));
+}
+
+TEST_F(RunServicesTest, AnotherKindOfDeviceThanTheCheckpointsIsSaidAndShown) {
+  ::testing::internal::CaptureStderr();
+  TellOfDevice(c10::kCPU, /*saved_on=*/"", &board_);
+  TellOfDevice(c10::kCPU, /*saved_on=*/"cpu", &board_);
+  EXPECT_EQ(::testing::internal::GetCapturedStderr(), "");
+  EXPECT_THAT(Alerts(), IsEmpty());
+  EXPECT_EQ(board_.Snapshot().device(), "cpu");
+  ::testing::internal::CaptureStderr();
+  TellOfDevice(c10::kCPU, /*saved_on=*/"cuda", &board_);
+  EXPECT_THAT(::testing::internal::GetCapturedStderr(), HasSubstr("goes on on cpu"));
+  EXPECT_THAT(Alerts(), ElementsAre(HasSubstr("its checkpoint was saved on cuda")));
+}
+
+TEST_F(RunServicesTest, OnTheCpuTheMachineBoundsTheModels) {
+  const MemoryPlace place = PlaceOfModels(c10::kCPU);
+  EXPECT_EQ(place.bytes, MachineMemoryBytes());
+  EXPECT_EQ(place.name, "this machine");
 }
 
 TEST_F(RunServicesTest, CertificatesThatCannotBeRenewedAreAnAlertUntilTheyCan) {

@@ -10,10 +10,12 @@
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
 #include "model/attention.h"
+#include "model/device.h"
 #include "model/lm_head.h"
 #include "model/tensor.h"
 #include "model/tf32.h"
 #include "trainer/algorithm/trace_streams.h"
+#include "trainer/batch/on_device.h"
 #include "trainer/batch/packer.h"
 
 namespace grpo {
@@ -38,21 +40,35 @@ absl::StatusOr<std::vector<TokenStreams>> Sequences(const std::vector<TokenizedT
   return sequences;
 }
 
-// Appends the top-k of each target, in order.
-void Append(const Transformer& model, const Microbatch& batch, int64_t k, int64_t chunk_bytes, TopK* all) {
+// Of some targets, on their way to the host.
+struct TopCopies {
+  HostCopy ids, logprobs;  // [C, K]
+};
+
+template <typename From, typename To>
+void AppendNumbers(HostCopy& copy, std::vector<To>& to) {
+  const at::Tensor& numbers = copy.Wait();
+  to.insert(to.end(), numbers.const_data_ptr<From>(), numbers.const_data_ptr<From>() + numbers.numel());
+}
+
+// Appends the top-k of each target, in order. The host waits for a device once everything has been given to it.
+void Append(const Transformer& model, const Microbatch& on_host, int64_t k, int64_t chunk_bytes, TopK* all) {
+  const Microbatch batch = OnDevice(on_host, model.placement().device);
   PackedAttention attention(batch.layout);
   const at::Tensor hidden =
       model.Forward(batch.ids, batch.positions, attention).index_select(0, batch.predictor_rows);  // [M, D]
   const at::ScalarType dtype = model.placement().head;
   const Tf32Scope tf32(model.placement().head_tf32);
+  std::vector<TopCopies> chunks;
   ForEachLogitsChunk(hidden.to(dtype), model.head().to(dtype), chunk_bytes, [&](int64_t, const at::Tensor& logits) {
     const auto [values, ids] = at::topk(logits, k);  // [C, K], int64 ids
     const at::Tensor logprobs = (values - at::logsumexp(logits, -1, /*keepdim=*/true)).contiguous();
-    const at::Tensor rows = ids.contiguous();
-    all->ids.insert(all->ids.end(), rows.const_data_ptr<int64_t>(), rows.const_data_ptr<int64_t>() + rows.numel());
-    all->logprobs.insert(all->logprobs.end(), logprobs.const_data_ptr<float>(),
-                         logprobs.const_data_ptr<float>() + logprobs.numel());
+    chunks.push_back({.ids = HostCopy(ids.contiguous()), .logprobs = HostCopy(logprobs)});
   });
+  for (TopCopies& chunk : chunks) {
+    AppendNumbers<int64_t>(chunk.ids, all->ids);
+    AppendNumbers<float>(chunk.logprobs, all->logprobs);
+  }
 }
 
 }  // namespace

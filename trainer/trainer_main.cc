@@ -9,6 +9,7 @@
 #include "common/status_macros.h"
 #include "common/stop_signal.h"
 #include "common/thread.h"
+#include "model/device.h"
 #include "model/threads.h"
 #include "trainer/dist/agreement.h"
 #include "trainer/dist/collectives.h"
@@ -18,11 +19,21 @@
 namespace grpo {
 namespace {
 
+// Makes what this rank computes on ready.
+absl::StatusOr<c10::Device> PrepareDevice(const TrainerOptions& options, int local_rank) {
+  absl::StatusOr<c10::Device> device = ResolveDevice(options.device, local_rank);
+  if (!device.ok()) return Annotate(device.status(), "trainer.device");
+  RETURN_IF_ERROR(UseDevice(*device, options.deterministic));
+  spdlog::info("computes on {}", DeviceText(*device));
+  return device;
+}
+
 // One of the trainer's ranks, from its start to its end. `lock_fd`: RunGuard::Entry's.
 absl::Status RunRank(const RankEnvironment& environment, RunArguments arguments, int lock_fd) {
   const RunConfig& config = arguments.config.config;
   // torchrun starts all ranks again with the same command line.
   if (environment.restart_count > 0) arguments.resume = true;
+  ASSIGN_OR_RETURN(arguments.device, PrepareDevice(config.trainer, environment.local_rank));
   // Before anything is touched or anybody waited for. The others write nothing.
   if (environment.rank == 0) {
     ASSIGN_OR_RETURN(arguments.guard, RunGuard::Enter({.run_dir = arguments.run_dir,
@@ -35,11 +46,12 @@ absl::Status RunRank(const RankEnvironment& environment, RunArguments arguments,
       const auto collectives,
       Collectives::Connect(environment, {.timeout = absl::Seconds(config.trainer.collective_timeout_s),
                                          .start_timeout = absl::Seconds(config.trainer.rendezvous_timeout_s),
-                                         .private_interface = config.network.private_interface}));
-  RETURN_IF_ERROR(ExpectSameConfiguration(*collectives, arguments.config.sha256));
+                                         .private_interface = config.network.private_interface,
+                                         .device = arguments.device}));
+  RETURN_IF_ERROR(ExpectSameConfiguration(*collectives, arguments.config.sha256, DeviceName(arguments.device)));
   // Before, there is nothing to save.
   SetStopBound(absl::Seconds(config.trainer.stop_within_s));
-  if (environment.rank > 0) return FollowRankZero(*collectives, config);
+  if (environment.rank > 0) return FollowRankZero(*collectives, config, arguments.device);
   return ExecuteRun(std::move(arguments), collectives.get());
 }
 
@@ -63,6 +75,8 @@ int Main(int argc, char** argv) {
   app.add_option("--port", arguments.port, "Port to serve on in place of network.trainer_port");
   app.add_flag("--resume", arguments.resume,
                "Go on from the newest checkpoint in --run-dir; without it a folder that holds a run is refused");
+  app.add_flag("--allow-other-device", arguments.allow_other_device,
+               "With --resume: go on although the checkpoint was saved on another kind of device (cpu, cuda)");
   app.add_option("--lock-fd", lock_fd,
                  "Descriptor of the lock of --run-dir, from a parent that holds it; -1: rank 0 takes the lock itself");
   app.add_flag("--with-parent", with_parent, "Die with the parent process");

@@ -82,6 +82,7 @@ TEST(ManifestTest, TheDigestIsOfTheContent) {
       [](auto& manifest) { manifest.set_config_json("{\"model_type\":\"qwen2\"}"); },
       [](auto& manifest) { manifest.set_compute_dtype(v1::DTYPE_BFLOAT16); },
       [](auto& manifest) { manifest.set_head_dtype(v1::DTYPE_BFLOAT16); },
+      [](auto& manifest) { manifest.set_head_dtype(v1::DTYPE_TF32); },
       [](auto& manifest) { manifest.mutable_tokenizer()->set_sha256("t1"); },
       [](auto& manifest) { manifest.mutable_companions(0)->set_name("chat_template.jinja"); },
       [](auto& manifest) { manifest.mutable_companions(1)->mutable_content()->set_sha256("d"); },

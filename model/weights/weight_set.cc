@@ -42,6 +42,13 @@ at::ScalarType DtypeOf(const v1::TensorEntry& entry) {
 // Copies a tensor of the payload into `target`, of as many values; an undefined target takes nothing. Verifies it.
 absl::Status ReadTensor(const WeightSource::Reader& reader, const v1::TensorEntry& entry,
                         const v1::WeightsManifest& manifest, const at::Tensor& target) {
+  if (target.defined() && !target.is_cpu()) {
+    // One tensor a thread is on the host at a time; what is damaged does not come to the device.
+    const at::Tensor host = at::empty(target.sizes(), target.scalar_type());
+    RETURN_IF_ERROR(ReadTensor(reader, entry, manifest, host));
+    target.copy_(host);
+    return absl::OkStatus();
+  }
   const bool straight = target.defined() && target.scalar_type() == DtypeOf(entry);
   const int64_t value_bytes = ValueBytes(entry), num_values = entry.num_bytes() / value_bytes;
   const size_t target_bytes = target.defined() ? target.element_size() : 0;

@@ -3,7 +3,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "common/machine_memory.h"
+#include "tools/launch/gpus.h"
 #include "trainer/disk_need.h"
 #include "trainer/memory_need.h"
 #include "trainer/preflight.h"

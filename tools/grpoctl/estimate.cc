@@ -83,7 +83,7 @@ absl::StatusOr<std::string> GpuLines(const RunConfig& config, Preflight& preflig
   if (ranks) {
     ASSIGN_OR_RETURN(const double bytes, RankGpuBytes(config, preflight));
     absl::StrAppend(&text, "  each trainer rank ", FormatBytes(bytes),
-                    ", in the stage that needs most; a prompt that a group shares is computed for each completion\n");
+                    ", in the stage that needs most; attention there reads a shared prompt once for each completion\n");
   }
   if (!workers) return text;
   for (const auto& [name, policy] : config.policies) {

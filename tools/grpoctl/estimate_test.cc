@@ -32,5 +32,21 @@ TEST(EstimateTest, WorkerHoldsItsWeightsThoseThatArriveAndTheMatricesPacked) {
   EXPECT_EQ(EstimateWorker(model, policy, RolloutOptions()).packed, 2 * (kMatrices + kHead));
 }
 
+TEST(EstimateTest, AWorkersGpuHoldsItsModelOnceAndWhatItSamplesWith) {
+  const ModelConfig model = SmallModel();
+  RolloutOptions options;
+  options.slots = 8;
+  PolicyOptions policy;
+  const GpuWorkerMemory exact = EstimateGpuWorker(model, policy, options);
+  EXPECT_EQ(exact.weights, EstimateSentWeights(model, "float32"));
+  EXPECT_EQ(exact.kv_cache, EstimateWorker(model, policy, options).kv_cache);
+  EXPECT_EQ(exact.sampling, 20.0 * 8 * static_cast<double>(model.vocab_size));
+  EXPECT_EQ(exact.Total(), exact.weights + exact.kv_cache + exact.sampling + kGpuLibrariesBytes);
+  policy.compute_dtype = "bfloat16";
+  const GpuWorkerMemory rounded = EstimateGpuWorker(model, policy, options);
+  EXPECT_EQ(rounded.weights, EstimateSentWeights(model, "bfloat16"));
+  EXPECT_EQ(rounded.kv_cache, exact.kv_cache / 2);
+}
+
 }  // namespace
 }  // namespace grpo

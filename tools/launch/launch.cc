@@ -242,8 +242,7 @@ absl::Status ExpectNoJob(const std::string& run_dir) {
 
 std::string LaunchText(const LaunchRequest& request, const std::string& target, const std::vector<LaunchFile>& files) {
   std::vector<std::vector<std::string>> rows = {
-      {"role", "processes", "machines", "on each", "GPUs each", "CPUs each", "memory each",
-       "of a GPU each"}};
+      {"role", "processes", "machines", "on each", "GPUs each", "CPUs each", "memory each", "of a GPU each"}};
   for (const RoleRow& row : RowsOf(request)) {
     rows.push_back({row.name, absl::StrCat(row.count), absl::StrCat(row.need.nodes),
                     absl::StrCat(row.need.processes_per_node), absl::StrCat(row.need.gpus), absl::StrCat(row.need.cpus),

@@ -28,6 +28,8 @@ TEST(Launch, AsksForWhatTheConfigurationNeeds) {
   EXPECT_EQ(request.trainer.nodes, 2);
   EXPECT_EQ(request.trainer.processes_per_node, 1);
   EXPECT_EQ(request.trainer.gpus, 1);
+  EXPECT_GT(request.trainer.gpu_memory_gib, 1.5) << "CUDA itself takes as much";
+  EXPECT_EQ(request.rollout_worker.gpu_memory_gib, 0) << "none is asked for it";
   EXPECT_EQ(request.trainer.cpus, 3);
   // The quickstart's model is small.
   EXPECT_GE(request.trainer.memory_gib, 1);
@@ -41,6 +43,24 @@ TEST(Launch, AsksForWhatTheConfigurationNeeds) {
   EXPECT_EQ(shown["roles"]["trainer"]["nodes"], 2);
   EXPECT_EQ(shown["roles"]["reward_server"]["memory_gib"], 7);
   EXPECT_EQ(shown["files"][0], "launch.sbatch");
+}
+
+TEST(Launch, DevicesAndTheGpusThatAreAskedForMustFit) {
+  ASSERT_OK_AND_ASSIGN(LoadedConfig loaded, LoadRunConfig("configs/quickstart.yaml"));
+  const auto error_of = [&] {
+    Preflight preflight(loaded.config);
+    return MakeLaunchRequest(loaded.config, preflight, {.run_dir = "/runs/q", .run_id = "q-1"}).status();
+  };
+  loaded.config.trainer.device = "cuda";
+  EXPECT_STATUS(error_of(), absl::StatusCode::kInvalidArgument,
+                "launch.trainer.gpus_per_process is 0, but trainer.device is cuda: set it to 1");
+  loaded.config.launch.trainer.gpus_per_process = 1;
+  EXPECT_OK(error_of());
+  loaded.config.launch.rollout_worker.gpus_per_process = 1;
+  EXPECT_OK(error_of());
+  loaded.config.rollout_worker.device = "cpu";
+  EXPECT_STATUS(error_of(), absl::StatusCode::kInvalidArgument,
+                "launch.rollout_worker.gpus_per_process is 1, but rollout_worker.device is cpu");
 }
 
 // Encrypted without anybody asking; who says where servers are to listen has said it.

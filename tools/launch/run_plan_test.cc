@@ -130,6 +130,63 @@ TEST(RunPlan, RanksOfOneHostCountTheirDevicesFromZero) {
   }
 }
 
+TEST(RunPlan, RanksAndWorkersShareOutTheGpusOfThisMachine) {
+  RunConfig config = TwoHostConfig();
+  config.trainer.ranks = 2;
+  PlanRequest request = Request();
+  request.gpus = {"4", "5", "6", "7"};
+  const auto gpus_of_workers = [&] {
+    const absl::StatusOr<RunPlan> plan = MakeRunPlan(config, request);
+    EXPECT_OK(plan);
+    std::vector<std::string> gpus;
+    for (const char* name : {"rollout-0", "rollout-1", "rollout-2"})
+      gpus.push_back(absl::StrJoin(Fill(Find(*plan, name).environment, {}), " "));
+    return gpus;
+  };
+  // The ranks see all and take the first two by LOCAL_RANK.
+  EXPECT_THAT(gpus_of_workers(),
+              ElementsAre("CUDA_VISIBLE_DEVICES=6 LOCAL_RANK=0", "CUDA_VISIBLE_DEVICES=7 LOCAL_RANK=0",
+                          "CUDA_VISIBLE_DEVICES=6 LOCAL_RANK=0"));
+  config.trainer.device = "cpu";
+  EXPECT_THAT(gpus_of_workers()[0], "CUDA_VISIBLE_DEVICES=4 LOCAL_RANK=0");
+  config.rollout_worker.device = "cpu";
+  EXPECT_THAT(gpus_of_workers()[0], "");
+  config = TwoHostConfig();
+  EXPECT_THAT(gpus_of_workers()[1], "CUDA_VISIBLE_DEVICES=5 LOCAL_RANK=0") << "four ranks leave none";
+  request.gpus.clear();
+  EXPECT_THAT(gpus_of_workers()[0], "");
+}
+
+TEST(RunPlan, AStarterThatShowsAllGpusOfAMachineLeavesEachWorkerTheNextBehindTheRanks) {
+  RunConfig config = TwoHostConfig();
+  config.launch.trainer.gpus_per_process = 1;
+  PlanRequest request = Request({"node-a", "node-b"});
+  request.starters["trainer"] = request.starters["rollout_worker"] = {.argv = {"srun"}};
+  const auto of = [&](const std::string& name) {
+    const absl::StatusOr<RunPlan> plan = MakeRunPlan(config, request);
+    EXPECT_OK(plan);
+    return absl::StrJoin(Fill(Find(*plan, name).environment, {}), " ");
+  };
+  EXPECT_EQ(of("rollout-0"), "") << "it has none";
+  config.launch.rollout_worker.gpus_per_process = 1;
+  // Two ranks on each host; rollout-0 and rollout-2 on the first.
+  EXPECT_EQ(of("rollout-0"), "LOCAL_RANK=2");
+  EXPECT_EQ(of("rollout-1"), "LOCAL_RANK=2");
+  EXPECT_EQ(of("rollout-2"), "LOCAL_RANK=3");
+  // Without a starter each process sees its own alone.
+  request.starters["rollout_worker"] = {};
+  EXPECT_EQ(of("rollout-2"), "");
+}
+
+TEST(RunPlan, EveryRankHearsThatAnotherDeviceIsAllowed) {
+  PlanRequest request = Request({"node-a", "node-b"});
+  request.resume = request.allow_other_device = true;
+  ASSERT_OK_AND_ASSIGN(const RunPlan plan, MakeRunPlan(TwoHostConfig(), request));
+  for (const char* name : {"trainer", "trainer-3"})
+    EXPECT_THAT(Fill(Find(plan, name).argv, {}), AllOf(Contains("--resume"), Contains("--allow-other-device")));
+  EXPECT_THAT(Fill(Find(plan, "rollout-0").argv, {}), Not(Contains("--allow-other-device")));
+}
+
 TEST(RunPlan, NobodyButTheTrainerNeedsTheRunFolder) {
   ASSERT_OK_AND_ASSIGN(const RunPlan plan, MakeRunPlan(TwoHostConfig(), Request({"node-a", "node-b"})));
   EXPECT_THAT(plan.shared,

@@ -60,6 +60,26 @@ TEST(CheckpointStateTest, NamesWhatMakesAResumedRunNotBitwise) {
             "build 0.1.0, now 0.2.0; world size 1, now 4; threads 2, now 8; CPU capability AVX2, now AVX512");
 }
 
+TEST(CheckpointStateTest, DevicesAreAPartOfTheCircumstances) {
+  CheckpointState state = Example();
+  EXPECT_EQ(DeviceOf(state.environment), "cpu") << "there was no other when it was saved";
+  state.environment.device = "cuda";
+  state.environment.device_model = "NVIDIA H200";
+  state.environment.deterministic = false;
+  ASSERT_OK_AND_ASSIGN(const CheckpointState read, StateFromJson(StateToJson(state)));
+  EXPECT_EQ(DeviceOf(read.environment), "cuda");
+  EXPECT_EQ(read.environment.device_model, "NVIDIA H200");
+  EXPECT_FALSE(read.environment.deterministic);
+  Environment now = state.environment;
+  EXPECT_EQ(Differences(state.environment, now), "trainer.deterministic false");
+  now.deterministic = state.environment.deterministic = true;
+  EXPECT_EQ(Differences(state.environment, now), "");
+  now.device_model = "NVIDIA B200";
+  EXPECT_EQ(Differences(state.environment, now), "device model NVIDIA H200, now NVIDIA B200");
+  now.device = now.device_model = "cpu";
+  EXPECT_EQ(Differences(state.environment, now), "device cuda, now cpu; device model NVIDIA H200, now cpu");
+}
+
 TEST(CheckpointStateTest, WhatCannotBeReadIsNamed) {
   EXPECT_STATUS(StateFromJson("{\"format\": 3}"), absl::StatusCode::kDataLoss,
                 "format 3; this build reads formats 1 to 2");

@@ -155,6 +155,8 @@ TEST(AgreementTest, DivergedWeightsAndOtherConfigurationsAreNamedOnEveryRank) {
     EXPECT_OK(ExpectSameConfiguration(collectives, "12"));
     EXPECT_STATUS(ExpectSameConfiguration(collectives, collectives.rank() == 0 ? "12" : "13"),
                   absl::StatusCode::kInvalidArgument, "with configuration 13");
+    EXPECT_STATUS(ExpectSameConfiguration(collectives, "12", collectives.rank() == 0 ? "cuda" : "cpu"),
+                  absl::StatusCode::kInvalidArgument, "rank 1 computes on cpu, rank 0 on cuda");
   });
 }
 

@@ -46,6 +46,7 @@ std::string Overview(const v1::RunStatus& status) {
       {"state", StateName(status.state()) + (status.phase().empty() ? "" : " (" + Printable(status.phase()) + ")")});
   if (!status.state_reason().empty()) rows.push_back({"reason", Printable(status.state_reason())});
   rows.push_back({"policy", PolicyName(status.policy())});
+  if (!status.device().empty()) rows.push_back({"device", Printable(status.device())});
   rows.push_back({"running for", FormatClock(status.elapsed_seconds())});
   if (status.has_stage_remaining_seconds())
     rows.push_back({"stage ends in", FormatClock(status.stage_remaining_seconds())});

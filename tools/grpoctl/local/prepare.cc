@@ -105,7 +105,9 @@ absl::Status CheckNewRun(const LoadedConfig& given, const std::string& run_dir, 
   ASSIGN_OR_RETURN(const std::vector<CheckedData> checked, preflight.CheckAhead(files));
   ASSIGN_OR_RETURN(const double need, DiskNeed(given.config, preflight));
   RETURN_IF_ERROR(CheckDisk(need, run_dir));
-  if (here) RETURN_IF_ERROR(CheckMemories(given.config, preflight, given.config.trainer.ranks, MemoryHere(given.config, VisibleGpus())));
+  if (here)
+    RETURN_IF_ERROR(
+        CheckMemories(given.config, preflight, given.config.trainer.ranks, MemoryHere(given.config, VisibleGpus())));
   for (const std::string& note : Notes(checked)) std::cerr << "grpoctl: " << note << "\n";
   return absl::OkStatus();
 }

@@ -117,14 +117,13 @@ absl::StatusOr<LaunchedJob> Submit(const LaunchFlags& flags, const LaunchTarget&
                                                  run_dir, "` shows it; choose another folder with --run-dir DIR"));
   LaunchedJob job{.target = flags.on, .job = "", .submitted_at = "", .run_id = ""};
   ASSIGN_OR_RETURN(job.run_id, prepared.folder->RunId(prepared.config.config.run.name));
-  LaunchPlace place = {
-      .run_dir = run_dir,
-      .run_id = job.run_id,
-      .programs = {},
-      .grpoctl = "",
-      .resume = prepared.resume,
-      .tls = {},
-      .allow_other_device = flags.selection.allow_other_device};
+  LaunchPlace place = {.run_dir = run_dir,
+                       .run_id = job.run_id,
+                       .programs = {},
+                       .grpoctl = "",
+                       .resume = prepared.resume,
+                       .tls = {},
+                       .allow_other_device = flags.selection.allow_other_device};
   ASSIGN_OR_RETURN(place.tls, PrepareTls(target, prepared.config.config.network, run_dir, job.run_id));
   ASSIGN_OR_RETURN(const Draft draft, DraftOf(target, prepared.config.config, place));
   if (prepared.resume) RETURN_IF_ERROR(prepared.folder->Begin(prepared.config.resolved_yaml));

@@ -4,11 +4,11 @@
 #include <memory>
 
 #include "common/exit_codes.h"
-#include "common/machine_memory.h"
 #include "common/status_macros.h"
 #include "tools/grpoctl/estimate.h"
 #include "tools/grpoctl/sibling.h"
 #include "tools/grpoctl/verb.h"
+#include "tools/launch/gpus.h"
 #include "tools/launch/run_plan.h"
 #include "trainer/memory_need.h"
 #include "trainer/preflight.h"
