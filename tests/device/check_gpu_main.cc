@@ -5,6 +5,7 @@
 // Exits with 69 where there is no such device.
 #include <cstdint>
 #include <iostream>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -18,28 +19,46 @@
 namespace grpo {
 namespace {
 
-absl::StatusOr<nlohmann::ordered_json> Run(const std::vector<std::string>& words) {
-  if (words.size() < 2) return absl::InvalidArgumentError("say what to do and on which device: limits cuda");
+using Report = absl::StatusOr<nlohmann::ordered_json>;
+
+Report Limits(c10::Device device, const std::string& size_text) {
+  int64_t size = 8192;
+  if (!size_text.empty() && (!absl::SimpleAtoi(size_text, &size) || size < 1)) {
+    return absl::InvalidArgumentError(absl::StrCat("SIZE is ", size_text, ": give a number of rows"));
+  }
+  return MeasureDeviceLimits(device, size);
+}
+
+Report Decode(c10::Device device, const std::string& dtype) {
+  if (dtype == "float32") return CompareDecoding(device, at::kFloat);
+  if (dtype == "bfloat16") return CompareDecoding(device, at::kBFloat16);
+  return absl::InvalidArgumentError(absl::StrCat("the dtype is '", dtype, "': say float32 or bfloat16"));
+}
+
+Report Ranks(c10::Device device, const std::string&) {
+  return CompareRanks(device);
+}
+
+struct Verb {
+  Report (*run)(c10::Device device, const std::string& detail);
+  // As a run computes: where two results must be equal, the same kernels make them.
+  bool deterministic;
+};
+
+Report Run(const std::vector<std::string>& words) {
+  static const std::map<std::string, Verb> kVerbs = {
+      {"limits", {Limits, false}}, {"decode", {Decode, true}}, {"ranks", {Ranks, true}}};
+  const auto verb = words.size() < 2 ? kVerbs.end() : kVerbs.find(words[0]);
+  if (verb == kVerbs.end())
+    return absl::InvalidArgumentError("say limits, decode or ranks, and which device: limits cuda");
   ASSIGN_OR_RETURN(const c10::Device device, ResolveDevice(words[1], /*local_rank=*/0));
   if (device.is_cpu()) return absl::UnavailableError("the CPU is no accelerator");
-  // As a run computes: where two results must be equal, the same kernels make them.
-  RETURN_IF_ERROR(UseDevice(device, /*deterministic=*/words[0] != "limits"));
-  const std::string detail = words.size() > 2 ? words[2] : "";
-  if (words[0] == "limits") {
-    int64_t size = 8192;
-    if (!detail.empty() && (!absl::SimpleAtoi(detail, &size) || size < 1)) {
-      return absl::InvalidArgumentError(absl::StrCat("SIZE is ", detail, ": give a number of rows"));
-    }
-    return MeasureDeviceLimits(device, size);
-  }
-  if (words[0] == "decode" && detail == "float32") return CompareDecoding(device, at::kFloat);
-  if (words[0] == "decode" && detail == "bfloat16") return CompareDecoding(device, at::kBFloat16);
-  if (words[0] == "ranks" && detail.empty()) return CompareRanks(device);
-  return absl::InvalidArgumentError(absl::StrCat("there is no '", words[0], " ", detail, "': see ", __FILE__));
+  RETURN_IF_ERROR(UseDevice(device, verb->second.deterministic));
+  return verb->second.run(device, words.size() > 2 ? words[2] : "");
 }
 
 int Main(const std::vector<std::string>& words) {
-  const absl::StatusOr<nlohmann::ordered_json> report = Run(words);
+  const Report report = Run(words);
   if (!report.ok()) {
     std::cerr << "check_gpu: " << report.status().message() << "\n";
     // Without the device (FailedPrecondition) nothing can be said of it.
