@@ -96,7 +96,8 @@ def pack(root, targets):
     _stage_programs(staged, programs, targets, site_packages)
     (staged / "check_gpu.json").write_text(json.dumps(_facts(root, site_packages / "torch", targets)) + "\n")
     archive = folder / "check_gpu.tar.xz"
-    with tarfile.open(archive, "w:xz") as tar:
+    # Programs hold much of the same: a window that several fit into.
+    with tarfile.open(archive, "w:xz", preset=9) as tar:
         tar.add(staged, arcname="check_gpu")
     size = archive.stat().st_size
     print(f"check_gpu: {archive}, {size / 2**20:.1f} MiB")
