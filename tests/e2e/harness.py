@@ -13,7 +13,6 @@ import pathlib
 import shutil
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,9 @@ import unittest
 
 import grpc
 from grpc_tools import protoc
+
+# What tests call by this module's name.
+from run_folder import TIMINGS, completions, json_lines, processes_of, records  # noqa: F401
 
 _IN_BAZEL = "TEST_SRCDIR" in os.environ
 ROOT = (
@@ -52,12 +54,6 @@ ROUNDS = ROOT / "tests/e2e/rounds.yaml"
 # Exit codes that scripts rely on (common/exit_codes.h).
 EXIT_OK, EXIT_FAILED, EXIT_DATA, EXIT_NO_INPUT, EXIT_UNAVAILABLE = 0, 1, 65, 66, 69
 EXIT_CANNOT_CREATE, EXIT_RETRY, EXIT_CONFIG = 73, 75, 78
-
-# Keys of metrics.jsonl that say how long something took, or how much memory: all that may differ between two runs of one seed.
-TIMINGS = {"tokens_per_second", "peak_memory_bytes", "weight_buffer_bytes", "worker_peak_memory_bytes"} | {
-    f"{what}_seconds"
-    for what in ("step wait update weights_wait sample score pack forward head head_backward backward reduce optimizer compare").split()
-}
 
 
 def _generate_client():
@@ -91,17 +87,6 @@ def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
-
-
-def processes_of(folder):
-    """{pid: command line} of the living processes that name this folder."""
-    found = {}
-    for entry in pathlib.Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            if str(folder) in command and int(entry.name) != os.getpid():
-                found[int(entry.name)] = command
-    return found
 
 
 def _environment(pid):
@@ -155,34 +140,19 @@ def get_status(channel):
     return trainer_pb2_grpc.TrainerServiceStub(channel).GetStatus(trainer_pb2.GetStatusRequest(), timeout=5)
 
 
-def json_lines(path):
-    # Numbers stay text: equal means equal to the last digit.
-    return [json.loads(line, parse_float=str, parse_int=str) for line in path.read_text().splitlines()]
-
-
-def records(run_dir):
-    """metrics.jsonl without what the clock says."""
-    lines = json_lines(run_dir / "metrics.jsonl")
-    return [{key: value for key, value in line.items() if key not in TIMINGS} for line in lines]
-
-
-def completions(run_dir):
-    """completions.sqlite: every column of every sample, in an order that does not depend on when it was written."""
-    with contextlib.closing(sqlite3.connect(f"file:{run_dir / 'completions.sqlite'}?mode=ro", uri=True)) as database:
-        database.row_factory = sqlite3.Row
-        order = "stage, group_index, sample_index"
-        return [dict(row) for row in database.execute(f"SELECT * FROM completions ORDER BY {order}")]
+def grpoctl_that_starts(programs):
+    """A copy of grpoctl that starts these: {name that it looks for beside itself: path}."""
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="programs.", dir=os.environ.get("TEST_TMPDIR")))
+    # A copy, since grpoctl looks beside the file that it really is; links, since the programs find LibTorch in that way.
+    shutil.copy(GRPOCTL, folder / "grpoctl")
+    for name, program in programs.items():
+        (folder / name).symlink_to(program.resolve())
+    return folder / "grpoctl"
 
 
 @functools.cache
 def _grpoctl_with_twins():
-    """A copy of grpoctl that starts the twins."""
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="twins.", dir=os.environ.get("TEST_TMPDIR")))
-    # A copy, since grpoctl looks beside the file that it really is; links, since the twins find LibTorch in that way.
-    shutil.copy(GRPOCTL, folder / "grpoctl")
-    for name, twin in _TWINS.items():
-        (folder / name).symlink_to(twin.resolve())
-    return folder / "grpoctl"
+    return grpoctl_that_starts(_TWINS)
 
 
 class Run:
@@ -282,7 +252,7 @@ class Run:
     def status(self):
         return get_status(self.channel())
 
-    def wait_for_step(self, stage, step):
+    def wait_for_step(self, stage, step, timeout_s=60):
         """Until so many steps of the stage are done; the status that showed it."""
 
         def reached():
@@ -295,7 +265,7 @@ class Run:
             current = next(row for row in status.stages if row.name == stage)
             return status if current.step >= step else None
 
-        return wait_until(reached, f"{stage} is at step {step}")
+        return wait_until(reached, f"{stage} is at step {step}", timeout_s)
 
     def reward_address(self):
         """Where the reward server serves that the coordinator names first."""
@@ -348,17 +318,19 @@ class EndToEndTest(unittest.TestCase):
 class AgainstUndisturbedRunTest(EndToEndTest):
     """Has one run that nobody touched, and a place for another that is compared with it."""
 
-    # Of the undisturbed run.
+    # Of the undisturbed run: what it does, the grpoctl that starts it, and how long it may take.
     CONFIG = TINY
     SETTINGS = {}
+    PROGRAM = GRPOCTL
+    PATIENCE_S = 60
 
     @classmethod
     def setUpClass(cls):
         scratch = tempfile.TemporaryDirectory(prefix="undisturbed.", dir=os.environ.get("TEST_TMPDIR"))
         cls.addClassCleanup(scratch.cleanup)
         cls.undisturbed = pathlib.Path(scratch.name, "run")
-        with Run(cls.undisturbed, cls.CONFIG, cls.SETTINGS) as run:
-            if run.wait() != EXIT_OK:
+        with Run(cls.undisturbed, cls.CONFIG, cls.SETTINGS, program=cls.PROGRAM) as run:
+            if run.wait(cls.PATIENCE_S) != EXIT_OK:
                 raise AssertionError(run.stderr)
         rewards = {record["reward"] for record in records(cls.undisturbed) if record["stage"] == "tune"}
         if cls.CONFIG == TINY and len(rewards) < 10:

@@ -82,6 +82,7 @@ class Service final : public LocalService {
                            return MakeFixedGenerator(options_, context, &times_);
                          }};
     worker.rollout.slots = options_.num_slots();
+    worker.device = options_.device;
     ASSIGN_OR_RETURN(worker_, Worker::Create(worker));
     thread_ = StartThread("the worker", [this] {
       // The number of threads is each calling thread's own.

@@ -10,7 +10,7 @@
 namespace grpo {
 
 absl::StatusOr<BenchReport> BenchPublish(const BenchOptions& options) {
-  PolicyStore policies({}, options.seed);
+  PolicyStore policies({}, options.seed, options.device);
   ASSIGN_OR_RETURN(Policy* const policy, AddBenchPolicy(options, &policies));
   ASSIGN_OR_RETURN(const std::unique_ptr<LocalService> service, LocalService::Start(options, options.channel));
   BenchReport report = BeginReport("publish", options, policy->model->config());

@@ -43,7 +43,7 @@ struct Trainer {
   std::unique_ptr<PolicyStore> policies;
   std::unique_ptr<Algorithm> algorithm;
   OptimizerOptions optimizer;
-  std::unique_ptr<Collectives> alone = Collectives::SingleRank();
+  std::unique_ptr<Collectives> alone;
   std::unique_ptr<Learner> learner;
   std::unique_ptr<LocalService> service;
   StepInput synthetic;
@@ -53,7 +53,8 @@ struct Trainer {
 
 absl::StatusOr<std::unique_ptr<Trainer>> MakeTrainer(const BenchOptions& options) {
   auto made = std::make_unique<Trainer>();
-  made->policies = std::make_unique<PolicyStore>(std::map<std::string, PolicyOptions>(), options.seed);
+  made->alone = Collectives::SingleRank(options.device);
+  made->policies = std::make_unique<PolicyStore>(std::map<std::string, PolicyOptions>(), options.seed, options.device);
   RETURN_IF_ERROR(AddBenchPolicy(options, made->policies.get()).status());
   ASSIGN_OR_RETURN(made->algorithm, MakeGrpo(options));
   const LearnerSpec spec{.policy = kBenchPolicy,
@@ -103,9 +104,11 @@ absl::Status SetWork(const BenchOptions& options, const ModelConfig& config, con
 void SetLinears(double seconds, at::ScalarType dtype, BenchReport* report) {
   if (seconds <= 0) return;
   const double gflops = report->figures["linear_flop"].get<double>() / seconds / 1e9;
+  report->figures["linears"] = {{"seconds", seconds}, {"gflops", gflops}};
+  if (!report->limits.has_value()) return;
   const double limit =
       dtype == at::kBFloat16 ? report->limits->gemm_bfloat16_gflops : report->limits->gemm_float32_gflops;
-  report->figures["linears"] = {{"seconds", seconds}, {"gflops", gflops}, {"gemm_frac", gflops / limit}};
+  report->figures["linears"]["gemm_frac"] = gflops / limit;
 }
 
 // One step; its batch and the loop's metrics are left in the two.

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/seeds.h"
 #include "common/status_macros.h"
+#include "model/device.h"
 #include "model/sequence_logprobs.h"
 #include "model/tensor.h"
 
@@ -16,7 +17,7 @@ namespace {
 // Log-probability of each token of `ids` behind the prompt.
 std::vector<float> Logprobs(const Transformer& model, const std::vector<int64_t>& ids, int64_t prompt_tokens) {
   const at::NoGradGuard no_grad;
-  const at::Tensor logprobs = SequenceLogprobs(model, ids);  // [size - 1]
+  const at::Tensor logprobs = HostCopy(SequenceLogprobs(model, ids)).Wait();  // [size - 1]
   const float* const data = logprobs.const_data_ptr<float>();
   return {data + prompt_tokens - 1, data + logprobs.numel()};
 }

@@ -1,13 +1,15 @@
 #include "tools/grpoctl_model/bench/verbs.h"
 
 #include <iostream>
-#include <map>
 #include <memory>
 #include <string>
 #include <thread>
 
 #include "common/exit_codes.h"
 #include "common/log.h"
+#include "common/status_macros.h"
+#include "model/device.h"
+#include "model/device_names.h"
 #include "model/threads.h"
 #include "tools/grpoctl/bench/options.h"
 #include "tools/grpoctl/verb.h"
@@ -18,10 +20,19 @@ namespace {
 
 struct Flags {
   BenchOptions bench = {.threads = std::thread::hardware_concurrency()};
+  std::string device = "auto";
   OutputFormat format = OutputFormat::kTable;
 };
 
-int Run(const Flags& flags, absl::StatusOr<BenchReport> (*bench)(const BenchOptions&)) {
+// As a run prepares it.
+absl::StatusOr<c10::Device> PrepareDevice(const std::string& name) {
+  ASSIGN_OR_RETURN(const int local_rank, LocalRank());
+  ASSIGN_OR_RETURN(const c10::Device device, ResolveDevice(name, local_rank));
+  RETURN_IF_ERROR(UseDevice(device, /*deterministic=*/true));
+  return device;
+}
+
+int Run(Flags& flags, absl::StatusOr<BenchReport> (*bench)(const BenchOptions&)) {
   if (flags.bench.model.empty() == flags.bench.random.empty()) {
     std::cerr << "grpoctl: give one of --model and --random\n";
     return kExitUsage;
@@ -29,6 +40,9 @@ int Run(const Flags& flags, absl::StatusOr<BenchReport> (*bench)(const BenchOpti
   // A line for each version that the worker holds is of no use here.
   spdlog::set_level(spdlog::level::warn);
   if (const absl::Status status = UseThreads(flags.bench.threads); !status.ok()) return Fail(status);
+  const absl::StatusOr<c10::Device> device = PrepareDevice(flags.device);
+  if (!device.ok()) return Fail(device.status());
+  flags.bench.device = *device;
   const absl::StatusOr<BenchReport> report = bench(flags.bench);
   if (!report.ok()) return Fail(report.status());
   std::cout << BenchText(*report, flags.format == OutputFormat::kJson) << std::flush;
@@ -45,19 +59,30 @@ void AddWorkOptions(CLI::App& verb, BenchOptions& bench) {
   AddCount(verb, "--group", bench.group, "Completions of each");
   AddCount(verb, "--prompt-tokens", bench.prompt_tokens, "Tokens of each prompt, drawn at random");
   AddCount(verb, "--new-tokens", bench.new_tokens, "Tokens of each completion, whatever end token is drawn");
-  static const std::map<std::string, at::ScalarType> kDtypes = {{"float32", at::kFloat}, {"bfloat16", at::kBFloat16}};
-  const auto add_dtype = [&verb](const char* name, at::ScalarType& dtype, const char* help) {
-    verb.add_option(name, dtype, help)
-        ->transform(CLI::CheckedTransformer(kDtypes, CLI::ignore_case).description("float32|bfloat16"))
-        ->option_text("float32|bfloat16");
-  };
-  add_dtype("--dtype", bench.dtype, "What the layers compute in (default: float32)");
-  add_dtype("--head-dtype", bench.head_dtype, "What the output head computes in (default: float32)");
+  const auto dtype_of = [](const std::string& name) { return name == "bfloat16" ? at::kBFloat16 : at::kFloat; };
+  verb.add_option_function<std::string>(
+          "--dtype", [=, &bench](const std::string& name) { bench.dtype = dtype_of(name); },
+          "What the layers compute in (default: float32)")
+      ->check(CLI::IsMember({"float32", "bfloat16"}))
+      ->option_text("float32|bfloat16");
+  verb.add_option_function<std::string>(
+          "--head-dtype",
+          [=, &bench](const std::string& name) {
+            bench.head_dtype = dtype_of(name);
+            bench.head_tf32 = name == "tf32";
+          },
+          "What the output head computes in (default: float32); tf32 on GPUs alone")
+      ->check(CLI::IsMember({"float32", "bfloat16", "tf32"}))
+      ->option_text("float32|bfloat16|tf32");
 }
 
 // Options that every verb has, and those of its work.
 void AddOptions(CLI::App& verb, Flags& flags) {
   AddWorkOptions(verb, flags.bench);
+  verb.add_option("--device", flags.device,
+                  "What is measured (default: auto, a GPU where this build and the machine have one)")
+      ->check(CLI::IsMember(DeviceNames()))
+      ->option_text("auto|cpu|cuda");
   AddTimingOptions(verb, &flags.bench.threads, &flags.bench.seed, &flags.bench.repeats, &flags.format);
   verb.add_flag("--interleaved", flags.bench.interleaved,
                 "A repeat for each line of stdin, told at once as a JSON line: to take turns with another program");

@@ -13,6 +13,7 @@
 #include "common/peak_memory.h"
 #include "common/seeds.h"
 #include "common/status_macros.h"
+#include "model/device.h"
 #include "model/families.h"
 #include "model/tensor.h"
 #include "nlohmann/json.hpp"
@@ -71,7 +72,11 @@ double HeadParameters(const ModelConfig& c) {
 }  // namespace
 
 absl::StatusOr<LoadedModel> LoadBenchModel(const BenchOptions& options, at::ScalarType storage) {
-  const Placement placement = {.compute = options.dtype, .storage = storage, .head = options.head_dtype};
+  const Placement placement = {.device = options.device,
+                               .compute = options.dtype,
+                               .storage = storage,
+                               .head = options.head_dtype,
+                               .head_tf32 = options.head_tf32};
   ASSIGN_OR_RETURN(LoadedModel loaded, options.random.empty() ? LoadModel(options.model, options.policy, placement)
                                                               : MakeRandomModel(options, placement));
   const int64_t context = loaded.model->config().max_positions;
@@ -132,11 +137,12 @@ BenchReport BeginReport(const std::string& bench, const BenchOptions& options, c
                     {"prompt_tokens", options.prompt_tokens},
                     {"new_tokens", options.new_tokens},
                     {"dtype", DtypeName(options.dtype)},
-                    {"head_dtype", DtypeName(options.head_dtype)},
+                    {"head_dtype", options.head_tf32 ? "tf32" : DtypeName(options.head_dtype)},
+                    {"device", DeviceText(options.device)},
                     {"threads", options.threads},
                     {"seed", options.seed}};
   report.load_before = LoadAverage();
-  report.limits = MeasureLimits(options.gemm_size, options.stream_bytes);
+  if (options.device.is_cpu()) report.limits = MeasureLimits(options.gemm_size, options.stream_bytes);
   ForgetPeakMemory();
   return report;
 }
@@ -163,6 +169,12 @@ absl::Status TimeRepeats(const BenchOptions& options, absl::FunctionRef<absl::St
     if (timed) report->repeats.push_back(std::move(repeat));
   }
   report->peak_memory_bytes = PeakMemoryBytes();
+  if (!options.device.is_cpu()) {
+    const DeviceMemory memory = MemoryOf(options.device);
+    report->figures["device_memory"] = {{"allocated_bytes", memory.allocated_bytes},
+                                        {"peak_bytes", memory.peak_bytes},
+                                        {"reserved_bytes", memory.reserved_bytes}};
+  }
   report->load_after = LoadAverage();
   return absl::OkStatus();
 }

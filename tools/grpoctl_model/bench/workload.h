@@ -26,8 +26,11 @@ struct BenchOptions {
   // Which policy of a checkpoint.
   std::string policy;
   int64_t prompts = 8, group = 8, prompt_tokens = 64, new_tokens = 64;
-  // What layers and output head compute in.
+  // What is measured: this process's own (UseDevice).
+  at::Device device = at::kCPU;
+  // What layers and output head compute in. head_tf32: Placement's.
   at::ScalarType dtype = at::kFloat, head_dtype = at::kFloat;
+  bool head_tf32 = false;
   int64_t threads = 1;
   uint64_t seed = 0;
   // Timed, after one that is not.
@@ -75,14 +78,14 @@ PhaseWork WorkIn(at::ScalarType dtype, double flop, double read_bytes = 0);
 void SetSamplingWork(const BenchOptions& options, const ModelConfig& config, at::ScalarType storage,
                      const std::string& prefix, BenchReport* report);
 
-// A report with the options and the model in its setting, and the limits of the machine where they are wanted.
+// A report with the options and the model in its setting, and the limits of the machine where the work is the CPU's.
 // Everything else is for the bench to fill.
 BenchReport BeginReport(const std::string& bench, const BenchOptions& options, const ModelConfig& config);
 // Of figures["operators"].
 inline constexpr int64_t kLongestOperators = 24;
 
 // Runs `body` once for nothing and options.repeats times for the report, which gets wall and processor time, memory
-// and load. `body` returns the seconds of its phases; its own are measured where it leaves them 0. Ends at the first
+// and load, of a device its memory as figures["device_memory"]. `body` returns the seconds of its phases; its own are measured where it leaves them 0. Ends at the first
 // error, which is returned. With options.interleaved, every repeat waits for a line on stdin and is written to stdout,
 // as one JSON line, when it has ended; InvalidArgument when there is no line.
 absl::Status TimeRepeats(const BenchOptions& options, absl::FunctionRef<absl::StatusOr<BenchRepeat>()> body,
