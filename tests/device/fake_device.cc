@@ -324,16 +324,14 @@ bool WaitsForNumbers(const c10::FunctionSchema& schema, bool picks_by_mask) {
     const c10::TypeKind kind = result.type()->kind();
     if (kind != c10::TypeKind::TensorType && kind != c10::TypeKind::ListType) return true;
   }
-  return names.contains(schema.name()) ||
-         (picks_by_mask && absl::string_view(schema.name()).substr(0, 11) == "aten::index");
+  return names.contains(schema.name()) || (picks_by_mask && schema.name() == "aten::_index_put_impl_");
 }
 
 void ComputeOnHost(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
   SameDevice devices(op);
   for (const c10::IValue& argument : torch::jit::last(*stack, op.schema().arguments().size())) devices.Look(argument);
   if (WaitsForNumbers(op.schema(), devices.picks_by_mask())) Drain();
-  const MadeBy made_by(op.schema().name().c_str());
-  const Computing computing_it;
+  const Computing computing_it(op.schema().name().c_str());
   // A view that was a copy would lose what is written into it.
   at::native::cpu_fallback(op, stack, /*error_on_views=*/true);
 }
@@ -383,13 +381,14 @@ Counters operator-(const Counters& after, const Counters& before) {
           .drains = after.drains - before.drains};
 }
 
-Computing::Computing() {
+Computing::Computing(const char* operator_name) : writer_before_(ExchangeWriter(operator_name)) {
   ++operators;
   ++computing;
 }
 
 Computing::~Computing() {
   --computing;
+  ExchangeWriter(writer_before_);
 }
 
 }  // namespace grpo::fake

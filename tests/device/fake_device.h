@@ -50,10 +50,14 @@ int64_t AllocatedBytes(int index = 0);
 // the kernels of the device.
 class Computing {
  public:
-  Computing();
+  // The name lives as long as the process.
+  explicit Computing(const char* operator_name);
   ~Computing();
   Computing(const Computing&) = delete;
   Computing& operator=(const Computing&) = delete;
+
+ private:
+  const char* const writer_before_;
 };
 
 }  // namespace grpo::fake

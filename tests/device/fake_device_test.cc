@@ -68,7 +68,7 @@ class HostAccessDeathTest : public testing::Test {
 TEST_F(HostAccessDeathTest, ReadingDeviceMemoryOnTheHostEndsTheProcessAndNamesTheRegion) {
   const at::Tensor tensor = at::ones({3000}, On()) + 1;
   EXPECT_EXIT(std::printf("%f\n", tensor.const_data_ptr<float>()[2]), testing::KilledBySignal(SIGSEGV),
-              "the host touched memory of fake:0: byte 8 of a region of 12288 bytes, made by aten::add");
+              "the host touched memory of fake:0: byte 8 of a region of 12288 bytes, last written by aten::add");
 }
 
 TEST_F(HostAccessDeathTest, WritingDeviceMemoryOnTheHostEndsTheProcess) {

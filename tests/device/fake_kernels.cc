@@ -154,7 +154,7 @@ std::pair<at::Tensor, at::Tensor> Attend(const at::Tensor& q, const at::Tensor& 
 }
 
 void FlashForward(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
-  const Computing computing;
+  const Computing computing(op.schema().name().c_str());
   const Arguments arguments(op, *stack);
   const at::Tensor q = arguments.tensor("query"), k = arguments.tensor("key"), v = arguments.tensor("value");
   TORCH_CHECK(arguments["dropout_p"].toDouble() == 0, "no dropout here");
@@ -166,7 +166,7 @@ void FlashForward(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
 }
 
 void FlashBackward(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
-  const Computing computing;
+  const Computing computing(op.schema().name().c_str());
   const Arguments arguments(op, *stack);
   const at::Tensor q = arguments.tensor("query"), k = arguments.tensor("key"), v = arguments.tensor("value");
   const at::Tensor d_out = OnHost(arguments.tensor("grad_out")).to(at::kFloat);
@@ -188,7 +188,7 @@ void FlashBackward(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
 
 // Products of bfloat16 that are summed and returned in float32.
 void MultiplyInFloat32(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
-  const Computing computing;
+  const Computing computing(op.schema().name().c_str());
   const Arguments arguments(op, *stack);
   const at::Tensor a = arguments.tensor("self"), b = arguments.tensor("mat2");
   TORCH_CHECK(a.device() == b.device() && a.scalar_type() == at::kBFloat16 && b.scalar_type() == at::kBFloat16 &&

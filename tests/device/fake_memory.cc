@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <map>
+#include <utility>
 
 #include "absl/base/thread_annotations.h"
 #include "common/mutex.h"
@@ -26,7 +27,7 @@ constexpr size_t kTotalBytes = size_t{16} << 30;
 struct Region {
   size_t num_bytes;
   int device;
-  const char* made_by;
+  const char* written_by;
 };
 
 struct Usage {
@@ -48,8 +49,7 @@ State& TheState() {
 }
 
 thread_local c10::DeviceIndex current_device = 0;
-constexpr const char* kNoOperator = "a copy or an empty tensor";
-thread_local const char* made_by = kNoOperator;
+thread_local const char* writer = "a copy";
 
 size_t WholePages(size_t num_bytes) {
   return (std::max<size_t>(num_bytes, 1) + kPage - 1) / kPage * kPage;
@@ -78,7 +78,7 @@ class DeviceAllocator final : public c10::DeviceAllocator {
     TORCH_CHECK(mprotect(data, size, PROT_NONE) == 0, "mprotect of ", size, " bytes failed");
     State& state = TheState();
     MutexLock lock(&state.mutex);
-    state.regions[static_cast<char*>(data)] = {.num_bytes = size, .device = current_device, .made_by = made_by};
+    state.regions[static_cast<char*>(data)] = {.num_bytes = size, .device = current_device, .written_by = "nobody"};
     Usage& usage = state.usage[current_device];
     usage.allocated += size;
     usage.peak = std::max(usage.peak, usage.allocated);
@@ -141,7 +141,7 @@ class PinnedAllocator final : public c10::Allocator {
 // The tensor's memory is open while one lives.
 class Opened {
  public:
-  explicit Opened(const at::Tensor& tensor) {
+  Opened(const at::Tensor& tensor, bool to_write) {
     if (tensor.is_cpu() || tensor.storage().nbytes() == 0) return;
     State& state = TheState();
     MutexLock lock(&state.mutex);
@@ -149,6 +149,7 @@ class Opened {
     TORCH_CHECK(region != state.regions.end(), "a tensor of the fake device lies elsewhere");
     begin_ = region->first;
     num_bytes_ = region->second.num_bytes;
+    if (to_write) region->second.written_by = writer;
     TORCH_CHECK(mprotect(begin_, num_bytes_, PROT_READ | PROT_WRITE) == 0, "mprotect failed");
   }
   ~Opened() {
@@ -183,8 +184,8 @@ void OnSegmentationFault(int, siginfo_t* info, void*) ABSL_NO_THREAD_SAFETY_ANAL
     char line[256];
     const int length = std::snprintf(
         line, sizeof(line),
-        "fake device: the host touched memory of fake:%d: byte %td of a region of %zu bytes, made by %s\n",
-        region->second.device, address - region->first, region->second.num_bytes, region->second.made_by);
+        "fake device: the host touched memory of fake:%d: byte %td of a region of %zu bytes, last written by %s\n",
+        region->second.device, address - region->first, region->second.num_bytes, region->second.written_by);
     if (write(STDERR_FILENO, line, std::min<size_t>(length, sizeof(line) - 1)) < 0) std::abort();
   }
   // The access is tried again, and ends the process as it would have without us.
@@ -220,23 +221,20 @@ void SetCurrentDevice(c10::DeviceIndex index) {
   current_device = index;
 }
 
-MadeBy::MadeBy(const char* name) : before_(made_by) {
-  made_by = name;
-}
-
-MadeBy::~MadeBy() {
-  made_by = before_;
+const char* ExchangeWriter(const char* name) {
+  return std::exchange(writer, name);
 }
 
 void CopyNow(const at::Tensor& from, const at::Tensor& to) {
   static Mutex& mutex = *new Mutex;
   MutexLock lock(&mutex);
-  const Opened opened_from(from);
-  if (from.storage().is_alias_of(to.storage())) {
+  const bool alike = from.storage().is_alias_of(to.storage());
+  const Opened opened_from(from, /*to_write=*/alike);
+  if (alike) {
     HostView(to).copy_(HostView(from));
     return;
   }
-  const Opened opened_to(to);
+  const Opened opened_to(to, /*to_write=*/true);
   HostView(to).copy_(HostView(from));
 }
 

@@ -33,18 +33,9 @@ class OnDevice {
   const c10::DeviceIndex before_;
 };
 
-// While one lives, what its thread allocates is said to be made by this operator; the name lives as long as the
-// process.
-class MadeBy {
- public:
-  explicit MadeBy(const char* name);
-  ~MadeBy();
-  MadeBy(const MadeBy&) = delete;
-  MadeBy& operator=(const MadeBy&) = delete;
-
- private:
-  const char* const before_;
-};
+// What this thread writes from now on is said to be written by an operator of this name, which lives as long as the
+// process. Returns the one before.
+const char* ExchangeWriter(const char* name);
 
 // from -> to, of one shape, whatever their devices, types and strides; at once. The only code that opens the memory.
 // Any thread, one after the other.
