@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/log.h"
+#include "common/sha256.h"
 #include "common/status_macros.h"
 #include "common/version.h"
 #include "configs/load.h"
@@ -19,16 +20,22 @@
 namespace grpo {
 namespace {
 
+// Of all that decides what is learned: `launch` says where, and may change before a run goes on.
+std::string RunHash(RunConfig config) {
+  config.launch = {};
+  return Sha256Hex(DumpOptions(config));
+}
+
 // A build with more keys than the one that saved resolves the same configuration to another text, so the saved one is
 // resolved again before the two are said to differ.
 absl::Status CheckConfig(const std::string& folder, const Snapshot& snapshot, const LoadedConfig& config) {
   if (snapshot.resolved_yaml == config.resolved_yaml) return absl::OkStatus();
   const absl::StatusOr<LoadedConfig> saved = LoadRunConfig(absl::StrCat(folder, "/", kConfigFile));
-  if (saved.ok() && saved->sha256 == config.sha256) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat("the checkpoint ", folder,
-                                                 " was saved under another configuration than the one given (SHA-256 ",
-                                                 saved.ok() ? saved->sha256 : "unknown", ", now ", config.sha256,
-                                                 "); resume with the run folder's own config.yaml"));
+  const std::string saved_hash = saved.ok() ? RunHash(saved->config) : "unknown", hash = RunHash(config.config);
+  if (saved_hash == hash) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("the checkpoint ", folder, " was saved under another configuration than the one given (SHA-256 ",
+                   saved_hash, ", now ", hash, "); resume with the run folder's own config.yaml"));
 }
 
 // Kinds of devices differ by more than last bits: other kernels, other sums, so soon other samples.

@@ -147,6 +147,12 @@ TEST_F(LoadCheckpointTest, RefusesAnotherConfiguration) {
   EXPECT_STATUS(Load(), absl::StatusCode::kInvalidArgument, "another configuration");
 }
 
+TEST_F(LoadCheckpointTest, TakesAnotherPlaceToRunAt) {
+  Save(Config().resolved_yaml);
+  Write("config.yaml", std::string(kConfig) + "launch: {slurm: {partition: long}}\n");
+  EXPECT_OK(Load());
+}
+
 TEST_F(LoadCheckpointTest, TakesTheSameConfigurationWithoutLaterKeys) {
   // As a build would have resolved it that knew fewer keys.
   std::string old = kConfig;

@@ -78,7 +78,8 @@ class Slurm:
     """The cluster, as a context. `environment` makes Slurm's clients, and what calls them, see it."""
 
     def __init__(self, cpus=8, memory_mb=8192):
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="slurm.", dir=os.environ.get("TEST_TMPDIR")))
+        # munge's socket lies in it: a path of 108 bytes at most, through folders that everybody may pass.
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="slurm.", dir="/tmp"))
         self.environment = dict(os.environ) | {"SLURM_CONF": str(self.folder / "slurm.conf"), "PATH": _SEARCH}
         self._daemons = {}
         self._nodes = {}

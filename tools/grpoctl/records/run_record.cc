@@ -115,6 +115,7 @@ void ReadState(std::optional<fs::file_time_type> locked, std::optional<fs::file_
   } else if (end.ok()) {
     record->state = absl::AsciiStrToLower(end->state);
     record->note = end->reason;
+    if (end->stage.empty()) return;
     record->stage = end->stage;
     record->step = end->step;
     record->num_steps = end->num_steps;

@@ -89,7 +89,8 @@ TEST(KubernetesManifest, PodsGetTheirOwnKeysAndNobodyGetsTheAuthoritys) {
   const std::vector<std::string> expected = {"trainer.key", "", "worker.key"};
   for (int role = 0; role < 3; ++role) {
     std::string keys;
-    for (const Json& volume : PodOf(documents, role)["volumes"]) {
+    const Json pod = PodOf(documents, role);
+    for (const Json& volume : pod["volumes"]) {
       if (!volume.contains("secret")) continue;
       for (const Json& item : volume["secret"]["items"]) {
         const std::string name = item["key"];
