@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <utility>
 #include <vector>
 
 #include "model/device.h"
@@ -44,19 +45,40 @@ at::Tensor RowsAt(const at::Tensor& heads, const at::Tensor& rows) {
   return heads.to(at::kFloat).index_select(0, rows).to(heads.scalar_type());
 }
 
-// Tables on their way to a device in one copy.
-class Tables {
- public:
-  void Add(const std::vector<int64_t>& table) {
-    sizes_.push_back(static_cast<int64_t>(table.size()));
-    numbers_.insert(numbers_.end(), table.begin(), table.end());
+// int64, on the device; one copy for all of them.
+std::vector<at::Tensor> Send(const std::vector<std::vector<int64_t>>& tables, c10::Device device) {
+  std::vector<int64_t> numbers, sizes;
+  for (const std::vector<int64_t>& table : tables) {
+    sizes.push_back(static_cast<int64_t>(table.size()));
+    numbers.insert(numbers.end(), table.begin(), table.end());
   }
-  // int64, in the order in which they were added.
-  std::vector<at::Tensor> Send(c10::Device device) const { return ToDevice(numbers_, device).split_with_sizes(sizes_); }
+  return ToDevice(numbers, device).split_with_sizes(sizes);
+}
 
- private:
-  std::vector<int64_t> numbers_, sizes_;
-};
+// Where queries and keys of each sequence begin, and the rows of all keys, empty when they are all rows in order.
+std::vector<std::vector<int64_t>> FlashTables(const std::vector<SequenceRows>& sequences) {
+  std::vector<int64_t> begin_q = {0}, begin_k = {0}, rows;
+  for (const SequenceRows& sequence : sequences) {
+    rows.insert(rows.end(), sequence.rows.begin(), sequence.rows.end());
+    begin_q.push_back(begin_q.back() + sequence.num_own());
+    begin_k.push_back(static_cast<int64_t>(rows.size()));
+  }
+  if (begin_q == begin_k) rows.clear();
+  return {begin_q, begin_k, rows};
+}
+
+// Where the rows are among the padded ones, and the rows of those.
+std::vector<std::vector<int64_t>> PaddedTables(const std::vector<SequenceRows>& sequences, int64_t max_tokens) {
+  std::vector<int64_t> kept, rows;
+  for (const SequenceRows& sequence : sequences) {
+    const auto begin = static_cast<int64_t>(rows.size());
+    rows.insert(rows.end(), sequence.rows.begin(), sequence.rows.end());
+    for (int64_t i = 0; i < sequence.num_own(); ++i) kept.push_back(begin + sequence.num_shared + i);
+    // Any row will do: nobody who counts sees it.
+    rows.resize(begin + max_tokens, 0);
+  }
+  return {kept, rows};
+}
 
 }  // namespace
 
@@ -69,38 +91,19 @@ DeviceAttention::DeviceAttention(const PackedLayout& layout, c10::Device device,
   const std::vector<SequenceRows> sequences = RowsOf(layout);
   num_sequences_ = static_cast<int64_t>(sequences.size());
   if (sequences.empty()) return;
-  bool shares = false;
   for (const SequenceRows& sequence : sequences) {
     max_own_ = std::max(max_own_, sequence.num_own());
     max_tokens_ = std::max(max_tokens_, static_cast<int64_t>(sequence.rows.size()));
-    shares = shares || sequence.num_shared > 0;
   }
-  std::vector<int64_t> begin_q = {0}, begin_k = {0}, rows, kept;
-  for (const SequenceRows& sequence : sequences) {
-    const auto begin = static_cast<int64_t>(rows.size());
-    rows.insert(rows.end(), sequence.rows.begin(), sequence.rows.end());
-    begin_q.push_back(begin_q.back() + sequence.num_own());
-    begin_k.push_back(static_cast<int64_t>(rows.size()));
-    for (int64_t i = 0; i < sequence.num_own(); ++i) kept.push_back(begin + sequence.num_shared + i);
-    // Any row will do: nobody who counts sees it.
-    if (!flash) rows.resize(begin + max_tokens_, 0);
-  }
-  Tables tables;
+  const std::vector<at::Tensor> tables =
+      Send(flash ? FlashTables(sequences) : PaddedTables(sequences, max_tokens_), device);
   if (flash) {
-    tables.Add(begin_q);
-    tables.Add(begin_k);
+    begin_q_ = tables[0].to(at::kInt);
+    begin_k_ = tables[1].to(at::kInt);
   } else {
-    tables.Add(kept);
+    kept_ = tables[0];
   }
-  if (!flash || shares) tables.Add(rows);
-  const std::vector<at::Tensor> sent = tables.Send(device);
-  if (!flash || shares) rows_ = sent.back();
-  if (flash) {
-    begin_q_ = sent[0].to(at::kInt);
-    begin_k_ = sent[1].to(at::kInt);
-  } else {
-    kept_ = sent[0];
-  }
+  rows_ = tables.back();
 }
 
 at::Tensor DeviceAttention::Attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) const {
@@ -109,7 +112,8 @@ at::Tensor DeviceAttention::Attend(const at::Tensor& q, const at::Tensor& k, con
 }
 
 at::Tensor DeviceAttention::AttendPacked(const at::Tensor& q, const at::Tensor& k_in, const at::Tensor& v_in) const {
-  const at::Tensor k = rows_.defined() ? RowsAt(k_in, rows_) : k_in, v = rows_.defined() ? RowsAt(v_in, rows_) : v_in;
+  const bool shares = rows_.numel() > 0;
+  const at::Tensor k = shares ? RowsAt(k_in, rows_) : k_in, v = shares ? RowsAt(v_in, rows_) : v_in;
   return std::get<0>(at::_flash_attention_forward(q, k, v, begin_q_, begin_k_, max_own_, max_tokens_,
                                                   /*dropout_p=*/0.0, /*is_causal=*/true,
                                                   /*return_debug_mask=*/false));

@@ -45,7 +45,7 @@ class DeviceAttention {
   int64_t max_own_ = 0, max_tokens_ = 0;
   // flash: where each sequence's queries and keys begin, [B + 1] int32.
   at::Tensor begin_q_, begin_k_;
-  // flash: the rows of all keys, written out, int64; undefined where nothing is shared. Else: those of all padded rows,
+  // int64. flash: the rows of all keys, written out; empty where nothing is shared. Else: those of all padded rows,
   // [B max_tokens].
   at::Tensor rows_;
   // Not flash: where the N rows are among the padded ones, [N] int64.

@@ -302,16 +302,15 @@ class SameDevice {
  private:
   void LookAt(const at::Tensor& tensor, bool number_allowed) {
     if (!tensor.defined() || (number_allowed && tensor.is_cpu() && tensor.dim() == 0)) return;
-    if (!device_ && !tensor.is_cpu()) device_ = tensor.device();
     if (!number_allowed && tensor.scalar_type() == at::kBool) picks_by_mask_ = true;
-    wrong_ = wrong_ ? wrong_ : tensor.is_cpu() ? std::optional(tensor.device()) : std::nullopt;
-    if (device_ && !tensor.is_cpu() && tensor.device() != *device_) wrong_ = tensor.device();
-    TORCH_CHECK(!wrong_ || !device_, "Expected all tensors to be on the same device, but ", op_.schema().name(),
-                " got one on ", wrong_->str(), " and one on ", device_->str());
+    if (!device_) device_ = tensor.device();
+    TORCH_CHECK(tensor.device() == *device_, "Expected all tensors to be on the same device, but ", op_.schema().name(),
+                " got one on ", device_->str(), " and one on ", tensor.device().str());
   }
 
   const c10::OperatorHandle& op_;
-  std::optional<at::Device> device_, wrong_;
+  // Of the first.
+  std::optional<at::Device> device_;
   bool picks_by_mask_ = false;
 };
 
