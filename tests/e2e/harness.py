@@ -274,7 +274,7 @@ class Run:
     def channel(self):
         if self._channel is None:
             # A trainer that is started again is found at once: gRPC's own wait, a second and more, may be longer than the stage.
-            waits = [(f"grpc.{which}_reconnect_backoff_ms", 50) for which in ("initial", "min", "max")]
+            waits = [(f"grpc.{which}_reconnect_backoff_ms", 50) for which in ("initial", "max")]
             self._channel = grpc.insecure_channel(self.endpoint()["address"], waits)
         return self._channel
 
