@@ -16,7 +16,8 @@ from ray_cluster import RayCluster, enter_namespaces  # noqa: E402
 from short_quickstart import SHORT  # noqa: E402
 
 SETTINGS = SHORT | {"trainer.ranks": 2, "rollout_worker.workers": 2, "checkpoint.every_steps": 5}
-PROGRAMS = tuple(str(program) for program in (harness.TRAINER, harness.ROLLOUT_WORKER, harness.REWARD_SERVER))
+# As the plan names them: where grpoctl itself lies, behind every link.
+PROGRAMS = tuple(str(program.resolve()) for program in (harness.TRAINER, harness.ROLLOUT_WORKER, harness.REWARD_SERVER))
 
 
 def parent_of(pid):

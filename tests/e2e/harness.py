@@ -243,8 +243,8 @@ class Run:
 
     def channel(self):
         if self._channel is None:
-            # A trainer that is started again is found at once: gRPC's own wait, a second and more, may be longer than the stage.
-            waits = [(f"grpc.{which}_reconnect_backoff_ms", 50) for which in ("initial", "min", "max")]
+            # A trainer that is started again is found soon: gRPC's own wait, a second and more, may be longer than the stage.
+            waits = [(f"grpc.{which}_reconnect_backoff_ms", 50) for which in ("initial", "max")]
             self._channel = grpc.insecure_channel(self.endpoint()["address"], waits)
         return self._channel
 
@@ -259,7 +259,8 @@ class Run:
 
         def reached():
             try:
-                status = self.status()
+                # Waiting for a connection makes it: gRPC works at one while a call is under way, and hardly in between.
+                status = self.client().GetStatus(trainer_pb2.GetStatusRequest(), timeout=1, wait_for_ready=True)
             except grpc.RpcError:
                 # A trainer that is being restarted is asked again.
                 assert self._process.poll() is None, self.stderr

@@ -357,6 +357,8 @@ int Main(int argc, char** argv) {
   }
   CLI11_PARSE(app, argc, argv);
   InitLogging("coordinator_load");
+  // Not a line for each of a thousand workers.
+  spdlog::set_level(spdlog::level::warn);
   InstallStopSignal({.die_with_parent = true});
   // Two connections a worker; what the process may open is asked for whole.
   rlimit files = {};

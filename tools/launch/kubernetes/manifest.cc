@@ -3,14 +3,16 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
-#include <map>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
 #include "common/files.h"
 #include "common/status_macros.h"
 #include "configs/load.h"
@@ -98,20 +100,42 @@ absl::StatusOr<RunPlan> PlanOf(const LaunchRequest& request, const PodSurroundin
   return MakeRunPlan(around.config, plan);
 }
 
-// Small files that only the trainer reads, by path, with their content: tokenizers of models that are made at random, and
-// the like. What lies in the image or on the claim is there.
-std::map<std::string, std::string> CarriedFiles(const RunPlan& plan) {
-  std::map<std::string, std::string> files;
+// A file of this machine that travels along in the ConfigMap.
+struct CarriedFile {
+  // Here.
+  std::string path;
+  // In the ConfigMap, and so in the containers' folder of the configuration.
+  std::string key;
+  std::string content;
+};
+
+// As a ConfigMap's keys are; its end is the file's, which says what it holds.
+std::string CarriedKey(size_t index, const std::string& path) {
+  constexpr size_t kMaxNameBytes = 100;
+  std::string name = std::filesystem::path(path).filename().string();
+  if (name.size() > kMaxNameBytes) name.erase(0, name.size() - kMaxNameBytes);
+  for (char& c : name) c = absl::ascii_isalnum(c) || c == '.' || c == '_' ? c : '-';
+  return absl::StrCat("file-", index, "-", name);
+}
+
+// Small files that only the trainer reads: tokenizers of models that are made at random, and the like. What lies in the
+// image or on the claim is there. (Where the file lies here is no place for it there: a container's user may not pass
+// through /root.)
+std::vector<CarriedFile> CarriedFiles(const RunPlan& plan) {
+  std::vector<CarriedFile> files;
   int64_t room = kMaxCarriedBytes;
   for (const std::string& path : plan.processes.front().reads) {
     if (absl::StartsWith(path, absl::StrCat(kImageHome, "/")) || absl::StartsWith(path, absl::StrCat(kRunsFolder, "/")))
       continue;
+    // One that stands in the configuration as it is, between quotes.
+    const bool plain = std::none_of(path.begin(), path.end(),
+                                    [](unsigned char c) { return c == '"' || c == '\\' || c < 0x20 || c == 0x7f; });
     std::error_code error;
-    if (!std::filesystem::is_regular_file(path, error)) continue;
+    if (!plain || !std::filesystem::is_regular_file(path, error)) continue;
     absl::StatusOr<std::string> content = ReadFile(path, room);
     if (!content.ok()) continue;
     room -= static_cast<int64_t>(content->size());
-    files[path] = *std::move(content);
+    files.push_back({.path = path, .key = CarriedKey(files.size(), path), .content = *std::move(content)});
   }
   return files;
 }
@@ -160,11 +184,16 @@ Json SecretOf(const PodSurroundings& around, const std::vector<LaunchFile>& file
   return document;
 }
 
-Json ConfigMapOf(const PodSurroundings& around, const std::map<std::string, std::string>& files) {
+// The configuration as the containers read it, with the files where they find them.
+Json ConfigMapOf(const PodSurroundings& around, const std::vector<CarriedFile>& files) {
   Json document = Document(around, "v1", "ConfigMap");
-  document["data"]["config.yaml"] = DumpOptions(around.config);
-  for (const auto& [path, content] : files)
-    document["binaryData"][around.carried.at(path)] = absl::Base64Escape(content);
+  std::string config = DumpOptions(around.config);
+  for (const CarriedFile& file : files) {
+    const std::string there = absl::StrCat("\"", kConfigFolder, "/", file.key, "\"");
+    absl::StrReplaceAll({{absl::StrCat("\"", file.path, "\""), there}}, &config);
+    document["binaryData"][file.key] = absl::Base64Escape(file.content);
+  }
+  document["data"]["config.yaml"] = config;
   return document;
 }
 
@@ -291,12 +320,10 @@ absl::StatusOr<std::vector<nlohmann::ordered_json>> KubernetesDocuments(const La
       std::remove_if(roles.begin(), roles.end(), [&](const PodRole& role) { return NumJobs(config, role.role) == 0; }),
       roles.end());
   ASSIGN_OR_RETURN(const RunPlan plan, PlanOf(request, around, roles));
-  const std::map<std::string, std::string> files = CarriedFiles(plan);
-  for (const auto& [path, content] : files) around.carried[path] = absl::StrCat("file-", around.carried.size());
   std::vector<Json> documents;
   if (makes_claim) documents.push_back(Claim(around, request, NumPods(roles.front())));
   if (!tls.empty()) documents.push_back(SecretOf(around, tls));
-  documents.push_back(ConfigMapOf(around, files));
+  documents.push_back(ConfigMapOf(around, CarriedFiles(plan)));
   documents.push_back(ServiceOf(around));
   documents.push_back(NetworkPolicyOf(around));
   documents.push_back(JobSetOf(around, roles, plan));

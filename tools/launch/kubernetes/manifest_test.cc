@@ -14,6 +14,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 // Four ranks on two machines, three workers, two reward servers.
 RunConfig ClusterConfig() {
@@ -148,11 +149,13 @@ TEST(KubernetesManifest, SmallFilesTravelAndLargeOnesAreLookedForInTheContainers
   config.policies["large"].random_init.tokenizer = folder + "/large.json";
   config.policies["claim"].path = "/runs/models/base";
   ASSERT_OK_AND_ASSIGN(const std::vector<Json> documents, KubernetesDocuments(RequestFor(config)));
-  const Json expected = {{"file-0", absl::Base64Escape("{}")}};
-  EXPECT_EQ(Find(documents, "ConfigMap")["binaryData"], expected);
-  const Json mounts = PodOf(documents, 0)["containers"][0]["volumeMounts"];
-  EXPECT_EQ(mounts.back()["mountPath"], folder + "/tokenizer.json");
-  EXPECT_EQ(mounts.back()["subPath"], "file-0");
+  const Json expected = {{"file-0-tokenizer.json", absl::Base64Escape("{}")}};
+  const Json configured = Find(documents, "ConfigMap");
+  EXPECT_EQ(configured["binaryData"], expected);
+  const std::string yaml = configured["data"]["config.yaml"];
+  EXPECT_THAT(yaml, HasSubstr("\"/etc/grpo/config/file-0-tokenizer.json\""));
+  EXPECT_THAT(yaml, Not(HasSubstr(folder + "/tokenizer.json")));
+  EXPECT_THAT(yaml, HasSubstr(folder + "/large.json"));
 }
 
 // The run's own certificates: each process is told where its role's are, and probes present them.

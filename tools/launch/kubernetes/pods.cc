@@ -204,10 +204,6 @@ void AddVolumes(const PodSurroundings& around, const PodRole& role, Json* volume
   // NCCL's, between the GPUs of a machine; otherwise it is 64 MiB.
   if (role.need.gpus > 0 || ProcessesPerPod(role) > 1)
     AddVolume("shm", "/dev/shm", false, {{"emptyDir", {{"medium", "Memory"}}}}, volumes, mounts);
-  for (const auto& [path, key] : around.carried) {
-    const Json mount = {{"name", "config"}, {"mountPath", path}, {"subPath", key}, {"readOnly", true}};
-    mounts->push_back(mount);
-  }
 }
 
 // A container without any right that it can do without.

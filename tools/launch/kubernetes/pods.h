@@ -12,7 +12,6 @@
 #ifndef GRPO_TOOLS_LAUNCH_KUBERNETES_PODS_H_
 #define GRPO_TOOLS_LAUNCH_KUBERNETES_PODS_H_
 
-#include <map>
 #include <string>
 #include <vector>
 
@@ -47,8 +46,6 @@ struct PodSurroundings {
   std::string run_dir;
   // Of the claim.
   std::string claim;
-  // Files of this machine that travel along, by path: keys of the ConfigMap.
-  std::map<std::string, std::string> carried;
   // Names of the Secret's files; none: there is no Secret.
   std::vector<std::string> tls_files;
 };
