@@ -16,6 +16,14 @@ inline std::chrono::nanoseconds CpuTime() {
   return std::chrono::seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec);
 }
 
+// Whether a sanitizer watches (.bazelrc), under which everything takes ten times longer: texts of megabytes are shorter
+// then. Tests that have such ones are tagged `as_built`, and run without sanitizers too.
+#ifdef GRPO_SANITIZED
+inline constexpr bool kSanitized = true;
+#else
+inline constexpr bool kSanitized = false;
+#endif
+
 }  // namespace grpo
 
 #endif  // GRPO_COMMON_CPU_TIME_TESTING_H_

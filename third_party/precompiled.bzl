@@ -1,8 +1,8 @@
-"""A precompiled header of GCC: the compiler's memory after it has read what many files include.
+"""A precompiled header: the compiler's memory after it has read what many files include.
 
 GCC looks for one beside the header that -include names (.bazelrc), in the folders that a target's dependencies put on its include path, and takes it if
 it was made with the target's own options. So whoever depends on the rule below, at whatever distance, has it; all others find GCC's own <iso646.h>,
-which is empty in C++, as ours is.
+which is empty in C++, as ours is. Clang has third_party/clang look for it.
 """
 
 load("@bazel_tools//tools/build_defs/cc:action_names.bzl", "CPP_COMPILE_ACTION_NAME")
@@ -22,14 +22,14 @@ def _precompiled_header_impl(ctx):
     dependencies = ctx.actions.declare_file(ctx.label.name + "/iso646.h.d")
     ctx.actions.write(included, "")
 
-    # The command line of a cc_library without copts, so that both have the same options in every configuration. With -MD the precompiled header knows
-    # what it was made from, and -fpch-deps (.bazelrc) tells Bazel so of every file that takes it: a new LibTorch compiles them again.
+    # The command line of a cc_library without copts, so that both have the same options in every configuration.
+    for_clang = ["-fpch-instantiate-templates"] if toolchain.compiler.startswith("clang") else []
     variables = cc_common.create_compile_variables(
         feature_configuration = features,
         cc_toolchain = toolchain,
         source_file = ctx.file.header.path,
         output_file = precompiled.path,
-        user_compile_flags = ctx.fragments.cpp.copts + ctx.fragments.cpp.cxxopts + ["-x", "c++-header", "-MD", "-MF", dependencies.path],
+        user_compile_flags = ctx.fragments.cpp.copts + ctx.fragments.cpp.cxxopts + ["-x", "c++-header", "-MD", "-MF", dependencies.path] + for_clang,
         quote_include_directories = context.quote_includes,
         system_include_directories = context.system_includes,
         preprocessor_defines = context.defines,

@@ -23,7 +23,7 @@ namespace {
 // Of all that decides what is learned: `launch` says where, and may change before a run goes on.
 std::string RunHash(RunConfig config) {
   config.launch = {};
-  return Sha256Hex(DumpOptions(config));
+  return Sha256Hex(ResolvedYaml(config));
 }
 
 // A build with more keys than the one that saved resolves the same configuration to another text, so the saved one is

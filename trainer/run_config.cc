@@ -361,12 +361,16 @@ absl::StatusOr<LoadedConfig> LoadUnrolled(const Section& given, const std::strin
   RETURN_IF_ERROR(checker.status());
   checker.CheckReferences();
   RETURN_IF_ERROR(checker.status());
-  loaded.resolved_yaml = DumpOptions(loaded.config);
+  loaded.resolved_yaml = ResolvedYaml(loaded.config);
   loaded.sha256 = Sha256Hex(loaded.resolved_yaml);
   return loaded;
 }
 
 }  // namespace
+
+std::string ResolvedYaml(const RunConfig& config) {
+  return DumpOptions(config);
+}
 
 absl::StatusOr<LoadedConfig> LoadRunConfig(const std::string& path, const std::vector<std::string>& overrides) {
   ASSIGN_OR_RETURN(const Section given, ParseConfigFile(path, overrides));

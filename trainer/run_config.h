@@ -174,6 +174,9 @@ struct LoadedConfig {
 // of the first round where it has any. NotFound when all that is wrong is a missing file.
 absl::StatusOr<LoadedConfig> LoadRunConfig(const std::string& path, const std::vector<std::string>& overrides = {});
 
+// Every key, as LoadedConfig has it; of a configuration that was changed since.
+std::string ResolvedYaml(const RunConfig& config);
+
 // Of a run that was, whoever wrote its resolved configuration: what can be read of it is filled in, the rest keeps its
 // defaults, and a stage that this build cannot read is null. Nothing is checked.
 RunConfig ReadRunConfig(const std::string& path);

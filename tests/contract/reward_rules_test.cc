@@ -92,6 +92,8 @@ std::vector<uint32_t> FakeIds(const std::string& text) {
   return ids;
 }
 
+constexpr size_t kTextBytes = kSanitized ? 1 << 17 : 1 << 20;
+
 // One unit repeated to 1 MB, alone and where an answer is looked for.
 std::vector<std::string> MegabyteTexts() {
   std::vector<std::string> texts;
@@ -100,12 +102,12 @@ std::vector<std::string> MegabyteTexts() {
         "answer is ", "$",        "\\(",      "9",         "1,",       "1/",           "-", "10^{",
         "\\frac{",    "\\text{",  "\xff",     "a",         " ",        "\n",           "**"}) {
     std::string text;
-    while (text.size() < (1 << 20)) text += unit;
+    while (text.size() < kTextBytes) text += unit;
     texts.push_back("<think>t</think><answer>" + text + "</answer>");
     texts.push_back("\\boxed{" + text + "}");
     texts.push_back(std::move(text));
   }
-  texts.push_back(std::string(1 << 20, '\0'));
+  texts.push_back(std::string(kTextBytes, '\0'));
   return texts;
 }
 

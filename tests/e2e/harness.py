@@ -137,7 +137,9 @@ def address_in(endpoint):
 
 
 def get_status(channel):
-    return trainer_pb2_grpc.TrainerServiceStub(channel).GetStatus(trainer_pb2.GetStatusRequest(), timeout=5)
+    """Waits for a connection, which makes it: gRPC works at one while a call is under way, and hardly in between."""
+    stub = trainer_pb2_grpc.TrainerServiceStub(channel)
+    return stub.GetStatus(trainer_pb2.GetStatusRequest(), timeout=5, wait_for_ready=True)
 
 
 def grpoctl_that_starts(programs):
@@ -259,8 +261,7 @@ class Run:
 
         def reached():
             try:
-                # Waiting for a connection makes it: gRPC works at one while a call is under way, and hardly in between.
-                status = self.client().GetStatus(trainer_pb2.GetStatusRequest(), timeout=1, wait_for_ready=True)
+                status = self.status()
             except grpc.RpcError:
                 # A trainer that is being restarted is asked again.
                 assert self._process.poll() is None, self.stderr

@@ -15,7 +15,6 @@
 #include "absl/strings/str_replace.h"
 #include "common/files.h"
 #include "common/status_macros.h"
-#include "configs/load.h"
 #include "tools/launch/kubernetes/pods.h"
 #include "tools/launch/places.h"
 
@@ -187,7 +186,7 @@ Json SecretOf(const PodSurroundings& around, const std::vector<LaunchFile>& file
 // The configuration as the containers read it, with the files where they find them.
 Json ConfigMapOf(const PodSurroundings& around, const std::vector<CarriedFile>& files) {
   Json document = Document(around, "v1", "ConfigMap");
-  std::string config = DumpOptions(around.config);
+  std::string config = ResolvedYaml(around.config);
   for (const CarriedFile& file : files) {
     const std::string there = absl::StrCat("\"", kConfigFolder, "/", file.key, "\"");
     absl::StrReplaceAll({{absl::StrCat("\"", file.path, "\""), there}}, &config);
