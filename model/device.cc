@@ -54,6 +54,14 @@ absl::Status Missing(absl::string_view name, int64_t count, int local_rank) {
                    count, ": one process takes one, so start no more than there are on the machine"));
 }
 
+// That of a local rank among `count` of them; nothing when there are too few.
+std::optional<c10::Device> DeviceOf(c10::DeviceType type, int64_t count, int local_rank) {
+  // Each process has the devices that a test registered to itself.
+  const int64_t index = type == c10::kPrivateUse1 ? local_rank % count : local_rank;
+  if (index < 0 || index >= count) return std::nullopt;
+  return Numbered(type, index);
+}
+
 // What cuBLAS will read when it starts.
 absl::Status FixWorkspace(bool started) {
   const char* const given = std::getenv(kWorkspaceVariable);
@@ -105,13 +113,10 @@ absl::StatusOr<c10::Device> ResolveDevice(absl::string_view name, int local_rank
   if (name == "cpu") return c10::Device(c10::kCPU);
   const std::optional<c10::DeviceType> built = Accelerator();
   const int64_t count = built.has_value() ? NumDevices(*built) : 0;
-  // Each process has the devices that a test registered to itself.
-  const bool of_a_test = built == c10::kPrivateUse1;
-  const int64_t index = of_a_test && count > 0 ? local_rank % count : local_rank;
-  const bool is_there = local_rank >= 0 && index < count;
-  if (name == "auto") return is_there ? Numbered(*built, index) : c10::Device(c10::kCPU);
+  const std::optional<c10::Device> there = count > 0 ? DeviceOf(*built, count, local_rank) : std::nullopt;
+  if (name == "auto") return there.value_or(c10::Device(c10::kCPU));
   const bool is_built = built.has_value() && NameOf(*built) == name;
-  if (is_built && is_there) return Numbered(*built, index);
+  if (is_built && there.has_value()) return *there;
   if (is_built || name == "cuda") return Missing(name, count, local_rank);
   return absl::InvalidArgumentError(absl::StrCat("device ", name, ": there are auto, cpu and cuda"));
 }

@@ -90,6 +90,13 @@ absl::StatusOr<std::vector<std::string>> HashesOf(const std::vector<LiveWeights:
   return hashes;
 }
 
+// What whoever samples with these weights computes in.
+void SayDtypes(const Placement& placement, v1::WeightsManifest* manifest) {
+  manifest->set_compute_dtype(placement.compute == at::kBFloat16 ? v1::DTYPE_BFLOAT16 : v1::DTYPE_FLOAT32);
+  if (placement.head == at::kBFloat16) manifest->set_head_dtype(v1::DTYPE_BFLOAT16);
+  if (placement.head_tf32) manifest->set_head_dtype(v1::DTYPE_TF32);
+}
+
 // Enters them, given in the order of the payload's parts.
 void SetHashes(const std::vector<std::string>& hashes, v1::WeightsManifest& manifest) {
   auto hash = hashes.begin();
@@ -123,10 +130,8 @@ absl::StatusOr<std::shared_ptr<LiveWeights>> LiveWeights::Of(const Transformer& 
     *manifest.mutable_policy() = policy;
     manifest.set_kind(v1::WEIGHTS_KIND_FULL);
     manifest.set_config_json(ModelConfigJson(model.config()));
-    const bool rounds = model.placement().compute == at::kBFloat16;
-    manifest.set_compute_dtype(rounds ? v1::DTYPE_BFLOAT16 : v1::DTYPE_FLOAT32);
-    if (model.placement().head == at::kBFloat16) manifest.set_head_dtype(v1::DTYPE_BFLOAT16);
-    if (model.placement().head_tf32) manifest.set_head_dtype(v1::DTYPE_TF32);
+    SayDtypes(model.placement(), &manifest);
+    const bool rounds = manifest.compute_dtype() == v1::DTYPE_BFLOAT16;
     add(*manifest.mutable_tokenizer(), text(tokenizer_json));
     for (const auto& [name, content] : companions) {
       v1::CompanionFile& companion = *manifest.add_companions();

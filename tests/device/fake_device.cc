@@ -286,13 +286,15 @@ class SameDevice {
  public:
   explicit SameDevice(const c10::OperatorHandle& op) : op_(op) {}
   void Look(const c10::IValue& argument) {
-    if (argument.isTensor()) LookAt(argument.toTensor(), /*number_allowed=*/true);
+    if (argument.isTensor() && !IsNumber(argument.toTensor())) LookAt(argument.toTensor());
     if (argument.isTensorList()) {
-      for (const at::Tensor& tensor : argument.toTensorVector()) LookAt(tensor, /*number_allowed=*/false);
+      for (const at::Tensor& tensor : argument.toTensorVector()) LookAt(tensor);
     }
     if (argument.isOptionalTensorList()) {
       for (const std::optional<at::Tensor>& tensor : argument.toOptionalTensorVector()) {
-        if (tensor) LookAt(*tensor, /*number_allowed=*/false);
+        if (!tensor || !tensor->defined()) continue;
+        LookAt(*tensor);
+        if (tensor->scalar_type() == at::kBool) picks_by_mask_ = true;
       }
     }
   }
@@ -300,9 +302,10 @@ class SameDevice {
   bool picks_by_mask() const { return picks_by_mask_; }
 
  private:
-  void LookAt(const at::Tensor& tensor, bool number_allowed) {
-    if (!tensor.defined() || (number_allowed && tensor.is_cpu() && tensor.dim() == 0)) return;
-    if (!number_allowed && tensor.scalar_type() == at::kBool) picks_by_mask_ = true;
+  static bool IsNumber(const at::Tensor& tensor) { return tensor.defined() && tensor.is_cpu() && tensor.dim() == 0; }
+
+  void LookAt(const at::Tensor& tensor) {
+    if (!tensor.defined()) return;
     if (!device_) device_ = tensor.device();
     TORCH_CHECK(tensor.device() == *device_, "Expected all tensors to be on the same device, but ", op_.schema().name(),
                 " got one on ", device_->str(), " and one on ", tensor.device().str());
