@@ -77,6 +77,9 @@ absl::StatusOr<std::vector<TopK>> TopLogprobs(const Transformer& model, const st
                                               int64_t k, const TrainerOptions& options) {
   ASSIGN_OR_RETURN(const std::vector<TokenStreams> sequences, Sequences(traces, model.config().max_positions));
   ASSIGN_OR_RETURN(const std::vector<Microbatch> batches, Pack(sequences, options.micro_batch_tokens));
+  if (!model.placement().device.is_cpu()) {
+    for (const Microbatch& batch : batches) RETURN_IF_ERROR(ExpectInRange(batch, model.config()));
+  }
   return TorchGuard([&]() -> absl::StatusOr<std::vector<TopK>> {
     const at::NoGradGuard no_grad;
     // Pack keeps the order of the sequences, and so do their targets.
