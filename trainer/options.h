@@ -61,6 +61,13 @@ struct TrainerOptions {
        .unit = "bytes",
        .min = 1,
        .max = 1e12});
+    VisitPatience(v);
+  }
+
+ private:
+  // When it gives up.
+  template <class V>
+  void VisitPatience(V& v) {
     v("collective_timeout_s", collective_timeout_s,
       {.help = "A rank that waits this long for another in the middle of a step gives up; then all ranks start again "
                "from the last checkpoint. Raise it when the slowest rank computes longer than this after the fastest.",
