@@ -141,9 +141,13 @@ class DeviceStepTest : public ::testing::Test {
 };
 
 TEST_F(DeviceStepTest, ANonFiniteLossLeavesTheWeightsAndIsCounted) {
-  for (auto& [name, stream] : batch_.minibatches[1][0].streams) {
-    if (name == stream::kAdvantage) stream.floats().assign(stream.floats().size(), NAN);
-  }
+  const auto set_advantages = [](TokenStreams& sequence, float value) {
+    for (auto& [name, stream] : sequence.streams) {
+      if (name == stream::kAdvantage) stream.floats().assign(stream.floats().size(), value);
+    }
+  };
+  set_advantages(batch_.minibatches[0][0], 1);
+  set_advantages(batch_.minibatches[1][0], NAN);
   const std::string before = WeightsHash(there_.student->NamedParameters());
   ASSERT_OK_AND_ASSIGN(const StepResult both, there_.loop->Step(batch_, 1e-2));
   EXPECT_EQ(both.metrics.at("skipped_updates"), 1);

@@ -27,21 +27,28 @@ Environment EnvironmentFrom(const json& state) {
           .deterministic = environment.value("deterministic", true)};
 }
 
-json ToJson(const Environment& environment) {
-  return {{"build", environment.build},
-          {"world_size", environment.world_size},
-          {"threads", environment.threads},
-          {"cpu_capability", environment.cpu_capability},
-          {"device", environment.device},
-          {"device_model", environment.device_model},
-          {"deterministic", environment.deterministic}};
-}
-
 }  // namespace
 
 std::string DeviceOf(const Environment& environment) {
   return environment.device.empty() ? "cpu" : environment.device;
 }
+
+namespace {
+
+json ToJson(const Environment& environment) {
+  json text = {{"build", environment.build},
+               {"world_size", environment.world_size},
+               {"threads", environment.threads},
+               {"cpu_capability", environment.cpu_capability}};
+  // A run on the CPU is written as it was before there were devices.
+  if (DeviceOf(environment) == "cpu") return text;
+  text["device"] = environment.device;
+  text["device_model"] = environment.device_model;
+  text["deterministic"] = environment.deterministic;
+  return text;
+}
+
+}  // namespace
 
 std::string Differences(const Environment& saved, const Environment& now) {
   std::vector<std::string> differences;

@@ -197,7 +197,8 @@ class Training {
     (*metrics)[metric::kUpdateSeconds] = absl::ToDoubleSeconds(times.ended - times.received);
     (*metrics)[metric::kStepSeconds] = seconds;
     (*metrics)[metric::kPeakMemoryBytes] = static_cast<double>(PeakMemoryBytes());
-    for (const v1::RankStatus& rank : context_.board.Snapshot().ranks()) {
+    const auto status = context_.board.Snapshot();
+    for (const v1::RankStatus& rank : status.ranks()) {
       if (!rank.has_device_memory()) continue;
       (*metrics)[metric::DeviceAllocatedBytes(rank.rank())] = rank.device_memory().allocated_bytes();
       (*metrics)[metric::DevicePeakBytes(rank.rank())] = rank.device_memory().peak_bytes();
