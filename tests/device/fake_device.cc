@@ -200,7 +200,7 @@ class Hooks final : public at::PrivateUse1HooksInterface {
   }
 
  private:
-  const Guard guard_;
+  const Guard guard_{};
 };
 
 // At the process's start.
