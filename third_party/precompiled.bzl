@@ -22,7 +22,8 @@ def _precompiled_header_impl(ctx):
     dependencies = ctx.actions.declare_file(ctx.label.name + "/iso646.h.d")
     ctx.actions.write(included, "")
 
-    # The command line of a cc_library without copts, so that both have the same options in every configuration.
+    # The command line of a cc_library without copts, so that both have the same options in every configuration. With -MD the precompiled header knows
+    # what it was made from, and -fpch-deps (.bazelrc) tells Bazel so of every file that takes it: a new LibTorch compiles them again.
     for_clang = ["-fpch-instantiate-templates"] if toolchain.compiler.startswith("clang") else []
     variables = cc_common.create_compile_variables(
         feature_configuration = features,
