@@ -27,14 +27,6 @@ Environment EnvironmentFrom(const json& state) {
           .deterministic = environment.value("deterministic", true)};
 }
 
-}  // namespace
-
-std::string DeviceOf(const Environment& environment) {
-  return environment.device.empty() ? "cpu" : environment.device;
-}
-
-namespace {
-
 json ToJson(const Environment& environment) {
   json text = {{"build", environment.build},
                {"world_size", environment.world_size},
@@ -49,6 +41,10 @@ json ToJson(const Environment& environment) {
 }
 
 }  // namespace
+
+std::string DeviceOf(const Environment& environment) {
+  return environment.device.empty() ? "cpu" : environment.device;
+}
 
 std::string Differences(const Environment& saved, const Environment& now) {
   std::vector<std::string> differences;
