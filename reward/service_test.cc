@@ -138,23 +138,26 @@ TEST_F(RewardServiceTest, RefusesAStreamOutOfOrder) {
 }
 
 TEST_F(RewardServiceTest, RowsThatComeTooLateAreDeadlineOutcomesAndExcluded) {
-  rpc::CallContext context(*client_, absl::Seconds(2));
-  // Nine tenths of the time are for scoring.
-  auto stream = stub_->Score(&context);
-  ASSERT_TRUE(stream->Write(Header("1")));
-  // Rows go back and forth until one is refused: the call ends in time, and says so row by row.
+  // Nine tenths of a call's time are for scoring. A machine that stands still for the last tenth answers nothing in it:
+  // that call ends with its deadline, and the next one has more time.
   v1::ScoreResponse response;
-  int32_t index = 0;
-  do {
-    ASSERT_TRUE(stream->Write(Completion(index++, "\\boxed{1}")));
-    ASSERT_TRUE(stream->Read(&response));
-  } while (response.score().outcome() == v1::OUTCOME_SCORED);
+  grpc::Status status(grpc::StatusCode::DEADLINE_EXCEEDED, "not called yet");
+  for (int attempt = 1; attempt <= 8 && status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED; ++attempt) {
+    rpc::CallContext context(*client_, attempt * absl::Seconds(2));
+    auto stream = stub_->Score(&context);
+    // Rows go back and forth until one is refused: the call ends in time, and says so row by row.
+    bool open = stream->Write(Header("1"));
+    for (int32_t index = 0; open; ++index) {
+      open = stream->Write(Completion(index, "\\boxed{1}")) && stream->Read(&response);
+      if (response.score().outcome() != v1::OUTCOME_SCORED) break;
+    }
+    stream->WritesDone();
+    status = stream->Finish();
+  }
+  ASSERT_TRUE(status.ok()) << status.error_message();
   EXPECT_EQ(response.score().outcome(), v1::OUTCOME_DEADLINE);
   EXPECT_TRUE(response.score().excluded());
   EXPECT_EQ(response.score().rules_size(), 2);
-  stream->WritesDone();
-  EXPECT_TRUE(stream->Finish().ok());
-  EXPECT_GT(index, 1);
 }
 
 TEST_F(RewardServiceTest, ListsItsRulesAndProfiles) {
