@@ -163,7 +163,8 @@ absl::StatusOr<SandboxPlan> PlanFor(const SandboxParts& parts) {
 bool CanHave(const SandboxParts& parts) {
   absl::StatusOr<SandboxPlan> plan = PlanFor(parts);
   if (!plan.ok()) return false;
-  plan->folder = "/";
+  // Not from a literal: GCC 12 warns of an overlap in inlined copies of one (bug 105651).
+  plan->folder = std::string("/");
   plan->memory_bytes = 1 << 30;
   plan->cpu_seconds = 10;
   SandboxedProcess process;

@@ -289,7 +289,9 @@ TEST(DeviceAdamWTest, MovesParametersAndMomentsAsOnTheCpuAndWaitsForNothing) {
       here.Step(1e-2);
       const fake::Counters before = fake::CountersNow();
       there.Step(1e-2);
-      if (OnFakeDevice()) EXPECT_EQ((fake::CountersNow() - before).waits, 0);
+      if (OnFakeDevice()) {
+        EXPECT_EQ((fake::CountersNow() - before).waits, 0);
+      }
     }
     const auto state = here.State(), on_device = there.State();
     ASSERT_EQ(on_device.size(), state.size());
