@@ -243,6 +243,8 @@ TEST(FileTest, PathsLeadThroughObjectsAndLists) {
   }
   EXPECT_STATUS(File("{\"question\": \"p\", \"answer\": 1}"), kBadData,
                 "set problem_field if it has another name; known are");
+  EXPECT_STATUS(File("{\"problem\": \"p\"}"), kBadData,
+                "set answer_field if it has another name, or to \"\" if the problems have no answers; ");
 }
 
 TEST(FileTest, ReadsJsonArrays) {

@@ -21,9 +21,12 @@ std::string FirstKnown(const Json& record, const std::vector<std::string>& names
   return found == names.end() ? "" : *found;
 }
 
-absl::Status NoField(const Json& record, const std::vector<std::string>& names, absl::string_view option) {
+// `otherwise` goes on after "set OPTION if it has another name".
+absl::Status NoField(const Json& record, const std::vector<std::string>& names, absl::string_view option,
+                     absl::string_view otherwise = "") {
   return absl::InvalidArgumentError(absl::StrCat("there is no field \"", absl::StrJoin(names, "\" or \""), "\": set ",
-                                                 option, " if it has another name; ", SuggestField(record, names[0])));
+                                                 option, " if it has another name", otherwise, "; ",
+                                                 SuggestField(record, names[0])));
 }
 
 absl::Status About(const std::string& field, const absl::Status& status) {
@@ -145,7 +148,8 @@ absl::StatusOr<RecordItem> MakeItem(const FieldPlan& plan, Json record, const st
   EraseField(rest, problem_field);
   if (!plan.answer.empty()) {
     const std::string field = FirstKnown(record, plan.answer);
-    if (field.empty()) return NoField(record, plan.answer, "answer_field");
+    if (field.empty())
+      return NoField(record, plan.answer, "answer_field", ", or to \"\" if the problems have no answers");
     ASSIGN_OR_RETURN(std::string answer, TakeAnswer(plan, record, field));
     if (plan.answer_form == AnswerForm::kOption) {
       ASSIGN_OR_RETURN(answer, AppendOptions(plan, record, answer, &made.problem));

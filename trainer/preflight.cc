@@ -30,6 +30,10 @@ DataItem ItemAt(const DataSource& source, int64_t count, int64_t index) {
 // How many items the use is checked by, from the start of the source; -1 for those that stand for all.
 absl::StatusOr<int64_t> CountOf(const DataUse& use, const DataSource& source) {
   if (!use.num_items.has_value()) return -1;
+  if (use.kind == DataUse::Kind::kTexts && source.size() < 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("data.", use.data, " has no end, and ", use.reader, " reads all of it: name data that can be"));
+  }
   ASSIGN_OR_RETURN(const int64_t count, CountProblems(source, use.data, *use.num_items));
   return use.all_of_finite && source.size() >= 0 ? source.size() : count;
 }
@@ -38,8 +42,8 @@ std::string HoldsInstead(const DataUse& use, absl::string_view holds, absl::stri
   return absl::StrCat("data.", use.data, " holds ", holds, ", and ", use.reader, " reads ", reads);
 }
 
-// How many items a policy reads of which nobody here knows how it counts tokens: that they are problems, with a text
-// each, is all that can be checked.
+// How many items are read that nobody here turns into tokens: that they are problems is all that can be checked, and,
+// where a policy behind an endpoint is sent them, that each has a text.
 absl::StatusOr<int64_t> CountTexts(const DataUse& use, const DataSource& source, int64_t count) {
   const int64_t num_items = NumChecked(source, count);
   if (num_items == 0) return absl::InvalidArgumentError(absl::StrCat("data.", use.data, " holds nothing"));
@@ -48,7 +52,7 @@ absl::StatusOr<int64_t> CountTexts(const DataUse& use, const DataSource& source,
     RETURN_IF_ERROR(source.Check());
     if (!item.document.empty()) return absl::InvalidArgumentError(HoldsInstead(use, "documents", "problems"));
     const std::string& text = item.prompt.text();
-    if (!text.empty() && IsUtf8(text)) continue;
+    if (use.kind == DataUse::Kind::kTexts || (!text.empty() && IsUtf8(text))) continue;
     return absl::InvalidArgumentError(absl::StrCat("problem ", item.prompt.id(), " of data.", use.data,
                                                    text.empty() ? " has no text" : " is not UTF-8", ", and policy ",
                                                    use.policy, " is sent its text: mend it"));
@@ -87,6 +91,8 @@ absl::StatusOr<int64_t> NumTokens(const DataUse& use, const PolicyShape& shape, 
       return NumDocumentTokens(use, *shape.tokenizer, item);
     case DataUse::Kind::kTraces:
       return NumTraceTokens(use, shape, item);
+    case DataUse::Kind::kTexts:
+      break;
   }
   return absl::InternalError("a stage reads data of no known kind");
 }
@@ -115,6 +121,8 @@ absl::Status CheckFits(const DataUse& use, const TokenLengths& lengths, int64_t 
       return absl::InvalidArgumentError(absl::StrCat("data.", use.data, ": trace ", lengths.longest_id, " has ",
                                                      lengths.longest, " tokens, policy ", use.policy, " has ",
                                                      max_positions, " positions: leave it out"));
+    case DataUse::Kind::kTexts:
+      break;
   }
   return absl::InternalError("a stage reads data of no known kind");
 }
@@ -292,7 +300,7 @@ absl::StatusOr<CheckedData> Preflight::CheckUse(const RunFiles& files, const std
   ASSIGN_OR_RETURN(const DataSource* const source, Open(files, use.data));
   ASSIGN_OR_RETURN(const int64_t count, CountOf(use, *source));
   CheckedData checked{.stage = stage, .use = use};
-  if (IsEndpoint(config_, use.policy)) {
+  if (use.kind == DataUse::Kind::kTexts || IsEndpoint(config_, use.policy)) {
     ASSIGN_OR_RETURN(checked.num_items, CountTexts(use, *source, count));
   } else {
     ASSIGN_OR_RETURN(const PolicyShape* const shape, Shape(use.policy));

@@ -22,6 +22,9 @@ using ::testing::IsEmpty;
 constexpr char kTrain[] =
     "  - {name: tr, type: train, algorithm: grpo, policy: model, data: problems, rewards: rules, steps: 2, "
     "prompts_per_step: 4, group_size: 2, sampling: {max_new_tokens: 8}, export_to: out}\n";
+constexpr char kSynthesize[] =
+    "  - {name: syn, type: synthesize, policy: model, data: problems, problems: 4, rewards: rules, "
+    "samples_per_problem: 1, sampling: {max_new_tokens: 8}, export_to: other}\n";
 constexpr char kEvaluate[] =
     "  - {name: ev, type: evaluate, policy: model, data: traces, rewards: rules, samples_per_problem: 1, sampling: "
     "{max_new_tokens: 8}}\n";
@@ -135,10 +138,25 @@ TEST_F(PreflightTest, EachKindOfFaultOfALaterStageIsNamedWithItsStage) {
             "",
             "mix.traces",
             {"data.both={source: mix, mix: {traces: 0.5, corpus: 0.5}}", "stages.ev.problems=4"}},
+           {kSynthesize,
+            "",
+            "stage syn: data.corpus has no end, and decontaminate of stage type synthesize reads all of it",
+            {"stages.syn.decontaminate={data: [corpus]}"}},
+           {kSynthesize, "{nothing", "stage syn: ", {"stages.syn.decontaminate={data: [traces]}"}},
            {kEvaluate, Line("H1", "\\\\frac{"), "can read none of the 1 reference answers of data.traces"}}) {
     EXPECT_STATUS(Check(absl::StrCat(kTrain, c.stages), c.traces, c.overrides), absl::StatusCode::kInvalidArgument,
                   c.says);
   }
+}
+
+// They may be anything, in any language: no policy reads them.
+TEST_F(PreflightTest, EvaluationSetsThatNothingIsToBeLearnedOfAreReadBeforeTheFirstStage) {
+  ASSERT_OK_AND_ASSIGN(const std::vector<CheckedData> checked,
+                       Check(absl::StrCat(kTrain, kSynthesize), Line("Z1", "2") + Line("\xC3\xA9", "3"),
+                             {"stages.syn.decontaminate={data: [traces]}"}));
+  ASSERT_EQ(checked.size(), 3u);
+  EXPECT_EQ(checked[2].use.data, "traces");
+  EXPECT_EQ(checked[2].num_items, 2);
 }
 
 TEST_F(PreflightTest, ErrorsOfAllStagesComeTogether) {

@@ -82,6 +82,10 @@ std::vector<DataUse> DistillationKeys::Reads(const JudgedSampling& judged, const
     use.policy = teacher.policy;
     use.answers_may_lack = pseudo_labels.enabled() || rewrite.enabled();
   }
+  for (const std::string& name : decontaminate.data) {
+    uses.push_back(
+        {.kind = DataUse::Kind::kTexts, .reader = "decontaminate of " + reader, .data = name, .num_items = 0});
+  }
   return uses;
 }
 
@@ -104,10 +108,6 @@ absl::StatusOr<std::unique_ptr<Decontamination>> OpenDecontamination(const RunFi
   auto contaminated = std::make_unique<Decontamination>(options.ngram, options.max_occurrences);
   for (const std::string& name : options.data) {
     ASSIGN_OR_RETURN(const std::unique_ptr<DataSource> data, files.OpenData(name));
-    if (data->size() < 0) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("decontaminate.data: data.", name, " has no end: name sets whose problems can all be read"));
-    }
     for (int64_t i = 0; i < data->size(); ++i) contaminated->Add(data->At(i).prompt.text());
     RETURN_IF_ERROR(data->Check());
   }

@@ -56,14 +56,14 @@ struct DistillationKeys {
   std::vector<Reference> References(const JudgedSampling& judged) const;
   std::vector<RuleReference> Rules(const JudgedSampling& judged) const;
   std::vector<Conflict> Conflicts(const JudgedSampling& judged) const;
-  // What each teacher reads.
+  // What each teacher reads, and the evaluation sets.
   std::vector<DataUse> Reads(const JudgedSampling& judged, const std::string& reader) const;
   // `seed` is the run's, `stage` the stage's name.
   TraceSelector::Options Selector(const JudgedSampling& judged, uint64_t seed, const std::string& stage) const;
 };
 
-// The problems of the evaluation sets. Null when there are none to keep out. InvalidArgument for a set without an end,
-// and errors of RunFiles::OpenData and DataSource::Check.
+// The problems of the evaluation sets, each of which has an end (Preflight has seen to it). Null when there are none to
+// keep out. Errors of RunFiles::OpenData and DataSource::Check.
 absl::StatusOr<std::unique_ptr<Decontamination>> OpenDecontamination(const RunFiles& files,
                                                                      const DecontaminateOptions& options);
 

@@ -48,11 +48,13 @@ struct DataUse {
     kDocuments,
     // Problems with the completions that a policy is to learn.
     kTraces,
+    // Problems of which only the text is looked at, by the stage itself.
+    kTexts,
   };
   Kind kind = Kind::kProblems;
   // For messages: "algorithm pretrain".
   std::string reader;
-  // Keys under `data` and `policies`.
+  // Keys under `data` and `policies`; of texts no policy.
   std::string data = {}, policy = {};
   // Of traces: entries of the teacher's stored top-k that come with each token; 0: none.
   int64_t stored_top_k = 0;
