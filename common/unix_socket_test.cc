@@ -19,7 +19,7 @@ namespace grpo {
 namespace {
 
 constexpr uid_t kNobody = 65534;
-constexpr absl::Duration kTimeout = absl::Seconds(10);
+constexpr absl::Duration kTimeout = absl::Minutes(1);
 
 class UnixSocketTest : public ::testing::Test {
  protected:

@@ -24,7 +24,7 @@
 namespace grpo {
 namespace {
 
-constexpr absl::Duration kTimeout = absl::Seconds(20);
+constexpr absl::Duration kTimeout = absl::Minutes(1);
 
 std::string Content(const SharedMemory& memory, size_t size) {
   std::string content(size, '#');

@@ -55,7 +55,7 @@ class MembershipTest : public ::testing::Test {
 
   // How it ended; the registration's thread has nothing to wait on but its word.
   absl::Status WaitForEnd() {
-    for (const absl::Duration deadline = Clock::Real().Now() + absl::Seconds(20); Clock::Real().Now() < deadline;) {
+    for (const absl::Duration deadline = Clock::Real().Now() + absl::Minutes(1); Clock::Real().Now() < deadline;) {
       if (const auto ended = membership_->Look(); ended.has_value()) return *ended;
       absl::SleepFor(absl::Milliseconds(1));
     }

@@ -38,7 +38,7 @@ class RegistrationTest : public ::testing::Test {
   }
   // The registration's own thread ends itself; there is nothing to wait on but its word.
   bool WaitForEnd() {
-    for (const absl::Duration deadline = Clock::Real().Now() + absl::Seconds(20); !registration_->ended();) {
+    for (const absl::Duration deadline = Clock::Real().Now() + absl::Minutes(1); !registration_->ended();) {
       if (Clock::Real().Now() > deadline) return false;
       absl::SleepFor(absl::Milliseconds(1));
     }

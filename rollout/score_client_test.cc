@@ -33,7 +33,7 @@ v1::Score WithRule(const std::string& extracted) {
 // One call to a server that answers through `answer`.
 absl::StatusOr<std::vector<v1::Score>> ScoreOnce(FakeRewardServer::Answer answer,
                                                  const std::vector<v1::Completion>& completions,
-                                                 absl::Duration deadline = absl::Seconds(20)) {
+                                                 absl::Duration deadline = absl::Minutes(1)) {
   FakeRewardServer service;
   service.answer = std::move(answer);
   const std::unique_ptr<rpc::Server> server = *rpc::Server::Start({}, {&service});
@@ -113,7 +113,7 @@ TEST(ScoreClient, TakesItsServersInTurn) {
   const std::unique_ptr<rpc::Server> first = *rpc::Server::Start({}, {&services[0]});
   const std::unique_ptr<rpc::Server> second = *rpc::Server::Start({}, {&services[1]});
   InFlightCalls calls;
-  ScoreClient client({}, absl::Seconds(20), &calls);
+  ScoreClient client({}, absl::Minutes(1), &calls);
   ASSERT_OK(client.UseServers({first->address(), second->address()}));
   EXPECT_EQ(client.num_servers(), 2);
   for (int i = 0; i < 4; ++i) EXPECT_OK(client.Score({}, {}, Completions({"a"})));
@@ -126,7 +126,7 @@ TEST(ScoreClient, FollowsServersThatComeAndGo) {
   const std::unique_ptr<rpc::Server> first = *rpc::Server::Start({}, {&services[0]});
   const std::unique_ptr<rpc::Server> second = *rpc::Server::Start({}, {&services[1]});
   InFlightCalls calls;
-  ScoreClient client({}, absl::Seconds(20), &calls);
+  ScoreClient client({}, absl::Minutes(1), &calls);
   EXPECT_STATUS(client.Score({}, {}, Completions({"a"})), absl::StatusCode::kFailedPrecondition,
                 "no reward server is registered yet");
   ASSERT_OK(client.UseServers({first->address()}));
@@ -141,7 +141,7 @@ TEST(ScoreClient, OneThatCannotBeUsedIsNamedAndTheOthersAreUsed) {
   FakeRewardServer service;
   const std::unique_ptr<rpc::Server> server = *rpc::Server::Start({}, {&service});
   InFlightCalls calls;
-  ScoreClient client({}, absl::Seconds(20), &calls);
+  ScoreClient client({}, absl::Minutes(1), &calls);
   for (int i = 0; i < 2; ++i) {
     EXPECT_STATUS(client.UseServers({"nowhere", server->address()}), absl::StatusCode::kInvalidArgument,
                   "reward server nowhere");

@@ -329,7 +329,7 @@ TEST_F(SessionTest, TheEndOfTheRunIsNoError) {
     MutexLock lock(&coordinator_.mutex);
     coordinator_.run_ended = true;
   }
-  EXPECT_TRUE(session_->WaitForEnd(absl::Seconds(20)));
+  EXPECT_TRUE(session_->WaitForEnd(absl::Minutes(1)));
   EXPECT_TRUE(session_->ended());
   EXPECT_OK(session_->status());
   EXPECT_EQ(session_->WorkerId(), "");

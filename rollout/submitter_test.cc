@@ -90,7 +90,7 @@ class SubmitterTest : public ::testing::Test {
     session_->WorkerId();
     submitter_ = std::make_unique<Submitter>(
         session_.get(), client,
-        std::make_unique<ScoreClient>(rpc::ClientOptions{}, absl::Seconds(20), &session_->calls()));
+        std::make_unique<ScoreClient>(rpc::ClientOptions{}, absl::Minutes(1), &session_->calls()));
   }
 
   void Add(FinishedGroup group) {
@@ -98,7 +98,7 @@ class SubmitterTest : public ::testing::Test {
     submitter_->Add(std::move(group));
   }
   // Everything that was added is handed in, or dropped.
-  bool WaitUntilEmpty() { return submitter_->WaitBelow(1, absl::Seconds(20)); }
+  bool WaitUntilEmpty() { return submitter_->WaitBelow(1, absl::Minutes(1)); }
   bool WaitForBlocked(const std::string& reason) {
     return coordinator_.Wait([&] { return coordinator_.heartbeat.blocked_reason().find(reason) != std::string::npos; });
   }
@@ -265,7 +265,7 @@ TEST_F(SubmitterTest, ASubmissionThatMakesNoSenseToTheCoordinatorEndsTheWorker) 
     Start();
     Answer({{code, "completion 1 has no spans"}});
     Add(Group(3));
-    ASSERT_TRUE(session_->WaitForEnd(absl::Seconds(20)));
+    ASSERT_TRUE(session_->WaitForEnd(absl::Minutes(1)));
     EXPECT_STATUS(session_->status(), static_cast<absl::StatusCode>(code), "submitting group rl/3 attempt 2 epoch 1");
     EXPECT_THAT(std::string(session_->status().message()), HasSubstr("completion 1 has no spans"));
     submitter_.reset();

@@ -27,7 +27,7 @@
 namespace grpo::rpc {
 namespace {
 
-constexpr absl::Duration kDeadline = absl::Seconds(10);
+constexpr absl::Duration kDeadline = absl::Minutes(1);
 
 // ListRules stands for any handler.
 class TestService : public v1::RewardService::Service {

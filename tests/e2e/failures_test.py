@@ -82,7 +82,7 @@ class FailuresTest(harness.AgainstUndisturbedRunTest):
             self.assertGreaterEqual(status.leases.num_expired_total, 1)
             self.assertEqual(0, status.leases.num_refused_total)
             # Or the run could be over before the woken worker has its connection back.
-            run.client().Pause(trainer_pb2.PauseRequest(), timeout=5)
+            run.client().Pause(trainer_pb2.PauseRequest(), timeout=harness.CALL_S)
             os.kill(int(mark["pid"]), signal.SIGCONT)
             group = mark["detail"].partition(" ")[0].partition("/")[2]
             refused = f'attempt 1 at group {group} of stage "tune" ran out and attempt 2 was leased since'
@@ -97,7 +97,7 @@ class FailuresTest(harness.AgainstUndisturbedRunTest):
                 return any(dropped in log.read_text() for log in logs.glob("rollout-*.log"))
 
             harness.wait_until(settled, "the late result is refused")
-            run.client().Resume(trainer_pb2.ResumeRequest(), timeout=5)
+            run.client().Resume(trainer_pb2.ResumeRequest(), timeout=harness.CALL_S)
             self.assertEqual(harness.EXIT_OK, run.wait(), run.stderr)
         self.assert_undisturbed_results()
 
@@ -113,7 +113,7 @@ class FailuresTest(harness.AgainstUndisturbedRunTest):
     def test_a_trainer_started_by_hand_in_the_folder_of_a_run_is_refused_and_harms_nothing(self):
         with harness.Run(self.run_dir, harness.TINY) as run:
             run.wait_for_step("tune", EARLY)
-            run.client().Pause(trainer_pb2.PauseRequest(), timeout=5)
+            run.client().Pause(trainer_pb2.PauseRequest(), timeout=harness.CALL_S)
             says = ["a run is going on", f"pid {run.pid} on host", f"run {run.status().run_id})", "--run-dir DIR"]
             for arguments in ((), ("--resume",)):
                 self.assert_trainer_by_hand_is_refused(*arguments, says=says)
@@ -154,7 +154,7 @@ class FailuresTest(harness.AgainstUndisturbedRunTest):
         metrics.unlink()
         with harness.Run(self.run_dir, resume=True) as run:
             wait_for_alarm(run, f"{metrics} was missing when the run went on")
-            run.client().Stop(trainer_pb2.StopRequest(), timeout=5)
+            run.client().Stop(trainer_pb2.StopRequest(), timeout=harness.CALL_S)
             self.assertEqual(harness.EXIT_OK, run.wait(), run.stderr)
 
     def test_processes_started_by_hand_wait_for_a_reward_server_that_comes_late(self):

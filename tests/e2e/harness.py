@@ -55,6 +55,9 @@ ROUNDS = ROOT / "tests/e2e/rounds.yaml"
 EXIT_OK, EXIT_FAILED, EXIT_DATA, EXIT_NO_INPUT, EXIT_UNAVAILABLE = 0, 1, 65, 66, 69
 EXIT_CANNOT_CREATE, EXIT_RETRY, EXIT_CONFIG = 73, 75, 78
 
+# The most that a call takes which is answered at once, on a machine that does much else.
+CALL_S = 60
+
 
 def _generate_client():
     """The Python modules of proto/, generated as a stranger would."""
@@ -127,7 +130,7 @@ def binary(path):
 def grpoctl(*arguments, stdin="", program=GRPOCTL):
     """One finished call of grpoctl, with its texts."""
     command = [str(argument) for argument in (program, *arguments)]
-    return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=2 * CALL_S, check=False)
 
 
 def address_in(endpoint):

@@ -36,12 +36,12 @@ class MortalWorker:
         request = coordinator_pb2.RegisterRequest(
             protocol_version=1, role="rollout_worker", worker_name="mortal", worker_attempt=self._attempt
         )
-        self._id = self._stub.Register(request, timeout=5).worker_id
+        self._id = self._stub.Register(request, timeout=harness.CALL_S).worker_id
 
     def work(self):
         """Asks for work once and does it; false when the run has ended."""
         request = coordinator_pb2.LeaseGroupsRequest(worker_id=self._id, max_groups=8, max_completions=8, wait_ms=50)
-        response = self._stub.LeaseGroups(request, timeout=5)
+        response = self._stub.LeaseGroups(request, timeout=harness.CALL_S)
         for lease in response.leases:
             group = (lease.key.stage, lease.key.group_index)
             self._seen.append(group)
@@ -57,7 +57,7 @@ class MortalWorker:
         return group in self._seen
 
     def _digest(self, policy):
-        call = self._stub.PullWeights(coordinator_pb2.PullWeightsRequest(policy=policy), timeout=5)
+        call = self._stub.PullWeights(coordinator_pb2.PullWeightsRequest(policy=policy), timeout=harness.CALL_S)
         digest = next(call).manifest.digest
         call.cancel()
         return digest
@@ -89,7 +89,7 @@ class MortalWorker:
             score = types_pb2.Score(outcome=types_pb2.OUTCOME_SCORED, value=index % 2, rules=[rule])
             scored = types_pb2.ScoredCompletion(completion=completion, score=score)
             messages.append(coordinator_pb2.SubmitCompletionRequest(completion=scored))
-        self._stub.SubmitCompletion(iter(messages), timeout=5)
+        self._stub.SubmitCompletion(iter(messages), timeout=harness.CALL_S)
 
 
 class QuarantineTest(harness.EndToEndTest):
@@ -114,7 +114,7 @@ class QuarantineTest(harness.EndToEndTest):
 
     def work_to_end(self, worker, trainer):
         harness.wait_until(lambda: not worker.work(), "the run ends")
-        self.assertEqual(harness.EXIT_OK, trainer.wait(10))
+        self.assertEqual(harness.EXIT_OK, trainer.wait(60))
 
     def test_the_run_goes_on_without_prompts_that_kill_two_workers_each(self):
         run_dir = self.folder / "run"
@@ -133,7 +133,7 @@ class QuarantineTest(harness.EndToEndTest):
             self.assertIn("coordinator.max_quarantined_groups is 2", status.state_reason)
             self.assertIn("grpoctl resume", status.state_reason)
             self.assertEqual(3, status.leases.num_quarantined_total)
-            harness.trainer_pb2_grpc.TrainerServiceStub(channel).Resume(trainer_pb2.ResumeRequest(), timeout=5)
+            harness.trainer_pb2_grpc.TrainerServiceStub(channel).Resume(trainer_pb2.ResumeRequest(), timeout=harness.CALL_S)
         self.work_to_end(worker, trainer)
 
         # The first worker held both of the second step's groups and died of one; each then killed one alone.

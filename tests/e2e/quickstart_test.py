@@ -43,7 +43,7 @@ class QuickstartTest(harness.EndToEndTest):
                 watched = background.submit(lambda: list(run.client().WatchStatus(watch)))
                 cls.look_at(run)
                 cls.exit_code = run.wait(120)
-                cls.snapshots = watched.result(timeout=10)
+                cls.snapshots = watched.result(timeout=harness.CALL_S)
             cls.stdout, cls.stderr = run.stdout, run.stderr
         cls.left_behind = harness.processes_of(cls.run_dir)
         cls.summary = json.loads((cls.run_dir / "summary.json").read_text())
@@ -63,9 +63,9 @@ class QuickstartTest(harness.EndToEndTest):
         cls.status_verb_s = time.perf_counter() - asked
         cls.status_json = harness.grpoctl("status", "--run-dir", cls.run_dir, "--output", "json")
         cls.health_verb = harness.grpoctl("health", "--run-dir", cls.run_dir)
-        cls.config = run.client().GetConfig(trainer_pb2.GetConfigRequest(), timeout=5)
+        cls.config = run.client().GetConfig(trainer_pb2.GetConfigRequest(), timeout=harness.CALL_S)
         # HealthCheckRequest and HealthCheckResponse as bytes: grpcio alone brings no client for them.
-        cls.health = run.channel().unary_unary("/grpc.health.v1.Health/Check")(b"", timeout=5)
+        cls.health = run.channel().unary_unary("/grpc.health.v1.Health/Check")(b"", timeout=harness.CALL_S)
         children = {pid: command for pid, command in harness.processes_of(cls.run_dir).items() if pid != run.pid}
         cls.listeners = {command: harness.listeners_of(pid) for pid, command in children.items()}
 

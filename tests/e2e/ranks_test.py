@@ -75,7 +75,7 @@ class RanksTest(harness.AgainstUndisturbedRunTest):
             self.assertGreaterEqual(len(ports), 5)
             for port in sorted(ports):
                 for size in (1, 8, 1000, 100_000):
-                    peer = open_sockets.enter_context(socket.create_connection(("127.0.0.1", port), timeout=5))
+                    peer = open_sockets.enter_context(socket.create_connection(("127.0.0.1", port), timeout=harness.CALL_S))
                     peer.settimeout(0.2)
                     # Some are closed by the other side, some stay open to the end, as of a request half sent.
                     with contextlib.suppress(OSError):
@@ -136,7 +136,7 @@ class RanksTest(harness.AgainstUndisturbedRunTest):
         os.kill(max(victims), signal.SIGKILL)
         self.assertEqual(harness.EXIT_OK, launcher.wait(90), (self.folder / "torchrun.log").read_text())
         self.assertIn("resuming from step-", (self.folder / "torchrun.log").read_text())
-        self.assertEqual(harness.EXIT_OK, worker.wait(30))
+        self.assertEqual(harness.EXIT_OK, worker.wait(60))
         self.assert_undisturbed_results()
 
 

@@ -36,7 +36,7 @@ class ResumeTest(harness.AgainstUndisturbedRunTest):
             run.signal(signal.SIGINT)
             harness.wait_until(lambda: "once more ends everything at once" in run.stderr, "the first one is taken")
             run.signal(signal.SIGINT)
-            self.assertEqual(128 + signal.SIGINT, run.wait(5))
+            self.assertEqual(128 + signal.SIGINT, run.wait(60))
         harness.wait_until(lambda: not harness.processes_of(self.run_dir), "the children died with grpoctl")
         self.finish_and_compare()
 

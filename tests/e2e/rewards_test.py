@@ -76,7 +76,7 @@ class ServersTest(harness.AgainstUndisturbedRunTest):
         self.start(harness.TRAINER, "--run-dir", self.run_dir, "--run-id", "by-hand")
         coordinator = harness.address_in(self.run_dir / "endpoint.json")
         stranger = self.start(harness.REWARD_SERVER, "--coordinator", coordinator, "--run-id", "another")
-        self.assertEqual(harness.EXIT_CONFIG, stranger.wait(20))
+        self.assertEqual(harness.EXIT_CONFIG, stranger.wait(60))
         log = (self.folder / "reward_server.log").read_text()
         self.assertIn("run_id is another, this coordinator's is by-hand", log)
 
@@ -95,7 +95,7 @@ class ServerProcessTest(harness.EndToEndTest):
         address = json.loads(endpoint.read_text())["metrics"]
 
         def metrics():
-            with urllib.request.urlopen(f"http://{address}/metrics", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://{address}/metrics", timeout=harness.CALL_S) as answer:
                 return answer.read().decode()
 
         self.assertIn('grpo_reward_scores_total{profile="own",rule="first",outcome="scored"} 0', metrics())
@@ -110,9 +110,9 @@ class ServerProcessTest(harness.EndToEndTest):
         server.send_signal(signal.SIGHUP)
         harness.wait_until(lambda: log.read_text().count("anew") > loaded, "SIGHUP loads the rules anew")
         with self.assertRaises(urllib.error.HTTPError):
-            urllib.request.urlopen(f"http://{address}/other", timeout=5)
+            urllib.request.urlopen(f"http://{address}/other", timeout=harness.CALL_S)
         server.send_signal(signal.SIGTERM)
-        self.assertEqual(harness.EXIT_OK, server.wait(10))
+        self.assertEqual(harness.EXIT_OK, server.wait(60))
 
 
 class OwnRulesTest(harness.AgainstUndisturbedRunTest):

@@ -22,7 +22,7 @@ class TlsTest(harness.AgainstUndisturbedRunTest):
         channel = grpc.secure_channel(address, credentials) if credentials else grpc.insecure_channel(address)
         with channel:
             try:
-                getattr(trainer_pb2_grpc.TrainerServiceStub(channel), method)(request, timeout=10)
+                getattr(trainer_pb2_grpc.TrainerServiceStub(channel), method)(request, timeout=harness.CALL_S)
             except grpc.RpcError as error:
                 return error.code()
         return grpc.StatusCode.OK

@@ -35,7 +35,7 @@ class TrainerServiceTest : public ::testing::Test {
   template <typename Request, typename Response>
   absl::Status Call(grpc::Status (v1::TrainerService::Stub::*method)(grpc::ClientContext*, const Request&, Response*),
                     const Request& request, Response* response) {
-    rpc::CallContext context(*client_, absl::Seconds(20));
+    rpc::CallContext context(*client_, absl::Minutes(1));
     return rpc::FromGrpc((stub_.get()->*method)(&context, request, response));
   }
 
@@ -109,7 +109,7 @@ TEST_F(TrainerServiceTest, SaveIsAnsweredByTheTrainingThread) {
 }
 
 TEST_F(TrainerServiceTest, WatchersSeeGrowingSequencesAndTheEnd) {
-  rpc::CallContext context(*client_, absl::Seconds(20));
+  rpc::CallContext context(*client_, absl::Minutes(1));
   v1::WatchStatusRequest request;
   request.set_min_interval_ms(1);
   const auto stream = stub_->WatchStatus(&context, request);

@@ -18,7 +18,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::Optional;
 
-constexpr absl::Duration kPatience = absl::Seconds(20);
+constexpr absl::Duration kPatience = absl::Minutes(1);
 
 std::string LogPath(const std::string& name) {
   const std::string path = ::testing::TempDir() + "/" + name + ".log";

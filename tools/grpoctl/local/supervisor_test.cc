@@ -153,7 +153,7 @@ TEST_F(SupervisorTest, StopAllEndsChildrenThatIgnoreSigterm) {
   while (LastLines(dir_ + "/worker.log", 1).empty()) absl::SleepFor(absl::Milliseconds(5));
   const absl::Duration start = Clock::Real().Now();
   supervisor.StopAll(absl::Milliseconds(100));
-  EXPECT_LT(Clock::Real().Now() - start, absl::Seconds(10));
+  EXPECT_LT(Clock::Real().Now() - start, absl::Minutes(1));
   EXPECT_EQ(supervisor.Poll(), std::nullopt);
 }
 
