@@ -118,6 +118,12 @@ class CheckGpuTest(unittest.TestCase):
         code, rows, text = self.check(answers=_answers() | {"limits": {"exit": 69, "out": None}})
         self.assertEqual((69, []), (code, rows))
         self.assertIn("no such device", text)
+        self.assertNotIn("|", text)
+
+    def test_a_torch_without_its_own_libraries_is_said_once(self):
+        code, rows, text = self.check(answers=_answers() | {"limits": {"exit": 127, "out": None}})
+        self.assertEqual((69, []), (code, rows))
+        self.assertIn("install that torch with all that it requires", text)
 
     def test_decoding_beyond_its_bound_fails(self):
         answers = _answers()

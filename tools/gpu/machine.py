@@ -13,6 +13,8 @@ import subprocess
 import time
 
 EXIT_UNAVAILABLE = 69
+# The loader's, of a program without one of its libraries.
+_EXIT_NOT_LOADED = 127
 
 
 class Unusable(Exception):
@@ -33,6 +35,13 @@ class Finished:
         words = self.log.read_text(errors="replace").split("\n")
         last = next((text.strip() for text in reversed(words) if text.strip()), "")
         return f"{end}: {last[:200].replace('|', '/')} ({self.log})"
+
+    def raise_if_unusable(self):
+        """Unusable where no other program would fare better."""
+        if self.code == EXIT_UNAVAILABLE:
+            raise Unusable(self.why())
+        if self.code == _EXIT_NOT_LOADED:
+            raise Unusable(f"{self.why()}: install that torch with all that it requires (pip, without --no-deps)")
 
 
 @dataclasses.dataclass

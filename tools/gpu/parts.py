@@ -9,7 +9,6 @@ import pathlib
 import sys
 import time
 
-import machine as machines
 from report import Row, row
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -45,10 +44,9 @@ def _json_of(machine, name, words, bound_s):
 
 
 def limits(machine):
-    """First of all: without a device nothing follows."""
+    """First of all: without a device, or LibTorch's own libraries, nothing follows."""
     found, ended = _json_of(machine, "limits", [machine.programs / CHECK_GPU, "limits", machine.device], 60)
-    if found is None and ended.code == machines.EXIT_UNAVAILABLE:
-        raise machines.Unusable(ended.why())
+    ended.raise_if_unusable()
     if found is None:
         yield row("device", "limits", ended.why(), holds=False)
         return
