@@ -58,8 +58,9 @@ class SlurmTest : public ::testing::Test {
 // Compares with testdata/NAME, or writes it: GRPO_WRITE_LAUNCH=$PWD/tools/launch/testdata
 // bazel-bin/tools/launch/slurm_test.
 void ExpectGolden(const std::string& text, const std::string& name) {
-  if (const char* folder = ::getenv("GRPO_WRITE_LAUNCH"); folder != nullptr)
+  if (const char* folder = ::getenv("GRPO_WRITE_LAUNCH"); folder != nullptr) {
     ASSERT_OK(WriteFileSynced(absl::StrCat(folder, "/", name), text));
+  }
   ASSERT_OK_AND_ASSIGN(const std::string golden, ReadFile("tools/launch/testdata/" + name));
   EXPECT_EQ(text, golden) << "if this is as it should be, write it anew: GRPO_WRITE_LAUNCH=$PWD/tools/launch/testdata "
                              "bazel-bin/tools/launch/slurm_test";
