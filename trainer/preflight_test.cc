@@ -142,7 +142,6 @@ TEST_F(PreflightTest, EachKindOfFaultOfALaterStageIsNamedWithItsStage) {
             "",
             "stage syn: data.corpus has no end, and decontaminate of stage type synthesize reads all of it",
             {"stages.syn.decontaminate={data: [corpus]}"}},
-           {kSynthesize, "{nothing", "stage syn: ", {"stages.syn.decontaminate={data: [traces]}"}},
            {kEvaluate, Line("H1", "\\\\frac{"), "can read none of the 1 reference answers of data.traces"}}) {
     EXPECT_STATUS(Check(absl::StrCat(kTrain, c.stages), c.traces, c.overrides), absl::StatusCode::kInvalidArgument,
                   c.says);
