@@ -191,8 +191,6 @@ class PackTest(unittest.TestCase):
             libnccl.so.2 => /venv/site-packages/nvidia/nccl/lib/libnccl.so.2 (0x00007f03)
             libstdc++.so.6 => /usr/lib/libstdc++.so.6 (0x00007f04)
             libcuda.so.1 => not found
-            libcudnn.so.9 => not found
-            libnvshmem_host.so.3 => not found
             libcurl.so.4 => /usr/lib/libcurl.so.4 (0x00007f06)
             /lib64/ld-linux-x86-64.so.2 (0x00007f05)
         """

@@ -7,7 +7,6 @@ they load but LibTorch's, NVIDIA's and the C library's.
 import contextlib
 import json
 import pathlib
-import re
 import shutil
 import subprocess
 import sys
@@ -21,8 +20,6 @@ FILES = (
 # Of the target's C library and compiler, which are newer than those here (Debian 12: glibc 2.36, GCC 12), and what comes with the driver.
 OF_THE_SYSTEM = ("ld-linux", "libc.so", "libm.so", "libpthread.so", "libdl.so", "librt.so", "libresolv.so", "libstdc++.so", "libgcc_s.so", "libcuda.so",
                  "linux-vdso.so")
-# What LibTorch's CUDA build loads comes beside it there; here, where nothing of it runs, most of it is not installed (tools/cuda_build).
-OF_LIBTORCH = re.compile(r"lib(cu(bl|d|f|pti|rand|s)|nccl|nv)")
 
 
 def program_of(target):
@@ -42,8 +39,6 @@ def carried(ldd, folders_of_the_target):
         if not arrow or name.startswith(OF_THE_SYSTEM):
             continue
         path = rest.partition(" (")[0]
-        if path == "not found" and OF_LIBTORCH.match(name):
-            continue
         if path == "not found":
             raise RuntimeError(f"{name} is not on this machine")
         if not any(pathlib.Path(path).is_relative_to(folder) for folder in folders_of_the_target):
