@@ -23,28 +23,27 @@
 namespace grpo {
 namespace {
 
-// Scalars on one device, brought to the host all at once.
-std::vector<double> Numbers(const std::vector<at::Tensor>& scalars, const c10::Device& device) {
+// Scalars on one device, at least one, in the order of their names. Those of the CPU are there already; others come to
+// the host all at once.
+std::vector<double> Numbers(const std::map<std::string, at::Tensor>& scalars) {
   std::vector<double> numbers;
-  if (device.is_cpu()) {
-    for (const at::Tensor& scalar : scalars) numbers.push_back(scalar.item<double>());
+  if (scalars.begin()->second.is_cpu()) {
+    for (const auto& [name, scalar] : scalars) numbers.push_back(scalar.item<double>());
     return numbers;
   }
   std::vector<at::Tensor> doubles;
-  for (const at::Tensor& scalar : scalars) doubles.push_back(scalar.to(at::kDouble));
+  for (const auto& [name, scalar] : scalars) doubles.push_back(scalar.to(at::kDouble));
   HostCopy copy(at::stack(doubles));
   const double* const first = copy.Wait().const_data_ptr<double>();
   numbers.assign(first, first + doubles.size());
   return numbers;
 }
 
-// What one rank found in an update, by the names of metrics.
-absl::StatusOr<v1::UpdateReport> ReportOf(const std::map<std::string, at::Tensor>& found, const c10::Device& device) {
+// What one rank found in an update, by the names of metrics; the norm of its gradients is among it.
+absl::StatusOr<v1::UpdateReport> ReportOf(const std::map<std::string, at::Tensor>& found) {
   return TorchGuard([&]() -> absl::StatusOr<v1::UpdateReport> {
     const at::NoGradGuard no_grad;
-    std::vector<at::Tensor> scalars;
-    for (const auto& [name, scalar] : found) scalars.push_back(scalar);
-    const std::vector<double> numbers = Numbers(scalars, device);
+    const std::vector<double> numbers = Numbers(found);
     auto number = numbers.begin();
     v1::UpdateReport report;
     for (const auto& [name, scalar] : found) {
@@ -146,7 +145,7 @@ absl::StatusOr<v1::UpdateReport> Loop::Update(const std::vector<Microbatch>& mic
   ASSIGN_OR_RETURN(auto found, Accumulate(microbatches, done_frac));
   std::vector<at::Tensor> gradients = optimizer_->Gradients();
   ASSIGN_OR_RETURN(found[metric::kGradNorm], ReduceGradients(gradients));
-  ASSIGN_OR_RETURN(const v1::UpdateReport mine, ReportOf(found, policy_->placement().device));
+  ASSIGN_OR_RETURN(const v1::UpdateReport mine, ReportOf(found));
   times_.Lap(metric::kOptimizerSeconds);
   collectives_->SetPhase("agree");
   ASSIGN_OR_RETURN(v1::UpdateReport all, Agree(*collectives_, mine));
